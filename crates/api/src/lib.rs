@@ -1,0 +1,1 @@
+//! Kinds, labels, names and conditions of the group odigos.io

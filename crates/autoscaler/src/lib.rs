@@ -1,0 +1,1 @@
+//! Controller of the collectors: configuration, workloads and status

@@ -1,0 +1,1 @@
+//! Embedded destination catalogue and its rendering rules

@@ -1,0 +1,1 @@
+//! Controller of Sources and InstrumentationConfigs, and the admission webhooks

@@ -1,0 +1,1 @@
+//! Everything generic around kube: client, stores, applier, leases, webhooks, admin server

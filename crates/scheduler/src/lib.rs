@@ -1,0 +1,1 @@
+//! Controller of the effective configuration, collectors groups and data streams

@@ -1,0 +1,1 @@
+//! Real peers and builders for tests
