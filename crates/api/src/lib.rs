@@ -1,1 +1,23 @@
-//! Kinds, labels, names and conditions of the group odigos.io
+//! Kinds, labels, names and conditions of the group `odigos.io/v1alpha1`.
+//!
+//! Owns the wire shapes that users and the binaries exchange through the API server, and the fixed names that tie them
+//! together. Never holds a decision, a client, a clock or a file. Sources: `spec/collectors-and-pipelines.md` 1,
+//! `spec/sources-and-instrumentation.md` 0–1.
+
+pub mod condition;
+pub mod finding;
+pub mod labels;
+pub mod names;
+pub mod signal;
+pub mod workload;
+
+pub use finding::{Finding, Severity};
+pub use signal::{CollectorRole, Signal};
+pub use workload::{WorkloadKind, WorkloadRef};
+
+/// API group of every kind in this crate.
+pub const GROUP: &str = "odigos.io";
+/// The single served and stored version.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of every kind in this crate.
+pub const API_VERSION: &str = "odigos.io/v1alpha1";

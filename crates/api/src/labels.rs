@@ -1,0 +1,68 @@
+//! Labels, annotations, finalizers and resource attributes that carry meaning between the binaries.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Prefix of the label key that puts a Source into a data stream.
+pub const STREAM_PREFIX: &str = "odigos.io/data-stream-";
+/// The stream of everything that names none.
+pub const DEFAULT_STREAM: &str = "default";
+/// Label key that puts a Source into the default stream.
+pub const DEFAULT_STREAM_LABEL: &str = "odigos.io/data-stream-default";
+/// Label of InstrumentationConfigs and pods: the stream class that the gateway routes by (design 4).
+pub const STREAM_CLASS: &str = "odigos.io/stream-class";
+/// Resource attribute that carries the stream class from the node collector to the gateway.
+pub const STREAM_CLASS_ATTRIBUTE: &str = "odigos.stream.class";
+
+/// Name of the workload that a Source selects; absent for patterns.
+pub const WORKLOAD_NAME: &str = "odigos.io/workload-name";
+/// Namespace of the workload that a Source selects.
+pub const WORKLOAD_NAMESPACE: &str = "odigos.io/workload-namespace";
+/// Kind of the workload that a Source selects.
+pub const WORKLOAD_KIND: &str = "odigos.io/workload-kind";
+
+/// Keeps a Source until its workloads are un-instrumented.
+pub const SOURCE_FINALIZER: &str = "odigos.io/source-instrumentation-finalizer";
+/// Finalizers of older releases; admission removes them.
+pub const DEPRECATED_SOURCE_FINALIZERS: [&str; 2] =
+    ["odigos.io/source-startlangdetection-finalizer", "odigos.io/source-deleteinstrumentationconfig-finalizer"];
+
+/// Asks for another attempt after an automatic rollback; RFC 3339 time.
+pub const ROLLBACK_RECOVERY: &str = "odigos.io/rollback-recovery";
+/// The last recovery time that was acted on.
+pub const ROLLBACK_RECOVERY_PROCESSED: &str = "odigos.io/rollback-recovery-processed";
+/// Pod label: hash of the agents that admission injected.
+pub const AGENTS_META_HASH: &str = "odigos.io/agents-meta-hash";
+
+/// Label of collector pods, Deployments and DaemonSets.
+pub const COLLECTOR_ROLE: &str = "odigos.io/collector-role";
+/// Pod template annotation: digest over the values of the Secrets that the collector reads.
+pub const SECRETS_HASH: &str = "odigos.io/config-hash";
+/// Label of immutable ConfigMaps: the stable name that the ConfigMap is a version of.
+pub const CONFIG_OF: &str = "odigos.io/config-of";
+/// Label on CRDs and objects that the control plane owns.
+pub const SYSTEM_OBJECT: &str = "odigos.io/system-object";
+/// Label of objects that a profile brought.
+pub const MANAGED_BY: &str = "odigos.io/managed-by";
+/// Label of DataStreams that exist only because a label or a selector names them.
+pub const IMPLICIT_STREAM: &str = "odigos.io/implicit";
+
+/// The label key that puts a Source into `stream`.
+#[must_use]
+pub fn stream_label(stream: &str) -> String {
+    format!("{STREAM_PREFIX}{stream}")
+}
+
+/// The stream labels among `labels`, keyed by stream name; the value says whether it is exactly `"true"`.
+#[must_use]
+pub fn stream_labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, bool> {
+    labels
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix(STREAM_PREFIX)?.to_owned(), value == "true")))
+        .collect()
+}
+
+/// The streams that `labels` join: stream labels whose value is exactly `"true"`.
+#[must_use]
+pub fn streams(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
+    stream_labels(labels).into_iter().filter_map(|(stream, joined)| joined.then_some(stream)).collect()
+}

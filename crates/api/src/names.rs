@@ -1,0 +1,48 @@
+//! Fixed object names, keys, ports and field managers.
+
+/// Namespace of the control plane unless told otherwise.
+pub const DEFAULT_NAMESPACE: &str = "odigos-system";
+
+/// Field manager, user agent and lease name of the instrumentor.
+pub const INSTRUMENTOR: &str = "odigos-instrumentor";
+/// Field manager, user agent and lease name of the scheduler.
+pub const SCHEDULER: &str = "odigos-scheduler";
+/// Field manager, user agent and lease name of the autoscaler.
+pub const AUTOSCALER: &str = "odigos-autoscaler";
+
+/// CollectorsGroup, Service, HPA, ConfigMap and ServiceAccount of the gateway; also its Deployment unless renamed.
+pub const GATEWAY: &str = "odigos-gateway";
+/// CollectorsGroup, ConfigMap, DaemonSet and ServiceAccount of the node collector.
+pub const NODE_COLLECTOR: &str = "odigos-data-collection";
+/// Service that keeps OTLP traffic of a pod on its node.
+pub const NODE_SERVICE: &str = "odigos-data-collection-local-traffic";
+/// Key of the collector configuration in the gateway's ConfigMap.
+pub const GATEWAY_CONFIG_KEY: &str = "collector-conf";
+/// Key of the collector configuration in the node collector's ConfigMap.
+pub const NODE_CONFIG_KEY: &str = "conf";
+
+/// ConfigMap written by the user or the chart.
+pub const CONFIGURATION: &str = "odigos-configuration";
+/// Overlay ConfigMap of the central backend.
+pub const REMOTE_CONFIGURATION: &str = "odigos-remote-config";
+/// Overlay ConfigMap of the UI.
+pub const UI_CONFIGURATION: &str = "odigos-local-ui-config";
+/// ConfigMap with the merged configuration that every component reads.
+pub const EFFECTIVE_CONFIGURATION: &str = "effective-config";
+/// Key of the four ConfigMaps above.
+pub const CONFIGURATION_KEY: &str = "config.yaml";
+/// ConfigMap that records version and installation facts.
+pub const DEPLOYMENT: &str = "odigos-deployment";
+
+/// OTLP gRPC port of every collector.
+pub const OTLP_GRPC_PORT: u16 = 4317;
+/// OTLP HTTP port of every collector.
+pub const OTLP_HTTP_PORT: u16 = 4318;
+/// Port on which collectors hand their own metrics to the gateway.
+pub const OWN_METRICS_PORT: u16 = 44318;
+/// Self-metrics port of the gateway.
+pub const GATEWAY_METRICS_PORT: u16 = 8888;
+/// Self-metrics port of the node collector.
+pub const NODE_METRICS_PORT: u16 = 55682;
+/// Health check port of every collector.
+pub const HEALTH_PORT: u16 = 13133;
