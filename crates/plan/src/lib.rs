@@ -1,1 +1,13 @@
-//! Decisions of the control plane as pure functions
+//! Decisions of the control plane as pure functions: observed objects in, desired objects, status and findings out.
+//!
+//! Owns every decision of the instrumentor, the scheduler and the autoscaler. Never holds a client, a clock, a file, a
+//! future or a map with random order: time and objects are passed in (design 3). `world` runs all planners over an
+//! in-memory cluster; the controllers run the same planners over the real one.
+
+pub mod admission;
+pub mod configuration;
+pub mod coverage;
+pub mod instrumentation;
+pub mod scheduling;
+pub mod sizing;
+pub mod workload;
