@@ -4,11 +4,17 @@
 //! together. Never holds a decision, a client, a clock or a file. Sources: `spec/collectors-and-pipelines.md` 1,
 //! `spec/sources-and-instrumentation.md` 0–1.
 
+pub mod collectors_group;
 pub mod condition;
+pub mod data_stream;
+pub mod destination;
 pub mod finding;
+pub mod instrumentation_config;
 pub mod labels;
 pub mod names;
+pub mod processor;
 pub mod signal;
+pub mod source;
 pub mod workload;
 
 pub use finding::{Finding, Severity};
@@ -21,3 +27,8 @@ pub const GROUP: &str = "odigos.io";
 pub const VERSION: &str = "v1alpha1";
 /// `apiVersion` of every kind in this crate.
 pub const API_VERSION: &str = "odigos.io/v1alpha1";
+
+/// Schema of an object that is stored and passed on verbatim.
+fn free_form_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}

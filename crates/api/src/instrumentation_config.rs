@@ -1,0 +1,262 @@
+//! `InstrumentationConfig`: what is decided for one workload, and how far it has come
+//! (`spec/sources-and-instrumentation.md` 1.2).
+//!
+//! One per covered workload, in its namespace, named `<kind>-<name>` in lower case. Decisions that only agents read are
+//! kept as free-form objects: they are delivered verbatim.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What is decided for one workload, and how far it has come.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "odigos.io",
+    version = "v1alpha1",
+    kind = "InstrumentationConfig",
+    namespaced,
+    status = "InstrumentationConfigStatus",
+    derive = "PartialEq",
+    derive = "Default",
+    shortname = "ic",
+    shortname = "instrumentedapplication",
+    shortname = "instrumentedapplications",
+    category = "odigos",
+    doc = "What is decided for one workload, and how far it has come. Written by the control plane for every workload that a Source covers.",
+    printcolumn(name = "Service", type_ = "string", json_path = ".spec.serviceName"),
+    printcolumn(name = "Agent", type_ = "boolean", json_path = ".spec.agentInjectionEnabled"),
+    printcolumn(name = "Class", type_ = "string", json_path = ".metadata.labels.odigos\\.io/stream-class"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"AgentEnabled\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct InstrumentationConfigSpec {
+    /// Value of `service.name`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service_name: String,
+    /// Whether admission injects agents into pods of the workload.
+    #[serde(default)]
+    pub agent_injection_enabled: bool,
+    /// Every enabled agent attaches to running processes; no restart is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_manifest_injection_optional: Option<bool>,
+    /// The decision for each container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerAgentConfig>,
+    /// What collectors do differently for single containers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workload_collector_config: Vec<WorkloadCollectorConfig>,
+    /// One entry for each container of the pod template; a bare name where nothing is overridden.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers_overrides: Vec<crate::source::ContainerOverride>,
+    /// Hash over `containersOverrides`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub container_overrides_hash: String,
+    /// Hash over which container gets which agent; empty means no agent. A change restarts the workload.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agents_meta_hash: String,
+    /// When that hash last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agents_meta_hash_changed_time: Option<Time>,
+}
+
+/// The decision for one container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerAgentConfig {
+    /// Name of the container.
+    pub container_name: String,
+    /// Whether it gets an agent.
+    pub agent_enabled: bool,
+    /// Why it does not, as one word; empty on success.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_enabled_reason: String,
+    /// Why it does not, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_enabled_message: String,
+    /// The agent attaches to running processes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_manifest_injection_optional: Option<bool>,
+    /// Name of the chosen agent distribution.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub otel_distro_name: String,
+    /// Parameters of the distribution, e.g. `LIBC_TYPE`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub distro_params: BTreeMap<String, String>,
+    /// How environment variables are appended: `loader` or `pod-manifest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env_injection_method: Option<EnvInjectionMethod>,
+    /// Settings of the agent for traces; absent means that it sends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub traces: Option<Value>,
+    /// Settings of the agent for metrics; absent means that it sends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub metrics: Option<Value>,
+    /// Settings of the agent for logs; absent means that it sends none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub logs: Option<Value>,
+    /// Log levels of the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_diagnostics: Option<AgentDiagnostics>,
+}
+
+/// How environment variables are appended.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnvInjectionMethod {
+    /// By a preloaded library inside the process.
+    Loader,
+    /// In the pod's manifest.
+    PodManifest,
+}
+
+/// Log levels of an agent.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AgentDiagnostics {
+    /// Level of the product's own parts: error, warn, info or debug.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub odigos_log_level: Option<LogLevel>,
+    /// Level of the OpenTelemetry parts: error, warn, info or debug.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub open_telemetry_components_log_level: Option<LogLevel>,
+}
+
+/// A log level.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// Errors only.
+    Error,
+    /// And warnings.
+    Warn,
+    /// And what happens.
+    Info,
+    /// Everything.
+    Debug,
+}
+
+/// What collectors do differently for one container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadCollectorConfig {
+    /// Name of the container.
+    pub container_name: String,
+    /// Rules that turn paths into templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub url_templatization: Option<Value>,
+    /// Rules that turn database queries into templates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub db_query_templatization: Option<Value>,
+    /// Attributes that are read out of database queries.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub infer_db_attributes: Option<Value>,
+    /// Personal data that is masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub pii_masking: Option<Value>,
+    /// Sampling rules of this container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::free_form_object")]
+    pub sampling_collector_config: Option<Value>,
+}
+
+/// How far it has come.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct InstrumentationConfigStatus {
+    /// What was found in each container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runtime_details_by_container: Vec<RuntimeDetails>,
+    /// The five conditions in their order: MarkedForInstrumentation, RuntimeDetection, AgentEnabled, WorkloadRollout,
+    /// PodsManifestInjection.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Hash for which the last restart was issued.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workload_rollout_hash: String,
+    /// Whether a rollback happened; stays until a recovery is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_occurred: Option<bool>,
+    /// Start of the stability window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instrumentation_time: Option<Time>,
+    /// What running pods carry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pods_manifest_injection_status: Option<PodsManifestInjectionStatus>,
+}
+
+/// What running pods carry.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodsManifestInjectionStatus {
+    /// Some pods have the newest agents.
+    #[serde(default)]
+    pub has_injected_up_to_date_pods: bool,
+    /// Some pods have older agents.
+    #[serde(default)]
+    pub has_injected_out_of_date_pods: bool,
+    /// Some pods have no agent.
+    #[serde(default)]
+    pub has_uninjected_pods: bool,
+}
+
+/// What runs in a container.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct RuntimeDetails {
+    /// Name of the container.
+    #[serde(default)]
+    pub container_name: String,
+    /// Programming language or server: java, python, go, dotnet, javascript, php, ruby, rust, cplusplus, mysql, nginx,
+    /// redis, postgres, unknown or ignored.
+    pub language: String,
+    /// Version of the runtime; empty when not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub runtime_version: String,
+    /// Variables that matter to agents, as the process sees them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_vars: Vec<EnvVar>,
+    /// Those of them that the image brings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_from_container_runtime: Vec<EnvVar>,
+    /// Agents of other vendors.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_agents: Vec<OtherAgent>,
+    /// C library: glibc or musl.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "libCType")]
+    pub libc_type: Option<String>,
+    /// Whether the kernel runs the process in secure mode, which ignores preloaded libraries; absent when not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_execution_mode: Option<bool>,
+    /// Why the container runtime could not be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cri_error_message: Option<String>,
+}
+
+/// A variable.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct EnvVar {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    #[serde(default)]
+    pub value: String,
+}
+
+/// An agent of another vendor.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct OtherAgent {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+}
