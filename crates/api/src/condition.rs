@@ -96,7 +96,12 @@ const MESSAGE_LIMIT: usize = 4096;
 /// The conditions to write: `new` with transition times, taken from `old` where the status did not change. The result
 /// holds only the types of `new`; conditions of other writers stay theirs under server-side apply. Order: `new`'s.
 #[must_use]
-pub fn merged(old: &[Condition], new: &[ConditionDraft], generation: Option<i64>, now: jiff::Timestamp) -> Vec<Condition> {
+pub fn merged(
+    old: &[Condition],
+    new: &[ConditionDraft],
+    generation: Option<i64>,
+    now: jiff::Timestamp,
+) -> Vec<Condition> {
     let old: BTreeMap<&str, &Condition> = old.iter().map(|c| (c.type_.as_str(), c)).collect();
     new.iter()
         .map(|draft| {

@@ -23,8 +23,16 @@ use std::collections::BTreeMap;
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.destinationName"),
     printcolumn(name = "Signals", type_ = "string", json_path = ".spec.signals"),
     printcolumn(name = "Streams", type_ = "string", json_path = ".spec.sourceSelector.dataStreams"),
-    printcolumn(name = "Configured", type_ = "string", json_path = ".status.conditions[?(@.type==\"DestinationConfigured\")].status"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"DestinationConfigured\")].reason"),
+    printcolumn(
+        name = "Configured",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"DestinationConfigured\")].status"
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"DestinationConfigured\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -28,7 +28,11 @@ use std::collections::BTreeMap;
     printcolumn(name = "Service", type_ = "string", json_path = ".spec.serviceName"),
     printcolumn(name = "Agent", type_ = "boolean", json_path = ".spec.agentInjectionEnabled"),
     printcolumn(name = "Class", type_ = "string", json_path = ".metadata.labels.odigos\\.io/stream-class"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"AgentEnabled\")].reason"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"AgentEnabled\")].reason"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -21,7 +21,11 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Order", type_ = "integer", json_path = ".spec.orderHint"),
     printcolumn(name = "Roles", type_ = "string", json_path = ".spec.collectorRoles"),
     printcolumn(name = "Disabled", type_ = "boolean", json_path = ".spec.disabled"),
-    printcolumn(name = "Added", type_ = "string", json_path = ".status.conditions[?(@.type==\"AddedToCollectorConfig\")].status"),
+    printcolumn(
+        name = "Added",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"AddedToCollectorConfig\")].status"
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

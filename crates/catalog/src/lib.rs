@@ -1,1 +1,36 @@
-//! Embedded destination catalogue and its rendering rules
+//! Embedded destination catalogue and its rendering rules.
+//!
+//! One YAML file for each type in `data/destinations/`: what a form shows, and how the settings become collector
+//! components. Adding a destination of a common shape is one file and no code. Owns value parsing and URL rules
+//! (`spec/destinations.md` 3, 5, 6) and the variables through which secrets reach a collector. Secret values never come
+//! here; nor does anything about streams, queues or Kubernetes objects.
+
+pub mod destination;
+pub mod normalise;
+pub mod render;
+mod schema;
+mod template;
+
+pub use destination::DestinationType;
+pub use schema::{ComponentType, Field, Note};
+
+/// How an exporter buffers what its backend does not take at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueSupport {
+    /// `sending_queue` of the collector's exporter helper.
+    SendingQueue,
+    /// `remote_write_queue` of the Prometheus exporter.
+    RemoteWriteQueue,
+    /// No queue.
+    None,
+}
+
+/// The queue of an exporter type, e.g. `otlp_grpc`.
+#[must_use]
+pub fn queue_support(component_type: &str) -> QueueSupport {
+    match component_type {
+        "debug" | "nop" | "file" => QueueSupport::None,
+        "prometheus_remote_write" => QueueSupport::RemoteWriteQueue,
+        _ => QueueSupport::SendingQueue,
+    }
+}

@@ -75,6 +75,7 @@ pub const COMPONENTS: &[Component] = &[
     Component { younger_keys: QUEUE_KEYS, ..renamed(ComponentKind::Exporter, "otlp_http", 144, "otlphttp") },
     component(ComponentKind::Exporter, "debug", 86),
     component(ComponentKind::Exporter, "nop", 98),
+    component(ComponentKind::Exporter, "file", 20),
     component(ComponentKind::Exporter, "prometheus", 20),
     renamed(ComponentKind::Exporter, "prometheus_remote_write", 154, "prometheusremotewrite"),
     renamed(ComponentKind::Exporter, "load_balancing", 153, "loadbalancing"),

@@ -1,1 +1,417 @@
-//! (being written)
+//! The effective configuration: what the user wrote, overlays, defaults and presets merged into one document.
+//!
+//! Owns `spec/collectors-and-pipelines.md` 2.4 and 3.1–3.3. The document stays a tree: keys that nothing reads yet pass
+//! through, keys are found whatever their case, and one value of a wrong type is a finding, not a failure of the whole.
+
+use crate::{duration, sizing};
+use odigos_api::{Finding, names};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+
+/// A configuration document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Configuration {
+    root: Value,
+}
+
+/// Keys that overlays may set, as dotted paths; a path ending in `.*` takes the whole block leaf by leaf (2.4 step 2).
+const OVERLAY_KEYS: [&str; 26] = [
+    "telemetryEnabled",
+    "ignoredNamespaces",
+    "ignoredContainers",
+    "ignoreOdigosNamespace",
+    "clusterName",
+    "mcpAccessMode",
+    "mcpEnabled",
+    "agentEnvVarsInjectionMethod",
+    "checkDeviceHealthBeforeInjection",
+    "allowConcurrentAgents",
+    "waspEnabled",
+    "rollout.automaticRolloutDisabled",
+    "rollout.maxConcurrentRollouts",
+    "rollbackDisabled",
+    "rollbackGraceTime",
+    "rollbackStabilityWindow",
+    "goAutoOffsetsCron",
+    "goAutoOffsetsMode",
+    "sampling.*",
+    "componentLogLevels.*",
+    "profiling.enabled",
+    "profiling.exporter",
+    "profiling.ui.*",
+    "traceCorrelations.serviceIO.*",
+    "rollout.isolatedRolloutsDisabled",
+    "userInstrumentationEnvs.*",
+];
+
+/// Namespaces that are never offered for instrumentation, beside the user's own list.
+const IGNORED_NAMESPACES: [&str; 4] = ["local-path-storage", "istio-system", "linkerd", "kube-node-lease"];
+/// Containers that are never instrumented, beside the user's own list.
+const IGNORED_CONTAINERS: [&str; 6] =
+    ["istio-proxy", "vault-agent", "filebeat", "linkerd-proxy", "fluentd", "akeyless-init"];
+
+/// Other spellings of keys, by path (3.3): written, meant.
+const ALIASES: [(&str, &str); 4] = [
+    ("clickhouseDestinationJsonType", "clickhouseJsonTypeEnabled"),
+    ("metricsSources.odigosOwnMetrics.scrapeInterval", "metricsSources.odigosOwnMetrics.interval"),
+    ("collectorGateway.serviceGraphDisabled", "collectorGateway.serviceGraph.disabled"),
+    ("collectorGateway.serviceGraphExtraDimensions", "collectorGateway.serviceGraph.extraDimensions"),
+];
+
+/// The outcome of merging.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effective {
+    /// The merged configuration, or why the last good one must stay.
+    pub result: Result<Configuration, Finding>,
+    /// What people should know besides.
+    pub findings: Vec<Finding>,
+}
+
+impl Configuration {
+    /// Reads a document.
+    ///
+    /// # Errors
+    /// What the parser says when it is not YAML, or when it is not an object.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let root: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+        match root {
+            Value::Null => Ok(Self { root: json!({}) }),
+            Value::Object(_) => Ok(Self { root: lowered(root) }.with_aliases()),
+            _ => Err("the configuration must be an object".into()),
+        }
+    }
+
+    fn with_aliases(mut self) -> Self {
+        for (written, meant) in ALIASES {
+            if self.get(meant).is_none()
+                && let Some(value) = self.get(written).cloned()
+            {
+                self.set(meant, value);
+            }
+        }
+        self
+    }
+
+    /// The value at a dotted path; keys match whatever their case.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Value> {
+        let found = path.split('.').try_fold(&self.root, |value, key| child(value, key))?;
+        (!found.is_null()).then_some(found)
+    }
+
+    /// Sets the value at a dotted path, under the spelling that stands there already.
+    pub fn set(&mut self, path: &str, value: Value) {
+        let mut at = &mut self.root;
+        for key in path.split('.') {
+            if !at.is_object() {
+                *at = json!({});
+            }
+            let Value::Object(map) = at else { return };
+            let present = map.keys().find(|one| one.eq_ignore_ascii_case(key)).cloned();
+            at = map.entry(present.unwrap_or_else(|| key.to_owned())).or_insert(Value::Null);
+        }
+        *at = value;
+    }
+
+    /// A flag; texts such as `"true"` count too, since templates quote them.
+    #[must_use]
+    pub fn flag(&self, path: &str) -> Option<bool> {
+        match self.get(path)? {
+            Value::Bool(flag) => Some(*flag),
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// A whole number; zero means unset, as everywhere in this document.
+    #[must_use]
+    pub fn number(&self, path: &str) -> Option<i32> {
+        let value = self.get(path)?;
+        let number = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
+        i32::try_from(number).ok().filter(|number| *number != 0)
+    }
+
+    /// A text; empty means unset.
+    #[must_use]
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.get(path)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// A list of texts.
+    #[must_use]
+    pub fn texts(&self, path: &str) -> Vec<String> {
+        let list = self.get(path).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Level of the collectors' own logs.
+    #[must_use]
+    pub fn collector_log_level(&self) -> &str {
+        let level = self.text("componentLogLevels.collector").or_else(|| self.text("collectorGateway.logLevel"));
+        level.filter(|level| matches!(*level, "error" | "warn" | "info" | "debug")).unwrap_or("info")
+    }
+
+    /// Names of the Secrets that image pulls need.
+    #[must_use]
+    pub fn image_pull_secrets(&self) -> Vec<String> {
+        self.texts("imagePullSecrets")
+    }
+
+    /// Whether ClickHouse destinations use its JSON type.
+    #[must_use]
+    pub fn clickhouse_json(&self) -> bool {
+        self.flag("clickhouseJsonTypeEnabled").unwrap_or_default()
+    }
+
+    /// Directory that symbolic links of `/var/log` lead to, where that is elsewhere.
+    #[must_use]
+    pub fn node_logs_directory(&self) -> Option<&str> {
+        self.text("collectorNode.k8sNodeLogsDirectory").filter(|directory| directory.starts_with('/'))
+    }
+
+    /// The document as YAML, the same bytes for the same content.
+    #[must_use]
+    pub fn to_yaml(&self) -> String {
+        odigos_pipeline::yaml::to_string(&self.root)
+    }
+}
+
+fn child<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
+    let map = value.as_object()?;
+    map.get(key).or_else(|| map.iter().find(|(one, _)| one.eq_ignore_ascii_case(key)).map(|(_, value)| value))
+}
+
+/// Capitalised keys, as some templates write them, in the lower camel case of the documentation.
+fn lowered(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut lower = Map::new();
+            for (key, value) in map {
+                let mut chars = key.chars();
+                let key =
+                    chars.next().map(|first| first.to_lowercase().chain(chars).collect::<String>()).unwrap_or_default();
+                lower.insert(key, lowered(value));
+            }
+            Value::Object(lower)
+        }
+        other => other,
+    }
+}
+
+/// Merges the base with the overlays of the central backend and the UI, fills defaults, sorts lists and checks durations.
+/// Feeding the result back as base gives the same result.
+#[must_use]
+pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespace: &str) -> Effective {
+    let object = |name: &str| format!("ConfigMap {own_namespace}/{name}");
+    let mut findings = Vec::new();
+    let mut configuration = match Configuration::parse(base) {
+        Ok(configuration) => configuration,
+        Err(error) => {
+            let message = format!("it cannot be read, so the last good configuration stays: {error}");
+            return Effective {
+                result: Err(Finding::error(object(names::CONFIGURATION), names::CONFIGURATION_KEY, message)),
+                findings,
+            };
+        }
+    };
+    for (name, overlay) in [(names::REMOTE_CONFIGURATION, remote), (names::UI_CONFIGURATION, ui)] {
+        let Some(overlay) = overlay else { continue };
+        match Configuration::parse(overlay) {
+            Ok(overlay) => merge(&mut configuration, &overlay),
+            Err(error) => {
+                let message = format!("it cannot be read and is left out: {error}");
+                findings.push(Finding::error(object(name), names::CONFIGURATION_KEY, message));
+            }
+        }
+    }
+    if configuration.get("profiles").is_some_and(|profiles| profiles.as_array().is_some_and(|list| !list.is_empty())) {
+        findings.push(Finding::info(
+            object(names::CONFIGURATION),
+            "profiles",
+            "profiles are kept but not acted on by this release",
+        ));
+    }
+    if configuration.flag("traceCorrelations.serviceIO.enabled") == Some(true) {
+        let message =
+            "no component of the stock collector computes service I/O correlations; the setting has no effect";
+        findings.push(Finding::warning(object(names::CONFIGURATION), "traceCorrelations.serviceIO", message));
+    }
+    fill_defaults(&mut configuration, own_namespace);
+    if let Some(finding) = invalid_duration(&configuration, &object(names::CONFIGURATION)) {
+        return Effective { result: Err(finding), findings };
+    }
+    findings.extend(sizing::findings(&configuration, &object(names::CONFIGURATION)));
+    Effective { result: Ok(configuration), findings }
+}
+
+fn merge(base: &mut Configuration, overlay: &Configuration) {
+    for path in OVERLAY_KEYS {
+        if let Some(block) = path.strip_suffix(".*") {
+            if let Some(value) = overlay.get(block) {
+                let mut leaves = Vec::new();
+                collect_leaves(block, value, &mut leaves);
+                for (leaf, value) in leaves {
+                    base.set(&leaf, value);
+                }
+            }
+            continue;
+        }
+        let Some(value) = overlay.get(path) else { continue };
+        // An overlay can switch telemetry on, never off, and never lift the limit on rollouts.
+        let refused = (path == "telemetryEnabled" && value != &json!(true))
+            || (path == "rollout.maxConcurrentRollouts" && value == &json!(0));
+        if !refused {
+            base.set(path, value.clone());
+        }
+    }
+}
+
+fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                collect_leaves(&format!("{path}.{key}"), value, leaves);
+            }
+        }
+        Value::Null => {}
+        leaf => leaves.push((path.to_owned(), leaf.clone())),
+    }
+}
+
+fn fill_defaults(configuration: &mut Configuration, own_namespace: &str) {
+    let mut namespaces: BTreeSet<String> = configuration.texts("ignoredNamespaces").into_iter().collect();
+    namespaces.extend(IGNORED_NAMESPACES.map(str::to_owned));
+    if configuration.flag("openshiftEnabled") == Some(true) {
+        namespaces.insert("openshift-*".into());
+    }
+    if configuration.flag("ignoreOdigosNamespace") != Some(false) {
+        namespaces.insert(own_namespace.to_owned());
+    }
+    configuration.set("ignoredNamespaces", json!(namespaces));
+    let mut containers: BTreeSet<String> = configuration.texts("ignoredContainers").into_iter().collect();
+    containers.extend(IGNORED_CONTAINERS.map(str::to_owned));
+    configuration.set("ignoredContainers", json!(containers));
+    let methods = ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver"];
+    let method =
+        configuration.text("mountMethod").filter(|method| methods.contains(method)).unwrap_or(methods[0]).to_owned();
+    if method == "k8s-init-container" {
+        for (key, amount) in
+            [("requestCPUm", 300), ("limitCPUm", 300), ("requestMemoryMiB", 300), ("limitMemoryMiB", 300)]
+        {
+            default(configuration, &format!("agentsInitContainerResources.{key}"), json!(amount));
+        }
+    }
+    configuration.set("mountMethod", json!(method));
+    default(configuration, "agentEnvVarsInjectionMethod", json!("loader-fallback-to-pod-manifest"));
+    default(configuration, "configVersion", json!(1));
+    default(configuration, "metricsSources.spanMetrics.interval", json!("60s"));
+    default(configuration, "metricsSources.hostMetrics.interval", json!("10s"));
+    default(configuration, "metricsSources.kubeletStats.interval", json!("10s"));
+    default(configuration, "metricsSources.odigosOwnMetrics.interval", json!("10s"));
+}
+
+fn default(configuration: &mut Configuration, path: &str, value: Value) {
+    if configuration.get(path).is_none() {
+        configuration.set(path, value);
+    }
+}
+
+/// Paths of durations that a collector configuration is made of; a bad one would stop collectors.
+const DURATIONS: [&str; 10] = [
+    "metricsSources.spanMetrics.interval",
+    "metricsSources.spanMetrics.metricsExpiration",
+    "metricsSources.hostMetrics.interval",
+    "metricsSources.kubeletStats.interval",
+    "metricsSources.odigosOwnMetrics.interval",
+    "collectorNode.otlpExporterConfiguration.timeout",
+    "collectorNode.otlpExporterConfiguration.retryOnFailure.initialInterval",
+    "collectorNode.otlpExporterConfiguration.retryOnFailure.maxInterval",
+    "collectorNode.otlpExporterConfiguration.retryOnFailure.maxElapsedTime",
+    "traceCorrelations.serviceIO.metricsFlushInterval",
+];
+
+fn invalid_duration(configuration: &Configuration, object: &str) -> Option<Finding> {
+    let buckets = configuration.texts("metricsSources.spanMetrics.explicitHistogramBuckets");
+    let bucket = buckets.iter().find(|text| !duration::is_positive(text));
+    let bad = DURATIONS.iter().find_map(|path| {
+        let value = configuration.get(path)?;
+        let good = value.as_str().is_some_and(duration::is_positive);
+        (!good).then(|| ((*path).to_owned(), value.to_string()))
+    });
+    let bad = bad.or_else(|| {
+        bucket.map(|text| ("metricsSources.spanMetrics.explicitHistogramBuckets".to_owned(), format!("{text:?}")))
+    });
+    let (path, value) = bad?;
+    Some(Finding::error(
+        object,
+        path,
+        format!("{value} is not a duration above zero such as \"10s\" or \"1m30s\"; the last good configuration stays"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good(base: &str) -> Configuration {
+        effective(base, None, None, "odigos-system").result.unwrap()
+    }
+
+    #[test]
+    fn keys_are_found_whatever_their_case() {
+        let configuration = good("collectorGateway:\n  MinReplicas: 3\n");
+        assert_eq!(configuration.number("collectorGateway.minReplicas"), Some(3));
+        assert!(configuration.to_yaml().contains("minReplicas: 3"));
+    }
+
+    #[test]
+    fn a9_a_bad_duration_keeps_the_last_good_configuration() {
+        let finding = effective("metricsSources: {spanMetrics: {interval: abc}}", None, None, "ns").result.unwrap_err();
+        assert_eq!(finding.field, "metricsSources.spanMetrics.interval");
+        assert!(finding.message.contains("abc"));
+        assert!(effective("a: [", None, None, "ns").result.is_err());
+    }
+
+    #[test]
+    fn overlays_set_only_what_they_may() {
+        let merged = effective(
+            "telemetryEnabled: true\nignoredContainers: [a]\ncollectorGateway: {minReplicas: 2}\nsampling: {dryRun: false, tailSampling: {disabled: false}}\n",
+            Some("sampling: {dryRun: true}\nignoredContainers: [b]"),
+            Some("collectorGateway: {minReplicas: 9}\ntelemetryEnabled: false\nignoredContainers: [c]"),
+            "odigos-system",
+        );
+        let configuration = merged.result.unwrap();
+        assert_eq!(configuration.number("collectorGateway.minReplicas"), Some(2));
+        assert_eq!(configuration.flag("telemetryEnabled"), Some(true));
+        assert_eq!(configuration.flag("sampling.dryRun"), Some(true));
+        assert_eq!(configuration.flag("sampling.tailSampling.disabled"), Some(false));
+        let containers = configuration.texts("ignoredContainers");
+        assert!(containers.contains(&"c".to_owned()) && !containers.contains(&"b".to_owned()));
+        assert!(containers.is_sorted());
+    }
+
+    #[test]
+    fn a_broken_overlay_is_left_out() {
+        let merged = effective("a: 1", Some("{{"), None, "ns");
+        assert!(merged.result.is_ok());
+        assert_eq!(merged.findings.len(), 1);
+    }
+
+    #[test]
+    fn merging_is_idempotent_and_keeps_unknown_keys() {
+        let first = good("unknownKey: {deep: [1, yes]}\nmountMethod: nonsense\nimagePrefix: 'on'\n");
+        assert_eq!(first.text("mountMethod"), Some("k8s-virtual-device"));
+        let text = first.to_yaml();
+        let second = good(&text);
+        assert_eq!(second.to_yaml(), text);
+        assert!(text.contains("deep"), "{text}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_it_panic(base in ".{0,200}", overlay in ".{0,200}") {
+            let first = effective(&base, Some(&overlay), None, "ns");
+            proptest::prop_assert_eq!(first, effective(&base, Some(&overlay), None, "ns"));
+        }
+    }
+}

@@ -5,9 +5,18 @@
 //! in-memory cluster; the controllers run the same planners over the real one.
 
 pub mod admission;
+pub mod collector;
 pub mod configuration;
 pub mod coverage;
+pub mod duration;
+#[cfg(test)]
+mod fixtures;
+pub mod gateway;
 pub mod instrumentation;
+pub mod node;
+pub mod objects;
 pub mod scheduling;
 pub mod sizing;
+pub mod streams;
 pub mod workload;
+pub mod world;

@@ -1,1 +1,321 @@
-//! (being written)
+//! CollectorsGroups: when they exist, and every value of them resolved.
+//!
+//! Owns `spec/collectors-and-pipelines.md` 2.1–2.2: the spec of a group holds final values, so that the autoscaler has
+//! nothing left to decide about them.
+
+use crate::configuration::Configuration;
+use crate::{duration, sizing, streams};
+use odigos_api::collectors_group::{
+    CollectorMetrics, CollectorsGroupSpec, Empty, OtlpExporterConfiguration, OwnMetrics, ResourceDetectors,
+    RetryOnFailure, ScrapedMetrics, ServiceIo, SpanMetrics, SpanSamplingAttributes, StreamClass, TailSampling,
+    TraceCorrelations,
+};
+use odigos_api::destination::Destination;
+use odigos_api::{CollectorRole, Signal, names};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// How long the spans of a trace are waited for unless configured.
+const DEFAULT_TRACE_WAIT: &str = "30s";
+
+/// The gateway's group; it always exists.
+#[must_use]
+pub fn gateway_group(
+    configuration: &Configuration,
+    destinations: &[&Destination],
+    sampling_active: bool,
+    stream_classes: Vec<StreamClass>,
+) -> CollectorsGroupSpec {
+    let flag = |path: &str| configuration.flag(path);
+    let list = |path: &str| Some(configuration.texts(path)).filter(|list| !list.is_empty());
+    let text = |path: &str| configuration.text(path).map(str::to_owned);
+    CollectorsGroupSpec {
+        role: CollectorRole::ClusterGateway,
+        collector_own_metrics_port: i32::from(names::GATEWAY_METRICS_PORT),
+        resources_settings: sizing::gateway(configuration),
+        service_graph_disabled: Some(flag("collectorGateway.serviceGraph.disabled").unwrap_or_default()),
+        service_graph_extra_dimensions: list("collectorGateway.serviceGraph.extraDimensions"),
+        service_graph_virtual_node_peer_attributes: list("collectorGateway.serviceGraph.virtualNodePeerAttributes"),
+        cluster_metrics_enabled: Some(flag("collectorGateway.clusterMetricsEnabled").unwrap_or_default()),
+        https_proxy_address: text("collectorGateway.httpsProxyAddress"),
+        node_selector: typed(configuration, "collectorGateway.nodeSelector"),
+        deployment_name: Some(text("collectorGateway.deploymentName").unwrap_or_else(|| names::GATEWAY.to_owned())),
+        metrics: own_metrics(configuration, destinations)
+            .map(|own| CollectorMetrics { odigos_own_metrics: Some(own), ..CollectorMetrics::default() }),
+        tail_sampling: tail_sampling(configuration, sampling_active),
+        sampling_dry_run: flag("sampling.dryRun"),
+        span_sampling_attributes: typed::<SpanSamplingAttributes>(configuration, "sampling.spanSamplingAttributes"),
+        trace_correlations: trace_correlations(configuration),
+        stream_classes,
+        ..CollectorsGroupSpec::default()
+    }
+}
+
+/// The node collector's group, or `None` while it must not exist: it is created once something is instrumented and the
+/// gateway is ready, and stays when the gateway becomes unready later.
+#[must_use]
+pub fn node_group(
+    configuration: &Configuration,
+    destinations: &[&Destination],
+    known_type: &dyn Fn(&str) -> bool,
+    wanted: NodeGroupState,
+) -> Option<CollectorsGroupSpec> {
+    if !wanted.any_instrumentation_config || !(wanted.gateway_ready || wanted.exists) {
+        return None;
+    }
+    let port = configuration.number("collectorNode.collectorOwnMetricsPort").filter(|port| (1..65_536).contains(port));
+    Some(CollectorsGroupSpec {
+        role: CollectorRole::NodeCollector,
+        collector_own_metrics_port: port.unwrap_or(i32::from(names::NODE_METRICS_PORT)),
+        resources_settings: sizing::node(configuration),
+        otlp_exporter_configuration: exporter_configuration(configuration),
+        resource_detectors: typed::<ResourceDetectors>(configuration, "collectorNode.resourceDetectors"),
+        metrics: node_metrics(configuration, destinations, known_type),
+        ..CollectorsGroupSpec::default()
+    })
+}
+
+/// What decides whether the node collector's group exists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NodeGroupState {
+    /// At least one workload is covered.
+    pub any_instrumentation_config: bool,
+    /// `status.ready` of the gateway's group.
+    pub gateway_ready: bool,
+    /// The group exists already.
+    pub exists: bool,
+}
+
+/// A block of the configuration in the shape of the API; a block of another shape counts as absent.
+fn typed<T: DeserializeOwned>(configuration: &Configuration, path: &str) -> Option<T> {
+    configuration.get(path).cloned().and_then(|value| serde_json::from_value(value).ok())
+}
+
+fn tail_sampling(configuration: &Configuration, active: bool) -> Option<TailSampling> {
+    if !active || configuration.flag("sampling.tailSampling.disabled") == Some(true) {
+        return None;
+    }
+    let stated = configuration
+        .text("sampling.tailSampling.traceAggregationWaitDuration")
+        .filter(|text| duration::is_positive(text));
+    Some(TailSampling {
+        disabled: Some(false),
+        trace_aggregation_wait_duration: Some(stated.unwrap_or(DEFAULT_TRACE_WAIT).to_owned()),
+    })
+}
+
+fn trace_correlations(configuration: &Configuration) -> Option<TraceCorrelations> {
+    let mut io: ServiceIo = typed(configuration, "traceCorrelations.serviceIO")?;
+    if io.enabled != Some(true) {
+        return None;
+    }
+    io.metrics_flush_interval.get_or_insert_with(|| "60s".to_owned());
+    Some(TraceCorrelations { service_io: Some(io) })
+}
+
+fn store_enabled(configuration: &Configuration) -> bool {
+    configuration.flag("odigosOwnTelemetryStore.metricsStoreDisabled") == Some(false)
+}
+
+fn own_interval(configuration: &Configuration) -> Option<String> {
+    Some(configuration.text("metricsSources.odigosOwnMetrics.interval").unwrap_or("10s").to_owned())
+}
+
+fn own_metrics(configuration: &Configuration, destinations: &[&Destination]) -> Option<OwnMetrics> {
+    let to_store = store_enabled(configuration);
+    let to_destinations = metrics_destinations(destinations).any(|destination| {
+        destination
+            .spec
+            .metrics_settings
+            .as_ref()
+            .is_some_and(|settings| settings.odigos_own_metrics_enabled == Some(true))
+    });
+    (to_store || to_destinations).then(|| OwnMetrics {
+        send_to_metrics_destinations: Some(to_destinations),
+        send_to_odigos_metrics_store: Some(to_store),
+        interval: own_interval(configuration),
+    })
+}
+
+fn metrics_destinations<'a>(destinations: &'a [&'a Destination]) -> impl Iterator<Item = &'a Destination> {
+    streams::enabled(destinations.iter().copied())
+        .filter(|destination| destination.spec.signals.contains(&Signal::Metrics))
+}
+
+/// The union of what the destinations want, minus what is switched off for the cluster (2.2).
+fn node_metrics(
+    configuration: &Configuration,
+    destinations: &[&Destination],
+    known_type: &dyn Fn(&str) -> bool,
+) -> Option<CollectorMetrics> {
+    let mut metrics = CollectorMetrics::default();
+    let interval = |source: &str| {
+        Some(configuration.text(&format!("metricsSources.{source}.interval")).unwrap_or("10s").to_owned())
+    };
+    let off = |source: &str| configuration.flag(&format!("metricsSources.{source}.disabled")) == Some(true);
+    for destination in metrics_destinations(destinations).filter(|destination| known_type(&destination.spec.type_)) {
+        let settings = destination.spec.metrics_settings.clone().unwrap_or_default();
+        if settings.agents_telemetry_enabled != Some(false) {
+            metrics.agents_telemetry = Some(Empty {});
+        }
+        if settings.host_metrics_enabled != Some(false) && !off("hostMetrics") {
+            metrics.host_metrics = Some(ScrapedMetrics { disabled: None, interval: interval("hostMetrics") });
+        }
+        if settings.kubelet_stats_enabled != Some(false) && !off("kubeletStats") {
+            metrics.kubelet_stats = Some(ScrapedMetrics { disabled: None, interval: interval("kubeletStats") });
+        }
+        if settings.span_metrics_enabled != Some(false) && !off("spanMetrics") {
+            let mut span: SpanMetrics = typed(configuration, "metricsSources.spanMetrics").unwrap_or_default();
+            span.disabled = None;
+            span.interval.get_or_insert_with(|| "60s".to_owned());
+            metrics.span_metrics = Some(span);
+        }
+    }
+    let own = own_metrics(configuration, destinations);
+    if let Some(own) = own {
+        metrics.odigos_own_metrics = Some(own);
+    }
+    (metrics != CollectorMetrics::default()).then_some(metrics)
+}
+
+fn exporter_configuration(configuration: &Configuration) -> Option<OtlpExporterConfiguration> {
+    let stated: Option<OtlpExporterConfiguration> = typed(configuration, "collectorNode.otlpExporterConfiguration");
+    stated.or_else(|| {
+        let flag = configuration.flag("collectorNode.enableDataCompression")?;
+        Some(OtlpExporterConfiguration {
+            enable_data_compression: Some(flag),
+            timeout: None,
+            retry_on_failure: None::<RetryOnFailure>,
+        })
+    })
+}
+
+/// A CollectorsGroup as the scheduler applies it.
+#[must_use]
+pub fn group_object(name: &str, namespace: &str, spec: &CollectorsGroupSpec) -> Value {
+    json!({
+        "apiVersion": odigos_api::API_VERSION,
+        "kind": "CollectorsGroup",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": spec,
+    })
+}
+
+/// The ConfigMap of the effective configuration as the scheduler applies it.
+#[must_use]
+pub fn effective_configuration_object(namespace: &str, configuration: &Configuration) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": names::EFFECTIVE_CONFIGURATION, "namespace": namespace},
+        "data": { names::CONFIGURATION_KEY: configuration.to_yaml() },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::effective;
+    use crate::fixtures::destination;
+
+    fn configuration(text: &str) -> Configuration {
+        effective(text, None, None, "odigos-system").result.unwrap()
+    }
+
+    fn node(text: &str, destinations: &[&Destination]) -> CollectorsGroupSpec {
+        let state = NodeGroupState { any_instrumentation_config: true, gateway_ready: true, exists: false };
+        node_group(&configuration(text), destinations, &|_| true, state).unwrap()
+    }
+
+    fn metrics_destination(name: &str, settings: Value) -> Destination {
+        let mut one = destination(name, "datadog", &["METRICS"], json!({}));
+        one.spec.metrics_settings = serde_json::from_value(settings).unwrap();
+        one
+    }
+
+    #[test]
+    fn a1_a2_the_gateway_always_the_node_when_needed() {
+        let gateway = gateway_group(&configuration("{}"), &[], false, vec![]);
+        assert_eq!((gateway.role, gateway.collector_own_metrics_port), (CollectorRole::ClusterGateway, 8888));
+        let exists = |any_instrumentation_config, gateway_ready, exists| {
+            let state = NodeGroupState { any_instrumentation_config, gateway_ready, exists };
+            node_group(&configuration("{}"), &[], &|_| true, state).is_some()
+        };
+        assert!(!exists(true, false, false));
+        assert!(exists(true, true, false));
+        assert!(exists(true, false, true), "it stays when the gateway becomes unready");
+        assert!(!exists(false, true, true), "A3: it goes with the last config");
+        assert_eq!(node("{}", &[]).collector_own_metrics_port, 55682);
+    }
+
+    #[test]
+    fn a14_a15_a16_tail_sampling() {
+        let wait = |text: &str, active| {
+            gateway_group(&configuration(text), &[], active, vec![])
+                .tail_sampling
+                .and_then(|t| t.trace_aggregation_wait_duration)
+        };
+        assert_eq!(wait("{}", true).as_deref(), Some("30s"));
+        assert_eq!(
+            wait("sampling: {tailSampling: {traceAggregationWaitDuration: \"-5s\"}}", true).as_deref(),
+            Some("30s")
+        );
+        assert_eq!(wait("sampling: {tailSampling: {traceAggregationWaitDuration: 10s}}", true).as_deref(), Some("10s"));
+        assert_eq!(wait("sampling: {tailSampling: {disabled: true}}", true), None);
+        assert_eq!(wait("{}", false), None);
+    }
+
+    #[test]
+    fn a17_a19_a20_a21_metrics_are_the_union() {
+        let all = metrics_destination("a", json!(null));
+        let only_agents = metrics_destination(
+            "b",
+            json!({"spanMetricsEnabled": false, "hostMetricsEnabled": false, "kubeletStatsEnabled": false, "agentsTelemetryEnabled": true}),
+        );
+        let metrics = node("{}", &[&all]).metrics.unwrap();
+        assert!(
+            metrics.agents_telemetry.is_some() && metrics.host_metrics.is_some() && metrics.kubelet_stats.is_some()
+        );
+        assert_eq!(metrics.span_metrics.unwrap().interval.as_deref(), Some("60s"));
+        let metrics = node("{}", &[&only_agents]).metrics.unwrap();
+        assert_eq!(metrics, CollectorMetrics { agents_telemetry: Some(Empty {}), ..CollectorMetrics::default() });
+        assert!(node("{}", &[&only_agents, &all]).metrics.unwrap().host_metrics.is_some());
+        let metrics = node("metricsSources: {hostMetrics: {disabled: true}}", &[&all]).metrics.unwrap();
+        assert!(metrics.host_metrics.is_none() && metrics.kubelet_stats.is_some());
+        let mut off = all;
+        off.spec.disabled = Some(true);
+        assert_eq!(node("{}", &[&off]).metrics, None);
+    }
+
+    #[test]
+    fn a46_own_metrics() {
+        let text = "odigosOwnTelemetryStore: {metricsStoreDisabled: false}";
+        let own = gateway_group(&configuration(text), &[], false, vec![])
+            .metrics
+            .and_then(|metrics| metrics.odigos_own_metrics)
+            .unwrap();
+        assert_eq!((own.send_to_odigos_metrics_store, own.send_to_metrics_destinations), (Some(true), Some(false)));
+        let wanting = metrics_destination("a", json!({"odigosOwnMetricsEnabled": true}));
+        let own = gateway_group(&configuration("{}"), &[&wanting], false, vec![])
+            .metrics
+            .and_then(|metrics| metrics.odigos_own_metrics)
+            .unwrap();
+        assert_eq!(own.send_to_metrics_destinations, Some(true));
+        assert_eq!(gateway_group(&configuration("{}"), &[], false, vec![]).metrics, None);
+    }
+
+    #[test]
+    fn node_exporter_settings() {
+        let spec = node("collectorNode: {enableDataCompression: true}", &[]);
+        assert_eq!(spec.otlp_exporter_configuration.unwrap().enable_data_compression, Some(true));
+        let spec = node(
+            "collectorNode: {otlpExporterConfiguration: {timeout: 7s, retryOnFailure: {maxElapsedTime: 60s}}}",
+            &[],
+        );
+        let exporter = spec.otlp_exporter_configuration.unwrap();
+        assert_eq!(
+            (exporter.timeout.as_deref(), exporter.retry_on_failure.unwrap().max_elapsed_time.as_deref()),
+            (Some("7s"), Some("60s"))
+        );
+    }
+}

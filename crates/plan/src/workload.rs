@@ -1,1 +1,198 @@
-//! (being written)
+//! Workloads as planning sees them, read from the eight kinds of objects, and the way from a pod to its workload.
+//!
+//! Owns `spec/sources-and-instrumentation.md` 2.1 and 2.12. Never lists or fetches anything.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use odigos_api::{WorkloadKind, WorkloadRef};
+use serde_json::Value;
+
+/// One workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Which one.
+    pub reference: WorkloadRef,
+    /// Its uid; empty when manifests are rendered without a cluster.
+    pub uid: String,
+    /// Names of the containers of its pod template, in order.
+    pub containers: Vec<String>,
+    /// How many of its pods serve (2.1, "Available replicas taken from").
+    pub available_replicas: i64,
+}
+
+impl Workload {
+    /// Reads a workload; `None` for any other object, ordinary pods included.
+    #[must_use]
+    pub fn from_object(object: &Value) -> Option<Self> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let number = |pointer: &str| object.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+        let kind = match text("/kind") {
+            "Pod" => WorkloadKind::StaticPod,
+            "StaticPod" => return None,
+            other => WorkloadKind::parse(other)?,
+        };
+        if kind != WorkloadKind::StaticPod && object.get("apiVersion").is_some_and(|v| !same_group(v, kind)) {
+            return None;
+        }
+        let template = match kind {
+            WorkloadKind::StaticPod => "/spec",
+            WorkloadKind::CronJob => "/spec/jobTemplate/spec/template/spec",
+            _ => "/spec/template/spec",
+        };
+        let mut uid = text("/metadata/uid").to_owned();
+        let available_replicas = match kind {
+            WorkloadKind::Deployment | WorkloadKind::DeploymentConfig | WorkloadKind::Rollout => {
+                number("/status/availableReplicas")
+            }
+            WorkloadKind::StatefulSet => number("/status/readyReplicas"),
+            WorkloadKind::DaemonSet => number("/status/numberReady"),
+            WorkloadKind::CronJob => {
+                let active = object.pointer("/status/active").and_then(Value::as_array).map_or(0, Vec::len);
+                i64::try_from(active).unwrap_or(i64::MAX)
+            }
+            WorkloadKind::Job => number("/status/active"),
+            WorkloadKind::StaticPod => {
+                let annotations = object.pointer("/metadata/annotations")?;
+                let source = annotations.get("kubernetes.io/config.source").and_then(Value::as_str);
+                if !matches!(source, Some("file" | "http")) {
+                    return None;
+                }
+                if let Some(hash) = annotations.get("kubernetes.io/config.hash").and_then(Value::as_str) {
+                    uid = hash.to_owned();
+                }
+                i64::from(text("/status/phase") == "Running")
+            }
+        };
+        let containers = object.pointer(&format!("{template}/containers")).and_then(Value::as_array);
+        let containers = containers.into_iter().flatten();
+        let containers = containers
+            .filter_map(|container| container.get("name").and_then(Value::as_str))
+            .map(str::to_owned)
+            .collect();
+        Some(Self {
+            reference: WorkloadRef::new(text("/metadata/namespace"), kind, text("/metadata/name")),
+            uid,
+            containers,
+            available_replicas,
+        })
+    }
+}
+
+/// Whether an `apiVersion` is of the group that the kind belongs to; versions of a group may differ.
+fn same_group(api_version: &Value, kind: WorkloadKind) -> bool {
+    let group = |version: &str| version.split_once('/').map(|(group, _)| group.to_owned()).unwrap_or_default();
+    api_version.as_str().is_some_and(|version| group(version) == group(kind.api_version()))
+}
+
+/// The workload that a pod belongs to, by its owner (2.12). The pod's own labels tell how its owner's name was made,
+/// so no look-up is needed.
+#[must_use]
+pub fn pod_workload(pod: &ObjectMeta) -> Option<WorkloadRef> {
+    let namespace = pod.namespace.clone().unwrap_or_default();
+    let owners = pod.owner_references.as_ref()?;
+    let owner = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first())?;
+    let label = |key: &str| pod.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let (kind, name) = match owner.kind.as_str() {
+        "ReplicaSet" => match label("rollouts-pod-template-hash") {
+            Some(hash) => (WorkloadKind::Rollout, without_suffix(&owner.name, Some(hash))?),
+            None => (WorkloadKind::Deployment, without_suffix(&owner.name, label("pod-template-hash"))?),
+        },
+        "ReplicationController" => (WorkloadKind::DeploymentConfig, without_suffix(&owner.name, None)?),
+        "Job" => match owner.name.rsplit_once('-') {
+            // A CronJob appends its scheduled minute, at least eight digits; a Job of its own name keeps it.
+            Some((name, minute)) if minute.len() >= 8 && minute.bytes().all(|byte| byte.is_ascii_digit()) => {
+                (WorkloadKind::CronJob, name)
+            }
+            _ => (WorkloadKind::Job, owner.name.as_str()),
+        },
+        "DaemonSet" => (WorkloadKind::DaemonSet, owner.name.as_str()),
+        "StatefulSet" => (WorkloadKind::StatefulSet, owner.name.as_str()),
+        "Node" => {
+            let source = pod.annotations.as_ref()?.get("kubernetes.io/config.source")?;
+            if source != "file" && source != "http" {
+                return None;
+            }
+            (WorkloadKind::StaticPod, pod.name.as_deref()?)
+        }
+        _ => return None,
+    };
+    Some(WorkloadRef::new(namespace, kind, name))
+}
+
+/// The name without `-<hash>`, or without what follows the last hyphen where the hash is not known.
+fn without_suffix<'a>(name: &'a str, hash: Option<&str>) -> Option<&'a str> {
+    let by_hash = hash.and_then(|hash| name.strip_suffix(hash)).and_then(|rest| rest.strip_suffix('-'));
+    by_hash.or_else(|| name.rsplit_once('-').map(|(rest, _)| rest)).filter(|rest| !rest.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(owner: &str, name: &str, labels: Value, annotations: Value) -> Option<String> {
+        let metadata = json!({
+            "name": "pod-1", "namespace": "shop", "labels": labels, "annotations": annotations,
+            "ownerReferences": [{"apiVersion": "v1", "kind": owner, "name": name, "uid": "u", "controller": true}],
+        });
+        pod_workload(&serde_json::from_value(metadata).unwrap()).map(|workload| workload.to_string())
+    }
+
+    #[test]
+    fn every_owner_kind() {
+        let none = || json!({});
+        let cases = [
+            (
+                pod("ReplicaSet", "web-api-5d4f", json!({"pod-template-hash": "5d4f"}), none()),
+                Some("Deployment shop/web-api"),
+            ),
+            (pod("ReplicaSet", "web-5d4f", none(), none()), Some("Deployment shop/web")),
+            (
+                pod("ReplicaSet", "web-77", json!({"rollouts-pod-template-hash": "77"}), none()),
+                Some("Rollout shop/web"),
+            ),
+            (pod("ReplicationController", "web-3", none(), none()), Some("DeploymentConfig shop/web")),
+            (pod("Job", "import-28471200", none(), none()), Some("CronJob shop/import")),
+            (pod("Job", "import-data", none(), none()), Some("Job shop/import-data")),
+            (pod("DaemonSet", "agent", none(), none()), Some("DaemonSet shop/agent")),
+            (pod("StatefulSet", "db", none(), none()), Some("StatefulSet shop/db")),
+            (pod("Node", "n1", none(), json!({"kubernetes.io/config.source": "file"})), Some("StaticPod shop/pod-1")),
+            (pod("Node", "n1", none(), json!({"kubernetes.io/config.source": "api"})), None),
+            (pod("Widget", "w", none(), none()), None),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found.as_deref(), expected);
+        }
+    }
+
+    #[test]
+    fn replicas_and_containers_of_each_kind() {
+        let containers = json!({"containers": [{"name": "app"}, {"name": "sidecar"}]});
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop", "uid": "u-1"},
+            "spec": {"template": {"spec": containers}}, "status": {"availableReplicas": 2},
+        });
+        let read = Workload::from_object(&deployment).unwrap();
+        assert_eq!(
+            (read.containers, read.available_replicas, read.uid.as_str()),
+            (vec!["app".into(), "sidecar".into()], 2, "u-1")
+        );
+        let cron = json!({
+            "apiVersion": "batch/v1beta1", "kind": "CronJob", "metadata": {"name": "c", "namespace": "shop"},
+            "spec": {"jobTemplate": {"spec": {"template": {"spec": containers}}}}, "status": {"active": [{}, {}]},
+        });
+        assert_eq!(Workload::from_object(&cron).map(|w| (w.available_replicas, w.containers.len())), Some((2, 2)));
+        let pod = |annotations: Value| {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "etcd-n1", "namespace": "kube-system", "annotations": annotations},
+                "spec": containers, "status": {"phase": "Running"}})
+        };
+        let annotations = json!({"kubernetes.io/config.source": "file", "kubernetes.io/config.hash": "h"});
+        let read = Workload::from_object(&pod(annotations)).unwrap();
+        assert_eq!(
+            (read.reference.kind, read.uid.as_str(), read.available_replicas),
+            (WorkloadKind::StaticPod, "h", 1)
+        );
+        assert_eq!(Workload::from_object(&pod(json!({}))), None);
+        let foreign = json!({"apiVersion": "example.com/v1", "kind": "Deployment", "metadata": {"name": "x"}});
+        assert_eq!(Workload::from_object(&foreign), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! One destination to collector components, as a whole or not at all.
+//!
+//! Owns the rules of `spec/destinations.md` 2 that concern a single destination. Queues, streams and forward connectors
+//! are added by the planner of the gateway.
+
+use crate::destination;
+use crate::schema::{Component, PipelineAdditions};
+use crate::template::{Evaluation, data_field};
+use odigos_api::Signal;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A destination as a user configured it.
+#[derive(Clone, Debug)]
+pub struct Instance<'a> {
+    /// `metadata.name`, part of every component id.
+    pub id: &'a str,
+    /// `spec.type`.
+    pub type_id: &'a str,
+    /// `spec.data`.
+    pub data: &'a BTreeMap<String, String>,
+    /// `spec.signals`.
+    pub signals: &'a BTreeSet<Signal>,
+    /// What is known of `spec.secretRef`.
+    pub secret: Secret<'a>,
+}
+
+/// What is known of the destination's Secret. Only the names of keys; values never come here.
+#[derive(Clone, Debug)]
+pub enum Secret<'a> {
+    /// The destination names none.
+    None,
+    /// The named Secret does not exist.
+    Missing {
+        /// Its name.
+        name: &'a str,
+    },
+    /// The Secret exists and has these keys.
+    Keys {
+        /// Its name.
+        name: &'a str,
+        /// Its keys.
+        keys: &'a BTreeSet<String>,
+    },
+}
+
+/// The components of one destination.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rendered {
+    /// Exporters by id.
+    pub exporters: BTreeMap<String, Value>,
+    /// Processors by id.
+    pub processors: BTreeMap<String, Value>,
+    /// Extensions by id; all of them must be started.
+    pub extensions: BTreeMap<String, Value>,
+    /// Connectors by id.
+    pub connectors: BTreeMap<String, Value>,
+    /// Pipelines by signal and name.
+    pub pipelines: BTreeMap<(Signal, String), PipelinePart>,
+    /// Secret keys that are read as environment variables.
+    pub environment: Vec<SecretVariable>,
+    /// Secret keys that are read as files.
+    pub files: Vec<SecretFile>,
+    /// What works, but probably not as meant.
+    pub warnings: Vec<Problem>,
+}
+
+/// What a destination puts into its pipeline of one signal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipelinePart {
+    /// Connectors of the type that feed it.
+    pub receivers: Vec<String>,
+    /// Processors of the type.
+    pub processors: Vec<String>,
+    /// Exporters, and connectors of the type that it feeds.
+    pub exporters: Vec<String>,
+}
+
+/// An environment variable that holds a Secret's key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretVariable {
+    /// Name of the variable; unique over all destinations.
+    pub variable: String,
+    /// Key in the Secret.
+    pub key: String,
+}
+
+/// A file that holds a Secret's key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretFile {
+    /// Key in the Secret.
+    pub key: String,
+    /// Absolute path in the collector's pod.
+    pub path: String,
+}
+
+/// Something wrong with a destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// What kind of problem.
+    pub reason: Reason,
+    /// The field, e.g. `spec.data.JAEGER_URL`.
+    pub field: String,
+    /// What is wrong and what to do; for people.
+    pub message: String,
+}
+
+/// Kinds of problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// `spec.type` is not in the catalogue.
+    UnknownType,
+    /// A setting is missing or not of its form.
+    InvalidSetting,
+    /// A selected signal is one that the type does not take.
+    UnsupportedSignal,
+    /// `spec.secretRef` names a Secret that does not exist.
+    SecretNotFound,
+    /// The Secret lacks a key.
+    SecretKeyMissing,
+}
+
+/// Renders a destination.
+///
+/// # Errors
+/// Every problem that keeps it from being rendered, each with the field it is about.
+pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
+    let Some(definition) = destination::find(instance.type_id) else {
+        let known: Vec<&str> = destination::types().keys().map(String::as_str).collect();
+        let message = format!("{:?} is not a known type; known are {}", instance.type_id, known.join(", "));
+        return Err(vec![Problem { reason: Reason::UnknownType, field: "spec.type".into(), message }]);
+    };
+    let renderable: BTreeSet<Signal> =
+        definition.signals.iter().copied().filter(|signal| *signal != Signal::Profiles).collect();
+    let signals: BTreeSet<Signal> = instance.signals.intersection(&renderable).copied().collect();
+    let mut evaluation = Evaluation::new(instance, definition, &signals);
+    let unsupported: Vec<Signal> = instance.signals.difference(&renderable).copied().collect();
+    let takes = renderable.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", ");
+    if signals.is_empty() {
+        let message = if unsupported.is_empty() {
+            format!("no signal is selected; {} takes {takes}", definition.display_name)
+        } else {
+            let list = unsupported.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", ");
+            format!("{} does not take {list}; it takes {takes}", definition.display_name)
+        };
+        evaluation.problem(Reason::UnsupportedSignal, "spec.signals", message);
+    } else {
+        for signal in unsupported {
+            evaluation.warnings.push(Problem {
+                reason: Reason::UnsupportedSignal,
+                field: "spec.signals".into(),
+                message: format!(
+                    "{} does not take {signal}, which is left out; it takes {takes}",
+                    definition.display_name
+                ),
+            });
+        }
+    }
+    if let Secret::Missing { name } = instance.secret {
+        let message = format!("the Secret {name} does not exist in the namespace of the Destination; create it");
+        evaluation.problem(Reason::SecretNotFound, "spec.secretRef", message);
+    }
+    let rules = &definition.rendering;
+    let is_blank = |name: &String| instance.data.get(name).is_none_or(|text| text.trim().is_empty());
+    for name in rules.required.iter().filter(|name| is_blank(name)) {
+        evaluation.problem(Reason::InvalidSetting, data_field(name), "it is required, but missing");
+    }
+    if !rules.required_any.is_empty() && rules.required_any.iter().all(is_blank) {
+        let field = rules.required_any.first().map(|name| data_field(name)).unwrap_or_default();
+        let message = format!("at least one of {} is required", rules.required_any.join(", "));
+        evaluation.problem(Reason::InvalidSetting, field, message);
+    }
+    for check in &rules.checks {
+        evaluation.check(&check.field, &check.normaliser);
+    }
+    let mut rendered = Rendered {
+        exporters: components(&mut evaluation, &rules.exporters),
+        processors: components(&mut evaluation, &rules.processors),
+        extensions: components(&mut evaluation, &rules.extensions),
+        connectors: components(&mut evaluation, &rules.connectors),
+        ..Rendered::default()
+    };
+    for signal in &signals {
+        let none = PipelineAdditions::default();
+        let additions = match signal {
+            Signal::Traces => &rules.pipelines.traces,
+            Signal::Metrics => &rules.pipelines.metrics,
+            Signal::Logs => &rules.pipelines.logs,
+            Signal::Profiles => &none,
+        };
+        let present = |ids: &[String], more: &[String], exists: &dyn Fn(&str) -> bool| {
+            let named = ids.iter().chain(more).map(|id| evaluation.named(id));
+            named.filter(|id| exists(id)).collect::<Vec<_>>()
+        };
+        let is_connector = |id: &str| rendered.connectors.contains_key(id);
+        let part = PipelinePart {
+            receivers: present(&rules.pipelines.receivers, &additions.receivers, &is_connector),
+            processors: present(&rules.pipelines.processors, &additions.processors, &|id| {
+                rendered.processors.contains_key(id)
+            }),
+            exporters: present(&rules.pipelines.exporters, &additions.exporters, &|id| {
+                rendered.exporters.contains_key(id) || is_connector(id)
+            }),
+        };
+        rendered.pipelines.insert((*signal, evaluation.named(&rules.pipelines.name)), part);
+    }
+    if !evaluation.problems.is_empty() {
+        let mut problems = evaluation.problems;
+        problems.dedup();
+        return Err(problems);
+    }
+    rendered.environment = evaluation.environment.into_iter().collect();
+    rendered.files = evaluation.files.into_iter().collect();
+    rendered.warnings = evaluation.warnings;
+    Ok(rendered)
+}
+
+fn components(evaluation: &mut Evaluation<'_>, list: &[Component]) -> BTreeMap<String, Value> {
+    let mut rendered = BTreeMap::new();
+    for component in list {
+        if component.when.as_ref().is_some_and(|condition| !evaluation.holds(condition)) {
+            continue;
+        }
+        let settings = without_nulls(evaluation.value(&component.settings).unwrap_or_else(|| json!({})));
+        rendered.insert(evaluation.named(&component.id), settings);
+    }
+    rendered
+}
+
+/// Keys whose value came out as null are left to the component's own default.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            Value::Object(map.into_iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k, without_nulls(v))).collect())
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Evaluates templates: settings and secret references in, component settings and problems out.
+
+use crate::destination::DestinationType;
+use crate::normalise;
+use crate::render::{Instance, Problem, Reason, Secret, SecretFile, SecretVariable};
+use crate::schema::{Condition, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Template};
+use odigos_api::Signal;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+
+/// What evaluating one destination has found so far.
+pub(crate) struct Evaluation<'a> {
+    instance: &'a Instance<'a>,
+    definition: &'a DestinationType,
+    signals: &'a BTreeSet<Signal>,
+    pub(crate) problems: Vec<Problem>,
+    pub(crate) warnings: Vec<Problem>,
+    pub(crate) environment: BTreeSet<SecretVariable>,
+    pub(crate) files: BTreeSet<SecretFile>,
+}
+
+impl<'a> Evaluation<'a> {
+    pub(crate) fn new(
+        instance: &'a Instance<'a>,
+        definition: &'a DestinationType,
+        signals: &'a BTreeSet<Signal>,
+    ) -> Self {
+        Self {
+            instance,
+            definition,
+            signals,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            environment: BTreeSet::new(),
+            files: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn problem(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
+        self.problems.push(Problem { reason, field: field.into(), message: message.into() });
+    }
+
+    /// The setting of that name, unless it is absent or blank.
+    fn setting(&self, name: &str) -> Option<&'a str> {
+        self.instance.data.get(name).map(String::as_str).filter(|text| !text.trim().is_empty())
+    }
+
+    /// Every text of a template: the destination's name in place of `{id}`.
+    pub(crate) fn named(&self, text: &str) -> String {
+        text.replace("{id}", self.instance.id)
+    }
+
+    pub(crate) fn holds(&self, condition: &Condition) -> bool {
+        let raw = |name: &str| self.instance.data.get(name).map(String::as_str);
+        match condition {
+            Condition::IsTrue(name) => raw(name) == Some("true"),
+            Condition::IsLegacyTrue(name) => raw(name).is_some_and(|text| text.eq_ignore_ascii_case("true")),
+            Condition::IsSet(name) => self.setting(name).is_some(),
+            Condition::Has(name) => raw(name).is_some(),
+            Condition::HasItems(name) => self
+                .setting(name)
+                .is_some_and(|text| normalise::string_list(text).map_or(true, |items| !items.is_empty())),
+            Condition::HasSignal(name) => self.signals.iter().any(|signal| signal.as_pipeline() == name),
+            Condition::Equals(name, value) => raw(name) == Some(value),
+            Condition::EqualsIgnoringCase(name, value) => {
+                raw(name).is_some_and(|text| text.eq_ignore_ascii_case(value))
+            }
+            Condition::Not(inner) => !self.holds(inner),
+            Condition::All(parts) => parts.iter().all(|part| self.holds(part)),
+            Condition::Any(parts) => parts.iter().any(|part| self.holds(part)),
+        }
+    }
+
+    /// The value of a template; `None` means that its key is left out.
+    pub(crate) fn value(&mut self, template: &Template) -> Option<Value> {
+        match template {
+            Template::Literal(Value::String(text)) => Some(Value::String(self.named(text))),
+            Template::Literal(literal) => Some(literal.clone()),
+            Template::List(list) => Some(Value::Array(list.iter().filter_map(|item| self.value(item)).collect())),
+            Template::Map(map) => {
+                let mut out = Map::new();
+                for (key, item) in map {
+                    if let Some(value) = self.value(item) {
+                        out.insert(self.named(key), value);
+                    }
+                }
+                // A block of which nothing is left would only hide that nothing was set.
+                (!out.is_empty() || map.is_empty()).then_some(Value::Object(out))
+            }
+            Template::Field(field) => self.field(field),
+            Template::Secret(secret) => self.secret(secret),
+            Template::SecretFile(file) => self.secret_file(file),
+            Template::Bool(condition) => Some(Value::Bool(self.holds(condition))),
+            Template::If(condition, then, otherwise) => {
+                if self.holds(condition) {
+                    self.value(then)
+                } else {
+                    otherwise.as_ref().and_then(|template| self.value(template))
+                }
+            }
+        }
+    }
+
+    fn field(&mut self, field: &FieldExpression) -> Option<Value> {
+        let Some(text) = self.setting(&field.name) else {
+            if field.required {
+                self.problem(Reason::InvalidSetting, data_field(&field.name), "it is required here, but missing");
+            }
+            return field.default.clone();
+        };
+        let secure = field.secure.as_ref().is_some_and(|condition| self.holds(condition));
+        match normalised(&field.normaliser, text, secure) {
+            Ok(Value::String(value)) => Some(Value::String(self.literal(&value))),
+            Ok(Value::Object(map)) => {
+                let entries = map.into_iter().map(|(key, value)| {
+                    let value = value.as_str().map_or(Value::Null, |value| Value::String(self.literal(value)));
+                    (key, value)
+                });
+                Some(Value::Object(entries.collect::<Map<_, _>>()))
+            }
+            Ok(Value::Array(list)) => Some(
+                list.into_iter()
+                    .map(|item| item.as_str().map_or(Value::Null, |item| Value::String(self.literal(item))))
+                    .collect(),
+            ),
+            Ok(value) => Some(value),
+            Err(why) => {
+                self.problem(Reason::InvalidSetting, data_field(&field.name), why);
+                None
+            }
+        }
+    }
+
+    /// Checks a setting that no component holds.
+    pub(crate) fn check(&mut self, name: &str, normaliser: &Normaliser) {
+        if let Some(text) = self.setting(name)
+            && let Err(why) = normalised(normaliser, text, false)
+        {
+            self.problem(Reason::InvalidSetting, data_field(name), why);
+        }
+    }
+
+    /// A user's text as a literal of the configuration: every `$` is doubled, so that the collector expands nothing.
+    /// The one exception is `${KEY}` of a secret key of this type, which older manifests write into headers: it becomes
+    /// the reference to that key.
+    fn literal(&mut self, text: &str) -> String {
+        let mut out = text.replace('$', "$$");
+        let secrets: Vec<&str> =
+            self.definition.fields.iter().filter(|field| field.secret).map(|field| field.name.as_str()).collect();
+        for key in secrets {
+            let placeholder = format!("$${{{key}}}");
+            if out.contains(&placeholder)
+                && let Some(reference) = self.reference(key)
+            {
+                out = out.replace(&placeholder, &reference);
+            }
+        }
+        out
+    }
+
+    fn secret(&mut self, secret: &SecretExpression) -> Option<Value> {
+        if let Some(text) = self.setting(&secret.name) {
+            // Works, but the credential is readable by everyone who may read Destinations.
+            self.warnings.push(Problem {
+                reason: Reason::InvalidSetting,
+                field: data_field(&secret.name),
+                message: "the credential stands in plain text; move it into a Secret and name that in spec.secretRef"
+                    .into(),
+            });
+            let text = text.replace('$', "$$");
+            return Some(Value::String(format!("{}{text}", secret.prefix)));
+        }
+        let reference = self.reference(&secret.name)?;
+        Some(Value::String(format!("{}{reference}", secret.prefix)))
+    }
+
+    /// The `${env:…}` reference to a key of the destination's Secret, or a problem.
+    fn reference(&mut self, key: &str) -> Option<String> {
+        if !self.has_key(key) {
+            return None;
+        }
+        let variable = variable_name(self.instance.id, key);
+        let reference = format!("${{env:{variable}}}");
+        self.environment.insert(SecretVariable { variable, key: key.to_owned() });
+        Some(reference)
+    }
+
+    fn secret_file(&mut self, file: &SecretFileExpression) -> Option<Value> {
+        if !self.has_key(&file.name) {
+            return None;
+        }
+        let path = self.named(&file.path);
+        self.files.insert(SecretFile { key: file.name.clone(), path: path.clone() });
+        Some(Value::String(path))
+    }
+
+    fn has_key(&mut self, key: &str) -> bool {
+        match &self.instance.secret {
+            Secret::Keys { keys, .. } if keys.contains(key) => true,
+            Secret::Keys { name, .. } => {
+                let message = format!("the Secret {name} has no key {key}; add it");
+                self.problem(Reason::SecretKeyMissing, "spec.secretRef", message);
+                false
+            }
+            // Reported once for the whole destination.
+            Secret::Missing { .. } => false,
+            Secret::None => {
+                let message =
+                    format!("a Secret with the key {key} is needed; create it in the same namespace and name it here");
+                self.problem(Reason::SecretKeyMissing, "spec.secretRef", message);
+                false
+            }
+        }
+    }
+}
+
+pub(crate) fn data_field(name: &str) -> String {
+    format!("spec.data.{name}")
+}
+
+fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value, String> {
+    Ok(match normaliser {
+        Normaliser::Text => json!(text.trim()),
+        Normaliser::GrpcHostport => json!(normalise::grpc_hostport(text, secure)?),
+        Normaliser::OtlpHttpUrl => json!(normalise::otlp_http_url(text, None, None)?),
+        Normaliser::LokiUrl => json!(normalise::loki_url(text)?),
+        Normaliser::PromRwUrl => json!(normalise::prom_rw_url(text)?),
+        Normaliser::ClickhouseUrl => json!(normalise::clickhouse_url(text)?),
+        Normaliser::TempoHostport => json!(normalise::tempo_hostport(text)?),
+        Normaliser::AbsolutePath => json!(normalise::absolute_path(text)?),
+        Normaliser::Integer => json!(normalise::integer(text)?),
+        // Zero means "no limit", which exporters spell by leaving the key out.
+        Normaliser::PositiveInteger => match normalise::integer(text)? {
+            0 => Value::Null,
+            number if number > 0 => json!(number),
+            number => return Err(format!("{number} is below zero")),
+        },
+        Normaliser::LenientBool => json!(normalise::lenient_bool(text)),
+        Normaliser::Duration => json!(normalise::duration(text)?),
+        Normaliser::StringList => json!(normalise::string_list(text)?),
+        Normaliser::JoinedList => json!(normalise::string_list(text)?.join(", ")),
+        Normaliser::CommaList => json!(normalise::comma_list(text)),
+        Normaliser::KeyValues => json!(normalise::key_values(text)?),
+        Normaliser::Pem => json!(normalise::pem(text)?),
+        Normaliser::Choice(values) if values.iter().any(|value| value == text.trim()) => json!(text.trim()),
+        Normaliser::Choice(values) => return Err(format!("it must be one of {}", values.join(", "))),
+        Normaliser::Table(table) => match table.get(text.trim()) {
+            Some(value) => json!(value),
+            None => return Err(format!("it must be one of {}", table.keys().cloned().collect::<Vec<_>>().join(", "))),
+        },
+        Normaliser::Suffixed(suffix) => {
+            let text = text.trim();
+            if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                return Err("it holds white space".into());
+            }
+            json!(format!("{text}{suffix}"))
+        }
+    })
+}
+
+/// Name of the environment variable for a Secret key of a destination: `D_<ID>_<HASH>_<KEY>`. The hash keeps names apart
+/// that differ only in characters a variable cannot hold, so no two destinations ever share one.
+pub(crate) fn variable_name(id: &str, key: &str) -> String {
+    let upper = |text: &str| {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect::<String>()
+    };
+    let digest = Sha256::digest(id.as_bytes());
+    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02X}")).collect();
+    format!("D_{}_{hash}_{}", upper(id), upper(key))
+}

@@ -1,0 +1,92 @@
+//! Destinations: what can never work is refused, what can be mended elsewhere is a warning.
+//!
+//! Manifests that other products of this kind accept must apply unchanged, also before their Secret exists, so a
+//! setting that does not parse is a warning here and a condition later; only an object that no collector could ever
+//! name is refused.
+
+use super::Refusal;
+use crate::streams::Selection;
+use odigos_api::Signal;
+use odigos_api::destination::Destination;
+use odigos_catalog::render::{self, Instance, Secret};
+use odigos_pipeline::graph::check_component_id;
+use std::collections::BTreeSet;
+
+/// What is said when a Destination is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Review {
+    /// Reasons to refuse it.
+    pub refusals: Vec<Refusal>,
+    /// Remarks that kubectl prints.
+    pub warnings: Vec<String>,
+}
+
+/// Reviews a Destination. Secrets are not looked at: they may be created later.
+#[must_use]
+pub fn review(destination: &Destination, control_plane_namespace: &str) -> Review {
+    let mut result = Review::default();
+    let spec = &destination.spec;
+    let name = destination.metadata.name.as_deref().unwrap_or_default();
+    if spec.type_.trim().is_empty() {
+        result.refusals.push(Refusal::new("spec.type", "it is empty; name a destination type such as otlp"));
+        return result;
+    }
+    if !name.is_empty()
+        && let Err(why) = check_component_id(&format!("debug/{name}"))
+    {
+        result
+            .refusals
+            .push(Refusal::new("metadata.name", format!("it cannot be part of a collector configuration: {why}")));
+        return result;
+    }
+    if destination.metadata.namespace.as_deref().is_some_and(|namespace| namespace != control_plane_namespace) {
+        result.warnings.push(format!("metadata.namespace: only Destinations in {control_plane_namespace} are used"));
+    }
+    if Selection::of(spec) == Selection::Streams(BTreeSet::new()) {
+        result.warnings.push(
+            "spec.sourceSelector: it names no stream and no namespace, so nothing reaches the destination".into(),
+        );
+    }
+    // Every secret key of the type counts as present: whether it is will show when the Secret is read.
+    let keys: BTreeSet<String> = odigos_catalog::destination::find(&spec.type_)
+        .map(|found| found.fields.iter().filter(|field| field.secret).map(|field| field.name.clone()).collect())
+        .unwrap_or_default();
+    let secret = match &spec.secret_ref {
+        Some(reference) => Secret::Keys { name: &reference.name, keys: &keys },
+        None => Secret::None,
+    };
+    let signals: BTreeSet<Signal> = spec.signals.iter().copied().collect();
+    let instance = Instance { id: name, type_id: &spec.type_, data: &spec.data, signals: &signals, secret };
+    let problems = match render::render(&instance) {
+        Ok(rendered) => rendered.warnings,
+        Err(problems) => problems,
+    };
+    result.warnings.extend(problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)));
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::{destination, destination_with};
+    use serde_json::json;
+
+    #[test]
+    fn only_the_impossible_is_refused() {
+        let good = destination("d", "jaeger", &["TRACES"], json!({"JAEGER_URL": "j"}));
+        assert_eq!(review(&good, "odigos-system"), Review::default());
+        let empty = destination("d", "", &["TRACES"], json!({}));
+        assert_eq!(review(&empty, "odigos-system").refusals.len(), 1);
+        for (one, part) in [
+            (destination("d", "future", &["TRACES"], json!({})), "spec.type"),
+            (destination("d", "jaeger", &["TRACES"], json!({})), "JAEGER_URL"),
+            (destination_with("d", "debug", &["TRACES"], json!({}), json!({})), "spec.sourceSelector"),
+            (destination("d", "honeycomb", &["TRACES"], json!({})), "HONEYCOMB_API_KEY"),
+        ] {
+            let review = review(&one, "odigos-system");
+            assert_eq!(review.refusals, vec![]);
+            assert!(review.warnings.iter().any(|warning| warning.contains(part)), "{part}: {review:?}");
+        }
+        assert_eq!(review(&good, "elsewhere").warnings.len(), 1);
+    }
+}

@@ -1,0 +1,351 @@
+//! The cluster gateway: which pipelines exist, which destinations are part of them, and what to report.
+//!
+//! Owns the order of steps of `spec/collectors-and-pipelines.md` 4 in our form: every destination is rendered apart and
+//! merged whole or not at all; per-stream pipelines are what a reader sees; routing is by stream class (design 4–5).
+//! Never reads a Secret's value: key names and digests are enough. The Kubernetes objects are in [`objects`].
+
+pub mod destinations;
+pub mod objects;
+mod routing;
+
+#[cfg(test)]
+mod tests;
+
+use crate::collector::{self, OwnTelemetry, Processors};
+use crate::configuration::Configuration;
+use crate::streams;
+use destinations::{DestinationPlan, Fragment};
+use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
+use odigos_api::condition::{ConditionDraft, kind};
+use odigos_api::destination::Destination;
+use odigos_api::processor::Processor;
+use odigos_api::{CollectorRole, Finding, Signal, names};
+use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, Problem};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is known of a Secret: its keys, each with a digest of its value. The value itself never comes here.
+pub type SecretDigests = BTreeMap<String, String>;
+
+/// Everything that the gateway's configuration depends on.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// Namespace of the control plane.
+    pub namespace: &'a str,
+    /// The resolved CollectorsGroup.
+    pub group: &'a CollectorsGroup,
+    /// The Destinations of that namespace, in any order.
+    pub destinations: Vec<&'a Destination>,
+    /// The Processors of that namespace, in any order.
+    pub processors: Vec<&'a Processor>,
+    /// The Secrets that Destinations refer to, by name; a missing one is absent.
+    pub secrets: &'a BTreeMap<String, SecretDigests>,
+    /// The effective configuration.
+    pub configuration: &'a Configuration,
+    /// Destinations whose exporter stopped a collector at start, with what it said (design 5).
+    pub set_aside: &'a BTreeMap<String, String>,
+}
+
+/// The rendered gateway and what to report of every object that took part.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayPlan {
+    /// The configuration.
+    pub config: CollectorConfig,
+    /// What is wrong with the graph; empty unless a defect slipped past every check, then nothing may be applied.
+    pub problems: Vec<Problem>,
+    /// Conditions by Destination name.
+    pub destinations: BTreeMap<String, ConditionDraft>,
+    /// Conditions by Processor name.
+    pub processors: BTreeMap<String, ConditionDraft>,
+    /// Streams that have pipelines, with their signals.
+    pub streams: BTreeMap<String, BTreeSet<Signal>>,
+    /// Signals that at least one destination takes, for `status.receiverSignals`.
+    pub receiver_signals: Vec<Signal>,
+    /// Ids of the classes that this configuration routes, for `status.servedStreamClasses`.
+    pub classes: Vec<String>,
+    /// Secret keys that the gateway reads, for its environment and volumes.
+    pub secrets: Vec<destinations::SecretUse>,
+    /// What people should know.
+    pub findings: Vec<Finding>,
+}
+
+/// Renders the gateway.
+#[must_use]
+pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
+    let processors = Processors::of_role(CollectorRole::ClusterGateway, seen.processors.iter().copied());
+    let mut destinations = destinations::plan(seen);
+    let mut config = assemble(seen, &processors, &destinations.fragments);
+    let mut problems = config.check();
+    if !problems.is_empty() {
+        // Never expected: a fragment that passes alone breaks the whole. Admit them one by one and name the culprits.
+        let candidates = std::mem::take(&mut destinations.fragments);
+        for fragment in candidates {
+            destinations.fragments.push(fragment);
+            let attempt = assemble(seen, &processors, &destinations.fragments);
+            if let Some(problem) = attempt.check().first()
+                && let Some(culprit) = destinations.fragments.pop()
+            {
+                destinations.refuse(&culprit, &format!("it would break the collector configuration: {problem}"));
+            }
+        }
+        config = assemble(seen, &processors, &destinations.fragments);
+        problems = config.check();
+    }
+    report(seen, config, problems, processors, destinations)
+}
+
+fn report(
+    seen: &Observed<'_>,
+    config: CollectorConfig,
+    problems: Vec<Problem>,
+    processors: Processors,
+    destinations: DestinationPlan,
+) -> GatewayPlan {
+    let mut streams: BTreeMap<String, BTreeSet<Signal>> = BTreeMap::new();
+    let mut signals = BTreeSet::new();
+    for fragment in &destinations.fragments {
+        for signal in fragment.pipelines.keys() {
+            signals.insert(*signal);
+            for stream in routing::known_streams(&seen.group.spec, &destinations.fragments) {
+                if fragment.selection.includes(&stream) {
+                    streams.entry(stream).or_default().insert(*signal);
+                }
+            }
+        }
+    }
+    let mut findings = destinations.findings;
+    findings.extend(processors.findings.iter().cloned());
+    for problem in &problems {
+        let object = format!("CollectorsGroup {}/{}", seen.namespace, names::GATEWAY);
+        findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
+    }
+    GatewayPlan {
+        config,
+        problems,
+        destinations: destinations.conditions,
+        processors: processors.conditions,
+        streams,
+        receiver_signals: [Signal::Logs, Signal::Metrics, Signal::Traces]
+            .into_iter()
+            .filter(|s| signals.contains(s))
+            .collect(),
+        classes: seen.group.spec.stream_classes.iter().map(|class| class.id.clone()).collect(),
+        secrets: destinations.secrets,
+        findings,
+    }
+}
+
+/// Puts the configuration together from the fixed parts and the fragments of the destinations.
+fn assemble(seen: &Observed<'_>, processors: &Processors, fragments: &[Fragment]) -> CollectorConfig {
+    let spec = &seen.group.spec;
+    let mut config = CollectorConfig::default();
+    add_fixed_parts(&mut config, seen, fragments);
+    processors.add_to(&mut config);
+    let queues = fragments.iter().map(Fragment::queues).sum();
+    let queue_bytes = collector::queue_bytes(&spec.resources_settings, queues);
+    for fragment in fragments {
+        // Conflicts were ruled out when the fragment was made; a repeated name cannot pass the API server.
+        let _ = config.merge(fragment.to_config(queue_bytes));
+    }
+    for signal in Signal::PIPELINES {
+        if fragments.iter().any(|fragment| fragment.pipelines.contains_key(&signal)) {
+            add_root(&mut config, signal, spec, processors);
+            routing::add(&mut config, signal, spec, processors, fragments);
+        }
+    }
+    add_own_metrics(&mut config, seen, fragments);
+    config.remove_unused();
+    config
+}
+
+/// Receivers, extensions and telemetry that every gateway has (spec 4.3).
+fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments: &[Fragment]) {
+    let spec = &seen.group.spec;
+    config.add(
+        ComponentKind::Receiver,
+        "otlp",
+        json!({"protocols": {
+            "grpc": {
+                "endpoint": format!("0.0.0.0:{}", names::OTLP_GRPC_PORT),
+                "max_recv_msg_size_mib": 128,
+                // Short-lived connections make node collectors spread over new replicas.
+                "keepalive": {"server_parameters": {"max_connection_age": "15s", "max_connection_age_grace": "2s"}},
+            },
+            "http": {"endpoint": format!("0.0.0.0:{}", names::OTLP_HTTP_PORT)},
+        }}),
+    );
+    collector::add_health_check(config);
+    collector::add_guards(config, &spec.resources_settings);
+    config.add(
+        ComponentKind::Processor,
+        "resource/odigos-version",
+        json!({"attributes": [{"key": "odigos.version", "action": "upsert", "value": "${env:ODIGOS_VERSION}"}]}),
+    );
+    config.add(ComponentKind::Exporter, "nop", json!({}));
+    let port = spec.collector_own_metrics_port;
+    config.telemetry = collector::telemetry(
+        port,
+        seen.configuration.collector_log_level(),
+        &[("k8s.pod.name", "${env:POD_NAME}")],
+        None,
+    );
+    let traces = fragments.iter().any(|fragment| fragment.pipelines.contains_key(&Signal::Traces));
+    let service_graph = (traces && has_service_graph(spec)).then(|| {
+        collector::scrape_job("servicegraph", SERVICE_GRAPH_PORT, "servicegraph_traces_service_graph_request_total")
+    });
+    collector::add_own_telemetry(
+        config,
+        &OwnTelemetry {
+            namespace: seen.namespace,
+            role: CollectorRole::ClusterGateway,
+            port,
+            receiver: "prometheus/self-metrics",
+            pipeline: "otelcol",
+            identity: &[("k8s.pod.name", "${env:POD_NAME}")],
+            extra_job: service_graph,
+        },
+    );
+}
+
+/// Port on which the service graph's metrics can be scraped inside the pod.
+const SERVICE_GRAPH_PORT: i32 = 9090;
+
+fn has_service_graph(spec: &CollectorsGroupSpec) -> bool {
+    spec.service_graph_disabled != Some(true)
+}
+
+/// `<signal>/in`: what every item of the signal passes before it is routed (spec 4.4, 4.7).
+fn add_root(config: &mut CollectorConfig, signal: Signal, spec: &CollectorsGroupSpec, processors: &Processors) {
+    let mut root = Pipeline {
+        receivers: vec!["otlp".into()],
+        processors: vec![collector::MEMORY_LIMITER.into(), "resource/odigos-version".into()],
+        exporters: vec![routing::connector(signal)],
+    };
+    root.processors.extend(processors.usable.iter().filter(|p| p.is_global(signal)).map(|p| p.id.clone()));
+    if signal == Signal::Metrics && spec.cluster_metrics_enabled == Some(true) {
+        config.add(
+            ComponentKind::Extension,
+            "k8s_leader_elector",
+            json!({"auth_type": "serviceAccount", "lease_name": "odigos-gateway-leader", "lease_namespace": "${env:POD_NAMESPACE}"}),
+        );
+        config.started_extensions.insert("k8s_leader_elector".into());
+        config.add(
+            ComponentKind::Receiver,
+            "k8s_cluster",
+            json!({"auth_type": "serviceAccount", "collection_interval": "10s", "k8s_leader_elector": "k8s_leader_elector"}),
+        );
+        root.receivers.push("k8s_cluster".into());
+    }
+    if signal == Signal::Traces && has_service_graph(spec) {
+        add_service_graph(config, spec);
+        root.exporters.push(SERVICE_GRAPH.into());
+    }
+    *config.pipeline(signal, "in") = root;
+}
+
+/// Id of the service graph connector; the spelling that every release since 0.154 takes.
+const SERVICE_GRAPH: &str = "servicegraph";
+
+fn add_service_graph(config: &mut CollectorConfig, spec: &CollectorsGroupSpec) {
+    let mut dimensions = vec!["service.name".to_owned()];
+    dimensions.extend(spec.service_graph_extra_dimensions.iter().flatten().cloned());
+    // Room for the edges that wait for their other half; the connector's own default of 1000 loses edges.
+    let items = i64::from(spec.resources_settings.memory_limiter_limit_mib) * 25;
+    let mut settings = json!({
+        "store": {"ttl": "15s", "max_items": items},
+        "store_expiration_loop": "5s",
+        "dimensions": dimensions,
+    });
+    if let Some(peers) = spec.service_graph_virtual_node_peer_attributes.as_ref().filter(|peers| !peers.is_empty()) {
+        settings["virtual_node_peer_attributes"] = json!(peers);
+    }
+    config.add(ComponentKind::Connector, SERVICE_GRAPH, settings);
+    let endpoint = format!("localhost:{SERVICE_GRAPH_PORT}");
+    config.add(
+        ComponentKind::Exporter,
+        "prometheus/servicegraph",
+        json!({"endpoint": endpoint, "namespace": "servicegraph"}),
+    );
+    *config.pipeline(Signal::Metrics, "servicegraph") = Pipeline {
+        receivers: vec![SERVICE_GRAPH.into()],
+        processors: vec![],
+        exporters: vec!["prometheus/servicegraph".into()],
+    };
+}
+
+/// Metrics of the product itself (spec 4.4, A46). They reach the destinations that asked for them, and only those.
+fn add_own_metrics(config: &mut CollectorConfig, seen: &Observed<'_>, fragments: &[Fragment]) {
+    let spec = &seen.group.spec;
+    let Some(own) = spec.metrics.as_ref().and_then(|metrics| metrics.odigos_own_metrics.as_ref()) else { return };
+    let to_store = own.send_to_odigos_metrics_store == Some(true);
+    let mut exporters = Vec::new();
+    if to_store {
+        config.add(
+            ComponentKind::Exporter,
+            "otlp_http/odigos-victoriametrics",
+            json!({
+                "endpoint": format!("http://odigos-victoriametrics.{}:8428/opentelemetry", seen.namespace),
+                "tls": {"insecure": true},
+                "retry_on_failure": {"enabled": false},
+            }),
+        );
+        exporters.push("otlp_http/odigos-victoriametrics".to_owned());
+    }
+    if own.send_to_metrics_destinations == Some(true) {
+        let wanting = fragments.iter().filter(|fragment| fragment.wants_own_metrics);
+        exporters.extend(wanting.filter_map(|fragment| fragment.forward(Signal::Metrics)));
+    }
+    if exporters.is_empty() {
+        return;
+    }
+    let endpoint = format!("0.0.0.0:{}", names::OWN_METRICS_PORT);
+    config.add(
+        ComponentKind::Receiver,
+        "otlp/odigos-own-metrics-in",
+        json!({"protocols": {"http": {"endpoint": endpoint}}}),
+    );
+    let mut receivers = vec!["otlp/odigos-own-metrics-in".to_owned()];
+    if to_store {
+        let mut job = collector::scrape_job("otelcol-gateway", spec.collector_own_metrics_port, ".*");
+        job["scrape_interval"] = json!(own.interval.as_deref().unwrap_or("10s"));
+        config.add(
+            ComponentKind::Receiver,
+            "prometheus/gateway-own-metrics",
+            json!({"config": {"scrape_configs": [job]}}),
+        );
+        receivers.push("prometheus/gateway-own-metrics".into());
+    }
+    *config.pipeline(Signal::Metrics, "own-metrics") =
+        Pipeline { receivers, processors: vec![collector::MEMORY_LIMITER.into()], exporters };
+}
+
+/// The condition of a DataStream: whether the gateway has pipelines for it.
+#[must_use]
+pub fn stream_condition(plan: &GatewayPlan, stream: &str) -> ConditionDraft {
+    match plan.streams.get(stream).filter(|signals| !signals.is_empty()) {
+        Some(signals) => {
+            let list: Vec<_> = signals.iter().map(|signal| signal.as_str()).collect();
+            ConditionDraft::yes(
+                kind::RENDERED,
+                "Rendered",
+                format!("The gateway has pipelines for {}.", list.join(", ")),
+            )
+        }
+        None => ConditionDraft::no(
+            kind::RENDERED,
+            "NoDestination",
+            format!(
+                "No configured Destination is in the stream {stream:?}: its telemetry is dropped. Add the stream to spec.sourceSelector.dataStreams of a Destination."
+            ),
+        ),
+    }
+}
+
+/// Streams by name that the gateway's classes and destinations mention.
+#[must_use]
+pub fn known_streams(seen: &Observed<'_>, plan: &GatewayPlan) -> BTreeSet<String> {
+    let mut known: BTreeSet<String> = plan.streams.keys().cloned().collect();
+    known.extend(seen.group.spec.stream_classes.iter().flat_map(|class| class.streams.iter().cloned()));
+    known.extend(streams::named_streams([], seen.destinations.iter().copied()));
+    known
+}

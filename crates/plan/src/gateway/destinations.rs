@@ -1,0 +1,294 @@
+//! Destinations as transactions: each is rendered apart into a [`Fragment`], or refused with a condition that says why.
+//!
+//! Owns conditions and findings of Destinations (`spec/collectors-and-pipelines.md` 1.2, 4.6). Never wires streams.
+
+use super::{Observed, SecretDigests};
+use crate::collector;
+use crate::streams::Selection;
+use odigos_api::condition::{ConditionDraft, kind};
+use odigos_api::destination::Destination;
+use odigos_api::{Finding, Signal};
+use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
+use odigos_catalog::{QueueSupport, queue_support};
+use odigos_pipeline::graph::check_component_id;
+use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One key of one Secret, and how the collector sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SecretUse {
+    /// Destination that needs it.
+    pub destination: String,
+    /// Name of the Secret.
+    pub secret: String,
+    /// Key inside the Secret.
+    pub key: String,
+    /// Environment variable or file.
+    pub target: SecretTarget,
+    /// Digest of the value; a change of it rolls the pods.
+    pub digest: String,
+}
+
+/// How a Secret's value reaches the collector.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecretTarget {
+    /// As this environment variable.
+    Variable(String),
+    /// As a file at this absolute path.
+    File(String),
+}
+
+/// A destination that can be rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fragment {
+    /// Name of the Destination.
+    pub name: String,
+    /// Streams that it is in.
+    pub selection: Selection,
+    /// Pipeline name by signal.
+    pub pipelines: BTreeMap<Signal, String>,
+    /// Whether the product's own metrics shall reach it.
+    pub wants_own_metrics: bool,
+    rendered: Rendered,
+}
+
+impl Fragment {
+    /// Id of the connector that feeds the destination's pipeline of `signal`.
+    #[must_use]
+    pub fn forward(&self, signal: Signal) -> Option<String> {
+        self.pipelines.get(&signal).map(|name| format!("forward/{}/{name}", signal.as_pipeline()))
+    }
+
+    /// How many sending queues it brings: one for each exporter and signal.
+    #[must_use]
+    pub fn queues(&self) -> usize {
+        self.rendered.pipelines.values().map(|part| part.exporters.len()).sum()
+    }
+
+    /// The fragment as a configuration of its own, with queues of `queue_bytes` each.
+    #[must_use]
+    pub fn to_config(&self, queue_bytes: i64) -> CollectorConfig {
+        let mut config = CollectorConfig::default();
+        for (id, settings) in &self.rendered.exporters {
+            let mut settings = settings.clone();
+            if let Some(map) = settings.as_object_mut() {
+                let component_type = id.split('/').next().unwrap_or_default();
+                match queue_support(component_type) {
+                    QueueSupport::SendingQueue => {
+                        map.entry("sending_queue").or_insert_with(|| collector::sending_queue(queue_bytes));
+                        if component_type != "awss3" {
+                            map.entry("retry_on_failure")
+                                .or_insert_with(|| json!({"enabled": true, "max_elapsed_time": "300s"}));
+                        }
+                    }
+                    QueueSupport::RemoteWriteQueue => {
+                        map.entry("retry_on_failure")
+                            .or_insert_with(|| json!({"enabled": true, "max_elapsed_time": "300s"}));
+                    }
+                    QueueSupport::None => {}
+                }
+            }
+            config.add(ComponentKind::Exporter, id.clone(), settings);
+        }
+        for (id, settings) in &self.rendered.processors {
+            config.add(ComponentKind::Processor, id.clone(), settings.clone());
+        }
+        for (id, settings) in &self.rendered.connectors {
+            config.add(ComponentKind::Connector, id.clone(), settings.clone());
+        }
+        for (id, settings) in &self.rendered.extensions {
+            config.add(ComponentKind::Extension, id.clone(), settings.clone());
+            config.started_extensions.insert(id.clone());
+        }
+        for ((signal, name), part) in &self.rendered.pipelines {
+            let forward = format!("forward/{}/{name}", signal.as_pipeline());
+            config.add(ComponentKind::Connector, forward.clone(), json!({}));
+            let mut receivers = part.receivers.clone();
+            receivers.push(forward);
+            *config.pipeline(*signal, name.clone()) =
+                Pipeline { receivers, processors: part.processors.clone(), exporters: part.exporters.clone() };
+        }
+        config.remove_unused();
+        config
+    }
+
+    /// Everything that is wrong with the fragment on its own, connectors of the root aside.
+    fn check(&self) -> Result<(), String> {
+        let mut config = self.to_config(1024 * 1024);
+        // What feeds the forward connectors comes later; a stand-in makes the fragment a graph of its own.
+        config.add(ComponentKind::Receiver, "otlp", json!({}));
+        let pipelines: Vec<(Signal, String)> =
+            self.pipelines.iter().map(|(signal, name)| (*signal, name.clone())).collect();
+        for (signal, name) in pipelines {
+            let feeder = Pipeline {
+                receivers: vec!["otlp".into()],
+                processors: vec![],
+                exporters: vec![format!("forward/{}/{name}", signal.as_pipeline())],
+            };
+            *config.pipeline(signal, format!("check.{name}")) = feeder;
+        }
+        config.check().first().map_or(Ok(()), |problem| Err(problem.to_string()))
+    }
+}
+
+/// All destinations, sorted into fragments and refusals.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DestinationPlan {
+    /// Those that take part, by name.
+    pub fragments: Vec<Fragment>,
+    /// Condition by name, refused and disabled ones included.
+    pub conditions: BTreeMap<String, ConditionDraft>,
+    /// Secret keys that the gateway reads.
+    pub secrets: Vec<SecretUse>,
+    /// What people should know.
+    pub findings: Vec<Finding>,
+}
+
+impl DestinationPlan {
+    /// Takes a destination out again and says why.
+    pub fn refuse(&mut self, fragment: &Fragment, message: &str) {
+        self.conditions.insert(
+            fragment.name.clone(),
+            ConditionDraft::no(kind::DESTINATION_CONFIGURED, "ErrConfigDestination", message),
+        );
+        self.secrets.retain(|used| used.destination != fragment.name);
+        self.findings.push(Finding::error(format!("Destination {}", fragment.name), "spec", message));
+    }
+}
+
+/// Renders every destination on its own.
+#[must_use]
+pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
+    let mut sorted: BTreeMap<&str, &Destination> = BTreeMap::new();
+    for destination in &seen.destinations {
+        sorted.entry(destination.metadata.name.as_deref().unwrap_or_default()).or_insert(destination);
+    }
+    let mut result = DestinationPlan::default();
+    for (name, destination) in sorted {
+        let object = format!("Destination {}/{name}", seen.namespace);
+        let condition = match one(seen, name, destination) {
+            Outcome::Disabled => {
+                ConditionDraft::no(kind::DESTINATION_CONFIGURED, "Disabled", "spec.disabled is true: nothing is sent.")
+            }
+            Outcome::Unreachable => {
+                let message = "the selector names no stream and no namespace, so nothing reaches this destination; remove the selector for the default stream, or name streams";
+                result.findings.push(Finding::warning(object.clone(), "spec.sourceSelector", message));
+                ConditionDraft::no(
+                    kind::DESTINATION_CONFIGURED,
+                    "EmptySelector",
+                    format!("spec.sourceSelector: {message}"),
+                )
+            }
+            Outcome::Refused { reason, problems } => {
+                let text: Vec<String> = problems.iter().map(|(field, message)| format!("{field}: {message}")).collect();
+                for (field, message) in problems {
+                    result.findings.push(Finding::error(object.clone(), field, message));
+                }
+                ConditionDraft::no(kind::DESTINATION_CONFIGURED, reason, text.join("; "))
+            }
+            Outcome::Rendered { fragment, secrets, warnings } => {
+                let mut message = String::from("The destination is part of the gateway configuration.");
+                for (field, warning) in &warnings {
+                    message.push_str(&format!(" Warning: {field}: {warning}."));
+                    result.findings.push(Finding::warning(object.clone(), field.clone(), warning.clone()));
+                }
+                result.secrets.extend(secrets);
+                result.fragments.push(*fragment);
+                ConditionDraft::yes(kind::DESTINATION_CONFIGURED, "TransformedToOtelcolConfig", message)
+            }
+        };
+        result.conditions.insert(name.to_owned(), condition);
+    }
+    result
+}
+
+enum Outcome {
+    Disabled,
+    /// In no stream at all: its pipelines would have nothing to feed them.
+    Unreachable,
+    Refused {
+        reason: &'static str,
+        problems: Vec<(String, String)>,
+    },
+    Rendered {
+        fragment: Box<Fragment>,
+        secrets: Vec<SecretUse>,
+        warnings: Vec<(String, String)>,
+    },
+}
+
+fn refused(reason: &'static str, field: &str, message: impl Into<String>) -> Outcome {
+    Outcome::Refused { reason, problems: vec![(field.to_owned(), message.into())] }
+}
+
+fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
+    let spec = &destination.spec;
+    if spec.disabled == Some(true) {
+        return Outcome::Disabled;
+    }
+    if let Some(said) = seen.set_aside.get(name) {
+        return refused("ExporterStartFailed", "spec", format!("the collector did not start with it: {said}"));
+    }
+    if let Err(why) = check_component_id(&format!("debug/{name}")) {
+        return refused("InvalidSetting", "metadata.name", why);
+    }
+    let signals: BTreeSet<Signal> = spec.signals.iter().copied().collect();
+    let secret_name = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
+    let digests = secret_name.and_then(|name| seen.secrets.get(name));
+    let keys: BTreeSet<String> = digests.into_iter().flat_map(SecretDigests::keys).cloned().collect();
+    let secret = match (secret_name, digests) {
+        (None, _) => Secret::None,
+        (Some(name), None) => Secret::Missing { name },
+        (Some(name), Some(_)) => Secret::Keys { name, keys: &keys },
+    };
+    let instance = Instance { id: name, type_id: &spec.type_, data: &spec.data, signals: &signals, secret };
+    let rendered = match render::render(&instance) {
+        Ok(rendered) => rendered,
+        Err(problems) => {
+            let reason = problems.first().map_or("ErrConfigDestination", |problem| condition_reason(problem.reason));
+            return Outcome::Refused { reason, problems: problems.into_iter().map(|p| (p.field, p.message)).collect() };
+        }
+    };
+    let selection = Selection::of(spec);
+    let warnings: Vec<(String, String)> =
+        rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())).collect();
+    if selection == Selection::Streams(BTreeSet::new()) {
+        return Outcome::Unreachable;
+    }
+    let variable = |key: &str, target: SecretTarget| SecretUse {
+        destination: name.to_owned(),
+        secret: secret_name.unwrap_or_default().to_owned(),
+        key: key.to_owned(),
+        target,
+        digest: digests.and_then(|digests| digests.get(key)).cloned().unwrap_or_default(),
+    };
+    let secrets = rendered
+        .environment
+        .iter()
+        .map(|used| variable(&used.key, SecretTarget::Variable(used.variable.clone())))
+        .chain(rendered.files.iter().map(|used| variable(&used.key, SecretTarget::File(used.path.clone()))))
+        .collect();
+    let wants_own_metrics =
+        spec.metrics_settings.as_ref().is_some_and(|settings| settings.odigos_own_metrics_enabled == Some(true));
+    let pipelines = rendered.pipelines.keys().cloned().collect();
+    let fragment = Fragment { name: name.to_owned(), selection, pipelines, wants_own_metrics, rendered };
+    if let Err(problem) = fragment.check() {
+        return refused(
+            "ErrConfigDestination",
+            "spec",
+            format!("the rendered part of the configuration is broken: {problem}"),
+        );
+    }
+    Outcome::Rendered { fragment: Box::new(fragment), secrets, warnings }
+}
+
+/// The condition reason for a catalogue problem; what the reference has no word for keeps its own (spec 1.2).
+const fn condition_reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::UnknownType => "ErrConfigDestination",
+        Reason::InvalidSetting => "InvalidSetting",
+        Reason::UnsupportedSignal => "UnsupportedSignal",
+        Reason::SecretNotFound | Reason::SecretKeyMissing => "SecretNotFound",
+    }
+}

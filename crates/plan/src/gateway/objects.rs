@@ -1,0 +1,366 @@
+//! The Kubernetes objects of the gateway: ConfigMaps, Service, Deployment, autoscaler, disruption budget.
+//!
+//! Owns `spec/collectors-and-pipelines.md` 4.1–4.2 and 6.1 in our form (design 5): immutable configuration, rolling
+//! update that never has fewer ready pods, replicas left to the autoscaler. Only fields that the autoscaler owns.
+
+use super::destinations::SecretTarget;
+use super::{GatewayPlan, Observed};
+use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
+use odigos_api::{CollectorRole, labels, names};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the objects need beyond the rendered configuration; facts of the installation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    /// Image of the collector.
+    pub collector_image: String,
+    /// Path of the collector's binary inside the image.
+    pub collector_command: String,
+    /// Version of the control plane, stamped on telemetry.
+    pub version: String,
+    /// Topology spread constraints of the control plane's own Deployment, copied to the gateway.
+    pub topology_spread: Vec<Value>,
+    /// Minor version of the cluster (`34` for 1.34), which decides the API of the autoscaler object.
+    pub kubernetes_minor: u32,
+    /// Whether the cluster's metrics API for gateway rejections belongs to this product.
+    pub rejection_metric: bool,
+}
+
+impl Default for Installation {
+    /// The released contrib image and a current cluster; what `render` shows without a cluster.
+    fn default() -> Self {
+        Self {
+            collector_image: "otel/opentelemetry-collector-contrib:0.158.0".into(),
+            collector_command: "/otelcol-contrib".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            topology_spread: Vec::new(),
+            kubernetes_minor: 34,
+            rejection_metric: false,
+        }
+    }
+}
+
+/// Directory of the mounted configuration.
+const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
+/// Name of the mounted configuration file.
+const CONFIG_FILE: &str = "config.yaml";
+/// User and group of the collector's processes.
+const NOBODY: i64 = 65_534;
+/// Seconds between SIGTERM and SIGKILL: the pre-stop pause, then one attempt for each queued batch.
+const GRACE_SECONDS: i64 = 60;
+
+/// Every object of the gateway, in apply order.
+#[must_use]
+pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation) -> Vec<Desired> {
+    let text = plan.config.to_yaml();
+    let owner = objects::owner(names::GATEWAY, seen.group.metadata.uid.as_deref());
+    let mut all =
+        objects::configuration_objects(names::GATEWAY, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
+    all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
+    all.push(Desired { rank: Rank::Workload, object: deployment(seen, plan, installation, &text, &owner) });
+    all.push(Desired { rank: Rank::Scaling, object: autoscaler(seen, installation, &owner) });
+    all.push(Desired { rank: Rank::Scaling, object: disruption_budget(seen, &owner) });
+    all
+}
+
+/// Name of the gateway's Deployment; only it can be renamed.
+#[must_use]
+pub fn deployment_name<'a>(seen: &Observed<'a>) -> &'a str {
+    let name = seen.group.spec.deployment_name.as_deref().unwrap_or_default();
+    if name.is_empty() { names::GATEWAY } else { name }
+}
+
+/// Digest over everything that the pods read from Secrets: a changed value rolls them, an edited label does not.
+#[must_use]
+pub fn secrets_hash(plan: &GatewayPlan) -> String {
+    let parts: BTreeSet<String> =
+        plan.secrets.iter().map(|used| format!("{}\u{0}{}\u{0}{}", used.destination, used.key, used.digest)).collect();
+    hash(&parts.into_iter().collect::<Vec<_>>().join("\u{1}"), 64)
+}
+
+fn role_labels() -> Value {
+    json!({ labels::COLLECTOR_ROLE: CollectorRole::ClusterGateway.as_str() })
+}
+
+fn service(seen: &Observed<'_>, owner: &Value) -> Value {
+    let port = |name: &str, number: i64, protocol: Option<&str>| {
+        let mut port = json!({"name": name, "port": number, "targetPort": number, "protocol": "TCP"});
+        if let Some(protocol) = protocol {
+            port["appProtocol"] = json!(protocol);
+        }
+        port
+    };
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": names::GATEWAY, "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner},
+        "spec": {
+            // Headless: node collectors see every replica and spread over them.
+            "clusterIP": "None",
+            "selector": role_labels(),
+            "ports": [
+                port("otlp", i64::from(names::OTLP_GRPC_PORT), Some("grpc")),
+                port("otlphttp", i64::from(names::OTLP_HTTP_PORT), None),
+                port("own-metrics-http", i64::from(names::OWN_METRICS_PORT), None),
+                port("metrics", i64::from(seen.group.spec.collector_own_metrics_port), None),
+            ],
+        },
+    })
+}
+
+fn deployment(
+    seen: &Observed<'_>,
+    plan: &GatewayPlan,
+    installation: &Installation,
+    text: &str,
+    owner: &Value,
+) -> Value {
+    let spec = &seen.group.spec;
+    let configuration = format!("{}-{}", names::GATEWAY, hash(text, 8));
+    let (environment, files) = secret_mounts(plan);
+    let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
+    let mut volumes = vec![json!({"name": "config", "configMap": {
+        "name": configuration,
+        "items": [{"key": names::GATEWAY_CONFIG_KEY, "path": CONFIG_FILE}],
+    }})];
+    for (position, (directory, file)) in files.iter().enumerate() {
+        let name = format!("secret-{position}");
+        mounts.push(json!({"name": name, "mountPath": directory, "readOnly": true}));
+        volumes.push(json!({"name": name, "secret": {"secretName": file.0, "items": file.1}}));
+    }
+    let mut pod_spec = json!({
+        "serviceAccountName": names::GATEWAY,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": true, "runAsUser": NOBODY, "runAsGroup": NOBODY, "fsGroup": NOBODY,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
+            "weight": 100,
+            "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": role_labels()}},
+        }]}},
+        "initContainers": [validate_container(installation, &environment, &mounts)],
+        "containers": [container(seen, installation, &environment, &mounts)],
+        "volumes": volumes,
+    });
+    if let Some(selector) = spec.node_selector.as_ref().filter(|selector| !selector.is_empty()) {
+        pod_spec["nodeSelector"] = json!(selector);
+    }
+    let pull_secrets = seen.configuration.image_pull_secrets();
+    if !pull_secrets.is_empty() {
+        pod_spec["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    }
+    if !installation.topology_spread.is_empty() {
+        let constraints = installation.topology_spread.iter().map(|constraint| {
+            let mut constraint = constraint.clone();
+            constraint["labelSelector"] = json!({"matchLabels": role_labels()});
+            constraint
+        });
+        pod_spec["topologySpreadConstraints"] = constraints.collect();
+    }
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": deployment_name(seen), "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner,
+        },
+        // No replicas: they belong to the autoscaler object, and a manual scale survives (A42).
+        "spec": {
+            "selector": {"matchLabels": role_labels()},
+            "revisionHistoryLimit": 3,
+            // Never fewer ready pods than before: a configuration that does not start leaves the old pods serving.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
+            "template": {
+                "metadata": {
+                    "labels": role_labels(),
+                    "annotations": { labels::SECRETS_HASH: secrets_hash(plan) },
+                },
+                "spec": pod_spec,
+            },
+        },
+    })
+}
+
+/// Items of a Secret volume: the Secret's name and its key-to-path list.
+type SecretVolume = (String, Vec<Value>);
+
+/// Environment entries and, by directory, the Secret volumes.
+fn secret_mounts(plan: &GatewayPlan) -> (Vec<Value>, BTreeMap<String, SecretVolume>) {
+    let mut environment = Vec::new();
+    let mut files: BTreeMap<String, SecretVolume> = BTreeMap::new();
+    for used in &plan.secrets {
+        match &used.target {
+            SecretTarget::Variable(variable) => environment.push(json!({
+                "name": variable,
+                "valueFrom": {"secretKeyRef": {"name": used.secret, "key": used.key}},
+            })),
+            SecretTarget::File(path) => {
+                let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
+                let volume = files.entry(directory.to_owned()).or_insert_with(|| (used.secret.clone(), Vec::new()));
+                volume.1.push(json!({"key": used.key, "path": file}));
+            }
+        }
+    }
+    environment.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    (environment, files)
+}
+
+fn container_security() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "capabilities": {"drop": ["ALL"]},
+    })
+}
+
+fn base_environment(installation: &Installation) -> Vec<Value> {
+    vec![
+        json!({"name": "ODIGOS_VERSION", "value": installation.version}),
+        json!({"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}),
+        json!({"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}}),
+    ]
+}
+
+/// Runs the very same collector's `validate` before the pod can become ready.
+fn validate_container(installation: &Installation, secrets: &[Value], mounts: &[Value]) -> Value {
+    let mut environment = base_environment(installation);
+    environment.extend_from_slice(secrets);
+    json!({
+        "name": "validate",
+        "image": installation.collector_image,
+        "command": [installation.collector_command],
+        "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+        "env": environment,
+        "securityContext": container_security(),
+        "volumeMounts": mounts,
+    })
+}
+
+fn container(seen: &Observed<'_>, installation: &Installation, secrets: &[Value], mounts: &[Value]) -> Value {
+    let spec = &seen.group.spec;
+    let resources = &spec.resources_settings;
+    let mut environment = base_environment(installation);
+    environment.push(json!({"name": "GOMEMLIMIT", "value": format!("{}MiB", resources.gomemlimit_mib)}));
+    environment.push(json!({"name": "GOMAXPROCS", "valueFrom": {"resourceFieldRef": {
+        "containerName": "gateway", "resource": "limits.cpu",
+    }}}));
+    if let Some(proxy) = spec.https_proxy_address.as_deref().filter(|proxy| !proxy.is_empty()) {
+        let namespace = seen.namespace;
+        environment.push(json!({"name": "HTTPS_PROXY", "value": proxy}));
+        environment.push(json!({"name": "NO_PROXY", "value": format!(
+            ".svc,.cluster.local,{namespace},kubernetes.default,$(KUBERNETES_SERVICE_HOST),ui.{namespace},odigos-victoriametrics.{namespace}"
+        )}));
+    }
+    environment.extend_from_slice(secrets);
+    let probe = json!({
+        "httpGet": {"path": "/", "port": names::HEALTH_PORT},
+        "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3, "successThreshold": 1,
+    });
+    let mut arguments = vec![format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")];
+    if seen.configuration.clickhouse_json() {
+        arguments.push("--feature-gates=clickhouse.json".into());
+    }
+    let mut container = json!({
+        "name": "gateway",
+        "image": installation.collector_image,
+        "command": [installation.collector_command],
+        "args": arguments,
+        "env": environment,
+        "ports": [
+            {"name": "otlp", "containerPort": names::OTLP_GRPC_PORT, "protocol": "TCP"},
+            {"name": "otlphttp", "containerPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": spec.collector_own_metrics_port, "protocol": "TCP"},
+        ],
+        "livenessProbe": probe,
+        "readinessProbe": probe,
+        "resources": {
+            "requests": {
+                "cpu": millicores(i64::from(resources.cpu_request_millicores)),
+                "memory": mebibytes(i64::from(resources.memory_request_mib)),
+            },
+            "limits": {
+                "cpu": millicores(i64::from(resources.cpu_limit_millicores)),
+                "memory": mebibytes(i64::from(resources.memory_limit_mib)),
+            },
+        },
+        "securityContext": container_security(),
+        "volumeMounts": mounts,
+    });
+    if installation.kubernetes_minor >= 30 {
+        // Endpoints forget the pod before it stops taking items; older clusters do not know the action.
+        container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 5}}});
+    }
+    container
+}
+
+/// The autoscaler object in the newest API that the cluster serves (spec 6.1, A40–A41).
+fn autoscaler(seen: &Observed<'_>, installation: &Installation, owner: &Value) -> Value {
+    let resources = &seen.group.spec.resources_settings;
+    let memory = mebibytes(i64::from(resources.gomemlimit_mib) * 75 / 100);
+    let cpu = millicores(i64::from(resources.cpu_limit_millicores) * 75 / 100);
+    let bound = |value: Option<i32>, default: i32| value.filter(|v| *v > 0).unwrap_or(default);
+    let version = match installation.kubernetes_minor {
+        ..23 => "autoscaling/v2beta1",
+        23..25 => "autoscaling/v2beta2",
+        _ => "autoscaling/v2",
+    };
+    let old = version == "autoscaling/v2beta1";
+    let resource = |name: &str, value: &str| {
+        if old {
+            json!({"type": "Resource", "resource": {"name": name, "targetAverageValue": value}})
+        } else {
+            json!({"type": "Resource", "resource": {"name": name, "target": {"type": "AverageValue", "averageValue": value}}})
+        }
+    };
+    let mut metrics = vec![resource("memory", &memory), resource("cpu", &cpu)];
+    if installation.rejection_metric && !old {
+        metrics.insert(
+            0,
+            json!({"type": "Object", "object": {
+                "metric": {"name": "odigos_gateway_rejections"},
+                "describedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": names::GATEWAY},
+                "target": {"type": "Value", "value": "500m"},
+            }}),
+        );
+    }
+    let mut spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment_name(seen)},
+        "minReplicas": bound(resources.min_replicas, 1),
+        "maxReplicas": bound(resources.max_replicas, 10),
+        "metrics": metrics,
+    });
+    if !old {
+        spec["behavior"] = json!({
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "selectPolicy": "Max",
+                "policies": [{"type": "Pods", "value": 2, "periodSeconds": 15}],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": 900,
+                "selectPolicy": "Min",
+                "policies": [
+                    {"type": "Pods", "value": 1, "periodSeconds": 60},
+                    {"type": "Percent", "value": 25, "periodSeconds": 60},
+                ],
+            },
+        });
+    }
+    json!({
+        "apiVersion": version,
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": names::GATEWAY, "namespace": seen.namespace, "ownerReferences": owner},
+        "spec": spec,
+    })
+}
+
+/// At most one gateway pod is drained at a time; `minAvailable` would block drains of a single replica.
+fn disruption_budget(seen: &Observed<'_>, owner: &Value) -> Value {
+    json!({
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": names::GATEWAY, "namespace": seen.namespace, "ownerReferences": owner},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": role_labels()}},
+    })
+}

@@ -1,0 +1,496 @@
+//! The gateway rows of `spec/collectors-and-pipelines.md` 11, on the planner alone.
+
+use super::*;
+use crate::fixtures::{collectors_group, destination, destination_with, processor, secret};
+use odigos_api::condition::Status;
+use serde_json::Value;
+
+struct Given {
+    group: CollectorsGroup,
+    destinations: Vec<Destination>,
+    processors: Vec<Processor>,
+    secrets: BTreeMap<String, SecretDigests>,
+    set_aside: BTreeMap<String, String>,
+    configuration: Configuration,
+}
+
+impl Given {
+    fn new(destinations: Vec<Destination>) -> Self {
+        Self {
+            group: collectors_group("odigos-gateway", json!({})),
+            destinations,
+            processors: vec![],
+            secrets: BTreeMap::new(),
+            set_aside: BTreeMap::new(),
+            configuration: Configuration::default(),
+        }
+    }
+
+    fn classes(mut self, sets: &[&[&str]]) -> Self {
+        self.group.spec.stream_classes = sets
+            .iter()
+            .map(|set| {
+                let streams: streams::StreamSet = set.iter().map(ToString::to_string).collect();
+                odigos_api::collectors_group::StreamClass {
+                    id: streams::class_id(&streams),
+                    streams: streams.into_iter().collect(),
+                    retired_at: None,
+                }
+            })
+            .collect();
+        self
+    }
+
+    fn seen(&self) -> Observed<'_> {
+        Observed {
+            namespace: "odigos-system",
+            group: &self.group,
+            destinations: self.destinations.iter().collect(),
+            processors: self.processors.iter().collect(),
+            secrets: &self.secrets,
+            configuration: &self.configuration,
+            set_aside: &self.set_aside,
+        }
+    }
+
+    fn plan(&self) -> GatewayPlan {
+        let plan = plan(&self.seen());
+        assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());
+        plan
+    }
+}
+
+fn class(streams: &[&str]) -> String {
+    streams::class_id(&streams.iter().map(ToString::to_string).collect())
+}
+
+fn pipelines(plan: &GatewayPlan) -> Vec<String> {
+    plan.config.pipelines.keys().map(ToString::to_string).collect()
+}
+
+fn exporters(plan: &GatewayPlan, signal: Signal, name: &str) -> Vec<String> {
+    plan.config.pipelines[&odigos_pipeline::PipelineId::new(signal, name)].exporters.clone()
+}
+
+fn row(plan: &GatewayPlan, signal: &str, class: &str) -> Value {
+    let settings = plan.config.get(ComponentKind::Connector, &format!("routing/{signal}")).unwrap();
+    let wanted = format!("attributes[\"odigos.stream.class\"] == \"{class}\"");
+    let rows = settings["table"].as_array().unwrap();
+    rows.iter().find(|row| row["condition"] == wanted).unwrap_or_else(|| panic!("no row for {class}: {settings}"))["pipelines"].clone()
+}
+
+fn jaeger(name: &str, streams: Value) -> Destination {
+    destination_with(name, "jaeger", &["TRACES"], json!({"JAEGER_URL": "jaeger.tracing"}), streams)
+}
+
+fn otlp(name: &str, signals: &[&str], streams: Value) -> Destination {
+    destination_with(name, "otlp", signals, json!({"OTLP_GRPC_ENDPOINT": "backend:4317"}), streams)
+}
+
+#[test]
+fn a1_nothing_at_all_is_a_valid_configuration() {
+    let plan = Given::new(vec![]).plan();
+    assert_eq!(pipelines(&plan), ["metrics/otelcol"]);
+    assert_eq!(plan.receiver_signals, vec![]);
+}
+
+#[test]
+fn a10_one_jaeger_destination() {
+    let plan = Given::new(vec![jaeger("d-1", Value::Null)]).plan();
+    assert_eq!(
+        pipelines(&plan),
+        [
+            "metrics/otelcol",
+            "metrics/servicegraph",
+            "traces/in",
+            "traces/jaeger-d-1",
+            "traces/stream.default",
+            "traces/void"
+        ]
+    );
+    assert_eq!(exporters(&plan, Signal::Traces, "stream.default"), ["forward/traces/jaeger-d-1"]);
+    assert_eq!(exporters(&plan, Signal::Traces, "jaeger-d-1"), ["otlp_grpc/jaeger-d-1"]);
+    assert_eq!(exporters(&plan, Signal::Traces, "in"), ["routing/traces", "servicegraph"]);
+    let exporter = plan.config.get(ComponentKind::Exporter, "otlp_grpc/jaeger-d-1").unwrap();
+    assert_eq!(exporter["endpoint"], "jaeger.tracing:4317");
+    let condition = &plan.destinations["d-1"];
+    assert_eq!((condition.status, condition.reason.as_str()), (Status::True, "TransformedToOtelcolConfig"));
+    assert_eq!(plan.receiver_signals, [Signal::Traces]);
+}
+
+#[test]
+fn a12_service_graph_can_be_switched_off() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
+    given.group.spec.service_graph_disabled = Some(true);
+    let plan = given.plan();
+    assert!(plan.config.get(ComponentKind::Connector, "servicegraph").is_none());
+    assert!(!pipelines(&plan).contains(&"metrics/servicegraph".to_owned()));
+}
+
+#[test]
+fn a24_each_workload_reaches_its_destinations_once() {
+    let given = Given::new(vec![
+        jaeger("d-1", json!({"dataStreams": ["a"]})),
+        otlp("d-2", &["TRACES"], json!({"dataStreams": ["a", "b"]})),
+    ])
+    .classes(&[&["a"], &["b"], &["a", "b"]]);
+    let plan = given.plan();
+    assert_eq!(row(&plan, "traces", &class(&["a"])), json!(["traces/stream.a"]));
+    assert_eq!(row(&plan, "traces", &class(&["b"])), json!(["traces/stream.b"]));
+    // Stream a already feeds every destination of {a, b}.
+    assert_eq!(row(&plan, "traces", &class(&["a", "b"])), json!(["traces/stream.a"]));
+    assert_eq!(
+        exporters(&plan, Signal::Traces, "stream.a"),
+        ["forward/traces/generic-d-2", "forward/traces/jaeger-d-1"]
+    );
+    assert_eq!(exporters(&plan, Signal::Traces, "stream.b"), ["forward/traces/generic-d-2"]);
+    let settings = plan.config.get(ComponentKind::Connector, "routing/traces").unwrap();
+    assert_eq!(settings["default_pipelines"], json!(["traces/void"]), "no default destination");
+}
+
+#[test]
+fn streams_that_share_a_destination_get_a_joint_pipeline() {
+    let given = Given::new(vec![
+        jaeger("d-1", json!({"dataStreams": ["a"]})),
+        otlp("d-2", &["TRACES"], json!({"dataStreams": ["a", "b"]})),
+        otlp("d-3", &["TRACES"], json!({"dataStreams": ["b"]})),
+    ])
+    .classes(&[&["a", "b"]]);
+    let plan = given.plan();
+    let id = class(&["a", "b"]);
+    assert_eq!(row(&plan, "traces", &id), json!([format!("traces/class.{id}")]));
+    assert_eq!(
+        exporters(&plan, Signal::Traces, &format!("class.{id}")),
+        ["forward/traces/generic-d-2", "forward/traces/generic-d-3", "forward/traces/jaeger-d-1"]
+    );
+}
+
+#[test]
+fn streams_without_a_common_destination_keep_their_own_pipelines() {
+    let given = Given::new(vec![
+        jaeger("d-1", json!({"dataStreams": ["a"]})),
+        otlp("d-2", &["TRACES"], json!({"dataStreams": ["b"]})),
+    ])
+    .classes(&[&["a", "b"]]);
+    assert_eq!(row(&given.plan(), "traces", &class(&["a", "b"])), json!(["traces/stream.a", "traces/stream.b"]));
+}
+
+#[test]
+fn a_stream_without_destination_goes_to_the_void() {
+    let given = Given::new(vec![jaeger("d-1", Value::Null)]).classes(&[&["lonely"]]);
+    let plan = given.plan();
+    assert_eq!(row(&plan, "traces", &class(&["lonely"])), json!(["traces/void"]));
+    assert_eq!(exporters(&plan, Signal::Traces, "void"), ["nop"]);
+    assert_eq!(stream_condition(&plan, "lonely").status, Status::False);
+    assert_eq!(stream_condition(&plan, "default").status, Status::True);
+}
+
+#[test]
+fn a25_selectors_by_namespace_and_empty_ones() {
+    let given = Given::new(vec![jaeger("d-1", json!({"namespaces": ["shop"]})), otlp("d-2", &["LOGS"], json!({}))])
+        .classes(&[&["default", "ns:shop"]]);
+    let plan = given.plan();
+    assert_eq!(row(&plan, "traces", &class(&["default", "ns:shop"])), json!(["traces/namespace.shop"]));
+    assert_eq!(plan.destinations["d-2"].reason, "EmptySelector");
+    assert_eq!(plan.receiver_signals, [Signal::Traces]);
+    assert!(plan.findings.iter().any(|finding| finding.field == "spec.sourceSelector"));
+}
+
+#[test]
+fn every_stream_selector() {
+    let given = Given::new(vec![
+        jaeger("d-1", json!({"dataStreams": ["*"]})),
+        otlp("d-2", &["TRACES"], json!({"dataStreams": ["a"]})),
+    ])
+    .classes(&[&["a"], &["b"], &[]]);
+    let plan = given.plan();
+    assert_eq!(
+        exporters(&plan, Signal::Traces, "stream.a"),
+        ["forward/traces/generic-d-2", "forward/traces/jaeger-d-1"]
+    );
+    assert_eq!(row(&plan, "traces", &class(&["b"])), json!(["traces/stream.b"]));
+    assert_eq!(row(&plan, "traces", "void"), json!(["traces/void"]), "an opt-out of everything is respected");
+}
+
+#[test]
+fn a28_stream_names_that_look_reserved() {
+    for name in ["in", "void", "exporting", "otelcol", "jaeger-d-1"] {
+        let given = Given::new(vec![jaeger("d-1", json!({"dataStreams": [name]}))]).classes(&[&[name]]);
+        assert_eq!(row(&given.plan(), "traces", &class(&[name])), json!([format!("traces/stream.{name}")]));
+    }
+}
+
+#[test]
+fn a29_an_unsupported_signal_harms_nobody() {
+    let both = destination_with("d-1", "jaeger", &["TRACES", "METRICS"], json!({"JAEGER_URL": "j"}), Value::Null);
+    let plan = Given::new(vec![both, otlp("d-2", &["LOGS"], Value::Null)]).plan();
+    assert_eq!(plan.receiver_signals, [Signal::Logs, Signal::Traces]);
+    assert!(plan.destinations["d-1"].message.contains("METRICS"), "{:?}", plan.destinations["d-1"]);
+    assert_eq!(plan.destinations["d-2"].status, Status::True);
+}
+
+#[test]
+fn a30_a_bad_number_is_a_condition() {
+    let bad = destination_with(
+        "d-1",
+        "kafka",
+        &["TRACES"],
+        json!({"KAFKA_PROTOCOL_VERSION": "2.0.0", "KAFKA_PRODUCER_REQUIRED_ACKS": "many"}),
+        Value::Null,
+    );
+    let plan = Given::new(vec![bad, jaeger("d-2", Value::Null)]).plan();
+    assert_eq!(plan.destinations["d-1"].status, Status::False);
+    assert!(plan.destinations["d-1"].message.contains("KAFKA_PRODUCER_REQUIRED_ACKS"));
+    assert_eq!(plan.destinations["d-2"].status, Status::True);
+}
+
+#[test]
+fn a31_a_missing_secret_affects_its_destination_only() {
+    let mut honeycomb = destination_with(
+        "d-1",
+        "honeycomb",
+        &["TRACES"],
+        json!({"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}),
+        Value::Null,
+    );
+    honeycomb.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: "key".into() });
+    let mut given = Given::new(vec![honeycomb, jaeger("d-2", Value::Null)]);
+    let before = given.plan();
+    assert_eq!(before.destinations["d-1"].reason, "SecretNotFound");
+    assert_eq!(before.destinations["d-2"].status, Status::True);
+    given.secrets.insert("key".into(), secret(&["HONEYCOMB_API_KEY"]));
+    let after = given.plan();
+    assert_eq!(after.destinations["d-1"].status, Status::True);
+}
+
+#[test]
+fn a32_a33_secrets_stay_apart_and_their_values_roll_the_pods() {
+    let datadog = |name: &str, secret: &str| {
+        let mut one =
+            destination_with(name, "datadog", &["METRICS"], json!({"DATADOG_SITE": "datadoghq.com"}), Value::Null);
+        one.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: secret.into() });
+        one
+    };
+    let mut given = Given::new(vec![datadog("d-1", "one"), datadog("d-2", "two")]);
+    given.secrets.insert("one".into(), secret(&["DATADOG_API_KEY"]));
+    given.secrets.insert("two".into(), secret(&["DATADOG_API_KEY"]));
+    let plan = given.plan();
+    let key =
+        |id: &str| plan.config.get(ComponentKind::Exporter, id).unwrap()["api"]["key"].as_str().unwrap().to_owned();
+    assert_ne!(key("datadog/d-1"), key("datadog/d-2"));
+    let variables: BTreeSet<_> = plan.secrets.iter().map(|used| used.secret.as_str()).collect();
+    assert_eq!(variables, ["one", "two"].into());
+    let before = objects::secrets_hash(&plan);
+    given.secrets.get_mut("one").unwrap().insert("DATADOG_API_KEY".into(), "another digest".into());
+    assert_ne!(objects::secrets_hash(&given.plan()), before);
+}
+
+#[test]
+fn a35_a_disabled_destination_leaves_nothing() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
+    given.destinations[0].spec.disabled = Some(true);
+    let plan = given.plan();
+    assert_eq!(pipelines(&plan), ["metrics/otelcol"]);
+    assert_eq!(plan.destinations["d-1"].reason, "Disabled");
+}
+
+#[test]
+fn a39_cluster_metrics_need_a_metrics_destination() {
+    let mut given = Given::new(vec![otlp("d-1", &["METRICS"], Value::Null)]);
+    given.group.spec.cluster_metrics_enabled = Some(true);
+    let plan = given.plan();
+    let root = &plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Metrics, "in")];
+    assert_eq!(root.receivers, ["otlp", "k8s_cluster"]);
+    given.destinations = vec![jaeger("d-2", Value::Null)];
+    assert!(!given.plan().config.to_yaml().contains("k8s_cluster"));
+}
+
+#[test]
+fn a43_a44_processors_in_order() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
+    given.processors = [("p-b", 1), ("p-a", 1), ("p-c", -5), ("p-d", 12), ("off", 0)]
+        .map(|(name, hint)| processor(name, hint))
+        .to_vec();
+    given.processors[4].spec.disabled = Some(true);
+    let mut foreign = processor("foreign", 0);
+    foreign.spec.type_ = "odigospiimasking".into();
+    given.processors.push(foreign);
+    let plan = given.plan();
+    let root = &plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Traces, "in")];
+    let expected =
+        ["memory_limiter", "resource/odigos-version", "resource/p-c", "resource/p-a", "resource/p-b", "resource/p-d"];
+    assert_eq!(root.processors, expected);
+    assert_eq!(plan.processors["off"].reason, "ConfigRemovedDisabled_ClusterGateway");
+    assert_eq!(plan.processors["p-a"].reason, "ConfigUpdated_ClusterGateway");
+    assert_eq!(plan.processors["foreign"].reason, "UnsupportedType");
+}
+
+#[test]
+fn processors_of_a_stream_stand_in_its_pipeline_only() {
+    let mut given = Given::new(vec![jaeger("d-1", json!({"dataStreams": ["a", "b"]}))]).classes(&[&["a", "b"]]);
+    let mut one = processor("only-a", 0);
+    one.spec.data_streams = Some(vec!["a".into()]);
+    given.processors.push(one);
+    let plan = given.plan();
+    let of =
+        |name: &str| plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Traces, name)].processors.clone();
+    assert_eq!(of("stream.a"), ["resource/stream-class", "resource/only-a"]);
+    assert_eq!(of("stream.b"), ["resource/stream-class"]);
+    assert_eq!(of("in"), ["memory_limiter", "resource/odigos-version"]);
+    // The two streams treat the item differently, so each keeps its own pipeline.
+    assert_eq!(row(&plan, "traces", &class(&["a", "b"])), json!(["traces/stream.a", "traces/stream.b"]));
+}
+
+#[test]
+fn a46_own_metrics_reach_the_store() {
+    let mut given = Given::new(vec![otlp("d-1", &["METRICS"], Value::Null)]);
+    given.group = collectors_group(
+        "odigos-gateway",
+        json!({"metrics": {"odigosOwnMetrics": {"sendToOdigosMetricsStore": true, "interval": "10s"}}}),
+    );
+    let plan = given.plan();
+    let own = &plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Metrics, "own-metrics")];
+    assert_eq!(own.receivers, ["otlp/odigos-own-metrics-in", "prometheus/gateway-own-metrics"]);
+    assert_eq!(own.exporters, ["otlp_http/odigos-victoriametrics"]);
+}
+
+#[test]
+fn a47_the_size_depends_on_sets_not_on_workloads() {
+    let names: Vec<String> = (0..50).map(|n| format!("stream-{n:02}")).collect();
+    let destinations: Vec<Destination> = (0..100)
+        .map(|n| otlp(&format!("d-{n:03}"), &["TRACES", "METRICS", "LOGS"], json!({"dataStreams": [names[n % 50]]})))
+        .collect();
+    let sets: Vec<Vec<&str>> = (0..40).map(|n| vec![names[n].as_str(), names[(n + 7) % 50].as_str()]).collect();
+    let slices: Vec<&[&str]> = sets.iter().map(Vec::as_slice).collect();
+    let text = Given::new(destinations).classes(&slices).plan().config.to_yaml();
+    assert!(text.len() < 300 * 1024, "{} bytes", text.len());
+}
+
+#[test]
+fn a48_the_same_input_gives_the_same_bytes_in_any_order() {
+    let mut given =
+        Given::new(vec![jaeger("d-1", json!({"dataStreams": ["a"]})), otlp("d-2", &["TRACES", "LOGS"], Value::Null)])
+            .classes(&[&["a"], &["a", "default"]]);
+    let first = given.plan().config.to_yaml();
+    given.destinations.reverse();
+    assert_eq!(given.plan().config.to_yaml(), first);
+}
+
+#[test]
+fn a_destination_that_stopped_a_collector_is_set_aside() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null), jaeger("d-2", Value::Null)]);
+    given.set_aside.insert("d-1".into(), "cannot start pipelines: bad certificate".into());
+    let plan = given.plan();
+    assert_eq!(plan.destinations["d-1"].reason, "ExporterStartFailed");
+    assert!(!pipelines(&plan).contains(&"traces/jaeger-d-1".to_owned()));
+    assert!(pipelines(&plan).contains(&"traces/jaeger-d-2".to_owned()));
+}
+
+#[test]
+fn unknown_types_and_odd_names() {
+    let plan =
+        Given::new(vec![destination("d-1", "nosuchtype", &["TRACES"], json!({})), jaeger("d-2", Value::Null)]).plan();
+    assert_eq!(plan.destinations["d-1"].reason, "ErrConfigDestination");
+    assert!(plan.destinations["d-1"].message.contains("nosuchtype"));
+    assert_eq!(plan.destinations["d-2"].status, Status::True);
+}
+
+#[test]
+fn rendered_components_are_all_in_the_release_table() {
+    let mut given = Given::new(vec![otlp("d-1", &["TRACES", "METRICS", "LOGS"], Value::Null)]);
+    given.group.spec.cluster_metrics_enabled = Some(true);
+    let plan = given.plan();
+    for kind in ComponentKind::ALL {
+        for (id, _) in plan.config.section(kind) {
+            assert!(odigos_pipeline::components::find(kind, id).is_some(), "{id}");
+        }
+    }
+}
+
+mod objects_tests {
+    use super::*;
+    use crate::gateway::objects::{Installation, desired};
+
+    fn object(given: &Given, installation: &Installation, kind: &str) -> Value {
+        let plan = given.plan();
+        let all = desired(&given.seen(), &plan, installation);
+        all.into_iter().map(|one| one.object).find(|object| object["kind"] == kind).unwrap()
+    }
+
+    #[test]
+    fn a4_sizes_reach_the_objects() {
+        let mut given = Given::new(vec![]);
+        given.group = collectors_group(
+            "odigos-gateway",
+            json!({"resourcesSettings": {
+                "minReplicas": 2, "maxReplicas": 8, "memoryRequestMiB": 600, "memoryLimitMiB": 600,
+                "cpuRequestMillicores": 1000, "cpuLimitMillicores": 1000,
+                "memoryLimiterLimitMiB": 550, "memoryLimiterSpikeLimitMiB": 110, "gomemlimitMiB": 440,
+            }}),
+        );
+        let deployment = object(&given, &Installation::default(), "Deployment");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        assert!(container["env"].as_array().unwrap().contains(&json!({"name": "GOMEMLIMIT", "value": "440MiB"})));
+        assert_eq!(deployment["spec"].get("replicas"), None, "A42: replicas belong to the autoscaler object");
+        let hpa = object(&given, &Installation::default(), "HorizontalPodAutoscaler");
+        assert_eq!(hpa["spec"]["metrics"][0]["resource"]["target"]["averageValue"], "330Mi");
+        assert_eq!(hpa["spec"]["metrics"][1]["resource"]["target"]["averageValue"], "750m");
+        assert_eq!((&hpa["spec"]["minReplicas"], &hpa["spec"]["maxReplicas"]), (&json!(2), &json!(8)));
+    }
+
+    #[test]
+    fn a37_a38_proxy_and_name() {
+        let mut given = Given::new(vec![]);
+        given.group.spec.https_proxy_address = Some("http://proxy:3128".into());
+        given.group.spec.deployment_name = Some("my-gw".into());
+        let deployment = object(&given, &Installation::default(), "Deployment");
+        assert_eq!(deployment["metadata"]["name"], "my-gw");
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].to_string();
+        assert!(env.contains("HTTPS_PROXY") && env.contains(".svc,.cluster.local,odigos-system"), "{env}");
+        let hpa = object(&given, &Installation::default(), "HorizontalPodAutoscaler");
+        assert_eq!(hpa["spec"]["scaleTargetRef"]["name"], "my-gw");
+        assert_eq!(object(&given, &Installation::default(), "Service")["metadata"]["name"], "odigos-gateway");
+    }
+
+    #[test]
+    fn a40_a41_the_autoscaler_api_follows_the_cluster() {
+        let given = Given::new(vec![]);
+        let of = |kubernetes_minor, rejection_metric| {
+            object(
+                &given,
+                &Installation { kubernetes_minor, rejection_metric, ..Installation::default() },
+                "HorizontalPodAutoscaler",
+            )
+        };
+        let old = of(22, true);
+        assert_eq!((&old["apiVersion"], old["spec"].get("behavior")), (&json!("autoscaling/v2beta1"), None));
+        assert_eq!(of(24, false)["apiVersion"], "autoscaling/v2beta2");
+        let new = of(30, true);
+        assert_eq!(new["apiVersion"], "autoscaling/v2");
+        assert_eq!(new["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 900);
+        assert_eq!(new["spec"]["metrics"][0]["object"]["metric"]["name"], "odigos_gateway_rejections");
+        assert_eq!(of(30, false)["spec"]["metrics"].as_array().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a34_a_changed_destination_is_a_new_immutable_configuration() {
+        let names = |url: &str| {
+            let given = Given::new(vec![destination_with(
+                "d-1",
+                "jaeger",
+                &["TRACES"],
+                json!({"JAEGER_URL": url}),
+                Value::Null,
+            )]);
+            let plan = given.plan();
+            desired(&given.seen(), &plan, &Installation::default())
+                .into_iter()
+                .filter(|one| one.object["kind"] == "ConfigMap")
+                .map(|one| one.object["metadata"]["name"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (one, two) = (names("a"), names("b"));
+        assert_eq!((one[0].as_str(), two[0].as_str()), ("odigos-gateway", "odigos-gateway"));
+        assert_ne!(one[1], two[1]);
+    }
+}

@@ -1,0 +1,218 @@
+//! The Kubernetes objects of the node collector: ConfigMaps, DaemonSet and the Service that keeps traffic on the node.
+//!
+//! Owns `spec/collectors-and-pipelines.md` 5.1 in our form: a DaemonSet of its own, unprivileged, with immutable
+//! configuration. Only fields that the autoscaler owns.
+
+use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
+use crate::gateway::objects::Installation;
+use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
+use odigos_api::{CollectorRole, Signal, labels, names};
+use serde_json::{Value, json};
+
+const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
+const CONFIG_FILE: &str = "config.yaml";
+
+/// Every object of the node collector, in apply order; the ConfigMap alone while nothing is instrumented.
+#[must_use]
+pub fn desired(seen: &Observed<'_>, plan: &NodePlan, installation: &Installation) -> Vec<Desired> {
+    let text = plan.config.to_yaml();
+    let uid = seen.group.and_then(|group| group.metadata.uid.as_deref());
+    let owner = match seen.group {
+        Some(_) => objects::owner(names::NODE_COLLECTOR, uid),
+        // The ConfigMap exists before the group does; the gateway's group holds it until then.
+        None => objects::owner(names::GATEWAY, seen.gateway.and_then(|group| group.metadata.uid.as_deref())),
+    };
+    let stable_owner = objects::owner(names::GATEWAY, seen.gateway.and_then(|group| group.metadata.uid.as_deref()));
+    let mut all = objects::configuration_objects(
+        names::NODE_COLLECTOR,
+        seen.namespace,
+        names::NODE_CONFIG_KEY,
+        &text,
+        &stable_owner,
+    );
+    let Some(group) = seen.group else {
+        // No pods: the stable ConfigMap shows the idle form, a version of it would mount nowhere.
+        all.truncate(1);
+        return all;
+    };
+    all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
+    let daemon_set = DaemonSet {
+        seen,
+        plan,
+        installation,
+        resources: &group.spec.resources_settings,
+        port: group.spec.collector_own_metrics_port,
+    };
+    all.push(Desired { rank: Rank::Workload, object: daemon_set.object(&text, &owner) });
+    all
+}
+
+fn role_labels() -> Value {
+    json!({ labels::COLLECTOR_ROLE: CollectorRole::NodeCollector.as_str() })
+}
+
+fn service(seen: &Observed<'_>, owner: &Value) -> Value {
+    let metrics_port =
+        seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": names::NODE_SERVICE, "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner},
+        "spec": {
+            "type": "ClusterIP",
+            "internalTrafficPolicy": "Local",
+            "selector": role_labels(),
+            "ports": [
+                {"name": "otlp", "port": names::OTLP_GRPC_PORT, "targetPort": names::OTLP_GRPC_PORT, "protocol": "TCP", "appProtocol": "grpc"},
+                {"name": "otlphttp", "port": names::OTLP_HTTP_PORT, "targetPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
+                {"name": "metrics", "port": names::GATEWAY_METRICS_PORT, "targetPort": metrics_port, "protocol": "TCP"},
+            ],
+        },
+    })
+}
+
+struct DaemonSet<'a> {
+    seen: &'a Observed<'a>,
+    plan: &'a NodePlan,
+    installation: &'a Installation,
+    resources: &'a odigos_api::collectors_group::ResourcesSettings,
+    port: i32,
+}
+
+impl DaemonSet<'_> {
+    fn reads_logs(&self) -> bool {
+        self.plan.receiver_signals.contains(&Signal::Logs)
+    }
+
+    fn reads_host(&self) -> bool {
+        self.plan.config.get(odigos_pipeline::ComponentKind::Receiver, "host_metrics").is_some()
+    }
+
+    fn object(&self, text: &str, owner: &Value) -> Value {
+        let configuration = format!("{}-{}", names::NODE_COLLECTOR, hash(text, 8));
+        let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
+        let mut volumes = vec![json!({"name": "config", "configMap": {
+            "name": configuration,
+            "items": [{"key": names::NODE_CONFIG_KEY, "path": CONFIG_FILE}],
+        }})];
+        let mut host = |name: &str, path: &str, mount: &str, read_only: bool, kind: &str| {
+            let mut entry = json!({"name": name, "mountPath": mount, "readOnly": read_only});
+            if read_only {
+                entry["mountPropagation"] = json!("HostToContainer");
+            }
+            mounts.push(entry);
+            volumes.push(json!({"name": name, "hostPath": {"path": path, "type": kind}}));
+        };
+        if self.reads_logs() {
+            host("log-links", LOG_LINKS, LOG_LINKS, true, "DirectoryOrCreate");
+            host("offsets", LOG_OFFSETS, LOG_OFFSETS, false, "DirectoryOrCreate");
+            host("pod-logs", "/var/log", "/var/log", true, "Directory");
+            if let Some(directory) = self.seen.configuration.node_logs_directory() {
+                host("node-logs", directory, directory, true, "DirectoryOrCreate");
+            }
+        }
+        if self.reads_host() {
+            host("hostfs", "/", "/hostfs", true, "Directory");
+        }
+        let mut pod_spec = json!({
+            "serviceAccountName": names::NODE_COLLECTOR,
+            "priorityClassName": "system-node-critical",
+            "tolerations": [{"operator": "Exists"}],
+            "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+            "initContainers": [self.validate(&mounts)],
+            "containers": [self.container(&mounts)],
+            "volumes": volumes,
+        });
+        let pull_secrets = self.seen.configuration.image_pull_secrets();
+        if !pull_secrets.is_empty() {
+            pod_spec["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
+        }
+        json!({
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {
+                "name": names::NODE_COLLECTOR, "namespace": self.seen.namespace, "labels": role_labels(), "ownerReferences": owner,
+            },
+            "spec": {
+                "selector": {"matchLabels": role_labels()},
+                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": 0}},
+                "template": {"metadata": {"labels": role_labels()}, "spec": pod_spec},
+            },
+        })
+    }
+
+    fn environment(&self) -> Vec<Value> {
+        let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
+        vec![
+            json!({"name": "ODIGOS_VERSION", "value": self.installation.version}),
+            field("NODE_NAME", "spec.nodeName"),
+            field("NODE_IP", "status.hostIP"),
+            field("POD_NAME", "metadata.name"),
+        ]
+    }
+
+    /// Container logs belong to root on the node; reading them needs one capability and no privilege.
+    fn security(&self) -> Value {
+        let add: &[&str] = if self.reads_logs() || self.reads_host() { &["DAC_READ_SEARCH"] } else { &[] };
+        json!({
+            "runAsUser": 0,
+            "privileged": false,
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"], "add": add},
+        })
+    }
+
+    fn validate(&self, mounts: &[Value]) -> Value {
+        json!({
+            "name": "validate",
+            "image": self.installation.collector_image,
+            "command": [self.installation.collector_command],
+            "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+            "env": self.environment(),
+            "securityContext": self.security(),
+            "volumeMounts": mounts,
+        })
+    }
+
+    fn container(&self, mounts: &[Value]) -> Value {
+        let mut environment = self.environment();
+        environment.push(json!({"name": "GOMEMLIMIT", "value": format!("{}MiB", self.resources.gomemlimit_mib)}));
+        environment.push(json!({"name": "GOMAXPROCS", "valueFrom": {"resourceFieldRef": {
+            "containerName": "data-collection", "resource": "limits.cpu",
+        }}}));
+        let probe = |failures: i64| {
+            json!({
+                "httpGet": {"path": "/", "port": names::HEALTH_PORT},
+                "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": failures, "successThreshold": 1,
+            })
+        };
+        json!({
+            "name": "data-collection",
+            "image": self.installation.collector_image,
+            "command": [self.installation.collector_command],
+            "args": [format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+            "env": environment,
+            "ports": [
+                {"name": "otlp", "containerPort": names::OTLP_GRPC_PORT, "protocol": "TCP"},
+                {"name": "otlphttp", "containerPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
+                {"name": "metrics", "containerPort": self.port, "protocol": "TCP"},
+            ],
+            "livenessProbe": probe(3),
+            "readinessProbe": probe(3),
+            "startupProbe": probe(30),
+            "resources": {
+                "requests": {
+                    "cpu": millicores(i64::from(self.resources.cpu_request_millicores)),
+                    "memory": mebibytes(i64::from(self.resources.memory_request_mib)),
+                },
+                "limits": {
+                    "cpu": millicores(i64::from(self.resources.cpu_limit_millicores)),
+                    "memory": mebibytes(i64::from(self.resources.memory_limit_mib)),
+                },
+            },
+            "securityContext": self.security(),
+            "volumeMounts": mounts,
+        })
+    }
+}

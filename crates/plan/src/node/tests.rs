@@ -1,0 +1,189 @@
+//! The node rows of `spec/collectors-and-pipelines.md` 11, on the planner alone.
+
+use super::*;
+use crate::fixtures::{collectors_group, processor};
+use odigos_api::collectors_group::CollectorsGroupStatus;
+use odigos_pipeline::PipelineId;
+use serde_json::Value;
+
+struct Given {
+    gateway: CollectorsGroup,
+    node: Option<CollectorsGroup>,
+    processors: Vec<Processor>,
+    provider: CloudProvider,
+}
+
+impl Given {
+    fn new(signals: &[Signal], node: Value) -> Self {
+        let mut gateway = collectors_group("odigos-gateway", json!({}));
+        gateway.status = Some(CollectorsGroupStatus {
+            receiver_signals: Some(signals.to_vec()),
+            ..CollectorsGroupStatus::default()
+        });
+        let node = Some(collectors_group("odigos-data-collection", node));
+        Self { gateway, node, processors: vec![], provider: CloudProvider::Unknown }
+    }
+
+    fn plan(&self) -> NodePlan {
+        let configuration = Configuration::default();
+        let seen = Observed {
+            namespace: "odigos-system",
+            gateway: Some(&self.gateway),
+            group: self.node.as_ref(),
+            processors: self.processors.iter().collect(),
+            configuration: &configuration,
+            provider: self.provider,
+        };
+        let plan = plan(&seen).unwrap();
+        assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());
+        plan
+    }
+}
+
+fn pipeline(plan: &NodePlan, signal: Signal, name: &str) -> Pipeline {
+    plan.config
+        .pipelines
+        .get(&PipelineId::new(signal, name))
+        .cloned()
+        .unwrap_or_else(|| panic!("no {signal}/{name}: {:?}", plan.config.pipelines.keys()))
+}
+
+fn all_metrics() -> Value {
+    json!({"metrics": {"agentsTelemetry": {}, "hostMetrics": {"interval": "10s"}, "kubeletStats": {"interval": "10s"}, "spanMetrics": {"interval": "60s"}}})
+}
+
+#[test]
+fn a1_the_idle_form_takes_nothing() {
+    let mut given = Given::new(&[Signal::Traces], json!({}));
+    given.node = None;
+    let plan = given.plan();
+    let pipelines: Vec<String> = plan.config.pipelines.keys().map(ToString::to_string).collect();
+    assert_eq!(pipelines, ["metrics/own-metrics-ui"]);
+    assert!(plan.config.get(ComponentKind::Receiver, "otlp/in").is_none());
+}
+
+#[test]
+fn a11_traces_are_balanced_by_trace() {
+    let plan = Given::new(&[Signal::Traces], json!({})).plan();
+    let traces = pipeline(&plan, Signal::Traces, "");
+    assert_eq!(traces.receivers, ["otlp/in"]);
+    assert_eq!(traces.processors, ["memory_limiter", "resource/stream-class", "k8s_attributes", "resource/node-name"]);
+    assert_eq!(traces.exporters, ["load_balancing/traces"]);
+    let exporter = plan.config.get(ComponentKind::Exporter, "load_balancing/traces").unwrap();
+    assert_eq!(exporter["resolver"]["k8s"]["service"], "odigos-gateway.odigos-system");
+    assert!(!plan.config.pipelines.contains_key(&PipelineId::new(Signal::Metrics, "")));
+    assert_eq!(plan.receiver_signals, [Signal::Traces]);
+}
+
+#[test]
+fn a12_a13_plain_export_when_nothing_needs_whole_traces() {
+    let mut given = Given::new(&[Signal::Traces], json!({}));
+    given.gateway.spec.service_graph_disabled = Some(true);
+    let plan = given.plan();
+    assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["otlp_grpc/out-cluster-collector-traces"]);
+    let exporter = plan.config.get(ComponentKind::Exporter, "otlp_grpc/out-cluster-collector-traces").unwrap();
+    assert_eq!(exporter["endpoint"], "dns:///odigos-gateway.odigos-system:4317");
+    assert_eq!(exporter["balancer_name"], "round_robin");
+    given.gateway.spec.tail_sampling = serde_json::from_value(json!({"disabled": false})).unwrap();
+    assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["load_balancing/traces"]);
+    given.gateway.spec.resources_settings.max_replicas = Some(1);
+    assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["otlp_grpc/out-cluster-collector-traces"]);
+}
+
+#[test]
+fn a17_metrics_only_still_counts_spans() {
+    let plan = Given::new(&[Signal::Metrics], all_metrics()).plan();
+    assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["forward/trace/spanmetrics"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in", "kubelet_stats", "host_metrics"]);
+    let span_metrics = plan.config.get(ComponentKind::Connector, "span_metrics").unwrap();
+    assert_eq!(
+        (&span_metrics["metrics_flush_interval"], &span_metrics["metrics_expiration"]),
+        (&json!("60s"), &json!("5m"))
+    );
+    assert_eq!(span_metrics["histogram"]["explicit"]["buckets"].as_array().unwrap().len(), 16);
+    assert_eq!(
+        pipeline(&plan, Signal::Metrics, "spanmetrics-exporting").exporters,
+        ["otlp_grpc/out-cluster-collector-metrics"]
+    );
+}
+
+#[test]
+fn a18_late_processors_run_behind_span_metrics() {
+    let mut given = Given::new(&[Signal::Metrics], all_metrics());
+    let mut late = processor("late", 20);
+    late.spec.collector_roles = vec![CollectorRole::NodeCollector];
+    given.processors.push(late);
+    let plan = given.plan();
+    assert_eq!(
+        pipeline(&plan, Signal::Traces, "").exporters,
+        ["forward/trace/spanmetrics", "forward/traces-exporting"]
+    );
+    let exporting = pipeline(&plan, Signal::Traces, "exporting");
+    assert_eq!((exporting.processors, exporting.exporters), (vec!["resource/late".to_owned()], vec!["nop".to_owned()]));
+    assert!(pipeline(&plan, Signal::Metrics, "").processors.contains(&"resource/late".to_owned()));
+}
+
+#[test]
+fn a19_agents_only() {
+    let plan = Given::new(&[Signal::Metrics], json!({"metrics": {"agentsTelemetry": {}}})).plan();
+    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in"]);
+    assert!(!plan.config.pipelines.contains_key(&PipelineId::new(Signal::Traces, "")));
+}
+
+#[test]
+fn a22_logs_are_read_through_links_only() {
+    let plan = Given::new(&[Signal::Logs], json!({})).plan();
+    let receiver = plan.config.get(ComponentKind::Receiver, "file_log").unwrap();
+    assert_eq!(receiver["include"], json!(["/var/odigos/logs/*/*/*.log"]));
+    let exclude = receiver["exclude"].to_string();
+    assert!(exclude.contains("kube-system_") && exclude.contains("odigos-system_"));
+    assert_eq!(receiver["storage"], "file_storage/offsets");
+    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["file_log", "otlp/in"]);
+}
+
+#[test]
+fn a23_detectors_run_at_home_only() {
+    let detectors = json!({"resourceDetectors": {"ec2": {"enabled": true}, "eks": {"enabled": false}, "azure": {"enabled": true}, "aks": {"enabled": true}, "gcp": {"enabled": true}}});
+    let of = |provider| {
+        let mut given = Given::new(&[Signal::Traces], detectors.clone());
+        given.provider = provider;
+        given
+            .plan()
+            .config
+            .get(ComponentKind::Processor, "resource_detection")
+            .map(|settings| settings["detectors"].clone())
+    };
+    assert_eq!(of(CloudProvider::from_provider_id("gce://p/z/i")), Some(json!(["gcp"])));
+    assert_eq!(of(CloudProvider::from_provider_id("aws:///z/i")), Some(json!(["ec2"])));
+    assert_eq!(of(CloudProvider::Unknown), Some(json!(["ec2", "azure", "aks"])));
+    assert_eq!(of(CloudProvider::from_provider_id("kind://x")), None);
+}
+
+#[test]
+fn a46_own_metrics_are_pushed_to_the_gateway() {
+    let plan = Given::new(&[], json!({"metrics": {"odigosOwnMetrics": {"interval": "10s"}}})).plan();
+    let reader = &plan.config.telemetry["metrics"]["readers"][1]["periodic"];
+    assert_eq!(reader["interval"], 10_000);
+    assert_eq!(reader["exporter"]["otlp"]["endpoint"], "http://odigos-gateway.odigos-system:44318");
+}
+
+#[test]
+fn a49_the_class_of_an_application_is_removed_before_the_pods_is_read() {
+    let plan = Given::new(&[Signal::Traces, Signal::Metrics, Signal::Logs], all_metrics()).plan();
+    for signal in Signal::PIPELINES {
+        let processors = pipeline(&plan, signal, "").processors;
+        let at = |id: &str| processors.iter().position(|one| one == id).unwrap();
+        assert_eq!(at("memory_limiter"), 0);
+        assert!(at("resource/stream-class") < at("k8s_attributes"), "{signal}");
+    }
+}
+
+#[test]
+fn rendered_components_are_all_in_the_release_table() {
+    let plan = Given::new(&[Signal::Traces, Signal::Metrics, Signal::Logs], all_metrics()).plan();
+    for kind in ComponentKind::ALL {
+        for (id, _) in plan.config.section(kind) {
+            assert!(odigos_pipeline::components::find(kind, id).is_some(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Desired objects as the appliers take them, and the small shapes they share.
+//!
+//! Owns the order in which objects are applied and the naming of immutable configuration (design 5). Never talks to a
+//! cluster.
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// One object to be applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Desired {
+    /// Position in the apply order; lower comes first.
+    pub rank: Rank,
+    /// The object, with `apiVersion`, `kind` and `metadata`, and only the fields that the writer owns.
+    pub object: Value,
+}
+
+/// The apply order: what others refer to comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// ConfigMaps.
+    Configuration,
+    /// Services.
+    Network,
+    /// Deployments and DaemonSets.
+    Workload,
+    /// Autoscalers and disruption budgets.
+    Scaling,
+    /// Custom resources.
+    Custom,
+}
+
+impl Desired {
+    /// `Kind namespace/name`, for messages.
+    #[must_use]
+    pub fn title(&self) -> String {
+        title(&self.object)
+    }
+}
+
+/// `Kind namespace/name` of an object.
+#[must_use]
+pub fn title(object: &Value) -> String {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    match text("/metadata/namespace") {
+        "" => format!("{} {}", text("/kind"), text("/metadata/name")),
+        namespace => format!("{} {namespace}/{}", text("/kind"), text("/metadata/name")),
+    }
+}
+
+/// The first `digits` hexadecimal digits of SHA-256 over `text`.
+#[must_use]
+pub fn hash(text: &str, digits: usize) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.truncate(digits);
+    hex
+}
+
+/// An owner reference to a CollectorsGroup, or none when its uid is not known (rendering without a cluster).
+#[must_use]
+pub fn owner(name: &str, uid: Option<&str>) -> Value {
+    match uid {
+        Some(uid) => json!([{
+            "apiVersion": odigos_api::API_VERSION,
+            "kind": "CollectorsGroup",
+            "name": name,
+            "uid": uid,
+            "controller": true,
+            "blockOwnerDeletion": true,
+        }]),
+        None => json!([]),
+    }
+}
+
+/// A memory quantity in its canonical form: `1024` MiB prints as `1Gi`.
+#[must_use]
+pub fn mebibytes(amount: i64) -> String {
+    if amount != 0 && amount % 1024 == 0 { format!("{}Gi", amount / 1024) } else { format!("{amount}Mi") }
+}
+
+/// A CPU quantity in its canonical form: `1000` millicores print as `1`.
+#[must_use]
+pub fn millicores(amount: i64) -> String {
+    if amount % 1000 == 0 { (amount / 1000).to_string() } else { format!("{amount}m") }
+}
+
+/// A ConfigMap pair: the stable one that always shows the current configuration, and the immutable one that pods mount.
+#[must_use]
+pub fn configuration_objects(name: &str, namespace: &str, key: &str, text: &str, owner: &Value) -> Vec<Desired> {
+    let versioned = format!("{name}-{}", hash(text, 8));
+    let object = |name: &str, immutable: bool| {
+        let mut object = json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": namespace, "ownerReferences": owner},
+            "data": {key: text},
+        });
+        if immutable {
+            object["immutable"] = json!(true);
+        }
+        object
+    };
+    let mut immutable = object(&versioned, true);
+    immutable["metadata"]["labels"] = json!({ odigos_api::labels::CONFIG_OF: name });
+    vec![
+        Desired { rank: Rank::Configuration, object: object(name, false) },
+        Desired { rank: Rank::Configuration, object: immutable },
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantities_are_canonical() {
+        let cases = [(0, "0Mi"), (440, "440Mi"), (1024, "1Gi"), (1536, "1536Mi"), (2048, "2Gi")];
+        for (amount, text) in cases {
+            assert_eq!(mebibytes(amount), text);
+        }
+        for (amount, text) in [(0, "0"), (250, "250m"), (1000, "1"), (1250, "1250m")] {
+            assert_eq!(millicores(amount), text);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! An in-memory cluster on which every planner runs: what `render`, the previews and most scenarios are made of.
+//!
+//! Owns reading manifests into typed objects and `settle`, which runs the planners of all binaries in turn until nothing
+//! changes and marks workloads ready (design 3). Never touches a file or a cluster: texts and objects come in, objects
+//! and findings go out.
+
+mod read;
+mod settle;
+
+#[cfg(test)]
+mod tests;
+
+pub use read::{ReadError, read};
+pub use settle::{Settled, implicit_stream, stream_status};
+
+use crate::gateway::SecretDigests;
+use crate::objects::title;
+use crate::workload::{self, Workload};
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::data_stream::DataStream;
+use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::processor::Processor;
+use odigos_api::source::Source;
+use odigos_api::{Finding, WorkloadRef};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Namespace and name of an object.
+pub type Key = (String, String);
+
+/// A pod, as far as planning looks at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFacts {
+    /// The workload that it belongs to.
+    pub workload: Option<WorkloadRef>,
+    /// Its stream class label.
+    pub stream_class: Option<String>,
+}
+
+/// The objects of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Namespace of the control plane.
+    pub namespace: String,
+    /// Namespaces that exist.
+    pub namespaces: BTreeSet<String>,
+    /// Workloads by reference.
+    pub workloads: BTreeMap<WorkloadRef, Workload>,
+    /// Pods.
+    pub pods: BTreeMap<Key, PodFacts>,
+    /// Sources.
+    pub sources: BTreeMap<Key, Source>,
+    /// Destinations.
+    pub destinations: BTreeMap<Key, Destination>,
+    /// Data streams.
+    pub data_streams: BTreeMap<Key, DataStream>,
+    /// Collectors groups.
+    pub groups: BTreeMap<Key, CollectorsGroup>,
+    /// Instrumentation configs.
+    pub configs: BTreeMap<Key, InstrumentationConfig>,
+    /// Processors.
+    pub processors: BTreeMap<Key, Processor>,
+    /// Sampling objects, and whether each is enabled.
+    pub samplings: BTreeMap<Key, bool>,
+    /// Secrets: names of keys and digests of values; the values are dropped when they are read.
+    pub secrets: BTreeMap<Key, SecretDigests>,
+    /// ConfigMaps of the control plane's namespace.
+    pub config_maps: BTreeMap<Key, BTreeMap<String, String>>,
+    /// Everything that planners wrote that is not one of the kinds above.
+    pub outputs: BTreeMap<(crate::objects::Rank, String, Key), Value>,
+    /// Facts of the installation.
+    pub installation: crate::gateway::objects::Installation,
+    /// Where the cluster runs.
+    pub provider: crate::node::CloudProvider,
+}
+
+impl World {
+    /// An empty cluster whose control plane lives in `namespace`.
+    pub fn new(namespace: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), ..Self::default() }
+    }
+
+    /// Puts an object into the cluster, replacing one of the same name. Kinds that no planner reads are ignored.
+    ///
+    /// # Errors
+    /// A finding when the object has no name, or is of a kind that planners read but not of its shape.
+    pub fn insert(&mut self, mut object: Value) -> Result<(), Finding> {
+        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if kind.is_empty() {
+            return Err(Finding::error("manifest", "kind", "the manifest names no kind; add apiVersion and kind"));
+        }
+        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if name.is_empty() {
+            return Err(Finding::error(
+                format!("{kind} without name"),
+                "metadata.name",
+                "the object has no name; give it one",
+            ));
+        }
+        let namespace = self.namespace_of(&kind, &object);
+        if kind != "Namespace" {
+            object["metadata"]["namespace"] = Value::String(namespace.clone());
+        }
+        let own = object.get("apiVersion").and_then(Value::as_str) == Some(odigos_api::API_VERSION);
+        let key = (namespace, name.clone());
+        match (own, kind.as_str()) {
+            (true, "Source") => drop(self.sources.insert(key, typed(object)?)),
+            (true, "Destination") => drop(self.destinations.insert(key, typed(object)?)),
+            (true, "DataStream") => drop(self.data_streams.insert(key, typed(object)?)),
+            (true, "CollectorsGroup") => drop(self.groups.insert(key, typed(object)?)),
+            (true, "InstrumentationConfig") => drop(self.configs.insert(key, typed(object)?)),
+            (true, "Processor") => drop(self.processors.insert(key, typed(object)?)),
+            (true, "Sampling") => {
+                let disabled = object.pointer("/spec/disabled").and_then(Value::as_bool).unwrap_or_default();
+                self.samplings.insert(key, !disabled);
+            }
+            (false, "Namespace") => drop(self.namespaces.insert(name)),
+            (false, "Secret") => drop(self.secrets.insert(key, read::secret_digests(&object))),
+            (false, "ConfigMap") if key.0 == self.namespace => {
+                let data = object.get("data").and_then(Value::as_object).into_iter().flatten();
+                let data = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+                self.config_maps.insert(key, data);
+            }
+            (false, "Pod") => self.insert_pod(key, &object),
+            (false, _) => {
+                if let Some(workload) = Workload::from_object(&object) {
+                    self.workloads.insert(workload.reference.clone(), workload);
+                }
+            }
+            (true, _) => {}
+        }
+        Ok(())
+    }
+
+    fn insert_pod(&mut self, key: Key, object: &Value) {
+        if let Some(workload) = Workload::from_object(object) {
+            self.workloads.insert(workload.reference.clone(), workload);
+        }
+        let metadata = object.get("metadata").cloned().and_then(|metadata| serde_json::from_value(metadata).ok());
+        let facts = PodFacts {
+            workload: metadata.as_ref().and_then(workload::pod_workload),
+            stream_class: object
+                .pointer("/metadata/labels")
+                .and_then(|labels| labels.get(odigos_api::labels::STREAM_CLASS))
+                .and_then(Value::as_str)
+                .map(str::to_owned),
+        };
+        self.pods.insert(key, facts);
+    }
+
+    /// The namespace that an object without one goes to: Sources beside their workload, the other kinds of the group
+    /// to the control plane, everything else to `default`, as kubectl would.
+    fn namespace_of(&self, kind: &str, object: &Value) -> String {
+        if let Some(stated) = object.pointer("/metadata/namespace").and_then(Value::as_str) {
+            return stated.to_owned();
+        }
+        let own = object.get("apiVersion").and_then(Value::as_str) == Some(odigos_api::API_VERSION);
+        match (own, kind) {
+            (true, "Source") => {
+                object.pointer("/spec/workload/namespace").and_then(Value::as_str).unwrap_or("default").to_owned()
+            }
+            (true, _) => self.namespace.clone(),
+            (false, "ConfigMap" | "Secret") => self.namespace.clone(),
+            _ => "default".to_owned(),
+        }
+    }
+}
+
+/// Decodes an object, or says which one is not of its shape.
+fn typed<K: DeserializeOwned>(object: Value) -> Result<K, Finding> {
+    let name = title(&object);
+    serde_json::from_value(object).map_err(|error| {
+        Finding::error(name, "spec", format!("the object does not have the shape of its kind: {error}"))
+    })
+}

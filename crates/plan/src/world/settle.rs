@@ -1,0 +1,471 @@
+//! Runs the planners of all binaries in turn until nothing changes.
+//!
+//! The instrumentor's come first (they depend on nothing that the others write), then scheduler and autoscaler until the
+//! groups and classes stand still. Every workload counts as ready at once, so that two-phase changes go through.
+
+use super::{Key, World};
+use crate::configuration::{self, Configuration};
+use crate::coverage::{self, Matcher};
+use crate::gateway::{self, GatewayPlan};
+use crate::instrumentation::{self, Desired};
+use crate::node::{self, NodePlan};
+use crate::objects::Rank;
+use crate::scheduling::{self, NodeGroupState};
+use crate::streams;
+use jiff::Timestamp;
+use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus};
+use odigos_api::condition::merged;
+use odigos_api::data_stream::{DataStream, DataStreamSpec, DataStreamStatus};
+use odigos_api::destination::Destination;
+use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
+use odigos_api::source::Source;
+use odigos_api::{Finding, WorkloadRef, names};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Rounds after which settling stops whatever happens; three are enough unless a planner has a defect.
+const ROUND_LIMIT: usize = 10;
+
+/// What settling found besides the objects.
+#[derive(Clone, Debug, Default)]
+pub struct Settled {
+    /// What people should know, sorted, each once.
+    pub findings: Vec<Finding>,
+    /// The gateway as rendered last.
+    pub gateway: Option<GatewayPlan>,
+    /// The node collector as rendered last.
+    pub node: Option<NodePlan>,
+    /// Rounds until nothing changed.
+    pub rounds: usize,
+}
+
+impl World {
+    /// Runs all planners until nothing changes. `now` is stamped on conditions.
+    pub fn settle(&mut self, now: Timestamp) -> Settled {
+        let mut findings = Vec::new();
+        self.instrument(now, &mut findings);
+        let configuration = self.configure(&mut findings);
+        let mut settled = Settled::default();
+        for round in 1..=ROUND_LIMIT {
+            let before = (self.groups.clone(), self.classes_of_configs());
+            self.schedule(&configuration, now);
+            self.render(&configuration, now, &mut settled);
+            settled.rounds = round;
+            if before == (self.groups.clone(), self.classes_of_configs()) {
+                break;
+            }
+        }
+        self.describe_streams(now, &settled);
+        findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
+        findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
+        findings.sort();
+        findings.dedup();
+        settled.findings = findings;
+        settled
+    }
+
+    fn classes_of_configs(&self) -> BTreeMap<Key, Option<String>> {
+        let class = |labels: &Option<BTreeMap<String, String>>| {
+            labels.as_ref().and_then(|labels| labels.get(STREAM_CLASS).cloned())
+        };
+        self.configs.iter().map(|(key, config)| (key.clone(), class(&config.metadata.labels))).collect()
+    }
+
+    /// The instrumentor: an InstrumentationConfig for every covered workload.
+    fn instrument(&mut self, now: Timestamp, findings: &mut Vec<Finding>) {
+        let mut by_namespace: BTreeMap<&str, Vec<Matcher<'_>>> = BTreeMap::new();
+        let mut sources_of: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
+        for ((namespace, _), source) in &self.sources {
+            by_namespace.entry(namespace).or_default().push(Matcher::new(source));
+            sources_of.entry(namespace).or_default().push(source);
+        }
+        let mut exact: BTreeMap<(&str, &str, &str), Vec<&Source>> = BTreeMap::new();
+        let mut broad: BTreeMap<&str, Vec<(&Matcher<'_>, &Source)>> = BTreeMap::new();
+        for (namespace, matchers) in &by_namespace {
+            for (matcher, source) in matchers.iter().zip(sources_of.get(namespace).into_iter().flatten()) {
+                let is_pattern = source.spec.match_workload_name_as_regex == Some(true);
+                if is_pattern || coverage::is_namespace_source(source) {
+                    broad.entry(namespace).or_default().push((matcher, source));
+                } else {
+                    let workload = &source.spec.workload;
+                    exact.entry((namespace, &workload.kind, &workload.name)).or_default().push(source);
+                }
+            }
+        }
+        let mut matched: BTreeMap<Key, (usize, BTreeSet<String>)> = BTreeMap::new();
+        let mut configs = BTreeMap::new();
+        for (reference, workload) in &self.workloads {
+            let named = exact.get(&(reference.namespace.as_str(), reference.kind.as_str(), reference.name.as_str()));
+            let patterns = broad.get(reference.namespace.as_str()).into_iter().flatten();
+            let selecting: Vec<&Source> = named
+                .into_iter()
+                .flatten()
+                .copied()
+                .chain(patterns.filter(|(matcher, _)| matcher.selects(reference)).map(|(_, source)| *source))
+                .collect();
+            let key = (reference.namespace.clone(), reference.config_name());
+            let existing = self.configs.get(&key);
+            if selecting.is_empty() {
+                continue;
+            }
+            let decided = coverage::decide(&selecting);
+            let rivals = rival_names(&selecting);
+            for source in &selecting {
+                let name = source.metadata.name.clone().unwrap_or_default();
+                let entry = matched.entry((reference.namespace.clone(), name.clone())).or_default();
+                entry.0 += 1;
+                if !coverage::is_namespace_source(source) && rivals.len() > 1 {
+                    entry.1.extend(rivals.iter().filter(|rival| **rival != name).cloned());
+                }
+            }
+            let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "));
+            if decided.decision == coverage::Decision::Ambiguous {
+                let object = reference.to_string();
+                findings.push(Finding::error(
+                    object,
+                    "",
+                    format!("several Sources select it: {}; delete all but one", rivals.join(", ")),
+                ));
+            }
+            let config = match plan.desired {
+                Desired::Delete => None,
+                Desired::Keep => existing.cloned(),
+                Desired::Apply(config) => {
+                    let mut config = *config;
+                    let class = existing.and_then(|config| config.metadata.labels.as_ref()?.get(STREAM_CLASS).cloned());
+                    if let (Some(class), Some(labels)) = (class, config.metadata.labels.as_mut()) {
+                        labels.insert(STREAM_CLASS.to_owned(), class);
+                    }
+                    let mut status = existing.and_then(|config| config.status.clone()).unwrap_or_default();
+                    status.conditions = merged(&status.conditions, &plan.conditions, None, now);
+                    config.status = Some(status);
+                    Some(config)
+                }
+            };
+            if let Some(config) = config {
+                configs.insert(key, config);
+            }
+        }
+        let mut statuses = Vec::new();
+        for (key, source) in &self.sources {
+            let matcher = Matcher::new(source);
+            let (count, rivals) = matched.get(key).cloned().unwrap_or_default();
+            let conditions = coverage::source_conditions(&matcher, count, &rivals.into_iter().collect::<Vec<_>>());
+            let object = format!("Source {}/{}", key.0, key.1);
+            for condition in &conditions {
+                match condition.reason.as_str() {
+                    "InvalidPattern" | "UnknownKind" | "WrongNamespace" => {
+                        findings.push(Finding::error(object.clone(), "spec.workload", condition.message.clone()));
+                    }
+                    "SelectedTwice" => {
+                        findings.push(Finding::error(object.clone(), "spec.workload", condition.message.clone()))
+                    }
+                    "Accepted" if count == 0 => {
+                        findings.push(Finding::warning(
+                            object.clone(),
+                            "spec.workload",
+                            "no workload matches; it takes effect as soon as one exists",
+                        ));
+                    }
+                    _ => {}
+                }
+            }
+            let before = source.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+            statuses.push((key.clone(), merged(&before, &conditions, source.metadata.generation, now)));
+        }
+        for (key, conditions) in statuses {
+            if let Some(source) = self.sources.get_mut(&key) {
+                source.status.get_or_insert_default().conditions = conditions;
+            }
+        }
+        self.configs = configs;
+    }
+
+    /// The scheduler's first half: the effective configuration.
+    fn configure(&mut self, findings: &mut Vec<Finding>) -> Configuration {
+        let text = |name: &str| {
+            let key = (self.namespace.clone(), name.to_owned());
+            self.config_maps.get(&key).and_then(|data| data.get(names::CONFIGURATION_KEY)).cloned()
+        };
+        let base = text(names::CONFIGURATION).unwrap_or_default();
+        let (remote, ui) = (text(names::REMOTE_CONFIGURATION), text(names::UI_CONFIGURATION));
+        let effective = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &self.namespace);
+        findings.extend(effective.findings);
+        let configuration = effective.result.unwrap_or_else(|finding| {
+            findings.push(finding);
+            let last = text(names::EFFECTIVE_CONFIGURATION).unwrap_or_default();
+            configuration::effective(&last, None, None, &self.namespace).result.unwrap_or_default()
+        });
+        let object = scheduling::effective_configuration_object(&self.namespace, &configuration);
+        self.put(Rank::Configuration, object);
+        configuration
+    }
+
+    fn put(&mut self, rank: Rank, object: Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let key = (rank, text("/kind"), (text("/metadata/namespace"), text("/metadata/name")));
+        self.outputs.insert(key, object);
+    }
+
+    fn own_destinations(&self) -> Vec<&Destination> {
+        self.destinations
+            .iter()
+            .filter(|((namespace, _), _)| *namespace == self.namespace)
+            .map(|(_, one)| one)
+            .collect()
+    }
+
+    /// The scheduler's second half: classes, groups, and the class of every InstrumentationConfig and pod.
+    fn schedule(&mut self, configuration: &Configuration, now: Timestamp) {
+        let destinations = self.own_destinations();
+        let selected = streams::selected_namespaces(destinations.iter().copied());
+        let none = BTreeMap::new();
+        let mut usage = streams::Usage::default();
+        let mut wanted: BTreeMap<Key, String> = BTreeMap::new();
+        for (key, config) in &self.configs {
+            let set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected);
+            wanted.insert(key.clone(), streams::class_id(&set));
+            usage.add(set);
+        }
+        let mut carried: BTreeSet<String> = self.classes_of_configs().into_values().flatten().collect();
+        carried.extend(self.pods.values().filter_map(|pod| pod.stream_class.clone()));
+        let gateway_key = (self.namespace.clone(), names::GATEWAY.to_owned());
+        let node_key = (self.namespace.clone(), names::NODE_COLLECTOR.to_owned());
+        let current = self.groups.get(&gateway_key);
+        let classes =
+            streams::plan_classes(&usage, &carried, current.map_or(&[], |group| &group.spec.stream_classes), now);
+        let status = current.and_then(|group| group.status.clone());
+        let sampling = self.samplings.iter().any(|((namespace, _), enabled)| *enabled && *namespace == self.namespace);
+        let spec = scheduling::gateway_group(configuration, &destinations, sampling, classes.classes);
+        let mut gateway = CollectorsGroup::new(names::GATEWAY, spec);
+        gateway.metadata.namespace = Some(self.namespace.clone());
+        gateway.status = status.clone();
+        let state = NodeGroupState {
+            any_instrumentation_config: !self.configs.is_empty(),
+            gateway_ready: status.as_ref().is_some_and(|status| status.ready),
+            exists: self.groups.contains_key(&node_key),
+        };
+        let known = |type_id: &str| odigos_catalog::destination::find(type_id).is_some();
+        let node = scheduling::node_group(configuration, &destinations, &known, state).map(|spec| {
+            let mut node = CollectorsGroup::new(names::NODE_COLLECTOR, spec);
+            node.metadata.namespace = Some(self.namespace.clone());
+            node.status = self.groups.get(&node_key).and_then(|group| group.status.clone());
+            node
+        });
+        let served = status.map(|status| status.served_stream_classes).unwrap_or_default();
+        self.groups.insert(gateway_key, gateway);
+        match node {
+            Some(node) => drop(self.groups.insert(node_key, node)),
+            None => drop(self.groups.remove(&node_key)),
+        }
+        self.assign_classes(&wanted, &served);
+    }
+
+    fn assign_classes(&mut self, wanted: &BTreeMap<Key, String>, served: &[String]) {
+        let mut class_of: BTreeMap<WorkloadRef, String> = BTreeMap::new();
+        for (key, config) in &mut self.configs {
+            let labels = config.metadata.labels.get_or_insert_default();
+            let current = labels.get(STREAM_CLASS).cloned();
+            let Some(class) = wanted.get(key).and_then(|id| streams::assign(id, current.as_deref(), served)) else {
+                continue;
+            };
+            labels.insert(STREAM_CLASS.to_owned(), class.clone());
+            if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
+                class_of.insert(workload, class);
+            }
+        }
+        for pod in self.pods.values_mut() {
+            pod.stream_class = pod.workload.as_ref().and_then(|workload| class_of.get(workload).cloned());
+        }
+    }
+
+    /// The autoscaler: both collectors, and the status of everything that took part.
+    fn render(&mut self, configuration: &Configuration, now: Timestamp, settled: &mut Settled) {
+        let gateway_key = (self.namespace.clone(), names::GATEWAY.to_owned());
+        let Some(group) = self.groups.get(&gateway_key).cloned() else { return };
+        let secrets = self.secrets.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
+        let secrets = secrets.map(|((_, name), digests)| (name.clone(), digests.clone())).collect();
+        let own_processors: Vec<_> = self
+            .processors
+            .iter()
+            .filter(|((namespace, _), _)| *namespace == self.namespace)
+            .map(|(_, one)| one.clone())
+            .collect();
+        let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
+        let set_aside = BTreeMap::new();
+        let seen = gateway::Observed {
+            namespace: &self.namespace.clone(),
+            group: &group,
+            destinations: destinations.iter().collect(),
+            processors: own_processors.iter().collect(),
+            secrets: &secrets,
+            configuration,
+            set_aside: &set_aside,
+        };
+        let plan = gateway::plan(&seen);
+        let objects = gateway::objects::desired(&seen, &plan, &self.installation);
+        self.outputs.retain(|(rank, kind, _), object| !is_collector_output(*rank, kind, object));
+        for one in objects {
+            self.put(one.rank, one.object);
+        }
+        for (name, condition) in &plan.destinations {
+            if let Some(destination) = self.destinations.get_mut(&(self.namespace.clone(), name.clone())) {
+                let generation = destination.metadata.generation;
+                let status = destination.status.get_or_insert_default();
+                status.conditions = merged(&status.conditions, std::slice::from_ref(condition), generation, now);
+            }
+        }
+        // Everything becomes ready at once here, so every class that is rendered is served.
+        if let Some(group) = self.groups.get_mut(&gateway_key) {
+            group.status = Some(CollectorsGroupStatus {
+                ready: true,
+                receiver_signals: Some(plan.receiver_signals.clone()),
+                served_stream_classes: plan.classes.clone(),
+                ..CollectorsGroupStatus::default()
+            });
+        }
+        self.render_node(configuration, &own_processors, settled);
+        settled.gateway = Some(plan);
+    }
+
+    fn render_node(
+        &mut self,
+        configuration: &Configuration,
+        processors: &[odigos_api::processor::Processor],
+        settled: &mut Settled,
+    ) {
+        let key = |name: &str| (self.namespace.clone(), name.to_owned());
+        let gateway = self.groups.get(&key(names::GATEWAY)).cloned();
+        let group = self.groups.get(&key(names::NODE_COLLECTOR)).cloned();
+        let seen = node::Observed {
+            namespace: &self.namespace.clone(),
+            gateway: gateway.as_ref(),
+            group: group.as_ref(),
+            processors: processors.iter().collect(),
+            configuration,
+            provider: self.provider,
+        };
+        let Some(plan) = node::plan(&seen) else { return };
+        for one in node::objects::desired(&seen, &plan, &self.installation) {
+            self.put(one.rank, one.object);
+        }
+        if let Some(group) = self.groups.get_mut(&(self.namespace.clone(), names::NODE_COLLECTOR.to_owned())) {
+            group.status = Some(CollectorsGroupStatus {
+                ready: true,
+                receiver_signals: Some(plan.receiver_signals.clone()),
+                ..CollectorsGroupStatus::default()
+            });
+        }
+        settled.node = Some(plan);
+    }
+
+    /// DataStreams: those that something names exist, with their status.
+    fn describe_streams(&mut self, now: Timestamp, settled: &Settled) {
+        let none = BTreeMap::new();
+        let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
+        let labels = self.configs.values().map(|config| config.metadata.labels.as_ref().unwrap_or(&none));
+        let labels = labels.chain(self.sources.values().map(|source| source.metadata.labels.as_ref().unwrap_or(&none)));
+        let named = streams::named_streams(labels, &destinations);
+        let selected = streams::selected_namespaces(&destinations);
+        let memberships: Vec<streams::StreamSet> = self
+            .configs
+            .iter()
+            .map(|(key, config)| {
+                streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected)
+            })
+            .collect();
+        for stream in named {
+            let key = (self.namespace.clone(), streams::object_name(&stream));
+            let object = self.data_streams.entry(key.clone()).or_insert_with(|| implicit_stream(&key, &stream));
+            object.status = Some(stream_status(&stream, &memberships, &destinations));
+            if let (Some(plan), Some(status)) = (&settled.gateway, object.status.as_mut()) {
+                status.conditions = merged(&[], &[gateway::stream_condition(plan, &stream)], None, now);
+            }
+        }
+    }
+
+    /// Every object that the control plane would write, in apply order, without status.
+    #[must_use]
+    pub fn written_objects(&self) -> Vec<Value> {
+        let outputs =
+            |custom: bool| self.outputs.iter().filter(move |((rank, ..), _)| (*rank == Rank::Custom) == custom);
+        let mut objects: Vec<Value> = Vec::new();
+        objects.extend(
+            outputs(false)
+                .filter(|((_, _, key), _)| key.1 == names::EFFECTIVE_CONFIGURATION)
+                .map(|(_, object)| object.clone()),
+        );
+        let own = |key: &Key| key.0 == self.namespace;
+        objects.extend(
+            self.data_streams
+                .iter()
+                .filter(|(key, _)| own(key))
+                .filter_map(|(_, one)| without_status("DataStream", one)),
+        );
+        objects.extend(self.groups.values().filter_map(|one| without_status("CollectorsGroup", one)));
+        objects.extend(
+            outputs(false)
+                .filter(|((_, _, key), _)| key.1 != names::EFFECTIVE_CONFIGURATION)
+                .map(|(_, object)| object.clone()),
+        );
+        objects.extend(self.configs.values().filter_map(|one| without_status("InstrumentationConfig", one)));
+        objects
+    }
+}
+
+/// Whether an output belongs to a collector and is rendered anew in each round.
+fn is_collector_output(rank: Rank, kind: &str, object: &Value) -> bool {
+    let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    rank != Rank::Custom && !(kind == "ConfigMap" && name == names::EFFECTIVE_CONFIGURATION)
+}
+
+/// The Sources of single workloads among those that select one, by name.
+fn rival_names(selecting: &[&Source]) -> Vec<String> {
+    let rivals =
+        selecting.iter().filter(|source| !coverage::is_namespace_source(source) && !coverage::is_terminating(source));
+    let names: BTreeSet<String> = rivals.filter_map(|source| source.metadata.name.clone()).collect();
+    names.into_iter().collect()
+}
+
+fn without_status<K: serde::Serialize>(kind: &str, object: &K) -> Option<Value> {
+    let mut value = serde_json::to_value(object).ok()?;
+    if let Some(map) = value.as_object_mut() {
+        map.remove("status");
+        map.insert("apiVersion".into(), json!(odigos_api::API_VERSION));
+        map.insert("kind".into(), json!(kind));
+    }
+    Some(value)
+}
+
+/// A DataStream that exists because a label or a selector names it.
+#[must_use]
+pub fn implicit_stream(key: &Key, stream: &str) -> DataStream {
+    let spec = DataStreamSpec {
+        display_name: (streams::object_name(stream) != stream).then(|| stream.to_owned()),
+        ..DataStreamSpec::default()
+    };
+    let mut object = DataStream::new(&key.1, spec);
+    object.metadata.namespace = Some(key.0.clone());
+    object.metadata.labels = Some(BTreeMap::from([(IMPLICIT_STREAM.to_owned(), "true".to_owned())]));
+    object
+}
+
+/// Members, classes and destinations of a stream.
+#[must_use]
+pub fn stream_status(
+    stream: &str,
+    memberships: &[streams::StreamSet],
+    destinations: &[Destination],
+) -> DataStreamStatus {
+    let of_stream = memberships.iter().filter(|set| set.contains(stream));
+    let classes: BTreeSet<String> = of_stream.clone().map(streams::class_id).collect();
+    let selecting = streams::enabled(destinations).filter(|one| streams::Selection::of(&one.spec).includes(stream));
+    let mut names: Vec<String> = selecting.filter_map(|one| one.metadata.name.clone()).collect();
+    names.sort();
+    DataStreamStatus {
+        members: i32::try_from(of_stream.count()).unwrap_or(i32::MAX),
+        classes: classes.into_iter().collect(),
+        destinations: names,
+        conditions: Vec::new(),
+    }
+}

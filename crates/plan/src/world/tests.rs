@@ -1,0 +1,263 @@
+//! Scenarios on whole clusters: manifests in, settled objects out.
+
+use super::*;
+use odigos_api::labels::STREAM_CLASS;
+use odigos_api::names;
+use proptest::prelude::*;
+use serde_json::json;
+
+const NOW: jiff::Timestamp = jiff::Timestamp::UNIX_EPOCH;
+
+fn settled(manifests: &str) -> (World, Settled) {
+    let mut world = World::new(names::DEFAULT_NAMESPACE);
+    for object in read(manifests).unwrap() {
+        world.insert(object).unwrap();
+    }
+    let settled = world.settle(NOW);
+    (world, settled)
+}
+
+fn deployment(name: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, namespace: shop}}\nspec: {{template: {{spec: {{containers: [{{name: app}}]}}}}}}\nstatus: {{availableReplicas: 1}}\n---\n"
+    )
+}
+
+fn source(name: &str, kind: &str, workload: &str, labels: &str) -> String {
+    format!(
+        "apiVersion: odigos.io/v1alpha1\nkind: Source\nmetadata: {{name: {name}, namespace: shop, labels: {{{labels}}}}}\nspec: {{workload: {{name: {workload}, namespace: shop, kind: {kind}}}}}\n---\n"
+    )
+}
+
+fn jaeger(name: &str, selector: &str) -> String {
+    format!(
+        "apiVersion: odigos.io/v1alpha1\nkind: Destination\nmetadata: {{name: {name}, namespace: odigos-system}}\nspec: {{type: jaeger, destinationName: {name}, data: {{JAEGER_URL: 'jaeger:4317'}}, signals: [TRACES]{selector}}}\n---\n"
+    )
+}
+
+fn configs(world: &World) -> Vec<String> {
+    world.configs.keys().map(|(namespace, name)| format!("{namespace}/{name}")).collect()
+}
+
+fn class_of(world: &World, name: &str) -> String {
+    world.configs[&("shop".to_owned(), name.to_owned())].metadata.labels.as_ref().unwrap()[STREAM_CLASS].clone()
+}
+
+#[test]
+fn the_documented_manifests_work() {
+    let stream = settled(
+        &(deployment("web")
+            + &source("s", "Deployment", "web", "odigos.io/data-stream-example: \"true\"")
+            + &jaeger("d", ", sourceSelector: {dataStreams: [example]}")),
+    );
+    let plan = stream.1.gateway.clone().unwrap();
+    assert!(plan.config.to_yaml().contains("traces/stream.example:"));
+    let class = class_of(&stream.0, "deployment-web");
+    assert!(plan.config.to_yaml().contains(&format!("== \"{class}\"")));
+    let plain = settled(&(deployment("web") + &source("s", "Deployment", "web", "") + &jaeger("d", "")));
+    assert_eq!(class_of(&plain.0, "deployment-web"), "default");
+    assert!(
+        plain.1.gateway.unwrap().config.to_yaml().contains("- traces/stream.default")
+            || plain.0.outputs.values().any(|object| object.to_string().contains("traces/stream.default"))
+    );
+    assert_eq!(plain.1.findings, vec![]);
+}
+
+#[test]
+fn an_empty_cluster_has_a_gateway_and_no_node_collector() {
+    let (world, settled) = settled("");
+    assert_eq!(world.groups.keys().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), [names::GATEWAY]);
+    assert!(settled.rounds <= 3);
+    let kinds: Vec<String> = world.written_objects().iter().map(title).collect();
+    assert!(kinds.contains(&"Deployment odigos-system/odigos-gateway".to_owned()), "{kinds:?}");
+    assert!(!kinds.iter().any(|title| title.starts_with("DaemonSet")));
+}
+
+#[test]
+fn s10_s11_s12_namespaces_and_exclusions() {
+    let workloads = deployment("a")
+        + "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: b, namespace: shop}\nspec: {template: {spec: {containers: []}}}\n---\n"
+        + "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: c, namespace: shop}\n---\n"
+        + "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: d, namespace: shop}\n---\n"
+        + "apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {name: e, namespace: shop}\n---\n"
+        + "apiVersion: apps.openshift.io/v1\nkind: DeploymentConfig\nmetadata: {name: f, namespace: shop}\n---\n"
+        + "apiVersion: v1\nkind: Pod\nmetadata: {name: g, namespace: shop, annotations: {kubernetes.io/config.source: file}}\n---\n";
+    let all = settled(&(workloads.clone() + &source("ns", "Namespace", "shop", "")));
+    let expected =
+        ["cronjob-d", "daemonset-c", "deployment-a", "deploymentconfig-f", "rollout-e", "statefulset-b", "staticpod-g"];
+    assert_eq!(configs(&all.0), expected.map(|name| format!("shop/{name}")));
+    let off = source("off", "Deployment", "a", "")
+        .replace("kind: Deployment}", "kind: Deployment}, disableInstrumentation: true");
+    let without = settled(&(workloads.clone() + &source("ns", "Namespace", "shop", "") + &off));
+    assert!(!configs(&without.0).contains(&"shop/deployment-a".to_owned()));
+    let only = settled(
+        &(workloads
+            + &source("a", "Deployment", "a", "")
+            + &source("ns", "Namespace", "shop", "")
+                .replace("kind: Namespace}", "kind: Namespace}, disableInstrumentation: true")),
+    );
+    assert_eq!(configs(&only.0), ["shop/deployment-a"]);
+}
+
+#[test]
+fn a24_a27_streams_of_each_workload() {
+    let label = |stream: &str, value: &str| format!("odigos.io/data-stream-{stream}: \"{value}\"");
+    let manifests = ["s1", "s2", "s3", "s4"].map(deployment).concat()
+        + &source("s1", "Deployment", "s1", &label("a", "true"))
+        + &source("s2", "Deployment", "s2", &label("b", "true"))
+        + &source("s3", "Deployment", "s3", &(label("a", "true") + ", " + &label("b", "true")))
+        + &source("s4", "Deployment", "s4", "")
+        + &jaeger("d-1", ", sourceSelector: {dataStreams: [a]}")
+        + &jaeger("d-2", ", sourceSelector: {dataStreams: [a, b]}");
+    let (world, settled) = settled(&manifests);
+    let yaml = settled.gateway.unwrap().config.to_yaml();
+    for name in ["s1", "s2", "s3"] {
+        assert!(yaml.contains(&class_of(&world, &format!("deployment-{name}"))), "{name}");
+    }
+    assert_eq!(class_of(&world, "deployment-s4"), "default");
+    let stream = &world.data_streams[&("odigos-system".to_owned(), "a".to_owned())];
+    let status = stream.status.clone().unwrap();
+    assert_eq!((status.members, status.destinations), (2, vec!["d-1".to_owned(), "d-2".to_owned()]));
+}
+
+#[test]
+fn two_sources_for_one_workload_are_reported_and_harm_nobody() {
+    let manifests = deployment("web")
+        + &deployment("api")
+        + &source("one", "Deployment", "web", "")
+        + &source("two", "Deployment", "web", "")
+        + &source("api", "Deployment", "api", "");
+    let (world, settled) = settled(&manifests);
+    assert_eq!(configs(&world), ["shop/deployment-api"]);
+    let errors: Vec<String> = settled
+        .findings
+        .iter()
+        .filter(|finding| finding.severity == odigos_api::Severity::Error)
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        errors.iter().any(|error| error.contains("Deployment/shop/web") && error.contains("one, two")),
+        "{errors:?}"
+    );
+    assert!(errors.iter().any(|error| error.contains("Source/shop/two")), "{errors:?}");
+}
+
+#[test]
+fn broken_input_is_a_finding_and_the_rest_stands() {
+    let manifests = deployment("web")
+        + &source("s", "Deployment", "web", "")
+        + &source("bad", "Deployment", "'^pay-['", "")
+            .replace("kind: Deployment}", "kind: Deployment}, matchWorkloadNameAsRegex: true")
+        + &jaeger("good", "")
+        + &jaeger("url", "").replace("jaeger:4317", "ftp://x y")
+        + &jaeger("secret", "").replace("signals", "secretRef: {name: nowhere}, signals")
+        + &jaeger("kind", "").replace("type: jaeger", "type: nosuch")
+        + &jaeger("empty", ", sourceSelector: {}");
+    let (world, settled) = settled(&manifests);
+    let of = |name: &str| {
+        world.destinations[&("odigos-system".to_owned(), name.to_owned())].status.clone().unwrap().conditions[0]
+            .reason
+            .clone()
+    };
+    assert_eq!(
+        ["good", "url", "secret", "kind", "empty"].map(of),
+        ["TransformedToOtelcolConfig", "InvalidSetting", "SecretNotFound", "ErrConfigDestination", "EmptySelector"]
+    );
+    assert!(settled.findings.iter().any(|finding| finding.object == "Source shop/bad"));
+    assert_eq!(configs(&world), ["shop/deployment-web"]);
+}
+
+#[test]
+fn texts_that_are_no_manifests() {
+    assert!(read("a: [").is_err());
+    assert!(read("- 1").is_err());
+    assert_eq!(read("---\n---\n").unwrap().len(), 0);
+    assert_eq!(read("{\"kind\": \"List\", \"items\": [{\"kind\": \"A\"}, {\"kind\": \"B\"}]}").unwrap().len(), 2);
+    let bomb: String = std::iter::once("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned())
+        .chain((1..12).map(|n| format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(","))))
+        .collect();
+    assert!(read(&bomb).is_err(), "an alias bomb is refused");
+    let mut world = World::new("odigos-system");
+    assert_eq!(world.insert(json!({"metadata": {"name": "x"}})).unwrap_err().field, "kind");
+    assert_eq!(
+        world.insert(json!({"kind": "Source", "apiVersion": "odigos.io/v1alpha1"})).unwrap_err().field,
+        "metadata.name"
+    );
+    let shapeless = json!({"kind": "Destination", "apiVersion": "odigos.io/v1alpha1", "metadata": {"name": "d"}, "spec": {"signals": 3}});
+    assert_eq!(world.insert(shapeless).unwrap_err().object, "Destination odigos-system/d");
+}
+
+#[test]
+fn no_secret_value_is_kept() {
+    let manifests = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: odigos-system}\nstringData: {DATADOG_API_KEY: hunter2}\n---\n".to_owned()
+        + "apiVersion: odigos.io/v1alpha1\nkind: Destination\nmetadata: {name: d, namespace: odigos-system}\nspec: {type: datadog, destinationName: d, data: {DATADOG_SITE: datadoghq.com}, secretRef: {name: s}, signals: [TRACES]}\n";
+    let (world, settled) = settled(&manifests);
+    assert_eq!(settled.findings, vec![]);
+    assert!(!format!("{world:?}{settled:?}").contains("hunter2"));
+    assert!(!serde_json::to_string(&world.written_objects()).unwrap().contains("hunter2"));
+}
+
+/// A random cluster: workloads, sources and destinations, valid and broken ones mixed.
+fn cluster() -> impl Strategy<Value = (Vec<String>, usize)> {
+    let streams = proptest::sample::subsequence(vec!["a", "b", "c", "in", "void", "default"], 0..4);
+    let source = (0..6_usize, streams.clone(), any::<bool>()).prop_map(|(workload, streams, namespace)| {
+        let labels: Vec<String> =
+            streams.iter().map(|stream| format!("odigos.io/data-stream-{stream}: \"true\"")).collect();
+        let name = format!("s-{workload}-{namespace}");
+        if namespace {
+            source(&name, "Namespace", "shop", &labels.join(", "))
+        } else {
+            source(&name, "Deployment", &format!("w{workload}"), &labels.join(", "))
+        }
+    });
+    let destination = (0..8_usize, streams, 0..6_u8).prop_map(|(id, streams, kind)| {
+        let selector = format!(", sourceSelector: {{dataStreams: [{}]}}", streams.join(", "));
+        match kind {
+            0 => jaeger(&format!("broken-{id}"), &selector).replace("jaeger:4317", "https://x/y"),
+            1 => jaeger(&format!("broken-{id}"), &selector).replace("type: jaeger", "type: nosuch"),
+            2 => jaeger(&format!("good-{id}"), ""),
+            3 => jaeger(&format!("good-{id}"), ", sourceSelector: {dataStreams: ['*']}"),
+            _ => jaeger(&format!("good-{id}"), &selector),
+        }
+    });
+    (proptest::collection::vec(source, 0..6), proptest::collection::vec(destination, 0..8)).prop_map(
+        |(sources, destinations)| {
+            let workloads = (0..6).map(|n| deployment(&format!("w{n}")));
+            (workloads.chain(sources).chain(destinations).collect(), 0)
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn any_cluster_renders_the_same_bytes_in_any_order_and_loses_no_valid_destination((documents, _) in cluster(), seed in any::<u64>()) {
+        let (world, first) = settled(&documents.concat());
+        let plan = first.gateway.unwrap();
+        prop_assert_eq!(&plan.problems, &vec![]);
+        prop_assert!(first.rounds <= 4);
+        for ((_, name), destination) in &world.destinations {
+            let condition = &destination.status.as_ref().unwrap().conditions[0];
+            let expected = name.starts_with("good") || condition.reason == "EmptySelector";
+            if name.starts_with("good") && condition.reason != "EmptySelector" {
+                prop_assert_eq!(&condition.status, "True", "{}: {}", name, &condition.message);
+            } else if !expected {
+                prop_assert_eq!(&condition.status, "False");
+            }
+        }
+        // Later documents of one name replace earlier ones, so only distinct ones may change places.
+        let mut distinct: BTreeMap<String, String> = BTreeMap::new();
+        for document in &documents {
+            for object in read(document).unwrap() {
+                distinct.insert(title(&object), document.clone());
+            }
+        }
+        let mut shuffled: Vec<String> = distinct.into_values().collect();
+        let turn = usize::try_from(seed % (shuffled.len() as u64 + 1)).unwrap();
+        let turn = turn.min(shuffled.len());
+        shuffled.rotate_left(turn);
+        let (again, second) = settled(&shuffled.concat());
+        prop_assert_eq!(second.gateway.unwrap().config.to_yaml(), plan.config.to_yaml());
+        prop_assert_eq!(again.written_objects(), world.written_objects());
+    }
+}
