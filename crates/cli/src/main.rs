@@ -1,1 +1,62 @@
-fn main() {}
+//! The `odigos` command: renders, plans and explains, with the same planners as the controllers.
+//!
+//! Owns arguments, files and terminal output. Never decides anything: every answer comes from `plan`. Exit codes: 0 fine,
+//! 1 findings of severity error (or changes that `plan` shows, with `--exit-code`), 2 input that cannot be read.
+
+mod describe;
+mod input;
+mod live;
+mod output;
+mod plan;
+mod render;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Observability for Kubernetes: Sources in, running telemetry pipelines out.
+#[derive(Parser, Debug)]
+#[command(name = "odigos", version, about, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Show every object that the control plane would write for these manifests. No cluster, no network.
+    Render(render::Arguments),
+    /// Show what the control plane would change in the current cluster, before anything changes.
+    Plan(plan::Arguments),
+    /// Explain where a source, a destination or a data stream stands, and what to do about it.
+    Describe(describe::Arguments),
+}
+
+/// Why a command ended without an answer; both print to standard error.
+#[derive(Debug)]
+enum Failure {
+    /// Input that cannot be read, or a cluster that cannot be reached: exit code 2.
+    Input(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Input(error.into())
+    }
+}
+
+fn main() -> ExitCode {
+    // A second provider cannot be installed in a process that has just begun.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let outcome = match Arguments::parse().command {
+        Command::Render(arguments) => render::run(&arguments),
+        Command::Plan(arguments) => live::block_on(plan::run(&arguments)),
+        Command::Describe(arguments) => live::block_on(describe::run(&arguments)),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(Failure::Input(error)) => {
+            output::error(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! `odigos describe`: where a source, a destination or a data stream stands, the first cause that blocks it, what to do.
+
+use crate::{Failure, input, live, output};
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use odigos_api::{Finding, Severity, names};
+use odigos_plan::coverage::Matcher;
+use odigos_plan::streams;
+use odigos_plan::world::World;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Arguments of `odigos describe`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    subject: Subject,
+    /// Look at manifests instead of a cluster: files, directories, or -.
+    #[arg(short, long = "filename", value_name = "PATH", num_args = 1.., global = true)]
+    filename: Vec<PathBuf>,
+    /// Namespace of the control plane.
+    #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE, global = true)]
+    control_plane: String,
+    /// Output format.
+    #[arg(short, long, value_parser = ["text", "json"], default_value = "text", global = true)]
+    output: String,
+}
+
+#[derive(Subcommand, Debug)]
+enum Subject {
+    /// A Source: which workloads it covers, in which streams, and whether they are routed.
+    Source {
+        /// Name of the Source.
+        name: String,
+        /// Its namespace.
+        #[arg(short, long, default_value = "default")]
+        namespace: String,
+    },
+    /// A Destination: whether the gateway sends to it, and why not.
+    Destination {
+        /// Name of the Destination.
+        name: String,
+    },
+    /// A data stream: who is in it and where it leads.
+    Stream {
+        /// Name of the stream.
+        name: String,
+    },
+}
+
+/// What is known of a subject.
+#[derive(Debug, Default)]
+struct Report {
+    title: String,
+    facts: Vec<(String, String)>,
+    blocked: Option<(String, String)>,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut world = if arguments.filename.is_empty() {
+        live::world(&live::client().await?, &arguments.control_plane).await?
+    } else {
+        input::world(&arguments.filename, &arguments.control_plane)?.0
+    };
+    let live = world.clone();
+    // What is not written yet is shown as it will be; what stands in a status of a live object is shown as it is.
+    let settled = world.settle(Timestamp::now());
+    let report = match &arguments.subject {
+        Subject::Source { name, namespace } => source(&world, namespace, name, &settled.findings)?,
+        Subject::Destination { name } => destination(&world, &live, name)?,
+        Subject::Stream { name } => stream(&world, name)?,
+    };
+    if arguments.output == "json" {
+        let facts: BTreeMap<&String, &String> = report.facts.iter().map(|(key, value)| (key, value)).collect();
+        let blocked = report.blocked.as_ref().map(|(cause, remedy)| json!({"cause": cause, "remedy": remedy}));
+        let value = json!({"subject": report.title, "facts": facts, "blocked": blocked});
+        output::text(&format!("{}\n", serde_json::to_string_pretty(&value)?));
+    } else {
+        output::text(&printed(&report));
+    }
+    Ok(if report.blocked.is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn printed(report: &Report) -> String {
+    let width = report.facts.iter().map(|(key, _)| key.len()).max().unwrap_or_default();
+    let mut out = format!("{}\n", report.title);
+    for (key, value) in &report.facts {
+        out.push_str(&format!("  {key:<width$}  {value}\n"));
+    }
+    match &report.blocked {
+        Some((cause, remedy)) => out.push_str(&format!("\nBlocked: {cause}\nTo do:   {remedy}\n")),
+        None => out.push_str("\nNothing blocks it.\n"),
+    }
+    out
+}
+
+fn joined(items: impl IntoIterator<Item = String>) -> String {
+    let items: Vec<String> = items.into_iter().collect();
+    if items.is_empty() { "none".into() } else { items.join(", ") }
+}
+
+fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> anyhow::Result<Report> {
+    let key = (namespace.to_owned(), name.to_owned());
+    let Some(source) = world.sources.get(&key) else {
+        let near = joined(world.sources.keys().filter(|(of, _)| of == namespace).map(|(_, name)| name.clone()));
+        bail!("there is no Source {name} in the namespace {namespace}; there are: {near}");
+    };
+    let matcher = Matcher::new(source);
+    let workloads: Vec<_> = world.workloads.keys().filter(|workload| matcher.selects(workload)).collect();
+    let none = BTreeMap::new();
+    let selected = streams::selected_namespaces(world.destinations.values());
+    let mut report = Report { title: format!("Source {namespace}/{name}"), ..Report::default() };
+    let target = &source.spec.workload;
+    report.facts.push(("Selects".into(), format!("{} {}/{}", target.kind, target.namespace, target.name)));
+    report.facts.push(("Disabled".into(), source.spec.disable_instrumentation.unwrap_or_default().to_string()));
+    for workload in &workloads {
+        let config = world.configs.get(&(workload.namespace.clone(), workload.config_name()));
+        let Some(config) = config else {
+            report.facts.push((workload.to_string(), "not instrumented".into()));
+            continue;
+        };
+        let set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &workload.namespace, &selected);
+        let reached = world.destinations.values().filter(|one| {
+            set.iter().any(|stream| streams::Selection::of(&one.spec).includes(stream))
+                && one.spec.disabled != Some(true)
+        });
+        let reached = joined(reached.filter_map(|one| one.metadata.name.clone()));
+        report
+            .facts
+            .push((workload.to_string(), format!("streams {} → destinations {reached}", joined(set.iter().cloned()))));
+        let agent = config.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "AgentEnabled");
+        if let Some(condition) = agent {
+            report.facts.push(("  agent".into(), format!("{}: {}", condition.reason, condition.message)));
+        }
+        if reached == "none" && report.blocked.is_none() {
+            let cause = format!("no Destination is in the streams of {workload}: {}", joined(set));
+            let remedy = "add one of the streams to spec.sourceSelector.dataStreams of a Destination".to_owned();
+            report.blocked = Some((cause, remedy));
+        }
+    }
+    let title = format!("Source {namespace}/{name}");
+    let worst = findings.iter().find(|finding| finding.object == title && finding.severity <= Severity::Warning);
+    if let Some(finding) = worst {
+        report.blocked =
+            Some((format!("{}: {}", finding.field, finding.message), "change the field named above".into()));
+    }
+    if workloads.is_empty() && report.blocked.is_none() {
+        report.blocked = Some(("no workload matches".into(), "create the workload, or correct spec.workload".into()));
+    }
+    Ok(report)
+}
+
+fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+fn destination(world: &World, live: &World, name: &str) -> anyhow::Result<Report> {
+    let key = (world.namespace.clone(), name.to_owned());
+    let near =
+        || joined(world.destinations.keys().filter(|(of, _)| *of == world.namespace).map(|(_, name)| name.clone()));
+    let found = world.destinations.get(&key);
+    let destination = found
+        .with_context(|| format!("there is no Destination {name} in {}; there are: {}", world.namespace, near()))?;
+    let spec = &destination.spec;
+    let mut report = Report { title: format!("Destination {}/{name}", world.namespace), ..Report::default() };
+    report.facts.push(("Type".into(), spec.type_.clone()));
+    report.facts.push(("Signals".into(), joined(spec.signals.iter().map(ToString::to_string))));
+    let streams = match streams::Selection::of(spec) {
+        streams::Selection::Every => "every stream".to_owned(),
+        streams::Selection::Streams(streams) => joined(streams),
+    };
+    report.facts.push(("Streams".into(), streams));
+    let conditions = destination.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    if let Some(condition) = condition(conditions, "DestinationConfigured") {
+        report.facts.push(("Configured".into(), format!("{} ({})", condition.status, condition.reason)));
+        if condition.status != "True" {
+            report.blocked = Some((
+                condition.message.clone(),
+                "change the field that the message names; it is tried again at once".into(),
+            ));
+        }
+    }
+    let written = live.destinations.get(&key).and_then(|one| one.status.as_ref());
+    if let Some(written) = written.and_then(|status| condition(&status.conditions, "DestinationConfigured")) {
+        report.facts.push(("In the cluster".into(), format!("{} ({})", written.status, written.reason)));
+    }
+    Ok(report)
+}
+
+fn stream(world: &World, name: &str) -> anyhow::Result<Report> {
+    let key = (world.namespace.clone(), streams::object_name(name));
+    let near = || joined(world.data_streams.keys().map(|(_, name)| name.clone()));
+    let object = world
+        .data_streams
+        .get(&key)
+        .with_context(|| format!("there is no data stream {name}; there are: {}", near()))?;
+    let status = object.status.clone().unwrap_or_default();
+    let mut report = Report { title: format!("Data stream {name}"), ..Report::default() };
+    report.facts.push(("Members".into(), format!("{} workloads", status.members)));
+    report.facts.push(("Classes".into(), joined(status.classes)));
+    report.facts.push(("Destinations".into(), joined(status.destinations)));
+    if let Some(condition) = condition(&status.conditions, "Rendered").filter(|condition| condition.status != "True") {
+        report.blocked = Some((condition.message.clone(), "put a Destination into the stream".into()));
+    } else if status.members == 0 {
+        report.blocked = Some((
+            "no workload is in the stream".into(),
+            format!("label a Source odigos.io/data-stream-{name}: \"true\""),
+        ));
+    }
+    Ok(report)
+}

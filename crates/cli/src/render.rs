@@ -1,0 +1,120 @@
+//! `odigos render`: manifests in, every object that the control plane would write out. No cluster, no network.
+
+use crate::{Failure, input, output};
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use odigos_api::names;
+use odigos_pipeline::yaml;
+use odigos_plan::world::{Settled, World};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Arguments of `odigos render`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  odigos render -f manifests/
+  odigos render -f manifests/ --collector gateway
+  kubectl get sources,destinations,deployments -A -o yaml | odigos render -f - -o json
+
+Findings go to standard error as 'severity object field: message'.
+Exit codes: 0 fine, 1 findings of severity error, 2 input that cannot be read.")]
+pub(crate) struct Arguments {
+    /// Manifests: files, directories, or - for standard input.
+    #[arg(short, long = "filename", value_name = "PATH", required = true, num_args = 1..)]
+    filename: Vec<PathBuf>,
+    /// Output format.
+    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
+    output: Format,
+    /// Write one file for each object into this directory instead of standard output.
+    #[arg(long, value_name = "DIR", conflicts_with = "collector")]
+    out: Option<PathBuf>,
+    /// Print only the configuration of this collector.
+    #[arg(long, value_enum)]
+    collector: Option<Collector>,
+    /// Namespace of the control plane.
+    #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+    namespace: String,
+}
+
+/// Output formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// One document for each object.
+    Yaml,
+    /// A list of all objects.
+    Json,
+}
+
+/// The two collectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Collector {
+    /// The cluster gateway.
+    Gateway,
+    /// The collector on every node.
+    Node,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (mut world, mut findings) = input::world(&arguments.filename, &arguments.namespace)?;
+    // Rendering shows what would be written, not when: conditions are not printed, so the time does not matter.
+    let settled = world.settle(Timestamp::UNIX_EPOCH);
+    findings.extend(settled.findings.iter().cloned());
+    findings.sort();
+    findings.dedup();
+    if let Some(collector) = arguments.collector {
+        output::text(&configuration(&settled, collector, arguments.output)?);
+    } else if let Some(directory) = &arguments.out {
+        write_files(&world, directory, arguments.output)?;
+    } else {
+        output::text(&objects(&world, arguments.output)?);
+    }
+    let failed = output::findings(&findings);
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn configuration(settled: &Settled, collector: Collector, format: Format) -> anyhow::Result<String> {
+    let config = match collector {
+        Collector::Gateway => settled.gateway.as_ref().map(|plan| &plan.config),
+        Collector::Node => settled.node.as_ref().map(|plan| &plan.config),
+    };
+    let config = config.context("this collector is not rendered for the given manifests")?;
+    Ok(match format {
+        Format::Yaml => config.to_yaml(),
+        Format::Json => format!("{}\n", serde_json::to_string_pretty(&config.to_value())?),
+    })
+}
+
+fn objects(world: &World, format: Format) -> anyhow::Result<String> {
+    let objects = world.written_objects();
+    Ok(match format {
+        Format::Yaml => objects.iter().map(|object| format!("---\n{}", yaml::to_string(object))).collect(),
+        Format::Json => format!(
+            "{}\n",
+            serde_json::to_string_pretty(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}))?
+        ),
+    })
+}
+
+/// One file for each object, numbered in apply order so that `kubectl apply -f DIR` takes them in turn.
+fn write_files(world: &World, directory: &Path, format: Format) -> anyhow::Result<()> {
+    std::fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+    for (position, object) in world.written_objects().iter().enumerate() {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("cluster");
+        let (suffix, content) = match format {
+            Format::Yaml => ("yaml", yaml::to_string(object)),
+            Format::Json => ("json", format!("{}\n", serde_json::to_string_pretty(object)?)),
+        };
+        let name = format!(
+            "{position:04}-{}-{}-{}.{suffix}",
+            text("/kind").to_lowercase(),
+            text("/metadata/namespace"),
+            text("/metadata/name")
+        );
+        let path = directory.join(name);
+        std::fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    Ok(())
+}
