@@ -1,0 +1,253 @@
+//! Webhook certificates that renew themselves: one CA in a Secret that all replicas share, a leaf in each replica.
+//!
+//! The CA is valid for a year and replaced after two thirds of it; for the overlap clients trust both. Leaves live for a
+//! week in memory only. When to renew is a function of dates.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Validity of the CA.
+pub const CA_VALIDITY: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// Validity of a leaf.
+pub const LEAF_VALIDITY: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Certificates cannot be made or shared.
+#[derive(Debug, thiserror::Error)]
+pub enum CertificateError {
+    /// Making one failed.
+    #[error("a certificate cannot be made")]
+    Make(#[from] rcgen::Error),
+    /// The Secret cannot be read or written.
+    #[error("the Secret {0} of the webhook certificates cannot be read or written: {1}")]
+    Secret(String, #[source] Box<kube::Error>),
+    /// The Secret holds something else.
+    #[error("the Secret {0} does not hold certificates; delete it, it is made anew")]
+    Content(String),
+    /// The key cannot be used by the server.
+    #[error("the key cannot be used")]
+    Key(#[from] rustls::Error),
+}
+
+/// A certificate authority as text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// Certificate, PEM.
+    pub certificate: String,
+    key: String,
+    /// Certificate of the one before, trusted during the overlap.
+    pub previous: Option<String>,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.debug_struct("Authority").field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+/// Whether something made at `made` with that validity is to be renewed at `now`: after two thirds, or when the clock
+/// says that it comes from the future.
+#[must_use]
+pub fn is_due(made: Timestamp, validity: SignedDuration, now: Timestamp) -> bool {
+    let age = now.duration_since(made);
+    age < -SignedDuration::from_hours(1) || age >= validity * 2 / 3
+}
+
+impl Authority {
+    /// A new authority; `previous` stays trusted.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new(previous: Option<String>, now: Timestamp) -> Result<Self, CertificateError> {
+        let mut parameters = CertificateParams::new(Vec::<String>::new())?;
+        parameters.distinguished_name.push(DnType::CommonName, "odigos webhooks");
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        set_validity(&mut parameters, now, CA_VALIDITY);
+        let key = KeyPair::generate()?;
+        let certificate = parameters.self_signed(&key)?;
+        Ok(Self { certificate: certificate.pem(), key: key.serialize_pem(), previous, made: now })
+    }
+
+    /// What clients must trust, PEM.
+    #[must_use]
+    pub fn bundle(&self) -> String {
+        format!("{}{}", self.certificate, self.previous.as_deref().unwrap_or_default())
+    }
+
+    /// A leaf for these names.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn leaf(&self, names: &[String], now: Timestamp) -> Result<CertifiedKey, CertificateError> {
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
+        let mut parameters = CertificateParams::new(names.to_vec())?;
+        set_validity(&mut parameters, now, LEAF_VALIDITY);
+        let key = KeyPair::generate()?;
+        let certificate = parameters.signed_by(&key, &issuer)?;
+        let chain = vec![CertificateDer::from(certificate.der().to_vec())];
+        let key =
+            PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| rustls::Error::General(error.to_owned()))?;
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        Ok(CertifiedKey::from_der(chain, key, &provider)?)
+    }
+
+    fn from_secret(name: &str, secret: &Secret) -> Result<Self, CertificateError> {
+        let data = secret.data.clone().unwrap_or_default();
+        let text = |key: &str| data.get(key).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
+        let bad = || CertificateError::Content(name.to_owned());
+        let made = text("made").and_then(|made| made.parse().ok()).ok_or_else(bad)?;
+        let certificate = text("ca.crt").ok_or_else(bad)?;
+        CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(|_| bad())?;
+        let key = text("ca.key").ok_or_else(bad)?;
+        KeyPair::from_pem(&key).map_err(|_| bad())?;
+        Ok(Self { certificate, key, previous: text("previous.crt").filter(|text| !text.is_empty()), made })
+    }
+
+    fn to_secret(&self, name: &str, namespace: &str, before: Option<&Secret>) -> Secret {
+        let mut secret = Secret::default();
+        secret.metadata.name = Some(name.to_owned());
+        secret.metadata.namespace = Some(namespace.to_owned());
+        secret.metadata.resource_version = before.and_then(|before| before.metadata.resource_version.clone());
+        secret.string_data = Some(BTreeMap::from([
+            ("ca.crt".to_owned(), self.certificate.clone()),
+            ("ca.key".to_owned(), self.key.clone()),
+            ("previous.crt".to_owned(), self.previous.clone().unwrap_or_default()),
+            ("made".to_owned(), self.made.to_string()),
+        ]));
+        secret
+    }
+}
+
+fn set_validity(parameters: &mut CertificateParams, now: Timestamp, validity: SignedDuration) {
+    // Clocks differ by some minutes between machines.
+    let from = now - SignedDuration::from_mins(10);
+    let date = |at: Timestamp| {
+        let date = at.to_zoned(jiff::tz::TimeZone::UTC).date();
+        rcgen::date_time_ymd(
+            i32::from(date.year()),
+            u8::try_from(date.month()).unwrap_or(1),
+            u8::try_from(date.day()).unwrap_or(1),
+        )
+    };
+    parameters.not_before = date(from - SignedDuration::from_hours(24));
+    parameters.not_after = date(now + validity + SignedDuration::from_hours(24));
+}
+
+/// The authority that all replicas share: read from the Secret, made or replaced when it is due. Two replicas that make
+/// one at the same time agree on whichever was stored first.
+///
+/// # Errors
+/// When the Secret cannot be read or written.
+pub async fn shared_authority(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    now: Timestamp,
+) -> Result<Authority, CertificateError> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let failed = |error: kube::Error| CertificateError::Secret(name.to_owned(), Box::new(error));
+    for _ in 0..5 {
+        let stored = api.get_opt(name).await.map_err(failed)?;
+        let current = stored.as_ref().map(|secret| Authority::from_secret(name, secret));
+        let previous = match current {
+            Some(Ok(authority)) if !is_due(authority.made, CA_VALIDITY, now) => return Ok(authority),
+            Some(Ok(authority)) => Some(authority.certificate),
+            Some(Err(_)) | None => None,
+        };
+        let fresh = Authority::new(previous, now)?.to_secret(name, namespace, stored.as_ref());
+        let written = match &stored {
+            Some(_) => {
+                // A replace with the read version fails when another replica was first; server-side apply would not.
+                #[allow(clippy::disallowed_methods, reason = "optimistic locking needs the version that was read")]
+                let replaced = api.replace(name, &PostParams::default(), &fresh).await;
+                replaced
+            }
+            None => api.create(&PostParams::default(), &fresh).await,
+        };
+        match written {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(CertificateError::Content(name.to_owned()))
+}
+
+/// Hands the newest leaf to the TLS server.
+#[derive(Debug)]
+pub struct Resolver(arc_swap::ArcSwapOption<CertifiedKey>);
+
+impl Resolver {
+    /// No leaf yet: handshakes fail until there is one.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(arc_swap::ArcSwapOption::empty()))
+    }
+
+    /// Uses this leaf from now on.
+    pub fn set(&self, leaf: CertifiedKey) {
+        self.0.store(Some(Arc::new(leaf)));
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.0.load_full()
+    }
+}
+
+/// A bundle as the API server wants it in a webhook configuration.
+#[must_use]
+pub fn encoded(bundle: &str) -> String {
+    STANDARD.encode(bundle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_is_a_function_of_dates() {
+        let at = |hours: i64| Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap();
+        let day = SignedDuration::from_hours(24);
+        for (now, due) in [(0, false), (15, false), (16, true), (30, true), (-2, true)] {
+            assert_eq!(is_due(at(0), day, at(now)), due, "{now}");
+        }
+    }
+
+    #[test]
+    fn a_leaf_is_trusted_by_the_bundle_also_after_a_renewal() {
+        crate::client::install_crypto();
+        let now = Timestamp::now();
+        let first = Authority::new(None, now).unwrap();
+        let second = Authority::new(Some(first.certificate.clone()), now).unwrap();
+        let mut roots = rustls::RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(second.bundle().as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        assert_eq!(roots.len(), 2);
+        let verifier = rustls::client::WebPkiServerVerifier::builder(Arc::new(roots)).build().unwrap();
+        for authority in [&first, &second] {
+            let leaf = authority.leaf(&["hook.ns.svc".into()], now).unwrap();
+            let name = rustls::pki_types::ServerName::try_from("hook.ns.svc").unwrap();
+            let end = leaf.end_entity_cert().unwrap();
+            use rustls::client::danger::ServerCertVerifier;
+            verifier.verify_server_cert(end, &[], &name, &[], rustls::pki_types::UnixTime::now()).unwrap();
+        }
+        assert!(!format!("{first:?}").contains("PRIVATE"));
+    }
+}

@@ -1,0 +1,205 @@
+//! One watch for each kind, a store of its objects, and a call for every change, deletions and losses included.
+//!
+//! kube's shared streams do not tell subscribers of deletions, so the pump is ours; listing, watching and recovery are
+//! kube's. Objects that do not have the shape of their kind are counted and passed over, so that one cannot end a watch.
+
+use crate::metrics::{ControllerLabel, Metrics};
+use futures::StreamExt;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, PoisonError, RwLock};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Namespace and name; the namespace is empty for cluster-wide kinds.
+pub type ObjectKey = (String, String);
+
+/// A change of one object.
+#[derive(Debug)]
+pub struct Change<K> {
+    /// Which object.
+    pub key: ObjectKey,
+    /// How it was, if it was there.
+    pub before: Option<Arc<K>>,
+    /// How it is, if it is there.
+    pub after: Option<Arc<K>>,
+}
+
+type Subscriber<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+
+/// The objects of one kind.
+pub struct Hub<K> {
+    name: &'static str,
+    objects: RwLock<BTreeMap<ObjectKey, Arc<K>>>,
+    subscribers: RwLock<Vec<Subscriber<K>>>,
+    synced: watch::Sender<bool>,
+}
+
+impl<K> Debug for Hub<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl<K: Clone + Debug + Send + Sync + 'static> Hub<K> {
+    /// An empty hub; it fills when [`run`] works on it.
+    #[must_use]
+    pub fn new(name: &'static str) -> Arc<Self> {
+        let (synced, _) = watch::channel(false);
+        Arc::new(Self { name, objects: RwLock::default(), subscribers: RwLock::default(), synced })
+    }
+
+    /// Calls `subscriber` for every change from now on. It must be quick: it runs in the watch.
+    pub fn subscribe(&self, subscriber: impl Fn(&Change<K>) + Send + Sync + 'static) {
+        self.subscribers.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(subscriber));
+    }
+
+    /// One object.
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<K>> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
+    }
+
+    /// All objects of a namespace, by name.
+    pub fn namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+        let from = (namespace.to_owned(), String::new());
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.range(from..).take_while(|((of, _), _)| of == namespace).map(|(_, object)| object.clone()).collect()
+    }
+
+    /// All objects, by namespace and name.
+    pub fn all(&self) -> Vec<(ObjectKey, Arc<K>)> {
+        let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+        objects.iter().map(|(key, object)| (key.clone(), object.clone())).collect()
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.objects.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Waits until the first list is complete.
+    pub async fn synced(&self) {
+        let mut receiver = self.synced.subscribe();
+        // The sender lives as long as the hub.
+        let _ = receiver.wait_for(|synced| *synced).await;
+    }
+
+    /// Takes over an object, or its absence, and tells the subscribers. Also used by writers that know the newest state
+    /// before the watch does.
+    pub fn put(&self, key: ObjectKey, object: Option<K>) {
+        let after = object.map(Arc::new);
+        let before = {
+            let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            match &after {
+                Some(object) => objects.insert(key.clone(), object.clone()),
+                None => objects.remove(&key),
+            }
+        };
+        let change = Change { key, before, after };
+        for subscriber in self.subscribers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            subscriber(&change);
+        }
+    }
+
+    /// Replaces everything after a complete list; objects that are gone are told as deletions.
+    fn replace(&self, mut fresh: BTreeMap<ObjectKey, K>) {
+        let gone: Vec<ObjectKey> = {
+            let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
+            objects.keys().filter(|key| !fresh.contains_key(*key)).cloned().collect()
+        };
+        for key in gone {
+            self.put(key, None);
+        }
+        while let Some((key, object)) = fresh.pop_first() {
+            self.put(key, Some(object));
+        }
+        self.synced.send_replace(true);
+    }
+}
+
+/// Watches a kind and keeps the hub up to date until the token is cancelled. `prune` drops what nobody reads before an
+/// object is stored. A kind that is not served (yet) is tried again and again, visibly.
+pub async fn run<K>(
+    hub: Arc<Hub<K>>,
+    api: Api<DeserializeGuard<K>>,
+    config: watcher::Config,
+    prune: fn(&mut K),
+    metrics: Metrics,
+    stop: CancellationToken,
+) where
+    K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+    K::DynamicType: Clone,
+{
+    let mut stream = Box::pin(watcher::watcher(api, config).default_backoff());
+    let mut listing: BTreeMap<ObjectKey, K> = BTreeMap::new();
+    let label = ControllerLabel { controller: hub.name };
+    let mut complained = false;
+    let decode = |guarded: DeserializeGuard<K>| match guarded.0 {
+        Ok(mut object) => {
+            object.managed_fields_mut().clear();
+            object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+            prune(&mut object);
+            Some(((object.namespace().unwrap_or_default(), object.name_any()), object))
+        }
+        Err(invalid) => {
+            let name = invalid.metadata.name.unwrap_or_default();
+            let namespace = invalid.metadata.namespace.unwrap_or_default();
+            tracing::warn!(
+                kind = hub.name,
+                namespace,
+                name,
+                error = invalid.error,
+                "the object does not have the shape of its kind"
+            );
+            metrics.undecodable.get_or_create(&label).inc();
+            None
+        }
+    };
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = stop.cancelled() => return,
+        };
+        match event {
+            Some(Ok(event)) => {
+                complained = false;
+                match event {
+                    Event::Init => listing.clear(),
+                    Event::InitApply(object) => listing.extend(decode(object)),
+                    Event::InitDone => hub.replace(std::mem::take(&mut listing)),
+                    Event::Apply(object) => {
+                        if let Some((key, object)) = decode(object) {
+                            hub.put(key, Some(object));
+                        }
+                    }
+                    Event::Delete(object) => {
+                        let metadata = match object.0 {
+                            Ok(object) => object.meta().clone(),
+                            Err(invalid) => invalid.metadata,
+                        };
+                        hub.put((metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default()), None);
+                    }
+                }
+            }
+            Some(Err(error)) => {
+                if !complained {
+                    tracing::warn!(kind = hub.name, %error, "the watch is interrupted, it is tried again");
+                    complained = true;
+                }
+            }
+            None => return,
+        }
+    }
+}
