@@ -1,1 +1,19 @@
-//! Controller of the collectors: configuration, workloads and status
+//! Controller of the collectors: configuration, workloads and status.
+//!
+//! | watches | form | for |
+//! |---|---|---|
+//! | CollectorsGroup, Destination, Processor, DataStream of the control plane | full | what is rendered |
+//! | ConfigMap `effective-config` and versions of collector configurations, Deployment, DaemonSet, Service, HPA, PDB | full or metadata, own namespace | what runs |
+//! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
+//! | Node | metadata and provider | where the cluster runs |
+//!
+//! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
+//! and disruption budget; status of CollectorsGroup, Destination and Processor; condition `Rendered` of DataStreams.
+//! Decisions are in `plan::gateway` and `plan::node`.
+
+mod collectors;
+mod report;
+mod run;
+mod state;
+
+pub use run::{Arguments, run};

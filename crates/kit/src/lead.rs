@@ -105,3 +105,10 @@ pub async fn take_part(
 fn hostname() -> String {
     std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "local".into())
 }
+
+/// The two ends of a leadership: [`take_part`] writes, queues read.
+#[must_use]
+pub fn channel() -> (watch::Sender<bool>, Leadership) {
+    let (sender, receiver) = watch::channel(false);
+    (sender, Leadership(receiver))
+}

@@ -20,7 +20,8 @@ use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, names};
-use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, Problem};
+pub use odigos_pipeline::Problem;
+use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,0 +1,200 @@
+//! The two collectors: observe, plan, apply, report.
+
+use crate::report;
+use crate::state::State;
+use odigos_api::destination::Destination;
+use odigos_api::processor::Processor;
+use odigos_api::{API_VERSION, CollectorRole, labels, names};
+use odigos_kit::apply::{ApplyError, covered, reference};
+use odigos_kit::queue::Outcome;
+use odigos_plan::objects::{Desired, hash};
+use odigos_plan::{gateway, node};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What is reconciled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Target {
+    /// The cluster gateway, destinations and streams.
+    Gateway,
+    /// The collector on every node.
+    Node,
+}
+
+/// Why a collector could not be brought up to date.
+#[derive(Debug)]
+pub(crate) enum Error {
+    Secrets(kube::Error),
+    Write(ApplyError),
+    Broken(String),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Secrets(error) => write!(f, "the Secrets of Destinations cannot be read: {error}"),
+            Self::Write(error) => error.fmt(f),
+            Self::Broken(problem) => write!(f, "the rendered configuration is broken and not applied: {problem}"),
+        }
+    }
+}
+
+impl From<ApplyError> for Error {
+    fn from(error: ApplyError) -> Self {
+        Self::Write(error)
+    }
+}
+
+/// How many versions of a configuration are kept.
+const KEPT_VERSIONS: usize = 3;
+/// When to look again although nothing changed.
+const RECHECK: Duration = Duration::from_secs(600);
+
+pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outcome, Error> {
+    match target {
+        Target::Gateway => gateway(&state).await?,
+        Target::Node => node(&state).await?,
+    }
+    Ok(Outcome { recheck_after: Some(RECHECK) })
+}
+
+async fn gateway(state: &State) -> Result<(), Error> {
+    let Some(group) = state.groups.get(&state.namespace, names::GATEWAY) else { return Ok(()) };
+    let destinations: Vec<Destination> =
+        state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
+    let processors = state.processors.namespace(&state.namespace);
+    let secrets = state.secrets(&destinations).await.map_err(Error::Secrets)?;
+    let configuration = state.configuration();
+    let set_aside = BTreeMap::new();
+    let seen = gateway::Observed {
+        namespace: &state.namespace,
+        group: &group,
+        destinations: destinations.iter().collect(),
+        processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
+        secrets: &secrets,
+        configuration: &configuration,
+        set_aside: &set_aside,
+    };
+    let plan = gateway::plan(&seen);
+    // A broken configuration never leaves the process; the last good one keeps running.
+    let outcome = match plan.problems.first() {
+        Some(problem) => Err(Error::Broken(problem.to_string())),
+        None => {
+            let desired = gateway::objects::desired(&seen, &plan, &state.installation);
+            apply(state, &desired).await.map_err(Error::from)
+        }
+    };
+    report::destinations(state, &plan).await?;
+    report::processors(state, &plan.processors).await?;
+    report::streams(state, &seen, &plan).await?;
+    let deployment = gateway::objects::deployment_name(&seen);
+    let version = format!("{}-{}", names::GATEWAY, hash(&plan.config.to_yaml(), 8));
+    report::gateway_group(state, &group, &plan, deployment, &version, outcome.as_ref().err().map(ToString::to_string))
+        .await?;
+    outcome?;
+    remove_old_versions(state, names::GATEWAY, &version, "Deployment", deployment).await?;
+    remove_renamed(state, deployment).await?;
+    Ok(())
+}
+
+async fn node(state: &State) -> Result<(), Error> {
+    let gateway = state.groups.get(&state.namespace, names::GATEWAY);
+    let group = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
+    let processors = state.processors.namespace(&state.namespace);
+    let configuration = state.configuration();
+    let seen = node::Observed {
+        namespace: &state.namespace,
+        gateway: gateway.as_deref(),
+        group: group.as_deref(),
+        processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
+        configuration: &configuration,
+        provider: state.provider(),
+    };
+    let Some(plan) = node::plan(&seen) else { return Ok(()) };
+    let outcome = match plan.problems.first() {
+        Some(problem) => Err(Error::Broken(problem.to_string())),
+        None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await.map_err(Error::from),
+    };
+    report::processors(state, &plan.processors).await?;
+    if let Some(group) = &group {
+        report::node_group(state, group, &plan, outcome.as_ref().err().map(ToString::to_string)).await?;
+    }
+    outcome?;
+    if group.is_some() {
+        let version = format!("{}-{}", names::NODE_COLLECTOR, hash(&plan.config.to_yaml(), 8));
+        remove_old_versions(state, names::NODE_COLLECTOR, &version, "DaemonSet", names::NODE_COLLECTOR).await?;
+    }
+    Ok(())
+}
+
+/// Applies objects in their order; one that fails does not stop the others, but the first failure is returned.
+async fn apply(state: &State, desired: &[Desired]) -> Result<(), ApplyError> {
+    let mut first = Ok(());
+    for one in desired {
+        let text = |pointer: &str| one.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let live = state.live(text("/kind"), text("/metadata/name"));
+        let immutable = one.object.get("immutable").is_some();
+        // An immutable object of that name holds these very bytes: its name is their hash.
+        if live.as_ref().is_some_and(|live| immutable || covered(&one.object, live)) {
+            continue;
+        }
+        if let Err(error) = state.applier.apply(&one.object).await {
+            tracing::warn!(object = one.title(), %error, "an object cannot be applied");
+            if first.is_ok() {
+                first = Err(error);
+            }
+        }
+    }
+    first
+}
+
+/// Deletes versions of a configuration that neither the pods mount nor belong to the newest three.
+async fn remove_old_versions(
+    state: &State,
+    name: &str,
+    current: &str,
+    kind: &str,
+    workload: &str,
+) -> Result<(), ApplyError> {
+    let complete = state.live(kind, workload).is_some_and(|live| report::is_rolled_out(kind, &live, current));
+    if !complete {
+        return Ok(());
+    }
+    let mut versions: Vec<_> = state
+        .config_maps
+        .namespace(&state.namespace)
+        .into_iter()
+        .filter(|map| {
+            map.metadata.labels.as_ref().is_some_and(|all| all.get(labels::CONFIG_OF).map(String::as_str) == Some(name))
+        })
+        .filter(|map| map.metadata.name.as_deref() != Some(current))
+        .collect();
+    versions.sort_by_key(|map| std::cmp::Reverse(map.metadata.creation_timestamp.as_ref().map(|time| time.0)));
+    for old in versions.into_iter().skip(KEPT_VERSIONS - 1) {
+        let object = reference("v1", "ConfigMap", &state.namespace, old.metadata.name.as_deref().unwrap_or_default());
+        state.applier.delete(&object, old.metadata.uid.as_deref()).await?;
+    }
+    Ok(())
+}
+
+/// Deletes gateways of another name once the one that is wanted serves (A38).
+async fn remove_renamed(state: &State, wanted: &str) -> Result<(), ApplyError> {
+    let available =
+        |object: &Value| object.pointer("/status/availableReplicas").and_then(Value::as_i64).unwrap_or_default() > 0;
+    if !state.live("Deployment", wanted).is_some_and(|live| available(&live)) {
+        return Ok(());
+    }
+    let Some((_, deployments)) = state.workloads.iter().find(|(kind, _)| *kind == "Deployment") else { return Ok(()) };
+    for other in deployments.namespace(&state.namespace) {
+        let role = other.metadata.labels.as_ref().and_then(|all| all.get(labels::COLLECTOR_ROLE).cloned());
+        let owned = other.metadata.owner_references.iter().flatten().any(|owner| owner.api_version == API_VERSION);
+        let name = other.metadata.name.clone().unwrap_or_default();
+        if role.as_deref() == Some(CollectorRole::ClusterGateway.as_str()) && owned && name != wanted {
+            let object = reference("apps/v1", "Deployment", &state.namespace, &name);
+            state.applier.delete(&object, other.metadata.uid.as_deref()).await?;
+        }
+    }
+    Ok(())
+}

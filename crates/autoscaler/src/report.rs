@@ -1,0 +1,234 @@
+//! What planning found, written into the status of the objects concerned.
+
+use crate::state::State;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::condition::{ConditionDraft, kind, merged};
+use odigos_api::{API_VERSION, names};
+use odigos_kit::apply::{ApplyError, reference, same_conditions};
+use odigos_plan::gateway::{self, GatewayPlan};
+use odigos_plan::node::NodePlan;
+use odigos_plan::streams;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Writes conditions if they say something new; true when they did.
+async fn conditions(
+    state: &State,
+    object_kind: &str,
+    name: &str,
+    generation: Option<i64>,
+    before: &[Condition],
+    drafts: &[ConditionDraft],
+) -> Result<bool, ApplyError> {
+    let own: Vec<Condition> =
+        before.iter().filter(|one| drafts.iter().any(|draft| draft.kind == one.type_)).cloned().collect();
+    let after = merged(before, drafts, generation, Timestamp::now());
+    if same_conditions(&own, &after) {
+        return Ok(false);
+    }
+    let mut object = reference(API_VERSION, object_kind, &state.namespace, name);
+    object["status"] = json!({"conditions": after});
+    match state.applier.apply_status(&object).await {
+        Err(error) if error.is_not_found() => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<(), ApplyError> {
+    for (name, draft) in &plan.destinations {
+        let Some(live) = state.destinations.get(&state.namespace, name) else { continue };
+        let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let draft = std::slice::from_ref(draft);
+        let changed = conditions(state, "Destination", name, live.metadata.generation, &before, draft).await?;
+        if let (true, Some(draft)) = (changed, draft.first()) {
+            let object = ObjectReference {
+                api_version: Some(API_VERSION.into()),
+                kind: Some("Destination".into()),
+                namespace: Some(state.namespace.clone()),
+                name: Some(name.clone()),
+                uid: live.metadata.uid.clone(),
+                ..ObjectReference::default()
+            };
+            match draft.status {
+                odigos_api::condition::Status::True => state.events.note(&object, &draft.reason, &draft.message).await,
+                _ => state.events.warn(&object, &draft.reason, &draft.message).await,
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn processors(state: &State, drafts: &BTreeMap<String, ConditionDraft>) -> Result<(), ApplyError> {
+    for (name, draft) in drafts {
+        let Some(live) = state.processors.get(&state.namespace, name) else { continue };
+        let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        conditions(state, "Processor", name, live.metadata.generation, &before, std::slice::from_ref(draft)).await?;
+    }
+    Ok(())
+}
+
+/// The condition `Rendered` of every DataStream that exists.
+pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &GatewayPlan) -> Result<(), ApplyError> {
+    for stream in
+        gateway::known_streams(seen, plan).into_iter().filter(|one| !one.starts_with(streams::NAMESPACE_STREAM))
+    {
+        let name = streams::object_name(&stream);
+        let Some(live) = state.streams.get(&state.namespace, &name) else { continue };
+        let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let draft = gateway::stream_condition(plan, &stream);
+        conditions(state, "DataStream", &name, None, &before, &[draft]).await?;
+    }
+    Ok(())
+}
+
+/// Whether every pod of a workload runs the configuration `version`.
+pub(crate) fn is_rolled_out(kind: &str, live: &Value, version: &str) -> bool {
+    let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
+    let volumes = live.pointer("/spec/template/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    let mounts = volumes.filter_map(|volume| volume.pointer("/configMap/name")).any(|name| name == version);
+    if !mounts || number("/status/observedGeneration") < number("/metadata/generation") {
+        return false;
+    }
+    if kind == "DaemonSet" {
+        let wanted = number("/status/desiredNumberScheduled");
+        return number("/status/updatedNumberScheduled") == wanted && number("/status/numberAvailable") == wanted;
+    }
+    let wanted = live.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1);
+    let all = ["/status/replicas", "/status/updatedReplicas", "/status/availableReplicas"].map(number);
+    // Old pods that still serve count in `replicas`, so equality means that none is left.
+    wanted > 0 && all.iter().all(|count| *count == wanted)
+}
+
+fn deployed(error: Option<&str>) -> ConditionDraft {
+    match error {
+        None => ConditionDraft::yes(kind::DEPLOYED, "GatewayDeployedCreatedSuccessfully", "Every object is applied."),
+        Some(error) => ConditionDraft::no(kind::DEPLOYED, "GatewayDeployedCreationFailed", error),
+    }
+}
+
+fn valid(problems: &[odigos_plan::gateway::Problem]) -> ConditionDraft {
+    match problems.first() {
+        None => ConditionDraft::yes(kind::CONFIG_VALID, "Validated", "The rendered configuration passed every check."),
+        Some(problem) => ConditionDraft::no(
+            kind::CONFIG_VALID,
+            "InvalidConfig",
+            format!("{problem}; the last good configuration keeps running"),
+        ),
+    }
+}
+
+fn progressing(rolled_out: bool, version: &str) -> ConditionDraft {
+    if rolled_out {
+        ConditionDraft::no(kind::PROGRESSING, "Complete", format!("Every pod runs {version}."))
+    } else {
+        ConditionDraft::yes(kind::PROGRESSING, "RollingOut", format!("{version} is being rolled out."))
+    }
+}
+
+pub(crate) async fn gateway_group(
+    state: &State,
+    group: &CollectorsGroup,
+    plan: &GatewayPlan,
+    deployment: &str,
+    version: &str,
+    error: Option<String>,
+) -> Result<(), ApplyError> {
+    let live = state.live("Deployment", deployment);
+    let available = live
+        .as_ref()
+        .and_then(|live| live.pointer("/status/availableReplicas"))
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    let rolled_out = live.is_some_and(|live| is_rolled_out("Deployment", &live, version));
+    let before = group.status.clone().unwrap_or_default();
+    // Until every pod runs the new rows, only what the old ones know as well is served.
+    let rendered: BTreeSet<&String> = plan.classes.iter().collect();
+    let served: Vec<String> = if rolled_out {
+        plan.classes.clone()
+    } else {
+        before.served_stream_classes.iter().filter(|id| rendered.contains(id)).cloned().collect()
+    };
+    let drafts = [valid(&plan.problems), deployed(error.as_deref()), progressing(rolled_out, version)];
+    let facts = json!({
+        "ready": available >= 1,
+        "receiverSignals": plan.receiver_signals,
+        "servedStreamClasses": served,
+        "configHash": if rolled_out { Some(version) } else { before.config_hash.as_deref() },
+    });
+    group_status(state, group, names::GATEWAY, facts, &drafts).await
+}
+
+pub(crate) async fn node_group(
+    state: &State,
+    group: &CollectorsGroup,
+    plan: &NodePlan,
+    error: Option<String>,
+) -> Result<(), ApplyError> {
+    let live = state.live("DaemonSet", names::NODE_COLLECTOR);
+    let ready =
+        live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
+    let version = format!("{}-{}", names::NODE_COLLECTOR, odigos_plan::objects::hash(&plan.config.to_yaml(), 8));
+    let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, &version));
+    let drafts = [valid(&plan.problems), deployed(error.as_deref()), progressing(rolled_out, &version)];
+    let facts = json!({
+        "ready": ready >= 1,
+        "receiverSignals": plan.receiver_signals,
+        "configHash": rolled_out.then_some(version),
+    });
+    group_status(state, group, names::NODE_COLLECTOR, facts, &drafts).await
+}
+
+async fn group_status(
+    state: &State,
+    group: &CollectorsGroup,
+    name: &str,
+    mut facts: Value,
+    drafts: &[ConditionDraft],
+) -> Result<(), ApplyError> {
+    let before = group.status.clone().unwrap_or_default();
+    let after = merged(&before.conditions, drafts, group.metadata.generation, Timestamp::now());
+    let known = serde_json::to_value(&before).unwrap_or_default();
+    if let Some(map) = facts.as_object_mut() {
+        map.retain(|_, value| !value.is_null());
+    }
+    let empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+    let same = facts.as_object().into_iter().flatten().all(|(key, value)| {
+        known.get(key).is_some_and(|one| one == value) || (known.get(key).is_none() && empty(value))
+    });
+    if same && same_conditions(&before.conditions, &after) {
+        return Ok(());
+    }
+    facts["conditions"] = json!(after);
+    let mut object = reference(API_VERSION, "CollectorsGroup", &state.namespace, name);
+    object["status"] = facts;
+    match state.applier.apply_status(&object).await {
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rolled_out_means_that_no_old_pod_is_left() {
+        let deployment = |replicas: i64, updated: i64, available: i64| {
+            json!({
+                "metadata": {"generation": 3},
+                "spec": {"replicas": 2, "template": {"spec": {"volumes": [{"configMap": {"name": "odigos-gateway-1"}}]}}},
+                "status": {"observedGeneration": 3, "replicas": replicas, "updatedReplicas": updated, "availableReplicas": available},
+            })
+        };
+        assert!(is_rolled_out("Deployment", &deployment(2, 2, 2), "odigos-gateway-1"));
+        assert!(!is_rolled_out("Deployment", &deployment(3, 2, 3), "odigos-gateway-1"), "an old pod still serves");
+        assert!(!is_rolled_out("Deployment", &deployment(2, 2, 1), "odigos-gateway-1"));
+        assert!(!is_rolled_out("Deployment", &deployment(2, 2, 2), "odigos-gateway-2"));
+        let mut unseen = deployment(2, 2, 2);
+        unseen["status"]["observedGeneration"] = json!(2);
+        assert!(!is_rolled_out("Deployment", &unseen, "odigos-gateway-1"));
+    }
+}

@@ -1,0 +1,262 @@
+//! Wiring: arguments, watches, queue. No decisions.
+
+use crate::collectors::{self, Target};
+use crate::state::State;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams};
+use kube::core::{ApiResource, DeserializeGuard, GroupVersionKind, PartialObjectMeta};
+use kube::runtime::watcher;
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::data_stream::DataStream;
+use odigos_api::destination::Destination;
+use odigos_api::names::AUTOSCALER;
+use odigos_api::processor::Processor;
+use odigos_kit::admin::{self, Readiness};
+use odigos_kit::apply::Applier;
+use odigos_kit::events::Events;
+use odigos_kit::hub::{self, Hub};
+use odigos_kit::lead::{self, Leadership, Lease};
+use odigos_kit::metrics::Metrics;
+use odigos_kit::queue::{Queue, Settings};
+use odigos_kit::settings::CommonArguments;
+use odigos_kit::tasks::Tasks;
+use odigos_kit::{client, telemetry};
+use odigos_plan::gateway::objects::Installation;
+use odigos_plan::node::CloudProvider;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Renders the collectors and keeps them running.
+#[derive(clap::Parser, Debug)]
+#[command(name = AUTOSCALER, version, about)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: CommonArguments,
+    /// Image of the collectors: any released contrib image from 0.154 on.
+    #[arg(long, env = "ODIGOS_COLLECTOR_IMAGE", default_value = "otel/opentelemetry-collector-contrib:0.158.0")]
+    collector_image: String,
+    /// Path of the collector's binary inside the image.
+    #[arg(long, env = "ODIGOS_COLLECTOR_COMMAND", default_value = "/otelcol-contrib")]
+    collector_command: String,
+}
+
+/// Objects of the control plane that the autoscaler owns, by apiVersion and kind.
+const OWNED: [(&str, &str, &str); 5] = [
+    ("apps", "v1", "Deployment"),
+    ("apps", "v1", "DaemonSet"),
+    ("", "v1", "Service"),
+    ("autoscaling", "v2", "HorizontalPodAutoscaler"),
+    ("policy", "v1", "PodDisruptionBudget"),
+];
+
+/// Runs until the process is asked to end.
+///
+/// # Errors
+/// When it cannot start, or when a part of it ends unexpectedly.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let common = &arguments.common;
+    let level = telemetry::start(&common.log);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = common.namespace, "{AUTOSCALER} starts");
+    let client = client::connect(AUTOSCALER).await?;
+    let metrics = Metrics::default();
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop();
+    let ready = Readiness::default();
+    let serving = admin::serve(common.admin_address, metrics.clone(), ready.clone(), level, stop.clone());
+    tasks.spawn("admin server", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the admin server ended");
+        }
+    });
+    let state = Arc::new(State {
+        namespace: common.namespace.clone(),
+        client: client.clone(),
+        applier: Applier::new(client.clone(), AUTOSCALER, metrics.clone()),
+        events: Events::new(client.clone(), AUTOSCALER),
+        installation: installation(&client, &arguments).await,
+        groups: Hub::new("CollectorsGroup"),
+        destinations: Hub::new("Destination"),
+        processors: Hub::new("Processor"),
+        streams: Hub::new("DataStream"),
+        config_maps: Hub::new("ConfigMap"),
+        workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
+        secrets: Hub::new("Secret"),
+        provider: Mutex::default(),
+    });
+    let queue: Queue<Target> = Queue::new(Duration::from_millis(250));
+    subscribe(&state, &queue);
+    watch(&mut tasks, &client, &state, &metrics);
+    let leadership = leadership(&mut tasks, &client, common, &metrics);
+    let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
+    tasks.spawn("controllers", async move {
+        let filled = async {
+            tokio::join!(
+                state.groups.synced(),
+                state.destinations.synced(),
+                state.processors.synced(),
+                state.streams.synced(),
+                state.config_maps.synced(),
+                state.secrets.synced(),
+            );
+            for (_, hub) in &state.workloads {
+                hub.synced().await;
+            }
+        };
+        tokio::select! {
+            () = filled => {}
+            () = queue_stop.cancelled() => return,
+        }
+        find_provider(&state).await;
+        ready.set();
+        tracing::info!(destinations = state.destinations.len(), "stores are filled");
+        queue.add(Target::Gateway);
+        queue.add(Target::Node);
+        let settings = Settings { controller: "collectors", concurrency: 2 };
+        queue
+            .run(settings, leadership, queue_metrics, queue_stop, move |target| {
+                collectors::reconcile(state.clone(), target)
+            })
+            .await;
+    });
+    tasks.wait().await?;
+    tracing::info!("{AUTOSCALER} ended");
+    Ok(())
+}
+
+/// Facts of the installation that do not change while the process runs.
+async fn installation(client: &Client, arguments: &Arguments) -> Installation {
+    let minor = client.apiserver_version().await.ok().and_then(|info| {
+        let digits: String = info.minor.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    });
+    let defaults = Installation::default();
+    Installation {
+        collector_image: arguments.collector_image.clone(),
+        collector_command: arguments.collector_command.clone(),
+        kubernetes_minor: minor.unwrap_or(defaults.kubernetes_minor),
+        ..defaults
+    }
+}
+
+/// Asks one node where the cluster runs, once.
+async fn find_provider(state: &State) {
+    let api: Api<Node> = Api::all(state.client.clone());
+    let nodes = api.list(&ListParams::default().limit(1)).await;
+    let id = nodes
+        .ok()
+        .and_then(|nodes| nodes.items.into_iter().next())
+        .and_then(|node| node.spec)
+        .and_then(|spec| spec.provider_id);
+    *state.provider.lock().unwrap_or_else(PoisonError::into_inner) =
+        CloudProvider::from_provider_id(&id.unwrap_or_default());
+}
+
+fn leadership(tasks: &mut Tasks, client: &Client, common: &CommonArguments, metrics: &Metrics) -> Leadership {
+    if common.no_leader_election {
+        return Leadership::always();
+    }
+    let lease = Lease { namespace: common.namespace.clone(), name: AUTOSCALER, seconds: common.lease_seconds };
+    let (sender, leadership) = lead::channel();
+    let stop = tasks.stop();
+    tasks.spawn("leader election", lead::take_part(client.clone(), lease, metrics.clone(), sender, stop));
+    leadership
+}
+
+/// Both collectors depend on almost everything here, and there are only two, so every change asks for both.
+fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
+    let both = |queue: &Queue<Target>| {
+        let queue = queue.clone();
+        move || {
+            queue.add(Target::Gateway);
+            queue.add(Target::Node);
+        }
+    };
+    let ask = both(queue);
+    state.groups.subscribe(move |change| {
+        let facts = |one: &Option<Arc<CollectorsGroup>>| {
+            one.as_ref()
+                .map(|one| (one.spec.clone(), one.status.as_ref().and_then(|status| status.receiver_signals.clone())))
+        };
+        if facts(&change.before) != facts(&change.after) {
+            ask();
+        }
+    });
+    let ask = both(queue);
+    state.destinations.subscribe(move |change| {
+        let spec = |one: &Option<Arc<Destination>>| one.as_ref().map(|one| one.spec.clone());
+        if spec(&change.before) != spec(&change.after) {
+            ask();
+        }
+    });
+    let ask = both(queue);
+    state.processors.subscribe(move |change| {
+        let spec = |one: &Option<Arc<Processor>>| one.as_ref().map(|one| one.spec.clone());
+        if spec(&change.before) != spec(&change.after) {
+            ask();
+        }
+    });
+    let gateway = queue.clone();
+    state.streams.subscribe(move |change| {
+        if change.before.is_none() != change.after.is_none() {
+            gateway.add(Target::Gateway);
+        }
+    });
+    let ask = both(queue);
+    state.config_maps.subscribe(move |_| ask());
+    let gateway = queue.clone();
+    state.secrets.subscribe(move |_| gateway.add(Target::Gateway));
+    for (_, hub) in &state.workloads {
+        let ask = both(queue);
+        hub.subscribe(move |_| ask());
+    }
+}
+
+fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {
+    let config = || watcher::Config::default().any_semantic();
+    let stop = tasks.stop();
+    let namespace = state.namespace.as_str();
+    let api: Api<DeserializeGuard<CollectorsGroup>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of CollectorsGroups",
+        hub::run(state.groups.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<Destination>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of Destinations",
+        hub::run(state.destinations.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<Processor>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of Processors",
+        hub::run(state.processors.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<DataStream>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of DataStreams",
+        hub::run(state.streams.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
+    let prune = |map: &mut ConfigMap| {
+        let wanted =
+            [odigos_api::names::GATEWAY, odigos_api::names::NODE_COLLECTOR, odigos_api::names::EFFECTIVE_CONFIGURATION];
+        if !map.metadata.name.as_deref().is_some_and(|name| wanted.contains(&name)) {
+            map.data = None;
+            map.binary_data = None;
+        }
+    };
+    tasks.spawn(
+        "watch of ConfigMaps",
+        hub::run(state.config_maps.clone(), api, config(), prune, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<PartialObjectMeta<Secret>>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of Secrets",
+        hub::run(state.secrets.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    for ((group, version, kind), (_, hub)) in OWNED.iter().zip(&state.workloads) {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DeserializeGuard<DynamicObject>> = Api::namespaced_with(client.clone(), namespace, &resource);
+        tasks.spawn(kind, hub::run(hub.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()));
+    }
+}

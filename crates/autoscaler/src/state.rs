@@ -1,0 +1,94 @@
+//! The stores that reconciles read, and the digests of Secrets.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::PartialObjectMeta;
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::data_stream::DataStream;
+use odigos_api::destination::Destination;
+use odigos_api::names;
+use odigos_api::processor::Processor;
+use odigos_kit::apply::Applier;
+use odigos_kit::events::Events;
+use odigos_kit::hub::Hub;
+use odigos_plan::configuration::Configuration;
+use odigos_plan::gateway::SecretDigests;
+use odigos_plan::gateway::objects::Installation;
+use odigos_plan::node::CloudProvider;
+use odigos_plan::objects::hash;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Everything that reconciles read.
+pub(crate) struct State {
+    pub(crate) namespace: String,
+    pub(crate) client: Client,
+    pub(crate) applier: Applier,
+    pub(crate) events: Events,
+    pub(crate) installation: Installation,
+    pub(crate) groups: Arc<Hub<CollectorsGroup>>,
+    pub(crate) destinations: Arc<Hub<Destination>>,
+    pub(crate) processors: Arc<Hub<Processor>>,
+    pub(crate) streams: Arc<Hub<DataStream>>,
+    pub(crate) config_maps: Arc<Hub<ConfigMap>>,
+    /// Deployment, DaemonSet, Service, HorizontalPodAutoscaler, PodDisruptionBudget of the control plane, by kind.
+    pub(crate) workloads: Vec<(&'static str, Arc<Hub<DynamicObject>>)>,
+    pub(crate) secrets: Arc<Hub<PartialObjectMeta<Secret>>>,
+    pub(crate) provider: Mutex<CloudProvider>,
+}
+
+impl State {
+    /// The effective configuration, or the defaults until there is one.
+    pub(crate) fn configuration(&self) -> Configuration {
+        let map = self.config_maps.get(&self.namespace, names::EFFECTIVE_CONFIGURATION);
+        let text = map.and_then(|map| map.data.as_ref()?.get(names::CONFIGURATION_KEY).cloned()).unwrap_or_default();
+        Configuration::parse(&text).unwrap_or_default()
+    }
+
+    /// Where the cluster runs.
+    pub(crate) fn provider(&self) -> CloudProvider {
+        *self.provider.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A live object of the control plane as the watch knows it.
+    pub(crate) fn live(&self, kind: &str, name: &str) -> Option<Value> {
+        if kind == "ConfigMap" {
+            let map = self.config_maps.get(&self.namespace, name)?;
+            let mut value = serde_json::to_value(map.as_ref()).ok()?;
+            value["apiVersion"] = json!("v1");
+            value["kind"] = json!("ConfigMap");
+            return Some(value);
+        }
+        let (_, hub) = self.workloads.iter().find(|(of, _)| *of == kind)?;
+        serde_json::to_value(hub.get(&self.namespace, name)?.as_ref()).ok()
+    }
+
+    /// The Secrets that destinations name: keys with digests. Values are read here, hashed, and dropped.
+    pub(crate) async fn secrets(
+        &self,
+        destinations: &[Destination],
+    ) -> Result<BTreeMap<String, SecretDigests>, kube::Error> {
+        let named: BTreeSet<&str> = odigos_plan::streams::enabled(destinations)
+            .filter_map(|one| one.spec.secret_ref.as_ref())
+            .map(|reference| reference.name.as_str())
+            .filter(|name| !name.is_empty())
+            .collect();
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
+        let mut found = BTreeMap::new();
+        for name in named {
+            // The watch knows which exist, so nothing is asked for in vain.
+            if self.secrets.get(&self.namespace, name).is_none() {
+                continue;
+            }
+            if let Some(secret) = api.get_opt(name).await? {
+                let data = secret.data.unwrap_or_default();
+                let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let digests = data.iter().map(|(key, value)| (key.clone(), hash(&text(&value.0), 64))).collect();
+                found.insert(name.to_owned(), digests);
+            }
+        }
+        Ok(found)
+    }
+}

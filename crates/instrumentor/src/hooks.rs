@@ -1,0 +1,117 @@
+//! The admission hooks: Sources, Destinations and pods. Every decision is in `plan::admission`.
+
+use crate::state::State;
+use json_patch::Patch;
+use kube::api::DynamicObject;
+use kube::core::admission::{AdmissionRequest, AdmissionResponse};
+use odigos_api::destination::Destination;
+use odigos_api::labels::STREAM_CLASS;
+use odigos_api::source::Source;
+use odigos_kit::webhook::{Handler, Hook};
+use odigos_plan::admission::{destination, pod, refusal_text, source};
+use odigos_plan::workload::pod_workload;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The hooks by path.
+pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
+    let hook = |path, handler: fn(&State, &str, &AdmissionRequest<DynamicObject>) -> AdmissionResponse| {
+        let (state, namespace) = (state.clone(), namespace.to_owned());
+        let handler: Handler = Arc::new(move |request| {
+            let response = handler(&state, &namespace, &request);
+            Box::pin(std::future::ready(response))
+        });
+        Hook { path, handler }
+    };
+    vec![
+        hook("/default-sources", default_source),
+        hook("/validate-sources", validate_source),
+        hook("/validate-destinations", validate_destination),
+        hook("/label-pods", label_pod),
+    ]
+}
+
+fn read<K: DeserializeOwned>(object: Option<&DynamicObject>) -> Option<K> {
+    serde_json::to_value(object?).and_then(serde_json::from_value).ok()
+}
+
+/// The object, with the namespace of the request, since it may be absent in the object itself.
+fn with_namespace<K: kube::ResourceExt>(mut object: K, request: &AdmissionRequest<DynamicObject>) -> K {
+    if object.meta().namespace.is_none() {
+        object.meta_mut().namespace = request.namespace.clone();
+    }
+    object
+}
+
+fn default_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let (Some(raw), Some(object)) = (&request.object, read::<Source>(request.object.as_ref())) else { return response };
+    let object = with_namespace(object, request);
+    let others = state.sources.namespace(request.namespace.as_deref().unwrap_or_default());
+    let inherits = source::namespace_has_streams(others.iter().map(AsRef::as_ref));
+    let defaulted = source::defaulted(&object, inherits);
+    // Only labels and finalizers are touched, whatever else the object holds.
+    let (Ok(before), Ok(mut after)) = (serde_json::to_value(raw), serde_json::to_value(raw)) else { return response };
+    after["metadata"]["labels"] = json!(defaulted.metadata.labels);
+    after["metadata"]["finalizers"] = json!(defaulted.metadata.finalizers);
+    patched(response, &before, &after)
+}
+
+fn patched(response: AdmissionResponse, before: &Value, after: &Value) -> AdmissionResponse {
+    let patch: Patch = json_patch::diff(before, after);
+    if patch.0.is_empty() {
+        return response;
+    }
+    let unchanged = response.clone();
+    response.with_patch(patch).unwrap_or(unchanged)
+}
+
+fn validate_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let Some(object) = read::<Source>(request.object.as_ref()) else { return response };
+    if object.metadata.deletion_timestamp.is_some() {
+        return response;
+    }
+    let object = with_namespace(object, request);
+    let before: Option<Source> = read(request.old_object.as_ref());
+    let others = state.sources.namespace(request.namespace.as_deref().unwrap_or_default());
+    let refusals = source::refusals(&object, before.as_ref(), others.iter().map(AsRef::as_ref));
+    if refusals.is_empty() { response } else { response.deny(refusal_text(&refusals)) }
+}
+
+fn validate_destination(_: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let mut response = AdmissionResponse::from(request);
+    let Some(object) = read::<Destination>(request.object.as_ref()) else { return response };
+    let review = destination::review(&with_namespace(object, request), namespace);
+    if !review.refusals.is_empty() {
+        return response.deny(refusal_text(&review.refusals));
+    }
+    if !review.warnings.is_empty() {
+        response.warnings = Some(review.warnings);
+    }
+    response
+}
+
+/// Copies the stream class of the workload's InstrumentationConfig to the pod. Whatever cannot be read is admitted as it is.
+fn label_pod(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let Some(raw) = &request.object else { return response };
+    let mut metadata = raw.metadata.clone();
+    metadata.namespace = metadata.namespace.or_else(|| request.namespace.clone());
+    let workload = pod_workload(&metadata);
+    let config = workload.and_then(|workload| state.configs.get(&workload.namespace, &workload.config_name()));
+    let change = pod::stream_class_change(metadata.labels.as_ref(), config.as_deref());
+    let Ok(before) = serde_json::to_value(raw) else { return response };
+    let mut after = before.clone();
+    match change {
+        pod::LabelChange::None => return response,
+        pod::LabelChange::Set(class) => after["metadata"]["labels"][STREAM_CLASS] = json!(class),
+        pod::LabelChange::Remove => {
+            if let Some(labels) = after.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
+                labels.remove(STREAM_CLASS);
+            }
+        }
+    }
+    patched(response, &before, &after)
+}

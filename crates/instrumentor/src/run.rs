@@ -1,0 +1,268 @@
+//! Wiring: arguments, watches, queues, hooks. No decisions.
+
+use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State, is_static};
+use crate::{hooks, sources, workloads};
+use anyhow::Context;
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::watcher;
+use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::names::INSTRUMENTOR;
+use odigos_api::source::Source;
+use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_kit::admin::{self, Readiness};
+use odigos_kit::apply::Applier;
+use odigos_kit::events::Events;
+use odigos_kit::hub::{self, Hub, ObjectKey};
+use odigos_kit::lead::{self, Leadership, Lease};
+use odigos_kit::metrics::Metrics;
+use odigos_kit::queue::{Queue, Settings};
+use odigos_kit::settings::CommonArguments;
+use odigos_kit::tasks::Tasks;
+use odigos_kit::{client, telemetry, webhook};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Decides which workloads are observed, and answers admission reviews.
+#[derive(clap::Parser, Debug)]
+#[command(name = INSTRUMENTOR, version, about)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: CommonArguments,
+    /// Address of the admission webhooks.
+    #[arg(long, env = "ODIGOS_WEBHOOK_ADDRESS", default_value = "0.0.0.0:9443")]
+    webhook_address: SocketAddr,
+    /// Further names for the webhooks' certificate, beside those of the Service.
+    #[arg(long, env = "ODIGOS_WEBHOOK_NAMES", value_delimiter = ',')]
+    webhook_names: Vec<String>,
+}
+
+/// Secret with the CA of the webhooks.
+const WEBHOOK_SECRET: &str = "odigos-webhook-authority";
+/// Name of both webhook configurations.
+const WEBHOOKS: &str = "odigos-instrumentor";
+
+/// Runs until the process is asked to end.
+///
+/// # Errors
+/// When it cannot start, or when a part of it ends unexpectedly.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let common = &arguments.common;
+    let level = telemetry::start(&common.log);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = common.namespace, "{INSTRUMENTOR} starts");
+    let client = client::connect(INSTRUMENTOR).await?;
+    let metrics = Metrics::default();
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop();
+    let ready = Readiness::default();
+    let serving = admin::serve(common.admin_address, metrics.clone(), ready.clone(), level, stop.clone());
+    tasks.spawn("admin server", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the admin server ended");
+        }
+    });
+
+    let state = Arc::new(State {
+        client: ClientHandle(client.clone()),
+        applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
+        sources: Hub::new("Source"),
+        configs: Hub::new("InstrumentationConfig"),
+        workloads: BUILT_IN.into_iter().chain(OPTIONAL).map(|kind| (kind, Hub::new(kind.as_str()))).collect(),
+        pods: Hub::new("Pod"),
+    });
+    let workload_queue: Queue<WorkloadRef> = Queue::new(Duration::from_millis(50));
+    let source_queue: Queue<ObjectKey> = Queue::new(Duration::from_millis(100));
+    subscribe(&state, &workload_queue, &source_queue);
+    watch(&mut tasks, &client, &state, &metrics);
+
+    let server = webhook::Server {
+        address: arguments.webhook_address,
+        names: webhook_names(&common.namespace, &arguments.webhook_names),
+        namespace: common.namespace.clone(),
+        secret: WEBHOOK_SECRET,
+        configurations: vec![("MutatingWebhookConfiguration", WEBHOOKS), ("ValidatingWebhookConfiguration", WEBHOOKS)],
+    };
+    webhook::start(&mut tasks, client.clone(), server, hooks::all(&state, &common.namespace))
+        .await
+        .with_context(|| format!("the webhook address {} cannot be used", arguments.webhook_address))?;
+
+    let leadership = leadership(&mut tasks, &client, common, &metrics);
+    let events = Events::new(client.clone(), INSTRUMENTOR);
+    let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
+    tasks.spawn("controllers", async move {
+        let filled = async {
+            state.sources.synced().await;
+            state.configs.synced().await;
+            state.pods.synced().await;
+            for (kind, hub) in &state.workloads {
+                if BUILT_IN.contains(kind) {
+                    hub.synced().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = filled => {}
+            () = queue_stop.cancelled() => return,
+        }
+        ready.set();
+        tracing::info!(sources = state.sources.len(), configs = state.configs.len(), "stores are filled");
+        let for_workloads = state.clone();
+        let workloads = workload_queue.run(
+            Settings { controller: "workloads", concurrency: 16 },
+            leadership.clone(),
+            queue_metrics.clone(),
+            queue_stop.clone(),
+            move |key| workloads::reconcile(for_workloads.clone(), key),
+        );
+        let sources = source_queue.run(
+            Settings { controller: "sources", concurrency: 8 },
+            leadership,
+            queue_metrics,
+            queue_stop,
+            move |key| sources::reconcile(state.clone(), events.clone(), key),
+        );
+        tokio::join!(workloads, sources);
+    });
+    tasks.wait().await?;
+    tracing::info!("{INSTRUMENTOR} ended");
+    Ok(())
+}
+
+fn webhook_names(namespace: &str, more: &[String]) -> Vec<String> {
+    let service = format!("{INSTRUMENTOR}.{namespace}.svc");
+    let mut names = vec![service.clone(), format!("{service}.cluster.local")];
+    names.extend_from_slice(more);
+    names
+}
+
+fn leadership(tasks: &mut Tasks, client: &Client, common: &CommonArguments, metrics: &Metrics) -> Leadership {
+    if common.no_leader_election {
+        return Leadership::always();
+    }
+    let lease = Lease { namespace: common.namespace.clone(), name: INSTRUMENTOR, seconds: common.lease_seconds };
+    let (sender, leadership) = lead::channel();
+    let stop = tasks.stop();
+    tasks.spawn("leader election", lead::take_part(client.clone(), lease, metrics.clone(), sender, stop));
+    leadership
+}
+
+/// Which keys a change concerns.
+fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue<ObjectKey>) {
+    let (queue, source_queue, weak) = (workloads.clone(), sources.clone(), Arc::downgrade(state));
+    state.sources.subscribe(move |change| {
+        let Some(state) = weak.upgrade() else { return };
+        let planned = |source: &Source| {
+            (
+                source.spec.clone(),
+                source.metadata.labels.clone(),
+                source.metadata.annotations.clone(),
+                source.metadata.deletion_timestamp.clone(),
+            )
+        };
+        // A status that was just written changes nothing for the workloads.
+        let same =
+            matches!((&change.before, &change.after), (Some(before), Some(after)) if planned(before) == planned(after));
+        source_queue.add(change.key.clone());
+        if same {
+            return;
+        }
+        for source in change.before.iter().chain(&change.after) {
+            for workload in state.selected(source) {
+                queue.add(workload);
+            }
+        }
+        // Whether another Source is a rival may have changed.
+        let exact = change.before.iter().chain(&change.after).any(|source| source.spec.workload.kind != "Namespace");
+        if exact {
+            for other in rivals_of(&state, change) {
+                source_queue.add(other);
+            }
+        }
+    });
+    let queue = workloads.clone();
+    state.configs.subscribe(move |change| {
+        if let Some(workload) = WorkloadRef::from_config_name(&change.key.0, &change.key.1) {
+            queue.add(workload);
+        }
+    });
+    for (kind, hub) in &state.workloads {
+        let (queue, source_queue, kind, weak) = (workloads.clone(), sources.clone(), *kind, Arc::downgrade(state));
+        hub.subscribe(move |change| {
+            queue.add(WorkloadRef::new(change.key.0.clone(), kind, change.key.1.clone()));
+            // Sources count the workloads that they select.
+            if change.before.is_none() != change.after.is_none()
+                && let Some(state) = weak.upgrade()
+            {
+                let reference = WorkloadRef::new(change.key.0.clone(), kind, change.key.1.clone());
+                for source in state.sources.namespace(&change.key.0) {
+                    if odigos_plan::coverage::Matcher::new(&source).selects(&reference) {
+                        source_queue.add((change.key.0.clone(), source.metadata.name.clone().unwrap_or_default()));
+                    }
+                }
+            }
+        });
+    }
+    let queue = workloads.clone();
+    state.pods.subscribe(move |change| {
+        if change.before.iter().chain(&change.after).any(|pod| is_static(pod)) {
+            queue.add(WorkloadRef::new(change.key.0.clone(), WorkloadKind::StaticPod, change.key.1.clone()));
+        }
+    });
+}
+
+/// Other Sources of the namespace that select the same workload as the changed one did or does.
+fn rivals_of(state: &State, change: &hub::Change<Source>) -> Vec<ObjectKey> {
+    let ours: Vec<_> = change
+        .before
+        .iter()
+        .chain(&change.after)
+        .filter_map(|source| odigos_plan::admission::source::exact_workload(source))
+        .collect();
+    let is_pattern = |source: &Source| source.spec.match_workload_name_as_regex == Some(true);
+    let any_pattern = change.before.iter().chain(&change.after).any(|source| is_pattern(source));
+    let others = state
+        .sources
+        .namespace(&change.key.0)
+        .into_iter()
+        .filter(|other| other.metadata.name.as_deref() != Some(&change.key.1));
+    others
+        .filter(|other| {
+            (any_pattern
+                || is_pattern(other)
+                || odigos_plan::admission::source::exact_workload(other).is_some_and(|one| ours.contains(&one)))
+                && other.spec.workload.kind != "Namespace"
+        })
+        .map(|other| (change.key.0.clone(), other.metadata.name.clone().unwrap_or_default()))
+        .collect()
+}
+
+fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {
+    let config = || watcher::Config::default().any_semantic();
+    let stop = tasks.stop();
+    let api: Api<DeserializeGuard<Source>> = Api::all(client.clone());
+    tasks.spawn(
+        "watch of Sources",
+        hub::run(state.sources.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<InstrumentationConfig>> = Api::all(client.clone());
+    tasks.spawn(
+        "watch of InstrumentationConfigs",
+        hub::run(state.configs.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    for (kind, hub) in &state.workloads {
+        let api: Api<DeserializeGuard<DynamicObject>> = Api::all_with(client.clone(), &state::resource(*kind));
+        tasks.spawn(kind.as_str(), hub::run(hub.clone(), api, config(), state::prune, metrics.clone(), stop.clone()));
+    }
+    let api: Api<DeserializeGuard<PartialObjectMeta<Pod>>> = Api::all(client.clone());
+    let prune = |pod: &mut PartialObjectMeta<Pod>| {
+        pod.metadata.labels = None;
+        pod.metadata.owner_references = None;
+        if let Some(annotations) = &mut pod.metadata.annotations {
+            annotations.retain(|key, _| key.starts_with("kubernetes.io/config."));
+        }
+    };
+    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, config(), prune, metrics.clone(), stop));
+}

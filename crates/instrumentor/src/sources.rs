@@ -1,0 +1,99 @@
+//! One Source: its status, and its finalizer when it is on its way out.
+
+use crate::state::State;
+use crate::workloads::{self, Error};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use odigos_api::API_VERSION;
+use odigos_api::condition::{kind, merged};
+use odigos_api::labels::{DEPRECATED_SOURCE_FINALIZERS, SOURCE_FINALIZER};
+use odigos_api::source::Source;
+use odigos_kit::apply::{reference, same_conditions};
+use odigos_kit::events::Events;
+use odigos_kit::hub::ObjectKey;
+use odigos_kit::queue::Outcome;
+use odigos_plan::admission::source::exact_workload;
+use odigos_plan::coverage::{self, Matcher};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub(crate) async fn reconcile(state: Arc<State>, events: Events, key: ObjectKey) -> Result<Outcome, Error> {
+    let Some(source) = state.sources.get(&key.0, &key.1) else { return Ok(Outcome::default()) };
+    if coverage::is_terminating(&source) {
+        return release(&state, &source).await;
+    }
+    let matcher = Matcher::new(&source);
+    let selected = state.selected(&source);
+    let matched = match exact_workload(&source) {
+        Some(workload) => usize::from(state.exists(&workload)),
+        None => selected.len(),
+    };
+    let conditions = coverage::source_conditions(&matcher, matched, &rivals(&state, &source, &selected));
+    let before = source.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let conditions = merged(&before, &conditions, source.metadata.generation, Timestamp::now());
+    if same_conditions(&before, &conditions) {
+        return Ok(Outcome::default());
+    }
+    let mut object = reference(API_VERSION, "Source", &key.0, &key.1);
+    object["status"] = json!({"conditions": conditions});
+    match state.applier.apply_status(&object).await {
+        Err(error) if error.is_not_found() => return Ok(Outcome::default()),
+        other => other?,
+    }
+    let bad = conditions.iter().find(|one| {
+        (one.type_ == kind::ACCEPTED && one.status == "False") || (one.type_ == kind::CONFLICT && one.status == "True")
+    });
+    if let Some(condition) = bad {
+        let object = ObjectReference {
+            api_version: Some(API_VERSION.into()),
+            kind: Some("Source".into()),
+            namespace: Some(key.0),
+            name: Some(key.1),
+            uid: source.metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        events.warn(&object, &condition.reason, &condition.message).await;
+    }
+    Ok(Outcome::default())
+}
+
+/// Other Sources of single workloads that select one of these workloads.
+fn rivals(state: &State, source: &Source, selected: &[odigos_api::WorkloadRef]) -> Vec<String> {
+    if coverage::is_namespace_source(source) {
+        return Vec::new();
+    }
+    let others = state.sources.namespace(source.metadata.namespace.as_deref().unwrap_or_default());
+    let names: BTreeSet<String> = others
+        .iter()
+        .filter(|other| other.metadata.name != source.metadata.name)
+        .filter(|other| !coverage::is_namespace_source(other) && !coverage::is_terminating(other))
+        .filter(|other| {
+            let matcher = Matcher::new(other);
+            selected.iter().any(|workload| matcher.selects(workload))
+        })
+        .filter_map(|other| other.metadata.name.clone())
+        .collect();
+    names.into_iter().collect()
+}
+
+/// Brings every workload of a terminating Source in line, then lets the object go.
+async fn release(state: &Arc<State>, source: &Source) -> Result<Outcome, Error> {
+    let finalizers = source.metadata.finalizers.clone().unwrap_or_default();
+    let ours = |one: &String| one == SOURCE_FINALIZER || DEPRECATED_SOURCE_FINALIZERS.contains(&one.as_str());
+    if !finalizers.iter().any(ours) {
+        return Ok(Outcome::default());
+    }
+    for workload in state.selected(source) {
+        workloads::reconcile(state.clone(), workload).await?;
+    }
+    let kept: Vec<&String> = finalizers.iter().filter(|one| !ours(one)).collect();
+    let namespace = source.metadata.namespace.as_deref().unwrap_or_default();
+    let object = reference(API_VERSION, "Source", namespace, source.metadata.name.as_deref().unwrap_or_default());
+    // The version keeps a finalizer that somebody adds at the same moment.
+    let change = json!({"metadata": {"finalizers": kept, "resourceVersion": source.metadata.resource_version}});
+    match state.applier.merge(&object, &change).await {
+        Err(error) if error.is_not_found() => Ok(Outcome::default()),
+        other => other.map(|_| Outcome::default()).map_err(Error::from),
+    }
+}

@@ -1,0 +1,140 @@
+//! The stores that reconciles and hooks read: workloads of every kind, Sources, InstrumentationConfigs.
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
+use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::source::Source;
+use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_kit::apply::Applier;
+use odigos_kit::hub::Hub;
+use odigos_plan::coverage::Matcher;
+use odigos_plan::workload::Workload;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// Kinds that every cluster serves.
+pub(crate) const BUILT_IN: [WorkloadKind; 4] =
+    [WorkloadKind::Deployment, WorkloadKind::StatefulSet, WorkloadKind::DaemonSet, WorkloadKind::CronJob];
+/// Kinds that some clusters serve; their watches wait until they do.
+pub(crate) const OPTIONAL: [WorkloadKind; 2] = [WorkloadKind::Rollout, WorkloadKind::DeploymentConfig];
+
+/// Everything that reconciles and hooks read.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) client: ClientHandle,
+    pub(crate) applier: Applier,
+    pub(crate) sources: Arc<Hub<Source>>,
+    pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
+    pub(crate) workloads: Vec<(WorkloadKind, Arc<Hub<DynamicObject>>)>,
+    pub(crate) pods: Arc<Hub<PartialObjectMeta<Pod>>>,
+}
+
+/// A client that can stand in a `Debug` struct.
+#[derive(Clone)]
+pub(crate) struct ClientHandle(pub(crate) Client);
+
+impl std::fmt::Debug for ClientHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Client")
+    }
+}
+
+/// The resource behind a workload kind.
+pub(crate) fn resource(kind: WorkloadKind) -> ApiResource {
+    let (group, version) = kind.api_version().split_once('/').unwrap_or(("", kind.api_version()));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.object_kind()))
+}
+
+/// Drops everything of a workload that planning does not read.
+pub(crate) fn prune(object: &mut DynamicObject) {
+    let containers = |pointer: &str| {
+        let list = object.data.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
+        list.filter_map(|container| container.get("name")).map(|name| json!({"name": name})).collect::<Vec<_>>()
+    };
+    let status = |key: &str| object.data.pointer(&format!("/status/{key}")).cloned().unwrap_or(Value::Null);
+    let active =
+        object.data.pointer("/status/active").and_then(Value::as_array).map(|list| vec![Value::Null; list.len()]);
+    let data = json!({
+        "spec": {
+            "template": {"spec": {"containers": containers("/spec/template/spec/containers")}},
+            "jobTemplate": {"spec": {"template": {"spec": {"containers": containers("/spec/jobTemplate/spec/template/spec/containers")}}}},
+        },
+        "status": {
+            "availableReplicas": status("availableReplicas"),
+            "readyReplicas": status("readyReplicas"),
+            "numberReady": status("numberReady"),
+            "active": active,
+        },
+    });
+    object.data = data;
+    object.metadata.annotations = None;
+    object.metadata.labels = None;
+    object.metadata.owner_references = None;
+}
+
+/// A stored object as planning sees it.
+pub(crate) fn workload(kind: WorkloadKind, object: &DynamicObject) -> Option<Workload> {
+    let mut value = serde_json::to_value(object).ok()?;
+    value["apiVersion"] = json!(kind.api_version());
+    value["kind"] = json!(kind.object_kind());
+    Workload::from_object(&value)
+}
+
+/// Whether the pod is one that a kubelet runs from a file.
+pub(crate) fn is_static(pod: &PartialObjectMeta<Pod>) -> bool {
+    let source =
+        pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get("kubernetes.io/config.source"));
+    matches!(source.map(String::as_str), Some("file" | "http"))
+}
+
+impl State {
+    /// One workload, if it exists.
+    pub(crate) async fn workload(&self, reference: &WorkloadRef) -> Result<Option<Workload>, kube::Error> {
+        if reference.kind == WorkloadKind::StaticPod {
+            // Static pods are few; their containers are read when they are needed.
+            let known = self.pods.get(&reference.namespace, &reference.name).is_some_and(|pod| is_static(&pod));
+            if !known {
+                return Ok(None);
+            }
+            let api: Api<DynamicObject> =
+                Api::namespaced_with(self.client.0.clone(), &reference.namespace, &resource(reference.kind));
+            let found = api.get_opt(&reference.name).await?;
+            return Ok(found.and_then(|pod| workload(reference.kind, &pod)));
+        }
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == reference.kind).map(|(_, hub)| hub);
+        let object = hub.and_then(|hub| hub.get(&reference.namespace, &reference.name));
+        Ok(object.and_then(|object| workload(reference.kind, &object)))
+    }
+
+    /// References to the workloads that a Source selects.
+    pub(crate) fn selected(&self, source: &Source) -> Vec<WorkloadRef> {
+        let namespace = source.metadata.namespace.as_deref().unwrap_or_default();
+        let matcher = Matcher::new(source);
+        if let Some(exact) = odigos_plan::admission::source::exact_workload(source) {
+            return vec![exact];
+        }
+        let mut found = Vec::new();
+        for (kind, hub) in &self.workloads {
+            let names = hub.namespace(namespace).into_iter().filter_map(|object| object.metadata.name.clone());
+            found.extend(names.map(|name| WorkloadRef::new(namespace, *kind, name)).filter(|one| matcher.selects(one)));
+        }
+        let pods = self.pods.namespace(namespace).into_iter().filter(|pod| is_static(pod));
+        let pods = pods.filter_map(|pod| pod.metadata.name.clone());
+        found.extend(
+            pods.map(|name| WorkloadRef::new(namespace, WorkloadKind::StaticPod, name))
+                .filter(|one| matcher.selects(one)),
+        );
+        found
+    }
+
+    /// Whether a workload of an exact Source exists.
+    pub(crate) fn exists(&self, reference: &WorkloadRef) -> bool {
+        if reference.kind == WorkloadKind::StaticPod {
+            return self.pods.get(&reference.namespace, &reference.name).is_some_and(|pod| is_static(&pod));
+        }
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == reference.kind);
+        hub.is_some_and(|(_, hub)| hub.get(&reference.namespace, &reference.name).is_some())
+    }
+}

@@ -1,0 +1,142 @@
+//! One workload: its coverage becomes an InstrumentationConfig, or none.
+
+use crate::state::State;
+use jiff::Timestamp;
+use odigos_api::condition::merged;
+use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::labels::STREAM_PREFIX;
+use odigos_api::source::Source;
+use odigos_api::{API_VERSION, WorkloadRef};
+use odigos_kit::apply::{ApplyError, reference, same_conditions};
+use odigos_kit::queue::Outcome;
+use odigos_plan::coverage::{self, Matcher};
+use odigos_plan::instrumentation::{self, Desired};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why a workload could not be reconciled.
+#[derive(Debug)]
+pub(crate) enum Error {
+    Read(kube::Error),
+    Write(ApplyError),
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Read(error) => write!(f, "the workload cannot be read: {error}"),
+            Self::Write(error) => error.fmt(f),
+        }
+    }
+}
+
+impl From<ApplyError> for Error {
+    fn from(error: ApplyError) -> Self {
+        Self::Write(error)
+    }
+}
+
+pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Result<Outcome, Error> {
+    let existing = state.configs.get(&workload.namespace, &workload.config_name());
+    let sources = state.sources.namespace(&workload.namespace);
+    if existing.is_none() && sources.is_empty() {
+        return Ok(Outcome::default());
+    }
+    let selecting: Vec<&Source> =
+        sources.iter().map(AsRef::as_ref).filter(|source| Matcher::new(source).selects(&workload)).collect();
+    if existing.is_none() && selecting.is_empty() {
+        return Ok(Outcome::default());
+    }
+    // A workload that is gone takes its config with it; a Source waits for the next one of that name.
+    let Some(found) = state.workload(&workload).await.map_err(Error::Read)? else { return Ok(Outcome::default()) };
+    let decided = coverage::decide(&selecting);
+    let rivals: Vec<String> = selecting
+        .iter()
+        .filter(|source| !coverage::is_namespace_source(source) && !coverage::is_terminating(source))
+        .filter_map(|source| source.metadata.name.clone())
+        .collect();
+    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "));
+    let config = match plan.desired {
+        Desired::Delete => {
+            if let Some(existing) = existing {
+                let object =
+                    reference(API_VERSION, "InstrumentationConfig", &workload.namespace, &workload.config_name());
+                state.applier.delete(&object, existing.metadata.uid.as_deref()).await?;
+            }
+            return Ok(Outcome::default());
+        }
+        Desired::Keep => match existing {
+            Some(existing) => existing.as_ref().clone(),
+            None => return Ok(Outcome::default()),
+        },
+        Desired::Apply(desired) => apply(&state, &desired, existing.as_deref()).await?,
+    };
+    write_conditions(&state, config, &plan.conditions).await?;
+    Ok(Outcome::default())
+}
+
+/// Applies the config unless it stands as desired; returns it as it is now.
+async fn apply(
+    state: &State,
+    desired: &InstrumentationConfig,
+    existing: Option<&InstrumentationConfig>,
+) -> Result<InstrumentationConfig, Error> {
+    if let Some(existing) = existing.filter(|existing| is_as_desired(desired, existing)) {
+        return Ok(existing.clone());
+    }
+    let mut object = serde_json::to_value(desired).unwrap_or_default();
+    if let Value::Object(map) = &mut object {
+        map.remove("status");
+    }
+    let applied = state.applier.apply(&object).await?;
+    let config: InstrumentationConfig =
+        serde_json::to_value(applied).and_then(serde_json::from_value).unwrap_or_else(|_| desired.clone());
+    let key = (config.metadata.namespace.clone().unwrap_or_default(), config.metadata.name.clone().unwrap_or_default());
+    // The next reconcile must not decide on an older state than the one that was just written.
+    state.configs.put(key, Some(config.clone()));
+    Ok(config)
+}
+
+fn is_as_desired(desired: &InstrumentationConfig, existing: &InstrumentationConfig) -> bool {
+    let streams = |labels: &Option<BTreeMap<String, String>>| {
+        let labels = labels.iter().flatten().filter(|(key, _)| key.starts_with(STREAM_PREFIX));
+        labels.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let owner = |config: &InstrumentationConfig| {
+        config.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect::<Vec<_>>()
+    };
+    let annotations = |config: &InstrumentationConfig| {
+        let recovery =
+            config.metadata.annotations.as_ref().and_then(|all| all.get(odigos_api::labels::ROLLBACK_RECOVERY));
+        recovery.cloned()
+    };
+    desired.spec == existing.spec
+        && streams(&desired.metadata.labels) == streams(&existing.metadata.labels)
+        && owner(desired) == owner(existing)
+        && annotations(desired) == annotations(existing)
+}
+
+async fn write_conditions(
+    state: &State,
+    mut config: InstrumentationConfig,
+    drafts: &[odigos_api::condition::ConditionDraft],
+) -> Result<(), Error> {
+    let before = config.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let own: Vec<_> = before.iter().filter(|one| drafts.iter().any(|draft| draft.kind == one.type_)).cloned().collect();
+    let conditions = merged(&before, drafts, config.metadata.generation, Timestamp::now());
+    if same_conditions(&own, &conditions) {
+        return Ok(());
+    }
+    let namespace = config.metadata.namespace.clone().unwrap_or_default();
+    let name = config.metadata.name.clone().unwrap_or_default();
+    let mut object = reference(API_VERSION, "InstrumentationConfig", &namespace, &name);
+    object["status"] = json!({"conditions": conditions});
+    match state.applier.apply_status(&object).await {
+        Err(error) if error.is_not_found() => return Ok(()),
+        other => other?,
+    }
+    let foreign = before.into_iter().filter(|one| !drafts.iter().any(|draft| draft.kind == one.type_));
+    config.status.get_or_insert_default().conditions = conditions.into_iter().chain(foreign).collect();
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! The cluster as a whole: effective configuration, collectors groups with their classes, data streams.
+
+use crate::state::State;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use odigos_api::collectors_group::CollectorsGroupSpec;
+use odigos_api::destination::Destination;
+use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
+use odigos_api::{API_VERSION, Finding, names};
+use odigos_kit::apply::{ApplyError, reference};
+use odigos_kit::queue::Outcome;
+use odigos_plan::configuration::{self, Configuration};
+use odigos_plan::scheduling::{self, NodeGroupState};
+use odigos_plan::{streams, world};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, ApplyError> {
+    let configuration = effective(&state).await?;
+    let destinations: Vec<Destination> =
+        state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
+    let memberships = memberships(&state, &destinations);
+    let recheck = groups(&state, &configuration, &destinations, &memberships).await?;
+    data_streams(&state, &destinations, &memberships).await?;
+    Ok(Outcome { recheck_after: Some(recheck.unwrap_or(Duration::from_secs(600))) })
+}
+
+/// Merges the configuration; a broken one leaves the last good one in force and is told as an Event.
+async fn effective(state: &State) -> Result<Configuration, ApplyError> {
+    let base = state.configuration(names::CONFIGURATION).unwrap_or_default();
+    let (remote, ui) = (state.configuration(names::REMOTE_CONFIGURATION), state.configuration(names::UI_CONFIGURATION));
+    let merged = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &state.namespace);
+    for finding in &merged.findings {
+        tell(state, finding).await;
+    }
+    let last = state.configuration(names::EFFECTIVE_CONFIGURATION);
+    match merged.result {
+        Ok(configuration) => {
+            if last.as_deref() != Some(configuration.to_yaml().as_str()) {
+                let object = scheduling::effective_configuration_object(&state.namespace, &configuration);
+                state.applier.apply(&object).await?;
+            }
+            Ok(configuration)
+        }
+        Err(finding) => {
+            tell(state, &finding).await;
+            let text = last.unwrap_or_default();
+            Ok(configuration::effective(&text, None, None, &state.namespace).result.unwrap_or_default())
+        }
+    }
+}
+
+async fn tell(state: &State, finding: &Finding) {
+    let object = ObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("ConfigMap".into()),
+        namespace: Some(state.namespace.clone()),
+        name: Some(names::CONFIGURATION.into()),
+        uid: state.config_maps.get(&state.namespace, names::CONFIGURATION).and_then(|map| map.metadata.uid.clone()),
+        ..ObjectReference::default()
+    };
+    let note = format!("{}: {}", finding.field, finding.message);
+    match finding.severity {
+        odigos_api::Severity::Error => state.events.warn(&object, "InvalidConfiguration", &note).await,
+        _ => state.events.note(&object, "Configuration", &note).await,
+    }
+}
+
+/// The stream set of every covered workload.
+fn memberships(state: &State, destinations: &[Destination]) -> Vec<streams::StreamSet> {
+    let none = BTreeMap::new();
+    let selected = streams::selected_namespaces(destinations);
+    let configs = state.configs.all();
+    configs
+        .iter()
+        .map(|(key, config)| streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected))
+        .collect()
+}
+
+async fn groups(
+    state: &State,
+    configuration: &Configuration,
+    destinations: &[Destination],
+    memberships: &[streams::StreamSet],
+) -> Result<Option<Duration>, ApplyError> {
+    let mut usage = streams::Usage::default();
+    memberships.iter().cloned().for_each(|set| usage.add(set));
+    let class = |labels: &Option<BTreeMap<String, String>>| {
+        labels.as_ref().and_then(|labels| labels.get(STREAM_CLASS).cloned())
+    };
+    let mut carried: BTreeSet<String> =
+        state.configs.all().iter().filter_map(|(_, config)| class(&config.metadata.labels)).collect();
+    carried.extend(state.pods.all().iter().filter_map(|(_, pod)| class(&pod.metadata.labels)));
+    let gateway = state.groups.get(&state.namespace, names::GATEWAY);
+    let current = gateway.as_ref().map(|group| group.spec.stream_classes.clone()).unwrap_or_default();
+    let classes = streams::plan_classes(&usage, &carried, &current, Timestamp::now());
+    if classes.dropped > 0 {
+        let limit = streams::CLASS_LIMIT;
+        let message = format!(
+            "more than {limit} distinct sets of streams are in use; {} of them stay in default",
+            classes.dropped
+        );
+        tell(state, &Finding::error("DataStream", "TooManyStreamSets", message)).await;
+    }
+    let refs: Vec<&Destination> = destinations.iter().collect();
+    let sampling = state
+        .samplings
+        .namespace(&state.namespace)
+        .iter()
+        .any(|one| one.data.pointer("/spec/disabled").and_then(Value::as_bool) != Some(true));
+    let spec = scheduling::gateway_group(configuration, &refs, sampling, classes.classes);
+    apply_group(state, names::GATEWAY, &spec, gateway.as_ref().map(|group| &group.spec)).await?;
+    let node = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
+    let known = |type_id: &str| odigos_catalog::destination::find(type_id).is_some();
+    let wanted = NodeGroupState {
+        any_instrumentation_config: !memberships.is_empty(),
+        gateway_ready: gateway.and_then(|group| group.status.clone()).is_some_and(|status| status.ready),
+        exists: node.is_some(),
+    };
+    match (scheduling::node_group(configuration, &refs, &known, wanted), node) {
+        (Some(spec), node) => {
+            apply_group(state, names::NODE_COLLECTOR, &spec, node.as_ref().map(|group| &group.spec)).await?
+        }
+        (None, Some(node)) => {
+            let object = reference(API_VERSION, "CollectorsGroup", &state.namespace, names::NODE_COLLECTOR);
+            state.applier.delete(&object, node.metadata.uid.as_deref()).await?;
+        }
+        (None, None) => {}
+    }
+    Ok(classes.recheck_after.map(|after| Duration::from_secs(u64::try_from(after.as_secs()).unwrap_or_default() + 1)))
+}
+
+async fn apply_group(
+    state: &State,
+    name: &str,
+    spec: &CollectorsGroupSpec,
+    live: Option<&CollectorsGroupSpec>,
+) -> Result<(), ApplyError> {
+    if live == Some(spec) {
+        return Ok(());
+    }
+    state.applier.apply(&scheduling::group_object(name, &state.namespace, spec)).await.map(drop)
+}
+
+/// DataStreams that something names exist; implicit ones that nothing names any more go.
+async fn data_streams(
+    state: &State,
+    destinations: &[Destination],
+    memberships: &[streams::StreamSet],
+) -> Result<(), ApplyError> {
+    let none = BTreeMap::new();
+    let configs = state.configs.all();
+    let sources = state.sources.all();
+    let labels = configs.iter().map(|(_, config)| config.metadata.labels.as_ref().unwrap_or(&none));
+    let labels = labels.chain(sources.iter().map(|(_, source)| source.metadata.labels.as_ref().unwrap_or(&none)));
+    let named = streams::named_streams(labels, destinations);
+    let mut expected = BTreeSet::new();
+    for stream in &named {
+        let name = streams::object_name(stream);
+        let live = state.streams.get(&state.namespace, &name);
+        if live.is_none() {
+            let object = world::implicit_stream(&(state.namespace.clone(), name.clone()), stream);
+            let mut value = serde_json::to_value(&object).unwrap_or_default();
+            if let Some(map) = value.as_object_mut() {
+                map.remove("status");
+            }
+            state.applier.apply(&value).await?;
+        }
+        let status = world::stream_status(stream, memberships, destinations);
+        let before = live.and_then(|live| live.status.clone());
+        let same = before.is_some_and(|before| {
+            before.members == status.members
+                && before.classes == status.classes
+                && before.destinations == status.destinations
+        });
+        if !same {
+            let mut object = reference(API_VERSION, "DataStream", &state.namespace, &name);
+            object["status"] =
+                json!({"members": status.members, "classes": status.classes, "destinations": status.destinations});
+            state.applier.apply_status(&object).await?;
+        }
+        expected.insert(name);
+    }
+    for stream in state.streams.namespace(&state.namespace) {
+        let name = stream.metadata.name.clone().unwrap_or_default();
+        let implicit = stream.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(IMPLICIT_STREAM));
+        if implicit && !expected.contains(&name) {
+            let object = reference(API_VERSION, "DataStream", &state.namespace, &name);
+            state.applier.delete(&object, stream.metadata.uid.as_deref()).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,284 @@
+//! Wiring: arguments, watches, queues. No decisions.
+
+use crate::state::State;
+use crate::{classes, groups};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Client;
+use kube::api::{Api, DynamicObject};
+use kube::core::{ApiResource, DeserializeGuard, GroupVersionKind, PartialObjectMeta};
+use kube::runtime::watcher;
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::data_stream::DataStream;
+use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::labels::{STREAM_CLASS, STREAM_PREFIX};
+use odigos_api::names::{self, SCHEDULER};
+use odigos_api::source::Source;
+use odigos_kit::admin::{self, Readiness};
+use odigos_kit::apply::Applier;
+use odigos_kit::events::Events;
+use odigos_kit::hub::{self, Hub, ObjectKey};
+use odigos_kit::lead::{self, Leadership, Lease};
+use odigos_kit::metrics::Metrics;
+use odigos_kit::queue::{Queue, Settings};
+use odigos_kit::settings::CommonArguments;
+use odigos_kit::tasks::Tasks;
+use odigos_kit::{client, telemetry};
+use odigos_plan::workload::pod_workload;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Resolves the configuration, sizes the collectors, and assigns workloads to stream classes.
+#[derive(clap::Parser, Debug)]
+#[command(name = SCHEDULER, version, about)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+/// Pods that are labelled at the same time.
+const POD_PATCHES: usize = 8;
+
+/// Runs until the process is asked to end.
+///
+/// # Errors
+/// When it cannot start, or when a part of it ends unexpectedly.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let common = &arguments.common;
+    let level = telemetry::start(&common.log);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = common.namespace, "{SCHEDULER} starts");
+    let client = client::connect(SCHEDULER).await?;
+    let metrics = Metrics::default();
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop();
+    let ready = Readiness::default();
+    let serving = admin::serve(common.admin_address, metrics.clone(), ready.clone(), level, stop.clone());
+    tasks.spawn("admin server", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the admin server ended");
+        }
+    });
+    let state = Arc::new(State {
+        namespace: common.namespace.clone(),
+        applier: Applier::new(client.clone(), SCHEDULER, metrics.clone()),
+        events: Events::new(client.clone(), SCHEDULER),
+        config_maps: Hub::new("ConfigMap"),
+        destinations: Hub::new("Destination"),
+        streams: Hub::new("DataStream"),
+        groups: Hub::new("CollectorsGroup"),
+        samplings: Hub::new("Sampling"),
+        configs: Hub::new("InstrumentationConfig"),
+        sources: Hub::new("Source"),
+        pods: Hub::new("Pod"),
+        pods_of: std::sync::Mutex::default(),
+        patches: tokio::sync::Semaphore::new(POD_PATCHES),
+    });
+    let cluster: Queue<()> = Queue::new(Duration::from_millis(200));
+    let configs: Queue<ObjectKey> = Queue::new(Duration::from_millis(50));
+    subscribe(&state, &cluster, &configs);
+    watch(&mut tasks, &client, &state, &metrics);
+    let leadership = leadership(&mut tasks, &client, common, &metrics);
+    let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
+    tasks.spawn("controllers", async move {
+        let filled = async {
+            // Optional: without Samplings nothing is sampled, and their kind may be missing.
+            tokio::join!(
+                state.destinations.synced(),
+                state.streams.synced(),
+                state.groups.synced(),
+                state.configs.synced(),
+                state.sources.synced(),
+                state.pods.synced(),
+                state.config_maps.synced(),
+            );
+        };
+        tokio::select! {
+            () = filled => {}
+            () = queue_stop.cancelled() => return,
+        }
+        ready.set();
+        tracing::info!(configs = state.configs.len(), pods = state.pods.len(), "stores are filled");
+        cluster.add(());
+        let for_cluster = state.clone();
+        let whole = cluster.run(
+            Settings { controller: "cluster", concurrency: 1 },
+            leadership.clone(),
+            queue_metrics.clone(),
+            queue_stop.clone(),
+            move |()| groups::reconcile(for_cluster.clone()),
+        );
+        let single = configs.run(
+            Settings { controller: "classes", concurrency: 16 },
+            leadership,
+            queue_metrics,
+            queue_stop,
+            move |key| classes::reconcile(state.clone(), key),
+        );
+        tokio::join!(whole, single);
+    });
+    tasks.wait().await?;
+    tracing::info!("{SCHEDULER} ended");
+    Ok(())
+}
+
+fn leadership(tasks: &mut Tasks, client: &Client, common: &CommonArguments, metrics: &Metrics) -> Leadership {
+    if common.no_leader_election {
+        return Leadership::always();
+    }
+    let lease = Lease { namespace: common.namespace.clone(), name: SCHEDULER, seconds: common.lease_seconds };
+    let (sender, leadership) = lead::channel();
+    let stop = tasks.stop();
+    tasks.spawn("leader election", lead::take_part(client.clone(), lease, metrics.clone(), sender, stop));
+    leadership
+}
+
+/// Which keys a change concerns.
+fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>) {
+    let queue = cluster.clone();
+    state.config_maps.subscribe(move |_| queue.add(()));
+    let queue = cluster.clone();
+    state.samplings.subscribe(move |_| queue.add(()));
+    let queue = cluster.clone();
+    state.streams.subscribe(move |_| queue.add(()));
+    let streams_of = |labels: &Option<BTreeMap<String, String>>| {
+        let labels = labels.iter().flatten().filter(|(key, _)| key.starts_with(STREAM_PREFIX));
+        labels.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    let queue = cluster.clone();
+    state.sources.subscribe(move |change| {
+        let of = |source: &Option<Arc<PartialObjectMeta<Source>>>| {
+            source.as_ref().map(|one| streams_of(&one.metadata.labels))
+        };
+        if of(&change.before) != of(&change.after) {
+            queue.add(());
+        }
+    });
+    // A selector by namespace changes the class of every workload there.
+    let (queue, all, weak) = (cluster.clone(), configs.clone(), Arc::downgrade(state));
+    state.destinations.subscribe(move |change| {
+        queue.add(());
+        let selector = |one: &Option<Arc<Destination>>| {
+            one.as_ref().and_then(|one| one.spec.source_selector.clone().map(|s| (s.namespaces, one.spec.disabled)))
+        };
+        if selector(&change.before) != selector(&change.after)
+            && let Some(state) = weak.upgrade()
+        {
+            state.configs.all().into_iter().for_each(|(key, _)| all.add(key));
+        }
+    });
+    // Classes that are served now may be assigned now.
+    let (queue, all, weak) = (cluster.clone(), configs.clone(), Arc::downgrade(state));
+    state.groups.subscribe(move |change| {
+        let facts = |one: &Option<Arc<CollectorsGroup>>| {
+            let status = one.as_ref().and_then(|one| one.status.clone()).unwrap_or_default();
+            (status.ready, status.served_stream_classes)
+        };
+        let spec = |one: &Option<Arc<CollectorsGroup>>| one.as_ref().map(|one| one.spec.clone());
+        if facts(&change.before) != facts(&change.after) || spec(&change.before) != spec(&change.after) {
+            queue.add(());
+        }
+        if facts(&change.before).1 != facts(&change.after).1
+            && let Some(state) = weak.upgrade()
+        {
+            state.configs.all().into_iter().for_each(|(key, _)| all.add(key));
+        }
+    });
+    let (queue, single) = (cluster.clone(), configs.clone());
+    state.configs.subscribe(move |change| {
+        let of = |one: &Option<Arc<PartialObjectMeta<InstrumentationConfig>>>| {
+            one.as_ref().map(|one| one.metadata.labels.clone())
+        };
+        if of(&change.before) != of(&change.after) {
+            queue.add(());
+            single.add(change.key.clone());
+        }
+    });
+    let (queue, single, weak) = (cluster.clone(), configs.clone(), Arc::downgrade(state));
+    state.pods.subscribe(move |change| {
+        let Some(state) = weak.upgrade() else { return };
+        let workload =
+            |pod: &Option<Arc<PartialObjectMeta<Pod>>>| pod.as_ref().and_then(|pod| pod_workload(&pod.metadata));
+        let class = |pod: &Option<Arc<PartialObjectMeta<Pod>>>| {
+            pod.as_ref().and_then(|pod| pod.metadata.labels.as_ref()?.get(STREAM_CLASS).cloned())
+        };
+        let (before, after) = (workload(&change.before), workload(&change.after));
+        state.index(&change.key, before.as_ref(), after.as_ref());
+        if class(&change.before) == class(&change.after) && before == after {
+            return;
+        }
+        if let Some(workload) = after {
+            single.add((workload.namespace.clone(), workload.config_name()));
+        }
+        // A class may have lost its last pod.
+        if class(&change.before).is_some() {
+            queue.add(());
+        }
+    });
+}
+
+fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {
+    let config = || watcher::Config::default().any_semantic();
+    let stop = tasks.stop();
+    let namespace = state.namespace.as_str();
+    let maps = state.config_maps.clone();
+    let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
+    // One watch over the namespace, of which all but four small ConfigMaps are dropped at once.
+    let prune = |map: &mut ConfigMap| {
+        let wanted = [
+            names::CONFIGURATION,
+            names::REMOTE_CONFIGURATION,
+            names::UI_CONFIGURATION,
+            names::EFFECTIVE_CONFIGURATION,
+        ];
+        if !map.metadata.name.as_deref().is_some_and(|name| wanted.contains(&name)) {
+            map.data = None;
+            map.binary_data = None;
+        }
+    };
+    tasks.spawn("watch of ConfigMaps", hub::run(maps, api, config(), prune, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<Destination>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of Destinations",
+        hub::run(state.destinations.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<DataStream>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of DataStreams",
+        hub::run(state.streams.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<CollectorsGroup>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of CollectorsGroups",
+        hub::run(state.groups.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let sampling = ApiResource::from_gvk(&GroupVersionKind::gvk(odigos_api::GROUP, odigos_api::VERSION, "Sampling"));
+    let api: Api<DeserializeGuard<DynamicObject>> = Api::namespaced_with(client.clone(), namespace, &sampling);
+    tasks.spawn(
+        "watch of Samplings",
+        hub::run(state.samplings.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<PartialObjectMeta<InstrumentationConfig>>> = Api::all(client.clone());
+    let drop_owners = |one: &mut PartialObjectMeta<InstrumentationConfig>| one.metadata.owner_references = None;
+    tasks.spawn(
+        "watch of InstrumentationConfigs",
+        hub::run(state.configs.clone(), api, config(), drop_owners, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<PartialObjectMeta<Source>>> = Api::all(client.clone());
+    let labels_only = |one: &mut PartialObjectMeta<Source>| one.metadata.annotations = None;
+    tasks.spawn(
+        "watch of Sources",
+        hub::run(state.sources.clone(), api, config(), labels_only, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<PartialObjectMeta<Pod>>> = Api::all(client.clone());
+    let prune = |pod: &mut PartialObjectMeta<Pod>| {
+        let kept = [STREAM_CLASS, "pod-template-hash", "rollouts-pod-template-hash"];
+        if let Some(labels) = &mut pod.metadata.labels {
+            labels.retain(|key, _| kept.contains(&key.as_str()));
+        }
+        if let Some(annotations) = &mut pod.metadata.annotations {
+            annotations.retain(|key, _| key == "kubernetes.io/config.source");
+        }
+    };
+    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, config(), prune, metrics.clone(), stop));
+}
