@@ -4,15 +4,20 @@
 //! together. Never holds a decision, a client, a clock or a file. Sources: `spec/collectors-and-pipelines.md` 1,
 //! `spec/sources-and-instrumentation.md` 0–1.
 
+pub mod action;
 pub mod collectors_group;
 pub mod condition;
+pub mod crds;
 pub mod data_stream;
 pub mod destination;
 pub mod finding;
 pub mod instrumentation_config;
+pub mod instrumentation_instance;
+pub mod instrumentation_rule;
 pub mod labels;
 pub mod names;
 pub mod processor;
+pub mod sampling;
 pub mod signal;
 pub mod source;
 pub mod workload;
@@ -31,4 +36,9 @@ pub const API_VERSION: &str = "odigos.io/v1alpha1";
 /// Schema of an object that is stored and passed on verbatim.
 fn free_form_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Schema of a value that is stored and passed on verbatim, whatever its type.
+fn free_form(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
 }

@@ -1,1 +1,10 @@
-//! Real peers and builders for tests
+//! Real peers for tests and demonstrations: API server, collectors, OTLP sinks and senders.
+//!
+//! Everything runs on loopback, in a temporary directory, and ends when its handle is dropped. Processes are ended by
+//! the ids with which they were started. Never part of a release.
+
+pub mod api_server;
+pub mod collector;
+pub mod otlp;
+pub mod process;
+pub mod tools;

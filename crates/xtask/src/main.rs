@@ -1,1 +1,58 @@
-fn main() {}
+//! Repository tasks: `cargo xtask tools | generate | tidy | run`.
+
+mod demo;
+mod generate;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Tasks of this repository.
+#[derive(Parser, Debug)]
+#[command(name = "cargo xtask", about)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand, Debug)]
+enum Task {
+    /// Build the real peers of the tests (etcd, API server, collector, …) into a cache.
+    Tools,
+    /// Write the generated files, or check that they are up to date.
+    Generate {
+        /// Change nothing; fail when a file differs.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Check the boundaries between crates and the habits of the code.
+    Tidy,
+    /// Run the whole product on this machine and show what reaches which destination.
+    Run {
+        /// Leave everything running until Ctrl-C.
+        #[arg(long)]
+        keep: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
+        Task::Generate { check } => generate::generate(check),
+        Task::Tidy => tidy::tidy(),
+        Task::Run { keep } => demo::run(keep),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line for the person at the terminal.
+#[allow(clippy::print_stdout, reason = "a task talks to the person who started it")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,260 @@
+//! A real etcd and kube-apiserver, and a kube-controller-manager where owners and garbage collection matter.
+
+use crate::process::{Process, eventually, free_port};
+use crate::tools;
+use anyhow::Context;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// Token of the administrator.
+const ADMIN_TOKEN: &str = "admin-token";
+
+/// A running API server.
+#[derive(Debug)]
+pub struct ApiServer {
+    directory: tempfile::TempDir,
+    etcd: Process,
+    server: Option<Process>,
+    manager: Option<Process>,
+    etcd_port: u16,
+    port: u16,
+}
+
+impl ApiServer {
+    /// Starts etcd and the API server, with the kinds of this repository installed.
+    ///
+    /// # Errors
+    /// When a tool is missing or does not become ready.
+    pub async fn start() -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("odigos-api-").tempdir()?;
+        let (etcd_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
+        let at = |port: u16| format!("http://127.0.0.1:{port}");
+        let mut command = Command::new(tools::find("etcd")?);
+        command
+            .arg(format!("--data-dir={}", directory.path().join("etcd").display()))
+            .args([
+                format!("--listen-client-urls={}", at(etcd_port)),
+                format!("--advertise-client-urls={}", at(etcd_port)),
+            ])
+            .args([
+                format!("--listen-peer-urls={}", at(peer_port)),
+                format!("--initial-advertise-peer-urls={}", at(peer_port)),
+            ])
+            .arg(format!("--initial-cluster=default={}", at(peer_port)))
+            .args(["--unsafe-no-fsync", "--log-level=error"]);
+        let etcd = Process::start("etcd", &mut command, &directory.path().join("etcd.log"))?;
+        write_credentials(directory.path(), port)?;
+        let mut api = Self { directory, etcd, server: None, manager: None, etcd_port, port };
+        api.start_server().await?;
+        api.install_kinds().await?;
+        Ok(api)
+    }
+
+    /// Starts (again) only the API server; the data are those of etcd.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start_server(&mut self) -> anyhow::Result<()> {
+        let path = self.directory.path();
+        let file = |name: &str| path.join(name).display().to_string();
+        let mut command = Command::new(tools::find("kube-apiserver")?);
+        command
+            .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
+            .args([
+                "--bind-address=127.0.0.1",
+                "--advertise-address=127.0.0.1",
+                "--service-cluster-ip-range=10.0.0.0/24",
+            ])
+            .arg(format!("--secure-port={}", self.port))
+            .arg(format!("--cert-dir={}", file("certificates")))
+            .arg(format!("--token-auth-file={}", file("tokens.csv")))
+            .arg("--authorization-mode=RBAC")
+            .args(["--service-account-issuer=https://odigos.test", "--api-audiences=odigos"])
+            .arg(format!("--service-account-signing-key-file={}", file("service-account.key")))
+            .arg(format!("--service-account-key-file={}", file("service-account.key")))
+            .arg(format!("--audit-policy-file={}", file("audit-policy.yaml")))
+            .arg(format!("--audit-log-path={}", file("audit.log")))
+            .arg("--audit-log-mode=blocking")
+            // Nothing here makes service accounts or their tokens, so pods are admitted without.
+            .args(["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--v=0"]);
+        self.server = Some(Process::start("kube-apiserver", &mut command, &path.join("apiserver.log"))?);
+        let client = self.client().await?;
+        let ready = eventually("the API server is ready", Duration::from_secs(60), || async {
+            let request = http_get("/readyz");
+            client.request_text(request).await.is_ok()
+        });
+        match ready.await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let tails =
+                    [Some(&self.etcd), self.server.as_ref()].map(|one| one.map(Process::tail).unwrap_or_default());
+                Err(error.context(tails.join("\n")))
+            }
+        }
+    }
+
+    /// Ends the API server; etcd keeps the data.
+    pub fn stop_server(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts a controller manager: Deployments get pods, owners take their objects with them.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_controller_manager(&mut self) -> anyhow::Result<()> {
+        let path = self.directory.path();
+        let port = free_port()?;
+        let mut command = Command::new(tools::find("kube-controller-manager")?);
+        command
+            .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
+            .args(["--leader-elect=false", "--bind-address=127.0.0.1", "--use-service-account-credentials=false", "--v=0"])
+            .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,garbage-collector-controller,namespace-controller,cronjob-controller,job-controller")
+            .arg(format!("--secure-port={port}"))
+            .args(["--kube-api-qps=200", "--kube-api-burst=400", "--concurrent-gc-syncs=10"]);
+        self.manager = Some(Process::start("kube-controller-manager", &mut command, &path.join("manager.log"))?);
+        Ok(())
+    }
+
+    async fn install_kinds(&self) -> anyhow::Result<()> {
+        let client = self.client().await?;
+        let api: kube::Api<
+            k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+        > = kube::Api::all(client);
+        for crd in odigos_api::crds::all() {
+            api.create(&kube::api::PostParams::default(), &crd)
+                .await
+                .with_context(|| format!("{:?} is refused", crd.metadata.name))?;
+        }
+        for crd in odigos_api::crds::all() {
+            let name = crd.metadata.name.unwrap_or_default();
+            eventually(&format!("{name} is served"), Duration::from_secs(20), || async {
+                let found = api
+                    .get(&name)
+                    .await
+                    .ok()
+                    .and_then(|crd| crd.status)
+                    .and_then(|status| status.conditions)
+                    .unwrap_or_default();
+                found.iter().any(|condition| condition.type_ == "Established" && condition.status == "True")
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// The directory of its files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Keeps the directory when the handle is dropped; returns it.
+    pub fn keep(&mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_path_buf()
+    }
+
+    /// A kubeconfig of the administrator.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.directory.path().join("kubeconfig")
+    }
+
+    /// A client of the administrator.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub async fn client(&self) -> anyhow::Result<Client> {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Writes and conflicts by the first word of the user agent, from the audit log.
+    #[must_use]
+    pub fn audited(&self) -> BTreeMap<String, Audited> {
+        let text = std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap_or_default();
+        let mut by_agent: BTreeMap<String, Audited> = BTreeMap::new();
+        for line in text.lines() {
+            let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+            let word = |pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            if word("/stage") != "ResponseComplete" {
+                continue;
+            }
+            let agent = word("/userAgent").split(['/', ' ']).next().unwrap_or_default().to_owned();
+            let entry = by_agent.entry(agent).or_default();
+            entry.requests += 1;
+            // Leases are renewed whether or not anything happens.
+            let write = matches!(word("/verb"), "create" | "update" | "patch" | "delete")
+                && word("/objectRef/resource") != "leases";
+            if write {
+                entry.writes += 1;
+                let resource = format!(
+                    "{}{}",
+                    word("/objectRef/resource"),
+                    match word("/objectRef/subresource") {
+                        "" => String::new(),
+                        sub => format!("/{sub}"),
+                    }
+                );
+                *entry.by_resource.entry(resource).or_default() += 1;
+            }
+            if event.pointer("/responseStatus/code").and_then(Value::as_i64) == Some(409) {
+                entry.conflicts += 1;
+            }
+        }
+        by_agent
+    }
+}
+
+/// What one client did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Audited {
+    /// All requests.
+    pub requests: usize,
+    /// Creates, updates, patches and deletes, Leases aside.
+    pub writes: usize,
+    /// Writes by resource.
+    pub by_resource: BTreeMap<String, usize>,
+    /// Answers 409.
+    pub conflicts: usize,
+}
+
+fn http_get(path: &str) -> tonic::codegen::http::Request<Vec<u8>> {
+    let mut request = tonic::codegen::http::Request::new(Vec::new());
+    if let Ok(uri) = path.parse() {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn write_credentials(directory: &Path, port: u16) -> anyhow::Result<()> {
+    std::fs::write(directory.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,system:masters\n"))?;
+    std::fs::write(
+        directory.join("audit-policy.yaml"),
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n  - {level: None, verbs: [watch]}\n  - {level: Metadata}\n",
+    )?;
+    let status = Command::new("openssl")
+        .args(["genrsa", "-out"])
+        .arg(directory.join("service-account.key"))
+        .arg("2048")
+        .stderr(std::process::Stdio::null())
+        .status()
+        .context("openssl is needed for the API server's keys")?;
+    anyhow::ensure!(status.success(), "openssl ended with {status}");
+    let kubeconfig = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "test",
+        "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "admin", "user": {"token": ADMIN_TOKEN}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+    });
+    std::fs::write(directory.join("kubeconfig"), odigos_pipeline::yaml::to_string(&kubeconfig))?;
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! The real collector: `validate` for rendered configurations, and local collectors that run them.
+//!
+//! What cannot be as in a cluster is adapted in one visible place, [`adapt`]: addresses, credentials of the node, and
+//! discovery. Everything else runs as rendered.
+
+use crate::process::{Process, eventually, free_port};
+use crate::tools;
+use anyhow::{Context, bail};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// What stands in for the cluster around a local collector.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// Directory for offsets, exports and the configuration.
+    pub directory: PathBuf,
+    /// Port for OTLP over gRPC.
+    pub grpc: u16,
+    /// Port for OTLP over HTTP.
+    pub http: u16,
+    /// Port of the health check.
+    pub health: u16,
+    /// Port of the collector's own metrics.
+    pub metrics: u16,
+    /// Gateways, as `127.0.0.1:port`, in place of the headless Service.
+    pub gateways: Vec<String>,
+    /// A kubeconfig for pod metadata; without one nothing is asked of an API server.
+    pub kubeconfig: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Free ports, no gateways, no cluster.
+    ///
+    /// # Errors
+    /// When no port is free.
+    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+        Ok(Self {
+            directory: directory.to_path_buf(),
+            grpc: free_port()?,
+            http: free_port()?,
+            health: free_port()?,
+            metrics: free_port()?,
+            gateways: Vec::new(),
+            kubeconfig: None,
+        })
+    }
+}
+
+/// The one place where a rendered configuration is changed so that it runs on this machine.
+#[must_use]
+pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
+    let loopback = |port: u16| json!(format!("127.0.0.1:{port}"));
+    let scratch = |name: &str| json!(around.directory.join(name).display().to_string());
+    let each = |config: &mut Value, section: &str, change: &dyn Fn(&str, &mut Value)| {
+        for (id, settings) in config.get_mut(section).and_then(Value::as_object_mut).into_iter().flatten() {
+            if settings.is_null() {
+                *settings = json!({});
+            }
+            let component_type = id.split('/').next().unwrap_or_default().to_owned();
+            change(&component_type, settings);
+        }
+    };
+    each(&mut config, "receivers", &|component_type, settings| match component_type {
+        "otlp" => {
+            if settings.pointer("/protocols/grpc").is_some() {
+                settings["protocols"]["grpc"]["endpoint"] = loopback(around.grpc);
+                settings["protocols"]["http"]["endpoint"] = loopback(around.http);
+            }
+        }
+        // There is no kubelet, and the root of the machine is not mounted elsewhere.
+        "kubelet_stats" => settings["auth_type"] = json!("none"),
+        "host_metrics" => settings["root_path"] = json!("/"),
+        "k8s_cluster" => settings["auth_type"] = json!("none"),
+        "prometheus" => {
+            let jobs = settings.pointer_mut("/config/scrape_configs").and_then(Value::as_array_mut);
+            for job in jobs.into_iter().flatten().filter(|job| job["job_name"] != "servicegraph") {
+                job["static_configs"] = json!([{"targets": [format!("127.0.0.1:{}", around.metrics)]}]);
+            }
+        }
+        _ => {}
+    });
+    each(&mut config, "processors", &|component_type, settings| {
+        if component_type == "k8s_attributes" {
+            // Outside a pod there is no service account.
+            settings["auth_type"] = json!(if around.kubeconfig.is_some() { "kubeConfig" } else { "none" });
+            settings["wait_for_metadata"] = json!(around.kubeconfig.is_some());
+        }
+    });
+    each(&mut config, "extensions", &|component_type, settings| match component_type {
+        "health_check" => settings["endpoint"] = loopback(around.health),
+        "file_storage" => settings["directory"] = scratch("offsets"),
+        "k8s_leader_elector" => settings["auth_type"] = json!("none"),
+        _ => {}
+    });
+    let prometheus_port = around.metrics;
+    each(&mut config, "exporters", &|component_type, settings| match component_type {
+        // The headless Service of the gateway is a list of loopback addresses here.
+        "load_balancing" if !around.gateways.is_empty() => {
+            settings["resolver"] = json!({"static": {"hostnames": around.gateways}});
+        }
+        "otlp_grpc" => {
+            let endpoint = settings.get("endpoint").and_then(Value::as_str).unwrap_or_default().to_owned();
+            if endpoint.starts_with("dns:///odigos-gateway.")
+                && let Some(first) = around.gateways.first()
+            {
+                settings["endpoint"] = json!(first);
+            }
+            if endpoint.starts_with("ui.") {
+                // No UI listens; the discard port refuses at once.
+                settings["endpoint"] = json!("127.0.0.1:9");
+            }
+        }
+        "file" => {
+            let name =
+                settings["path"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or("export.json").to_owned();
+            settings["path"] = scratch(&name);
+        }
+        "prometheus" => {
+            settings["endpoint"] = json!(format!("127.0.0.1:{}", prometheus_port.wrapping_add(1).max(1024)))
+        }
+        _ => {}
+    });
+    if let Some(readers) = config.pointer_mut("/service/telemetry/metrics/readers") {
+        *readers = json!([{"pull": {"exporter": {"prometheus": {"host": "127.0.0.1", "port": around.metrics}}}}]);
+    }
+    config
+}
+
+fn environment(command: &mut Command, around: &Surroundings) {
+    let fixed = [
+        ("NODE_NAME", "local"),
+        ("NODE_IP", "127.0.0.1"),
+        ("POD_NAME", "local"),
+        ("POD_NAMESPACE", "odigos-system"),
+        ("ODIGOS_VERSION", "local"),
+    ];
+    command.envs(fixed);
+    if let Some(kubeconfig) = &around.kubeconfig {
+        command.env("KUBECONFIG", kubeconfig);
+    }
+}
+
+/// Components of rendered configurations that the test build lacks, with the reason. Configurations that use them are
+/// counted by callers, never passed over in silence.
+pub const NOT_IN_TEST_BUILD: [(&str, &str); 3] = [
+    ("datadog/connector", "its module brings the whole of the vendor's agent"),
+    ("k8s_cluster", "only used with cluster metrics"),
+    ("k8s_leader_elector", "only used with cluster metrics"),
+];
+
+/// Whether the test build has every component of a configuration.
+#[must_use]
+pub fn is_in_test_build(text: &str) -> bool {
+    !NOT_IN_TEST_BUILD.iter().any(|(component, _)| text.contains(component))
+}
+
+/// Runs the collector's `validate` on a rendered configuration.
+///
+/// # Errors
+/// What the collector says.
+pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
+    let around = Surroundings { grpc: 1, http: 2, health: 3, metrics: 4, ..Surroundings::new(directory)? };
+    let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
+    std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
+    let mut command = Command::new(tools::find("odigos-collector")?);
+    environment(&mut command, &around);
+    let output = command.arg("validate").arg(format!("--config={}", file.path().display())).output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// A running collector.
+#[derive(Debug)]
+pub struct Collector {
+    process: Process,
+    /// Where it listens.
+    pub around: Surroundings,
+}
+
+impl Collector {
+    /// Starts a rendered configuration, with `variables` as further environment, and waits until it is healthy.
+    ///
+    /// # Errors
+    /// What it wrote before it ended, or that it did not become healthy.
+    pub async fn start(
+        name: &str,
+        text: &str,
+        around: Surroundings,
+        variables: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let config: Value = serde_yaml::from_str(text)?;
+        std::fs::create_dir_all(&around.directory)?;
+        let file = around.directory.join(format!("{name}.yaml"));
+        std::fs::write(&file, odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
+        let mut command = Command::new(tools::find("odigos-collector")?);
+        environment(&mut command, &around);
+        command.envs(variables.iter().cloned()).arg(format!("--config={}", file.display()));
+        let log = around.directory.join(format!("{name}.log"));
+        let mut process = Process::start(name, &mut command, &log)?;
+        let health = around.health;
+        let healthy =
+            eventually("the collector is healthy", Duration::from_secs(40), || async move { is_healthy(health).await });
+        if let Err(error) = healthy.await {
+            let running = process.is_running();
+            return Err(error.context(format!("{} (running: {running})", process.tail())));
+        }
+        Ok(Self { process, around })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// Asks it to end, and waits until its queues are sent.
+    pub fn stop(mut self) {
+        self.process.stop(Duration::from_secs(20));
+    }
+
+    /// Where its OTLP receiver listens, as a URL.
+    #[must_use]
+    pub fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.around.grpc)
+    }
+}
+
+async fn is_healthy(port: u16) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return false };
+    if stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.is_err() {
+        return false;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.is_ok() && answer.contains(" 200 ")
+}
