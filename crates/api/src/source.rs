@@ -26,15 +26,14 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Namespace", type_ = "string", json_path = ".spec.workload.namespace"),
     printcolumn(name = "Disabled", type_ = "boolean", json_path = ".spec.disableInstrumentation"),
     printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.spec.workload.kind == oldSelf.spec.workload.kind && self.spec.workload.name == oldSelf.spec.workload.name && self.spec.workload.namespace == oldSelf.spec.workload.namespace").message("spec.workload cannot be changed: delete the Source and create another one"),
-    validation = Rule::new("(has(self.spec.matchWorkloadNameAsRegex) && self.spec.matchWorkloadNameAsRegex) == (has(oldSelf.spec.matchWorkloadNameAsRegex) && oldSelf.spec.matchWorkloadNameAsRegex)").message("spec.matchWorkloadNameAsRegex cannot be changed: delete the Source and create another one"),
-    validation = Rule::new("self.spec.workload.kind in ['CronJob', 'DaemonSet', 'Deployment', 'DeploymentConfig', 'Namespace', 'Rollout', 'StatefulSet', 'StaticPod']").message("spec.workload.kind must be one of CronJob, DaemonSet, Deployment, DeploymentConfig, Namespace, Rollout, StatefulSet, StaticPod"),
-    validation = Rule::new("self.spec.workload.kind != 'Namespace' || self.spec.workload.name == self.spec.workload.namespace").message("a Source of kind Namespace must name its own namespace in spec.workload.name"),
-    validation = Rule::new("self.spec.workload.kind != 'Namespace' || !has(self.spec.otelServiceName) || self.spec.otelServiceName == ''").message("spec.otelServiceName cannot be set on a Source of kind Namespace: every workload would get the same service name"),
-    validation = Rule::new("self.spec.workload.kind != 'Namespace' || !has(self.spec.matchWorkloadNameAsRegex) || !self.spec.matchWorkloadNameAsRegex").message("spec.matchWorkloadNameAsRegex cannot be set on a Source of kind Namespace")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("(has(self.matchWorkloadNameAsRegex) && self.matchWorkloadNameAsRegex) == (has(oldSelf.matchWorkloadNameAsRegex) && oldSelf.matchWorkloadNameAsRegex)").message("matchWorkloadNameAsRegex cannot be changed: delete the Source and create another one"),
+    validation = Rule::new("self.workload.kind != 'Namespace' || !has(self.otelServiceName) || size(self.otelServiceName) == 0").message("otelServiceName cannot be set on a Source of kind Namespace: every workload would get the same service name"),
+    validation = Rule::new("self.workload.kind != 'Namespace' || !has(self.matchWorkloadNameAsRegex) || !self.matchWorkloadNameAsRegex").message("matchWorkloadNameAsRegex cannot be set on a Source of kind Namespace")
+)]
 pub struct SourceSpec {
     /// The workload, or the namespace, that is observed. Cannot be changed.
     pub workload: WorkloadSelector,
@@ -56,12 +55,22 @@ pub struct SourceSpec {
 
 /// Which workload a Source selects.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[x_kube(
+    validation = Rule::new("self.kind in ['CronJob', 'DaemonSet', 'Deployment', 'DeploymentConfig', 'Namespace', 'Rollout', 'StatefulSet', 'StaticPod']").message("kind must be one of CronJob, DaemonSet, Deployment, DeploymentConfig, Namespace, Rollout, StatefulSet, StaticPod"),
+    validation = Rule::new("self.kind != 'Namespace' || self.name == self.namespace").message("a Source of kind Namespace must name its own namespace")
+)]
 pub struct WorkloadSelector {
     /// Name of the workload; the namespace's name for kind Namespace; a pattern with `matchWorkloadNameAsRegex`.
+    #[schemars(length(max = 1024))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the workload cannot be changed: delete the Source and create another one"))]
     pub name: String,
     /// Namespace of the workload; must be the namespace of the Source.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the workload cannot be changed: delete the Source and create another one"))]
     pub namespace: String,
     /// One of CronJob, DaemonSet, Deployment, DeploymentConfig, Namespace, Rollout, StatefulSet, StaticPod.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the workload cannot be changed: delete the Source and create another one"))]
     pub kind: String,
 }
 

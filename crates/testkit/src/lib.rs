@@ -5,6 +5,7 @@
 
 pub mod api_server;
 pub mod collector;
+pub mod control_plane;
 pub mod otlp;
 pub mod process;
 pub mod tools;
