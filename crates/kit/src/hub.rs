@@ -174,7 +174,8 @@ pub async fn run<K>(
         };
         match event {
             Some(Ok(event)) => {
-                complained = false;
+                // A list that begins may still fail; one that ends has not.
+                complained &= matches!(event, Event::Init);
                 match event {
                     Event::Init => listing.clear(),
                     Event::InitApply(object) => listing.extend(decode(object)),

@@ -281,6 +281,17 @@ async fn wait_for_routes(client: &Client) -> anyhow::Result<()> {
         let node = node.is_ok_and(|map| map.data.to_string().contains("otlp/in"));
         shop.len() >= 7 && shop.iter().all(|pod| pod.labels().contains_key(STREAM_CLASS)) && node
     })
+    .await?;
+    eventually("every gateway pod runs the newest configuration", Duration::from_secs(60), || async {
+        let destinations = list(client, odigos_api::API_VERSION, "Destination").await.unwrap_or_default();
+        let reported = destinations.iter().all(|one| one.data.pointer("/status/conditions/0").is_some());
+        let Ok(text) = config(client, names::GATEWAY, names::GATEWAY_CONFIG_KEY).await else { return false };
+        let group = get_object(client, odigos_api::API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await;
+        let version = format!("{}-{}", names::GATEWAY, odigos_plan::objects::hash(&text, 8));
+        let runs =
+            group.is_ok_and(|group| group.data.pointer("/status/configHash").and_then(Value::as_str) == Some(&version));
+        reported && runs && text.contains("audit")
+    })
     .await
 }
 

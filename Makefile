@@ -1,0 +1,46 @@
+# Everything a contributor runs. `make help` lists it.
+export CARGO_BUILD_JOBS ?= 2
+KEEP ?=
+
+.PHONY: help run test lint fmt generate generate-check tidy deny tools bench clean
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+
+run: ## run the whole product on this machine with real telemetry (KEEP=1 leaves it up)
+	cargo xtask run $(if $(KEEP),--keep)
+
+test: tools ## format, lints, boundaries, generated files, and every test but cluster and scale
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo xtask tidy
+	cargo xtask generate --check
+	cargo test --workspace --locked
+
+lint: ## lints only
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## format everything
+	cargo fmt --all
+
+generate: ## write generated files
+	cargo xtask generate
+
+generate-check: ## fail when a generated file is not up to date
+	cargo xtask generate --check
+
+tidy: ## check the boundaries between crates
+	cargo xtask tidy
+
+deny: ## licences, advisories, banned crates (installs cargo-deny when it is missing)
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check
+
+tools: ## build the real peers of the tests into a cache
+	cargo xtask tools
+
+bench: ## figures of the planning core
+	cargo test --release --package odigos-plan --test scale -- --nocapture --ignored
+
+clean: ## remove what was built here
+	cargo clean
