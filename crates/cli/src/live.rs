@@ -86,7 +86,7 @@ pub(crate) async fn get(client: &Client, object: &Value) -> anyhow::Result<Optio
         namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
     match api.get_opt(&text("/metadata/name")).await {
-        Ok(found) => Ok(found.map(|found| serde_json::to_value(found)).transpose()?),
+        Ok(found) => Ok(found.map(serde_json::to_value).transpose()?),
         Err(error) => Err(error).with_context(|| format!("{kind} cannot be read")),
     }
 }

@@ -107,7 +107,6 @@ fn hostname() -> String {
 }
 
 /// The two ends of a leadership: [`take_part`] writes, queues read.
-#[must_use]
 pub fn channel() -> (watch::Sender<bool>, Leadership) {
     let (sender, receiver) = watch::channel(false);
     (sender, Leadership(receiver))

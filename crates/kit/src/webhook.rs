@@ -74,7 +74,6 @@ pub async fn start(tasks: &mut Tasks, client: Client, server: Server, hooks: Vec
 }
 
 /// The routes of the hooks.
-#[must_use]
 pub fn router(hooks: Vec<Hook>) -> Router {
     let mut router = Router::new();
     for hook in hooks {

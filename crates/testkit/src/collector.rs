@@ -63,11 +63,9 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         }
     };
     each(&mut config, "receivers", &|component_type, settings| match component_type {
-        "otlp" => {
-            if settings.pointer("/protocols/grpc").is_some() {
-                settings["protocols"]["grpc"]["endpoint"] = loopback(around.grpc);
-                settings["protocols"]["http"]["endpoint"] = loopback(around.http);
-            }
+        "otlp" if settings.pointer("/protocols/grpc").is_some() => {
+            settings["protocols"]["grpc"]["endpoint"] = loopback(around.grpc);
+            settings["protocols"]["http"]["endpoint"] = loopback(around.http);
         }
         // There is no kubelet, and the root of the machine is not mounted elsewhere.
         "kubelet_stats" => settings["auth_type"] = json!("none"),

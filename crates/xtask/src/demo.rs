@@ -363,7 +363,7 @@ async fn start_audit_receiver(scratch: &Path, sink: u16) -> anyhow::Result<Colle
     around.http = AUDIT_PORT;
     let config = json!({
         "receivers": {"otlp": {"protocols": {"grpc": {}, "http": {}}}},
-        "exporters": {"otlp_grpc": {"endpoint": format!("127.0.0.1:{sink}"), "tls": {"insecure": true}}},
+        "exporters": {"otlp_grpc": {"endpoint": format!("127.0.0.1:{sink}"), "tls": {"insecure": true}, "compression": "none"}},
         "extensions": {"health_check": {}},
         "service": {
             "extensions": ["health_check"],
