@@ -13,10 +13,9 @@ use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
 use odigos_plan::configuration::Configuration;
-use odigos_plan::gateway::SecretDigests;
 use odigos_plan::gateway::objects::Installation;
+use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
-use odigos_plan::objects::hash;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,8 +83,7 @@ impl State {
             }
             if let Some(secret) = api.get_opt(name).await? {
                 let data = secret.data.unwrap_or_default();
-                let text = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-                let digests = data.iter().map(|(key, value)| (key.clone(), hash(&text(&value.0), 64))).collect();
+                let digests = data.iter().map(|(key, value)| (key.clone(), secret_digest(&value.0))).collect();
                 found.insert(name.to_owned(), digests);
             }
         }

@@ -5,7 +5,6 @@ use anyhow::Context;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, Config};
-use odigos_plan::objects::hash;
 use odigos_plan::world::World;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -65,11 +64,11 @@ pub(crate) async fn world(client: &Client, namespace: &str) -> anyhow::Result<Wo
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), namespace, &resource("v1", "Secret", "secrets"));
         if let Some(secret) = api.get_opt(&name).await.context("Secrets of the control plane cannot be read")? {
-            // Only names and digests of the keys go on.
-            let keys = secret.data.get("data").and_then(Value::as_object).into_iter().flatten();
-            let digests =
-                keys.map(|(key, value)| (key.clone(), hash(value.as_str().unwrap_or_default(), 64))).collect();
-            world.secrets.insert((namespace.to_owned(), name), digests);
+            // Reading it as a manifest keeps names and digests of the keys and drops the values.
+            let mut object = serde_json::to_value(secret)?;
+            object["apiVersion"] = json!("v1");
+            object["kind"] = json!("Secret");
+            let _ = world.insert(object);
         }
     }
     Ok(world)

@@ -63,7 +63,7 @@ pub async fn take_part(
             .with_identity(&identity)
             .with_duration(lease.seconds)
             .with_grace((lease.seconds / 3).max(1))
-            .with_field_manager(lease.name)
+            // The field manager stays the library's, unique for each replica: with a shared one both would win.
             .build()
             .await;
         match built {

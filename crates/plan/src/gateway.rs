@@ -28,6 +28,13 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is known of a Secret: its keys, each with a digest of its value. The value itself never comes here.
 pub type SecretDigests = BTreeMap<String, String>;
 
+/// The digest of a Secret's value.
+#[must_use]
+pub fn secret_digest(value: &[u8]) -> String {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(value);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Everything that the gateway's configuration depends on.
 #[derive(Debug)]
 pub struct Observed<'a> {

@@ -95,6 +95,8 @@ fn spec(
         .iter()
         .map(|name| {
             let decided = before.and_then(|spec| spec.containers.iter().find(|one| &one.container_name == name));
+            // A decision of a later part is kept; our own words about waiting follow the state of the pods.
+            let decided = decided.filter(|one| one.agent_enabled || !is_waiting_reason(&one.agent_enabled_reason));
             decided.cloned().unwrap_or_else(|| ContainerAgentConfig {
                 container_name: name.clone(),
                 agent_enabled: false,
@@ -129,19 +131,22 @@ fn waiting(workload: &Workload) -> (bool, &'static str) {
     (runs, if runs { "WaitingForRuntimeInspection" } else { "RuntimeDetailsUnavailable" })
 }
 
+/// Whether a reason only says what is waited for.
+fn is_waiting_reason(reason: &str) -> bool {
+    matches!(
+        reason,
+        "NoRunningPods"
+            | "WaitingForDetection"
+            | "WaitingForRuntimeInspection"
+            | "RuntimeDetailsUnavailable"
+            | "NotYetReconciled"
+    )
+}
+
 /// Conditions while nothing is detected yet. What the detection or the rollout wrote later is theirs and stays.
 fn waiting_conditions(workload: &Workload, status: Option<&InstrumentationConfigStatus>) -> Vec<ConditionDraft> {
     let written = |kind: &str| status.and_then(|status| status.conditions.iter().find(|one| one.type_ == kind));
-    let is_waiting = |condition: &Condition| {
-        matches!(
-            condition.reason.as_str(),
-            "NoRunningPods"
-                | "WaitingForDetection"
-                | "WaitingForRuntimeInspection"
-                | "RuntimeDetailsUnavailable"
-                | "NotYetReconciled"
-        )
-    };
+    let is_waiting = |condition: &Condition| is_waiting_reason(&condition.reason);
     let detected = status.is_some_and(|status| !status.runtime_details_by_container.is_empty());
     let open = |kind: &str| !detected && written(kind).is_none_or(is_waiting);
     let (runs, agent_reason) = waiting(workload);

@@ -96,8 +96,10 @@ impl DaemonSet<'_> {
             "items": [{"key": names::NODE_CONFIG_KEY, "path": CONFIG_FILE}],
         }})];
         let mut host = |name: &str, path: &str, mount: &str, read_only: bool, kind: &str| {
-            let mut entry = json!({"name": name, "mountPath": mount, "readOnly": read_only});
+            // A stated `false` would not be stored, and every comparison would find it missing.
+            let mut entry = json!({"name": name, "mountPath": mount});
             if read_only {
+                entry["readOnly"] = json!(true);
                 entry["mountPropagation"] = json!("HostToContainer");
             }
             mounts.push(entry);

@@ -1,7 +1,8 @@
 //! Manifests as text to objects: several documents, lists, and no secret values kept.
 
-use crate::gateway::SecretDigests;
-use crate::objects::hash;
+use crate::gateway::{SecretDigests, secret_digest};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -51,11 +52,17 @@ pub fn read(text: &str) -> Result<Vec<Value>, ReadError> {
 /// Key names and digests of a Secret. The values are gone afterwards.
 pub(super) fn secret_digests(object: &Value) -> SecretDigests {
     let mut digests = SecretDigests::new();
-    for section in ["data", "stringData"] {
-        for (key, value) in object.get(section).and_then(Value::as_object).into_iter().flatten() {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            digests.insert(key.clone(), hash(&text, 64));
-        }
+    let texts = |section: &str| {
+        let entries = object.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
+        entries.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
+    };
+    for (key, text) in texts("data") {
+        // What is not base64 would be refused by a cluster; its digest does not matter.
+        let value = STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes());
+        digests.insert(key, secret_digest(&value));
+    }
+    for (key, text) in texts("stringData") {
+        digests.insert(key, secret_digest(text.as_bytes()));
     }
     digests
 }

@@ -409,6 +409,14 @@ impl World {
                 .map(|(_, object)| object.clone()),
         );
         objects.extend(self.configs.values().filter_map(|one| without_status("InstrumentationConfig", one)));
+        for object in &mut objects {
+            // Owners are known only in a cluster.
+            if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                metadata.retain(|key, value| {
+                    key != "ownerReferences" || value.as_array().is_some_and(|list| !list.is_empty())
+                });
+            }
+        }
         objects
     }
 }

@@ -1,0 +1,362 @@
+//! The three controllers against a real API server: convergence, admission, deletion, leaders, crashes, many Sources.
+
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, ResourceExt};
+use odigos_api::labels::{SOURCE_FINALIZER, STREAM_CLASS};
+use odigos_api::{API_VERSION, names};
+use odigos_kit::apply::covered;
+use odigos_plan::objects::title;
+use odigos_plan::world::{World, read};
+use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::control_plane::{
+    self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
+};
+use odigos_testkit::process::{eventually, free_port};
+use odigos_testkit::tools::root;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
+
+/// One control plane at a time: the machine has two cores.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+struct Plane {
+    controllers: Vec<Controller>,
+    launch: Launch,
+    client: Client,
+    _kubelet: Kubelet,
+    api: ApiServer,
+}
+
+impl Plane {
+    async fn start() -> Self {
+        let mut api = ApiServer::start().await.unwrap();
+        api.start_controller_manager().unwrap();
+        let client = api.client().await.unwrap();
+        control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
+        let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
+        let launch =
+            Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+        control_plane::install_webhooks(&client, launch.webhook_port).await.unwrap();
+        let mut plane = Self { controllers: Vec::new(), launch, client, _kubelet: kubelet, api };
+        for name in BINARIES {
+            plane.start_controller(name, 0).await;
+        }
+        plane
+    }
+
+    async fn start_controller(&mut self, name: &'static str, replica: usize) {
+        let controller = self.launch.start(&self.api, name, replica).await.unwrap();
+        self.controllers.push(controller);
+    }
+
+    fn kill(&mut self, name: &str) {
+        let position = self.controllers.iter().position(|one| one.name == name).unwrap();
+        self.controllers.remove(position).process.kill();
+    }
+
+    /// Waits until every object that `render` shows for these manifests stands in the cluster as rendered.
+    async fn converges_to(&self, world: &World) {
+        let objects: Vec<Value> = world.written_objects();
+        let missing = || async {
+            let mut missing = Vec::new();
+            for desired in &objects {
+                let text = |pointer: &str| desired.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                let found = get_object(
+                    &self.client,
+                    text("/apiVersion"),
+                    text("/kind"),
+                    text("/metadata/namespace"),
+                    text("/metadata/name"),
+                )
+                .await;
+                let same = found.is_ok_and(|found| covered(desired, &serde_json::to_value(found).unwrap()));
+                if !same {
+                    missing.push(title(desired));
+                }
+            }
+            missing
+        };
+        let settled =
+            eventually("the cluster is as rendered", Duration::from_secs(60), || async { missing().await.is_empty() })
+                .await;
+        let tails = self.controllers.iter().map(|one| one.process.tail()).collect::<Vec<_>>().join("\n");
+        assert!(settled.is_ok(), "still differ: {:?}\n{tails}", missing().await);
+        let configs = list(&self.client, API_VERSION, "InstrumentationConfig").await.unwrap();
+        assert_eq!(configs.len(), world.configs.len(), "no config that render does not show");
+    }
+}
+
+fn rendered(texts: &[String]) -> World {
+    let mut world = World::new(NAMESPACE);
+    for text in texts {
+        for object in read(text).unwrap() {
+            world.insert(object).unwrap();
+        }
+    }
+    // The stand-in for the kubelet makes every pod ready.
+    world.workloads.values_mut().for_each(|workload| workload.available_replicas = 1);
+    world.settle(jiff::Timestamp::UNIX_EPOCH);
+    world
+}
+
+fn samples() -> Vec<String> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(root().join("deploy/samples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
+
+fn source(namespace: &str, name: &str, workload: &str, streams: &[(&str, &str)]) -> Value {
+    let labels: serde_json::Map<String, Value> =
+        streams.iter().map(|(stream, value)| (odigos_api::labels::stream_label(stream), json!(value))).collect();
+    json!({
+        "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"workload": {"name": workload, "namespace": namespace, "kind": "Deployment"}},
+    })
+}
+
+fn deployment(namespace: &str, name: &str, replicas: i64) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "none"}]}},
+        },
+    })
+}
+
+fn api(client: &Client, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(odigos_api::GROUP, odigos_api::VERSION, kind));
+    Api::namespaced_with(client.clone(), namespace, &resource)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sample_converges_to_what_render_shows_and_lives() {
+    let _turn = TURN.lock().await;
+    let plane = Plane::start().await;
+    apply_files(&plane.client, "deploy/samples", |_| {}).await.unwrap();
+    plane.converges_to(&rendered(&samples())).await;
+    admission(&plane.client).await;
+    foreign_fields_survive(&plane.client).await;
+    deletions_clean_up(&plane.client).await;
+    for controller in &plane.controllers {
+        let metrics = controller.metrics().await;
+        assert!(metrics.contains("odigos_leading 1") && metrics.contains("odigos_api_writes"), "{}", controller.name);
+        assert!(!controller.process.output().contains("not-a-real-password"), "no secret in a log");
+    }
+}
+
+/// Admission refuses what cannot work, fills in what is missing, and warns without refusing.
+async fn admission(client: &Client) {
+    let refused =
+        |object: Value| async move { apply(client, &object).await.map(|_| ()).map_err(|error| format!("{error:#}")) };
+    let cases = [
+        (source("shop", "twice", "cart", &[]), ""),
+        (
+            json!({"apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "job", "namespace": "shop"}, "spec": {"workload": {"name": "x", "namespace": "shop", "kind": "Job"}}}),
+            "kind must be one of",
+        ),
+        (
+            json!({"apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "far", "namespace": "shop"}, "spec": {"workload": {"name": "x", "namespace": "other", "kind": "Deployment"}}}),
+            "must be the namespace of the Source",
+        ),
+        (
+            json!({"apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "bad", "namespace": "shop"}, "spec": {"workload": {"name": "^pay-[", "namespace": "shop", "kind": "Deployment"}, "matchWorkloadNameAsRegex": true}}),
+            "not a valid pattern",
+        ),
+        (
+            json!({"apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "ns", "namespace": "shop"}, "spec": {"workload": {"name": "shop", "namespace": "shop", "kind": "Namespace"}, "otelServiceName": "x"}}),
+            "otelServiceName",
+        ),
+    ];
+    for (object, expected) in cases {
+        let outcome = refused(object.clone()).await;
+        if expected.is_empty() {
+            assert_eq!(outcome, Ok(()), "{object}");
+        } else {
+            let error = outcome.expect_err(&object.to_string());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+    let again = refused(source("shop", "thrice", "cart", &[])).await.expect_err("a second Source for one workload");
+    assert!(again.contains("twice"), "{again}");
+    let stored = get_object(client, API_VERSION, "Source", "shop", "twice").await.unwrap();
+    assert_eq!(stored.finalizers(), [SOURCE_FINALIZER]);
+    assert_eq!(stored.labels()["odigos.io/workload-name"], "cart");
+    assert!(!stored.labels().contains_key("odigos.io/data-stream-default"), "it inherits the streams of its namespace");
+    let change = json!({"spec": {"workload": {"name": "other"}}});
+    let moved = api(client, "Source", "shop").patch("twice", &PatchParams::default(), &Patch::Merge(&change)).await;
+    assert!(moved.unwrap_err().to_string().contains("cannot be changed"));
+}
+
+/// Labels and annotations of other writers stay when ours change.
+async fn foreign_fields_survive(client: &Client) {
+    let configs = api(client, "InstrumentationConfig", "shop");
+    let foreign = json!({"metadata": {"labels": {"team": "blue"}, "annotations": {"note": "kept"}}});
+    configs.patch("deployment-cart", &PatchParams::default(), &Patch::Merge(&foreign)).await.unwrap();
+    apply(client, &source("shop", "twice", "cart", &[("web", "true")])).await.unwrap();
+    eventually("the config follows its Source", Duration::from_secs(20), || async {
+        let config = configs.get("deployment-cart").await.unwrap();
+        config.labels().contains_key("odigos.io/data-stream-web")
+    })
+    .await
+    .unwrap();
+    let config = configs.get("deployment-cart").await.unwrap();
+    assert_eq!((config.labels()["team"].as_str(), config.annotations()["note"].as_str()), ("blue", "kept"));
+}
+
+/// Whatever is deleted takes with it what existed for its sake only.
+async fn deletions_clean_up(client: &Client) {
+    let sources = api(client, "Source", "shop");
+    sources.delete("payments", &DeleteParams::default()).await.unwrap();
+    eventually("the stream payments has no member", Duration::from_secs(20), || async {
+        let stream = get_object(client, API_VERSION, "DataStream", NAMESPACE, "payments").await;
+        stream.is_ok_and(|stream| stream.data.pointer("/status/members") == Some(&json!(0)))
+    })
+    .await
+    .unwrap();
+    api(client, "Destination", NAMESPACE).delete("audit", &DeleteParams::default()).await.unwrap();
+    eventually("the destination is out of the gateway", Duration::from_secs(20), || async {
+        let map = get_object(client, "v1", "ConfigMap", NAMESPACE, names::GATEWAY).await.unwrap();
+        !map.data.to_string().contains("audit")
+    })
+    .await
+    .unwrap();
+    for source in list(client, API_VERSION, "Source").await.unwrap() {
+        sources.delete(&source.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    eventually("no Source, no config and no node collector is left", Duration::from_secs(30), || async {
+        let sources = list(client, API_VERSION, "Source").await.unwrap();
+        let configs = list(client, API_VERSION, "InstrumentationConfig").await.unwrap();
+        let node = get_object(client, API_VERSION, "CollectorsGroup", NAMESPACE, names::NODE_COLLECTOR).await;
+        sources.is_empty() && configs.is_empty() && node.is_err()
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crashes_handovers_and_an_outage_change_nothing_in_the_end() {
+    let _turn = TURN.lock().await;
+    let mut plane = Plane::start().await;
+    for name in BINARIES {
+        plane.start_controller(name, 1).await;
+    }
+    apply_files(&plane.client, "deploy/samples", |_| {}).await.unwrap();
+    control_plane::create_namespace(&plane.client, "crash").await.unwrap();
+    let mut texts = samples();
+    // The seed is fixed: the same kills at the same changes on every run.
+    let mut seed = 0x5eed_u64;
+    let mut next = |bound: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % bound
+    };
+    for round in 0..18_u64 {
+        let name = format!("w{}", next(6));
+        let stream = ["a", "b", "shop"][usize::try_from(next(3)).unwrap()];
+        for object in [deployment("crash", &name, 1), source("crash", &name, &name, &[(stream, "true")])] {
+            apply(&plane.client, &object).await.unwrap();
+            texts.push(object.to_string());
+        }
+        if round % 3 == 0 {
+            let name = BINARIES[usize::try_from(next(3)).unwrap()];
+            plane.kill(name);
+            plane.start_controller(name, 2 + usize::try_from(round).unwrap()).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100 + next(400))).await;
+    }
+    plane.api.stop_server();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    plane.api.start_server().await.unwrap();
+    // A leader that lost its lease ends; as in a cluster, something starts it again.
+    let ended: Vec<&'static str> =
+        plane.controllers.iter_mut().filter_map(|one| (!one.process.is_running()).then_some(one.name)).collect();
+    plane.controllers.retain_mut(|one| one.process.is_running());
+    for (position, name) in ended.into_iter().enumerate() {
+        plane.start_controller(name, 100 + position).await;
+    }
+    // A stream label that an earlier round set stays: server-side apply by one user replaces only its own.
+    let mut world = World::new(NAMESPACE);
+    for text in &texts {
+        for object in read(text).unwrap() {
+            world.insert(object).unwrap();
+        }
+    }
+    for live in list(&plane.client, API_VERSION, "Source")
+        .await
+        .unwrap()
+        .iter()
+        .filter(|one| one.namespace().as_deref() == Some("crash"))
+    {
+        let key = ("crash".to_owned(), live.name_any());
+        world.sources.get_mut(&key).unwrap().metadata.labels = live.metadata.labels.clone();
+    }
+    // Owners are known only to the cluster.
+    world.settle(jiff::Timestamp::UNIX_EPOCH);
+    let live = get_object(&plane.client, API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await.unwrap();
+    let retired = live.data.pointer("/spec/streamClasses").and_then(Value::as_array).cloned().unwrap_or_default();
+    assert!(retired.len() <= 8, "classes do not pile up: {retired:?}");
+    let wanted: Vec<(String, String)> = world
+        .configs
+        .iter()
+        .map(|((_, name), config)| (name.clone(), config.metadata.labels.clone().unwrap()[STREAM_CLASS].clone()))
+        .collect();
+    eventually("every config carries the class that render shows", Duration::from_secs(60), || async {
+        let live = list(&plane.client, API_VERSION, "InstrumentationConfig").await.unwrap_or_default();
+        wanted.iter().all(|(name, class)| {
+            live.iter().any(|one| one.name_any() == *name && one.labels().get(STREAM_CLASS) == Some(class))
+        })
+    })
+    .await
+    .unwrap();
+    assert_eq!(plane.controllers.len(), 2 * BINARIES.len());
+    eventually("each controller has one leader", Duration::from_secs(20), || async {
+        let mut leaders = 0;
+        for controller in &plane.controllers {
+            leaders += usize::from(controller.metrics().await.contains("odigos_leading 1"));
+        }
+        eprintln!("{leaders} leaders");
+        leaders == BINARIES.len()
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
+    let _turn = TURN.lock().await;
+    let plane = Plane::start().await;
+    control_plane::create_namespace(&plane.client, "many").await.unwrap();
+    let all = |prefix: &'static str| (0..500).map(move |n| format!("{prefix}{n:03}"));
+    for name in all("w") {
+        apply(&plane.client, &deployment("many", &name, 0)).await.unwrap();
+    }
+    let begun = Instant::now();
+    for name in all("w") {
+        apply(&plane.client, &source("many", &name, &name, &[("a", "true")])).await.unwrap();
+    }
+    let last = Instant::now();
+    eventually("every workload has its config with its class", Duration::from_secs(90), || async {
+        let configs = list(&plane.client, API_VERSION, "InstrumentationConfig").await.unwrap();
+        configs.len() == 500 && configs.iter().all(|one| one.labels().contains_key(STREAM_CLASS))
+    })
+    .await
+    .unwrap();
+    let (behind, whole) = (last.elapsed(), begun.elapsed());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let audited = plane.api.audited();
+    let of = |name: &str| audited.get(name).cloned().unwrap_or_default();
+    let writes: usize = BINARIES.iter().map(|name| of(name).writes).sum();
+    let conflicts: usize = BINARIES.iter().map(|name| of(name).conflicts).sum();
+    println!(
+        "500 Sources in {whole:?}, last config {behind:?} after the last Source; {writes} writes, {conflicts} conflicts"
+    );
+    for name in BINARIES {
+        println!("  {name}: {:?}", of(name));
+    }
+    // Config, its status, its class, and the status of the Source: four for each workload, and a constant rest.
+    assert!(writes <= 500 * 4 + 300, "{writes} writes");
+    assert!(conflicts <= 20, "{conflicts} conflicts");
+}
