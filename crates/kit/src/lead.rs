@@ -2,8 +2,11 @@
 
 use crate::metrics::Metrics;
 use kube::Client;
+use kube::api::Api;
 use kube_lease_manager::LeaseManagerBuilder;
+use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Whether this replica leads, as it changes.
@@ -72,12 +75,15 @@ pub async fn take_part(
                 tracing::warn!(%error, lease = lease.name, "the lease cannot be created yet");
                 tokio::select! {
                     () = stop.cancelled() => return,
-                    () = tokio::time::sleep(std::time::Duration::from_secs(2)) => {}
+                    () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 }
             }
         }
     };
     let (mut channel, task) = manager.watch().await;
+    let api: Api<k8s_openapi::api::coordination::v1::Lease> = Api::namespaced(client, &lease.namespace);
+    let mut fence = tokio::time::interval(Duration::from_secs((lease.seconds / 3).max(1)));
+    let mut confirmed = Instant::now();
     let mut was_leader = false;
     loop {
         let leads = *channel.borrow_and_update();
@@ -90,16 +96,35 @@ pub async fn take_part(
         if leads && !was_leader {
             tracing::info!(lease = lease.name, identity, "leading");
             was_leader = true;
+            confirmed = Instant::now();
             let _ = leadership.send(true);
         }
         tokio::select! {
             changed = channel.changed() => if changed.is_err() { return },
+            // The object itself has the last word: a replica that only believes to lead must not write.
+            _ = fence.tick(), if was_leader => {
+                match api.get(lease.name).await {
+                    Ok(found) if holder(&found) == Some(&identity) => confirmed = Instant::now(),
+                    Ok(found) if holder(&found).is_some() => confirmed -= Duration::from_secs(lease.seconds * 2),
+                    _ => {}
+                }
+                if confirmed.elapsed() > Duration::from_secs(lease.seconds) {
+                    tracing::error!(lease = lease.name, "the lease is another's or cannot be confirmed");
+                    metrics.leading.set(0);
+                    let _ = leadership.send(false);
+                    return;
+                }
+            }
             () = stop.cancelled() => break,
         }
     }
     // Give the queue a moment to finish what it began, then release.
     drop(channel);
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(5), task).await;
+    let _ = tokio::time::timeout(Duration::from_secs(5), task).await;
+}
+
+fn holder(lease: &k8s_openapi::api::coordination::v1::Lease) -> Option<&String> {
+    lease.spec.as_ref()?.holder_identity.as_ref().filter(|identity| !identity.is_empty())
 }
 
 fn hostname() -> String {
