@@ -1,0 +1,202 @@
+//! Rendered configurations on the real collector: every one is accepted, and items go where their class says, once.
+
+use odigos_api::{Signal, names};
+use odigos_plan::streams;
+use odigos_plan::world::{Settled, World, read};
+use odigos_testkit::collector::{Collector, NOT_IN_TEST_BUILD, Surroundings, is_in_test_build, validate};
+use odigos_testkit::otlp::{Sender, Sink};
+use odigos_testkit::process::{eventually, free_port};
+use odigos_testkit::tools::root;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn settled(documents: &[Value], prepare: impl Fn(&mut World)) -> Settled {
+    let mut world = World::new(names::DEFAULT_NAMESPACE);
+    documents.iter().for_each(|document| world.insert(document.clone()).unwrap());
+    prepare(&mut world);
+    world.settle(jiff::Timestamp::UNIX_EPOCH)
+}
+
+fn destination(name: &str, type_id: &str, signals: &Value, data: &Value, streams: &[&str]) -> Value {
+    json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "Destination", "metadata": {"name": name},
+        "spec": {"type": type_id, "destinationName": name, "data": data, "signals": signals, "secretRef": {"name": "all"}, "sourceSelector": {"dataStreams": streams}},
+    })
+}
+
+/// A Secret with every secret key of the catalogue.
+fn secret() -> Value {
+    let fields = odigos_catalog::destination::types().values().flat_map(|one| &one.fields).filter(|field| field.secret);
+    let keys: BTreeMap<String, &str> = fields.map(|field| (field.name.clone(), "x")).collect();
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": keys})
+}
+
+fn workload(name: &str, labels: &[&str]) -> [Value; 2] {
+    let labels: BTreeMap<String, &str> =
+        labels.iter().map(|stream| (odigos_api::labels::stream_label(stream), "true")).collect();
+    [
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "shop"}, "spec": {"template": {"spec": {"containers": [{"name": "app"}]}}}}),
+        json!({"apiVersion": odigos_api::API_VERSION, "kind": "Source", "metadata": {"name": name, "namespace": "shop", "labels": labels}, "spec": {"workload": {"name": name, "namespace": "shop", "kind": "Deployment"}}}),
+    ]
+}
+
+/// Validates both collectors; returns how many configurations the test build could not judge.
+fn check(settled: &Settled, what: &str) -> usize {
+    let directory = tempfile::tempdir().unwrap();
+    let configs = [
+        settled.gateway.as_ref().map(|plan| plan.config.to_yaml()),
+        settled.node.as_ref().map(|plan| plan.config.to_yaml()),
+    ];
+    let mut left_out = 0;
+    for text in configs.into_iter().flatten() {
+        if is_in_test_build(&text) {
+            validate(&text, directory.path()).unwrap_or_else(|error| panic!("{what}: {error}\n{text}"));
+        } else {
+            left_out += 1;
+        }
+    }
+    left_out
+}
+
+#[test]
+fn every_golden_example_of_every_type_is_accepted() {
+    let path = root().join("crates/catalog/tests/golden/examples.json");
+    let examples: BTreeMap<String, Vec<Value>> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let (mut accepted, mut left_out) = (0, 0);
+    for (type_id, cases) in &examples {
+        for case in cases {
+            let documents = [destination("d1", type_id, &case["signals"], &case["data"], &["default"]), secret()];
+            left_out += check(&settled(&documents, |_| {}), &format!("{type_id}: {}", case["case"]));
+            accepted += 1;
+        }
+    }
+    println!(
+        "{accepted} examples, {left_out} configurations use components that the test build lacks: {NOT_IN_TEST_BUILD:?}"
+    );
+    assert!(accepted >= 35 && left_out <= 4, "{accepted} examples, {left_out} left out");
+}
+
+#[test]
+fn generated_clusters_are_accepted() {
+    let cases: u64 = std::env::var("ODIGOS_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    for seed in 0..cases {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
+        let mut next = |bound: u64| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state % bound
+        };
+        let names = ["a", "b", "c", "in", "void", "default", "exporting"];
+        let mut some =
+            |most: u64| -> Vec<&str> { (0..next(most)).map(|_| names[usize::try_from(next(7)).unwrap()]).collect() };
+        let mut documents = vec![secret()];
+        for n in 0..5 {
+            documents.extend(workload(&format!("w{n}"), &some(4)));
+        }
+        let mut good = Vec::new();
+        for n in 0..6 {
+            let streams = some(4);
+            let signals =
+                [json!(["TRACES"]), json!(["TRACES", "LOGS"]), json!(["TRACES", "METRICS", "LOGS"])][n % 3].clone();
+            let kinds = [
+                ("jaeger", json!({"JAEGER_URL": "j"})),
+                ("otlp", json!({"OTLP_GRPC_ENDPOINT": "c:1"})),
+                ("debug", json!({})),
+                ("otlphttp", json!({"OTLP_HTTP_ENDPOINT": "http://h", "OTLP_HTTP_BASIC_AUTH_USERNAME": "u$r"})),
+                ("kafka", json!({"KAFKA_PROTOCOL_VERSION": "2.0.0", "KAFKA_PRODUCER_REQUIRED_ACKS": "many"})),
+                ("nosuch", json!({})),
+            ];
+            let (type_id, data) = &kinds[(n + usize::try_from(seed).unwrap()) % kinds.len()];
+            let name = format!("d{n}");
+            if !matches!(*type_id, "kafka" | "nosuch") && !streams.is_empty() {
+                good.push(name.clone());
+            }
+            documents.push(destination(&name, type_id, &signals, data, &streams));
+        }
+        let settled = settled(&documents, |_| {});
+        let plan = settled.gateway.as_ref().unwrap();
+        for name in good {
+            assert_eq!(
+                plan.destinations[&name].status.as_str(),
+                "True",
+                "seed {seed}: {name}: {}",
+                plan.destinations[&name].message
+            );
+        }
+        check(&settled, &format!("seed {seed}"));
+    }
+    println!("seeds 0..{cases}");
+}
+
+#[test]
+fn the_sample_and_every_optional_part_are_accepted() {
+    let mut documents = Vec::new();
+    for file in ["10-shop.yaml", "20-sources.yaml", "30-destinations.yaml"] {
+        documents.extend(read(&std::fs::read_to_string(root().join("deploy/samples").join(file)).unwrap()).unwrap());
+    }
+    assert_eq!(check(&settled(&documents, |_| {}), "sample"), 0);
+    let options = [
+        "odigosOwnTelemetryStore: {metricsStoreDisabled: false}",
+        "collectorGateway: {serviceGraph: {disabled: true}}",
+        "collectorGateway: {serviceGraph: {extraDimensions: [k8s.namespace.name], virtualNodePeerAttributes: [peer.service]}}",
+        "metricsSources: {spanMetrics: {histogramDisabled: true, additionalDimensions: [http.route, a.b]}}",
+        "collectorNode: {enableDataCompression: true, resourceDetectors: {ec2: {enabled: true}}}",
+    ];
+    for option in options {
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION}, "data": {names::CONFIGURATION_KEY: option}});
+        let mut with = documents.clone();
+        with.push(map);
+        assert_eq!(check(&settled(&with, |_| {}), option), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn real_items_reach_their_destinations_once_and_no_other() {
+    let (first, second, dead) = (free_port().unwrap(), free_port().unwrap(), free_port().unwrap());
+    let (one, two) = (Sink::listen(first).await.unwrap(), Sink::listen(second).await.unwrap());
+    let all = json!(["TRACES", "METRICS", "LOGS"]);
+    let otlp = |port: u16| json!({"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")});
+    let mut documents = vec![
+        secret(),
+        destination("one", "otlp", &all, &otlp(first), &["a"]),
+        destination("two", "otlp", &all, &otlp(second), &["a", "b"]),
+        // Nothing listens there: its queue fills, the others must not notice.
+        destination("dead", "otlp", &all, &otlp(dead), &["a", "b"]),
+    ];
+    let sets: [(&str, &[&str]); 4] = [("s1", &["a"]), ("s2", &["b"]), ("s3", &["a", "b"]), ("s4", &[])];
+    for (name, streams) in sets {
+        documents.extend(workload(name, streams));
+    }
+    let settled = settled(&documents, |_| {});
+    let text = settled.gateway.unwrap().config.to_yaml();
+    let directory = tempfile::tempdir().unwrap();
+    let around = Surroundings::new(directory.path()).unwrap();
+    let gateway = Collector::start("gateway", &text, around, &[]).await.unwrap();
+    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
+    const ITEMS: usize = 40;
+    for (name, set) in sets {
+        let class = streams::class_id(&if set.is_empty() {
+            ["default".to_owned()].into()
+        } else {
+            set.iter().map(ToString::to_string).collect()
+        });
+        for signal in Signal::PIPELINES {
+            let names: Vec<String> = (0..ITEMS).map(|n| format!("{name}-{n}")).collect();
+            sender.send(signal, &[("service.name", name), ("odigos.stream.class", &class)], &names).await.unwrap();
+        }
+    }
+    let expected = |services: &[&str]| -> BTreeMap<(Signal, String), usize> {
+        services
+            .iter()
+            .flat_map(|service| Signal::PIPELINES.map(|signal| ((signal, (*service).to_owned()), ITEMS)))
+            .collect()
+    };
+    let arrived = eventually("everything arrives", Duration::from_secs(20), || async {
+        one.counts() == expected(&["s1", "s3"]) && two.counts() == expected(&["s1", "s2", "s3"])
+    });
+    assert!(arrived.await.is_ok(), "one: {:?}\ntwo: {:?}", one.counts(), two.counts());
+    let leaked = one.items().iter().chain(&two.items()).any(|item| item.resource.contains_key("odigos.stream.class"));
+    assert!(!leaked, "the class is removed before export");
+}
