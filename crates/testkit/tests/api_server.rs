@@ -1,5 +1,14 @@
 //! The three controllers against a real API server: convergence, admission, deletion, leaders, crashes, many Sources.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test ends where something unexpected happens, and reports figures"
+)]
+
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
