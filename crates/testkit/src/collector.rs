@@ -24,6 +24,8 @@ pub struct Surroundings {
     pub health: u16,
     /// Port of the collector's own metrics.
     pub metrics: u16,
+    /// Port on which the service graph's metrics can be scraped.
+    pub service_graph: u16,
     /// Gateways, as `127.0.0.1:port`, in place of the headless Service.
     pub gateways: Vec<String>,
     /// A kubeconfig for pod metadata; without one nothing is asked of an API server.
@@ -42,6 +44,7 @@ impl Surroundings {
             http: free_port()?,
             health: free_port()?,
             metrics: free_port()?,
+            service_graph: free_port()?,
             gateways: Vec::new(),
             kubeconfig: None,
         })
@@ -92,7 +95,6 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         "k8s_leader_elector" => settings["auth_type"] = json!("none"),
         _ => {}
     });
-    let prometheus_port = around.metrics;
     each(&mut config, "exporters", &|component_type, settings| match component_type {
         // The headless Service of the gateway is a list of loopback addresses here.
         "load_balancing" if !around.gateways.is_empty() => {
@@ -115,9 +117,8 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
                 settings["path"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or("export.json").to_owned();
             settings["path"] = scratch(&name);
         }
-        "prometheus" => {
-            settings["endpoint"] = json!(format!("127.0.0.1:{}", prometheus_port.wrapping_add(1).max(1024)))
-        }
+        "prometheus" => settings["endpoint"] = loopback(around.service_graph),
+
         _ => {}
     });
     if let Some(readers) = config.pointer_mut("/service/telemetry/metrics/readers") {
@@ -159,7 +160,8 @@ pub fn is_in_test_build(text: &str) -> bool {
 /// # Errors
 /// What the collector says.
 pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
-    let around = Surroundings { grpc: 1, http: 2, health: 3, metrics: 4, ..Surroundings::new(directory)? };
+    let around =
+        Surroundings { grpc: 1, http: 2, health: 3, metrics: 4, service_graph: 5, ..Surroundings::new(directory)? };
     let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
     let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
     std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
