@@ -40,11 +40,16 @@ struct Plane {
 
 impl Plane {
     async fn start() -> Self {
+        Self::start_with(Duration::ZERO).await
+    }
+
+    /// A control plane on whose node every pod takes `delay` to become ready.
+    async fn start_with(delay: Duration) -> Self {
         let mut api = ApiServer::start().await.unwrap();
         api.start_controller_manager().unwrap();
         let client = api.client().await.unwrap();
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
-        let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
+        let kubelet = Kubelet::start(client.clone(), delay).await.unwrap();
         let launch =
             Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
         control_plane::install_webhooks(&client, launch.webhook_port).await.unwrap();
@@ -354,6 +359,50 @@ async fn crashes_handovers_and_an_outage_change_nothing_in_the_end() {
     .await
     .unwrap();
     plane.has_one_leader_each().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_gateway_is_waited_for_before_any_pod_carries_a_class() {
+    let _turn = TURN.lock().await;
+    let plane = Plane::start_with(Duration::from_secs(3)).await;
+    let client = &plane.client;
+    control_plane::create_namespace(client, "slow").await.unwrap();
+    let destination = json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "d", "namespace": NAMESPACE},
+        "spec": {"type": "debug", "destinationName": "d", "data": {}, "signals": ["TRACES"], "sourceSelector": {"dataStreams": ["*"]}},
+    });
+    apply(client, &destination).await.unwrap();
+    apply(client, &deployment("slow", "app", 2)).await.unwrap();
+    let mut waited = 0;
+    for streams in [&[("a", "true")][..], &[("a", "false"), ("b", "true")], &[("a", "true"), ("b", "true")]] {
+        apply(client, &source("slow", "app", "app", streams)).await.unwrap();
+        let set =
+            streams.iter().filter(|(_, value)| *value == "true").map(|(stream, _)| (*stream).to_owned()).collect();
+        let wanted = odigos_plan::streams::class_id(&set);
+        let until = Instant::now() + Duration::from_secs(40);
+        loop {
+            // What is carried is read first: classes are only added here, so it must be served by then.
+            let configs = list(client, API_VERSION, "InstrumentationConfig").await.unwrap();
+            let pods = list(client, "v1", "Pod").await.unwrap();
+            let carried: Vec<String> =
+                configs.iter().chain(&pods).filter_map(|one| one.labels().get(STREAM_CLASS).cloned()).collect();
+            let group = get_object(client, API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await.unwrap();
+            let served = group.data.pointer("/status/servedStreamClasses").map(ToString::to_string).unwrap_or_default();
+            for class in &carried {
+                assert!(served.contains(class.as_str()), "{class} is carried, but only {served} is served");
+            }
+            let rendered = group.data.pointer("/spec/streamClasses").map(ToString::to_string).unwrap_or_default();
+            waited += usize::from(rendered.contains(&wanted) && !served.contains(&wanted));
+            let of_app = pods.iter().filter(|pod| pod.namespace().as_deref() == Some("slow"));
+            if of_app.clone().count() == 2 && of_app.clone().all(|pod| pod.labels().get(STREAM_CLASS) == Some(&wanted))
+            {
+                break;
+            }
+            assert!(Instant::now() < until, "the pods do not carry {wanted}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+    assert!(waited > 5, "the gateway was slow, so there was something to wait for");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
