@@ -1,12 +1,15 @@
 //! `Action`: changes telemetry on its way (`spec/actions-and-rules.md` 1–2).
 //!
-//! Accepted and kept as written; acted on by a later release. The settings of each kind are passed on verbatim.
+//! The settings of each kind are in `action_kinds`.
 
 use crate::Signal;
+use crate::action_kinds::{
+    AddClusterInfo, DbQueryTemplatization, DeleteAttribute, ExtractAttribute, InferDbAttributes, K8sAttributes,
+    PiiMasking, RenameAttribute, SpanRenamer, UrlTemplatization,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Changes telemetry on its way.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -44,44 +47,34 @@ pub struct ActionSpec {
     pub data_streams: Option<Vec<String>>,
     /// Adds attributes to every resource of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub add_cluster_info: Option<Value>,
+    pub add_cluster_info: Option<AddClusterInfo>,
     /// Deletes attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub delete_attribute: Option<Value>,
+    pub delete_attribute: Option<DeleteAttribute>,
     /// Renames attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub rename_attribute: Option<Value>,
+    pub rename_attribute: Option<RenameAttribute>,
     /// Masks personal data in span attributes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub pii_masking: Option<Value>,
+    pub pii_masking: Option<PiiMasking>,
     /// Adds labels and annotations of Kubernetes objects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub k8s_attributes: Option<Value>,
+    pub k8s_attributes: Option<K8sAttributes>,
     /// Turns paths of requests into templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub url_templatization: Option<Value>,
+    pub url_templatization: Option<UrlTemplatization>,
     /// Renames spans of a library.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub span_renamer: Option<Value>,
+    pub span_renamer: Option<SpanRenamer>,
     /// Reads new attributes out of texts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub extract_attribute: Option<Value>,
+    pub extract_attribute: Option<ExtractAttribute>,
     /// Turns database queries into templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub db_query_templatization: Option<Value>,
+    pub db_query_templatization: Option<DbQueryTemplatization>,
     /// Reads attributes out of database queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub infer_db_attributes: Option<Value>,
+    pub infer_db_attributes: Option<InferDbAttributes>,
 }
 
 /// What became of the Action.

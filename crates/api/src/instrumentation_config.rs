@@ -1,13 +1,16 @@
 //! `InstrumentationConfig`: what is decided for one workload, and how far it has come
 //! (`spec/sources-and-instrumentation.md` 1.2).
 //!
-//! One per covered workload, in its namespace, named `<kind>-<name>` in lower case. Decisions that only agents read are
-//! kept as free-form objects: they are delivered verbatim.
+//! One per covered workload, in its namespace, named `<kind>-<name>` in lower case. Settings that only agents read are in
+//! `agent_settings`.
 
+use crate::agent_settings::{
+    AgentDiagnostics, AgentLogs, AgentMetrics, AgentTraces, AgentUrlTemplatization, CollectorDbQuery, CollectorInferDb,
+    CollectorPiiMasking, CollectorSampling,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// What is decided for one workload, and how far it has come.
@@ -94,16 +97,13 @@ pub struct ContainerAgentConfig {
     pub env_injection_method: Option<EnvInjectionMethod>,
     /// Settings of the agent for traces; absent means that it sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub traces: Option<Value>,
+    pub traces: Option<AgentTraces>,
     /// Settings of the agent for metrics; absent means that it sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub metrics: Option<Value>,
+    pub metrics: Option<AgentMetrics>,
     /// Settings of the agent for logs; absent means that it sends none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub logs: Option<Value>,
+    pub logs: Option<AgentLogs>,
     /// Log levels of the agent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_diagnostics: Option<AgentDiagnostics>,
@@ -117,18 +117,6 @@ pub enum EnvInjectionMethod {
     Loader,
     /// In the pod's manifest.
     PodManifest,
-}
-
-/// Log levels of an agent.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct AgentDiagnostics {
-    /// Level of the product's own parts: error, warn, info or debug.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub odigos_log_level: Option<LogLevel>,
-    /// Level of the OpenTelemetry parts: error, warn, info or debug.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub open_telemetry_components_log_level: Option<LogLevel>,
 }
 
 /// A log level.
@@ -153,24 +141,19 @@ pub struct WorkloadCollectorConfig {
     pub container_name: String,
     /// Rules that turn paths into templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub url_templatization: Option<Value>,
+    pub url_templatization: Option<AgentUrlTemplatization>,
     /// Rules that turn database queries into templates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub db_query_templatization: Option<Value>,
+    pub db_query_templatization: Option<CollectorDbQuery>,
     /// Attributes that are read out of database queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub infer_db_attributes: Option<Value>,
+    pub infer_db_attributes: Option<CollectorInferDb>,
     /// Personal data that is masked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub pii_masking: Option<Value>,
+    pub pii_masking: Option<CollectorPiiMasking>,
     /// Sampling rules of this container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub sampling_collector_config: Option<Value>,
+    pub sampling_collector_config: Option<CollectorSampling>,
 }
 
 /// How far it has come.

@@ -1,11 +1,15 @@
 //! `InstrumentationRule`: what agents collect (`spec/actions-and-rules.md` 4).
 //!
-//! Accepted and kept as written; acted on by a later release. The settings of each block are passed on verbatim.
+//! The blocks are in `agent_settings`.
 
+use crate::agent_settings::{
+    AgentDiagnostics, CodeAttributes, CustomInstrumentations, EbpfLogCapture, HeadSamplingFallbackFraction,
+    HeadersCollection, NetworkMetrics, OtelDistros, PayloadCollection, TraceConfig, TraceVerbosity,
+};
+use crate::scope::{SourceReference, SourcesScopes};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// What agents collect.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -36,12 +40,10 @@ pub struct InstrumentationRuleSpec {
     pub disabled: Option<bool>,
     /// Sources that the rule is for: lists of sources, namespaces and languages. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub scopes: Option<Value>,
+    pub scopes: Option<SourcesScopes>,
     /// Older spelling of the scope: a list of workloads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form")]
-    pub workloads: Option<Value>,
+    pub workloads: Option<Vec<SourceReference>>,
     /// Libraries that the rule is for. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instrumentation_libraries: Option<Vec<InstrumentationLibrary>>,
@@ -50,48 +52,37 @@ pub struct InstrumentationRuleSpec {
     pub data_streams: Option<Vec<String>>,
     /// Which payloads of requests, queries and messages are collected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub payload_collection: Option<Value>,
+    pub payload_collection: Option<PayloadCollection>,
     /// Which headers of requests are collected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub headers_collection: Option<Value>,
+    pub headers_collection: Option<HeadersCollection>,
     /// Which attributes about code are collected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub code_attributes: Option<Value>,
+    pub code_attributes: Option<CodeAttributes>,
     /// Switches traces off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub trace_config: Option<Value>,
+    pub trace_config: Option<TraceConfig>,
     /// Which agent distributions are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub otel_distros: Option<Value>,
+    pub otel_distros: Option<OtelDistros>,
     /// Functions that are traced beside those of libraries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub custom_instrumentations: Option<Value>,
+    pub custom_instrumentations: Option<CustomInstrumentations>,
     /// Libraries that are traced or not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub trace_verbosity: Option<Value>,
+    pub trace_verbosity: Option<TraceVerbosity>,
     /// Log levels of agents.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub agent_diagnostics: Option<Value>,
+    pub agent_diagnostics: Option<AgentDiagnostics>,
     /// Reads logs from the kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub ebpf_log_capture: Option<Value>,
+    pub ebpf_log_capture: Option<EbpfLogCapture>,
     /// Metrics of the network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub network_metrics: Option<Value>,
+    pub network_metrics: Option<NetworkMetrics>,
     /// Older setting; not acted on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub head_sampling_fallback_fraction: Option<Value>,
+    pub head_sampling_fallback_fraction: Option<HeadSamplingFallbackFraction>,
 }
 
 /// A library of a language.

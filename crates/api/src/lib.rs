@@ -5,6 +5,8 @@
 //! `spec/sources-and-instrumentation.md` 0–1.
 
 pub mod action;
+pub mod action_kinds;
+pub mod agent_settings;
 pub mod collectors_group;
 pub mod condition;
 pub mod crds;
@@ -16,8 +18,10 @@ pub mod instrumentation_instance;
 pub mod instrumentation_rule;
 pub mod labels;
 pub mod names;
+pub mod operation;
 pub mod processor;
 pub mod sampling;
+pub mod scope;
 pub mod signal;
 pub mod source;
 pub mod workload;
@@ -36,9 +40,4 @@ pub const API_VERSION: &str = "odigos.io/v1alpha1";
 /// Schema of an object that is stored and passed on verbatim.
 fn free_form_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
-}
-
-/// Schema of a value that is stored and passed on verbatim, whatever its type.
-fn free_form(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"x-kubernetes-preserve-unknown-fields": true})
 }

@@ -1,12 +1,12 @@
 //! `Sampling`: rules that say which traces are kept (`spec/sampling.md` 1–3).
 //!
-//! Accepted and kept as written; acted on by a later release. Scopes and operations are stored in both shapes that
-//! manifests use, so they are free-form here.
+//! Scopes are in `scope`, operations in `operation`.
 
+use crate::operation::{HeadOperation, TailOperation};
+use crate::scope::AnyScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 /// Rules that say which traces are kept.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -66,12 +66,10 @@ pub struct NoisyOperation {
     pub disabled: Option<bool>,
     /// Sources that the rule is for: an object of lists, or the older list of workloads. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form")]
-    pub source_scopes: Option<Value>,
+    pub source_scopes: Option<AnyScope>,
     /// Operations that the rule is for, by protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub operation: Option<Value>,
+    pub operation: Option<HeadOperation>,
     /// Percentage of traces that is kept at most. Default: 0, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percentage_at_most: Option<f64>,
@@ -93,16 +91,14 @@ pub struct HighlyRelevantOperation {
     pub disabled: Option<bool>,
     /// Sources that the rule is for: an object of lists, or the older list of workloads. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form")]
-    pub source_scopes: Option<Value>,
+    pub source_scopes: Option<AnyScope>,
     /// Operations that the rule is for, by protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub operation: Option<Value>,
-    /// Only traces with an error.
+    pub operation: Option<TailOperation>,
+    /// Only spans with status error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<bool>,
-    /// Only traces that took at least so long, in milliseconds.
+    /// Only spans that took at least so long, in milliseconds; of one span, not of the trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_at_least_ms: Option<i64>,
     /// Percentage of traces that is kept at least. Default: 100, all.
@@ -126,12 +122,10 @@ pub struct CostReductionRule {
     pub disabled: Option<bool>,
     /// Sources that the rule is for: an object of lists, or the older list of workloads. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form")]
-    pub source_scopes: Option<Value>,
+    pub source_scopes: Option<AnyScope>,
     /// Operations that the rule is for, by protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "crate::free_form_object")]
-    pub operation: Option<Value>,
+    pub operation: Option<TailOperation>,
     /// Percentage of traces that is kept at most.
     pub percentage_at_most: f64,
 }
