@@ -159,9 +159,15 @@ pub struct ClassPlan {
 }
 
 /// Computes the classes that the gateway shall know: those in use, those that something still carries, and retired ones
-/// until their drain period is over. A class enters here before anything carries it and leaves after (design 4.1).
+/// until their drain period, usually [`DRAIN_PERIOD`], is over. A class enters here before anything carries it and leaves after (design 4.1).
 #[must_use]
-pub fn plan_classes(usage: &Usage, carried: &BTreeSet<String>, current: &[StreamClass], now: Timestamp) -> ClassPlan {
+pub fn plan_classes(
+    usage: &Usage,
+    carried: &BTreeSet<String>,
+    current: &[StreamClass],
+    drain: SignedDuration,
+    now: Timestamp,
+) -> ClassPlan {
     let (in_use, dropped) = usage.limited();
     let mut classes: BTreeMap<String, StreamClass> = in_use
         .into_iter()
@@ -181,7 +187,7 @@ pub fn plan_classes(usage: &Usage, carried: &BTreeSet<String>, current: &[Stream
             class.retired_at = None;
         } else {
             let since = class.retired_at.get_or_insert(Time(now)).0;
-            let left = DRAIN_PERIOD - now.duration_since(since);
+            let left = drain - now.duration_since(since);
             if left <= SignedDuration::ZERO {
                 continue;
             }
@@ -305,7 +311,7 @@ mod tests {
         let mut usage = Usage::default();
         usage.add(set(&["a"]));
         let id = class_id(&set(&["a"]));
-        let entered = plan_classes(&usage, &BTreeSet::new(), &[], at(0));
+        let entered = plan_classes(&usage, &BTreeSet::new(), &[], DRAIN_PERIOD, at(0));
         assert_eq!(entered.classes.len(), 1);
         // Not served yet: the workload keeps what it has.
         assert_eq!(assign(&id, None, &[]), None);
@@ -313,16 +319,17 @@ mod tests {
         assert_eq!(assign(&id, Some("default"), std::slice::from_ref(&id)), Some(id.clone()));
         // Out of use, but a pod still carries it.
         let carried: BTreeSet<String> = [id.clone()].into();
-        let kept = plan_classes(&Usage::default(), &carried, &entered.classes, at(10));
+        let kept = plan_classes(&Usage::default(), &carried, &entered.classes, DRAIN_PERIOD, at(10));
         assert_eq!(kept.classes, entered.classes);
         // Nothing carries it: it drains, then goes.
-        let draining = plan_classes(&Usage::default(), &BTreeSet::new(), &kept.classes, at(20));
+        let draining = plan_classes(&Usage::default(), &BTreeSet::new(), &kept.classes, DRAIN_PERIOD, at(20));
         assert_eq!(draining.classes[0].retired_at, Some(Time(at(20))));
         assert_eq!(draining.recheck_after, Some(DRAIN_PERIOD));
-        let gone = plan_classes(&Usage::default(), &BTreeSet::new(), &draining.classes, at(20) + DRAIN_PERIOD);
+        let after = at(20) + DRAIN_PERIOD;
+        let gone = plan_classes(&Usage::default(), &BTreeSet::new(), &draining.classes, DRAIN_PERIOD, after);
         assert_eq!(gone, ClassPlan::default());
         // Back in use while draining: no longer retired.
-        let back = plan_classes(&usage, &BTreeSet::new(), &draining.classes, at(30));
+        let back = plan_classes(&usage, &BTreeSet::new(), &draining.classes, DRAIN_PERIOD, at(30));
         assert_eq!(back.classes, entered.classes);
     }
 
@@ -333,7 +340,7 @@ mod tests {
             usage.add(set(&[&format!("s{n:04}")]));
         }
         usage.add(set(&["s0007"]));
-        let plan = plan_classes(&usage, &BTreeSet::new(), &[], Timestamp::UNIX_EPOCH);
+        let plan = plan_classes(&usage, &BTreeSet::new(), &[], DRAIN_PERIOD, Timestamp::UNIX_EPOCH);
         assert_eq!((plan.classes.len(), plan.dropped), (CLASS_LIMIT, 1));
         assert!(plan.classes.iter().any(|class| class.streams == ["s0007"]));
     }

@@ -95,7 +95,7 @@ async fn groups(
     carried.extend(state.pods.all().iter().filter_map(|(_, pod)| class(&pod.metadata.labels)));
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let current = gateway.as_ref().map(|group| group.spec.stream_classes.clone()).unwrap_or_default();
-    let classes = streams::plan_classes(&usage, &carried, &current, Timestamp::now());
+    let classes = streams::plan_classes(&usage, &carried, &current, state.drain, Timestamp::now());
     if classes.dropped > 0 {
         let limit = streams::CLASS_LIMIT;
         let message = format!(

@@ -2,6 +2,7 @@
 
 use crate::state::State;
 use crate::{classes, groups};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
@@ -24,6 +25,7 @@ use odigos_kit::queue::{Queue, Settings};
 use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
+use odigos_plan::streams;
 use odigos_plan::workload::pod_workload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +37,10 @@ use std::time::Duration;
 pub struct Arguments {
     #[command(flatten)]
     common: CommonArguments,
+    /// Seconds for which the gateways keep the route of a stream set that no pod carries any more. Items that are under
+    /// way longer than that fall back to the stream default.
+    #[arg(long, env = "ODIGOS_CLASS_DRAIN_SECONDS", default_value_t = streams::DRAIN_PERIOD.as_secs(), value_parser = clap::value_parser!(i64).range(1..=3600))]
+    class_drain_seconds: i64,
 }
 
 /// Pods that are labelled at the same time.
@@ -71,6 +77,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         configs: Hub::new("InstrumentationConfig"),
         sources: Hub::new("Source"),
         pods: Hub::new("Pod"),
+        drain: SignedDuration::from_secs(arguments.class_drain_seconds),
         pods_of: std::sync::Mutex::default(),
         patches: tokio::sync::Semaphore::new(POD_PATCHES),
     });

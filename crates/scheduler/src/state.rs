@@ -31,6 +31,8 @@ pub(crate) struct State {
     pub(crate) pods: Arc<Hub<PartialObjectMeta<Pod>>>,
     /// Pods by the workload that they belong to.
     pub(crate) pods_of: Mutex<BTreeMap<WorkloadRef, BTreeSet<ObjectKey>>>,
+    /// How long the route of a class that nothing carries any more is kept.
+    pub(crate) drain: jiff::SignedDuration,
     /// Lets a bounded number of pods be labelled at a time.
     pub(crate) patches: tokio::sync::Semaphore,
 }

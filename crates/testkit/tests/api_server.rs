@@ -18,12 +18,15 @@ use odigos_kit::apply::covered;
 use odigos_plan::objects::title;
 use odigos_plan::world::{World, read};
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{
     self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
 };
+use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::process::{eventually, free_port};
 use odigos_testkit::tools::root;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
@@ -128,6 +131,11 @@ impl Plane {
         let configs = list(&self.client, API_VERSION, "InstrumentationConfig").await.unwrap();
         assert_eq!(configs.len(), world.configs.len(), "no config that render does not show");
     }
+}
+
+/// How long controllers are killed while things change.
+fn chaos_seconds() -> u64 {
+    std::env::var("ODIGOS_CHAOS_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(120)
 }
 
 fn rendered(texts: &[String]) -> World {
@@ -294,25 +302,41 @@ async fn crashes_handovers_and_an_outage_change_nothing_in_the_end() {
     apply_files(&plane.client, "deploy/samples", |_| {}).await.unwrap();
     control_plane::create_namespace(&plane.client, "crash").await.unwrap();
     let mut texts = samples();
+    let mut workloads = std::collections::BTreeSet::new();
     // The seed is fixed: the same kills at the same changes on every run.
     let mut seed = 0x5eed_u64;
     let mut next = |bound: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % bound
     };
-    for round in 0..18_u64 {
+    // Two minutes of changes; every second one, some controller is killed without warning.
+    let until = Instant::now() + Duration::from_secs(chaos_seconds());
+    let (mut changes, mut kills) = (0, 0);
+    while Instant::now() < until {
         let name = format!("w{}", next(6));
         let stream = ["a", "b", "shop"][usize::try_from(next(3)).unwrap()];
-        for object in [deployment("crash", &name, 1), source("crash", &name, &name, &[(stream, "true")])] {
-            apply(&plane.client, &object).await.unwrap();
-            texts.push(object.to_string());
+        let source = source("crash", &name, &name, &[(stream, "true")]);
+        if next(5) == 0 && changes > 6 {
+            let _ = api(&plane.client, "Source", "crash").delete(&name, &DeleteParams::default()).await;
+        } else {
+            apply(&plane.client, &deployment("crash", &name, 1)).await.unwrap();
+            // A Source of that name may still be on its way out.
+            let accepted = async || apply(&plane.client, &source).await.is_ok();
+            eventually("the Source is accepted", Duration::from_secs(40), accepted).await.unwrap();
         }
-        if round % 3 == 0 {
+        workloads.insert(name);
+        changes += 1;
+        if next(2) == 0 {
             let name = BINARIES[usize::try_from(next(3)).unwrap()];
             plane.kill(name);
-            plane.start_controller(name, 2 + usize::try_from(round).unwrap()).await;
+            kills += 1;
+            plane.start_controller(name, 1000 + kills).await;
         }
-        tokio::time::sleep(Duration::from_millis(100 + next(400))).await;
+        tokio::time::sleep(Duration::from_millis(100 + next(900))).await;
+    }
+    println!("{changes} changes, {kills} controllers killed");
+    for name in &workloads {
+        texts.push(deployment("crash", name, 1).to_string());
     }
     plane.api.stop_server();
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -324,41 +348,79 @@ async fn crashes_handovers_and_an_outage_change_nothing_in_the_end() {
     for (position, name) in ended.into_iter().enumerate() {
         plane.start_controller(name, 100 + position).await;
     }
-    // A stream label that an earlier round set stays: server-side apply by one user replaces only its own.
-    let mut world = World::new(NAMESPACE);
-    for text in &texts {
-        for object in read(text).unwrap() {
-            world.insert(object).unwrap();
+    // What users wrote is read back: a finalizer may have outlived the last deletion.
+    let gone = async || {
+        let sources = list(&plane.client, API_VERSION, "Source").await.unwrap_or_default();
+        sources.iter().all(|one| one.metadata.deletion_timestamp.is_none())
+    };
+    eventually("no Source is on its way out", Duration::from_secs(60), gone).await.unwrap();
+    for source in list(&plane.client, API_VERSION, "Source").await.unwrap() {
+        if source.namespace().as_deref() == Some("crash") {
+            texts.push(serde_json::to_string(&source).unwrap());
         }
     }
-    for live in list(&plane.client, API_VERSION, "Source")
-        .await
-        .unwrap()
-        .iter()
-        .filter(|one| one.namespace().as_deref() == Some("crash"))
-    {
-        let key = ("crash".to_owned(), live.name_any());
-        world.sources.get_mut(&key).unwrap().metadata.labels = live.metadata.labels.clone();
-    }
-    // Owners are known only to the cluster.
-    world.settle(jiff::Timestamp::UNIX_EPOCH);
-    let live = get_object(&plane.client, API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await.unwrap();
-    let retired = live.data.pointer("/spec/streamClasses").and_then(Value::as_array).cloned().unwrap_or_default();
-    assert!(retired.len() <= 8, "classes do not pile up: {retired:?}");
-    let wanted: Vec<(String, String)> = world
-        .configs
-        .iter()
-        .map(|((_, name), config)| (name.clone(), config.metadata.labels.clone().unwrap()[STREAM_CLASS].clone()))
-        .collect();
-    eventually("every config carries the class that render shows", Duration::from_secs(60), || async {
-        let live = list(&plane.client, API_VERSION, "InstrumentationConfig").await.unwrap_or_default();
-        wanted.iter().all(|(name, class)| {
-            live.iter().any(|one| one.name_any() == *name && one.labels().get(STREAM_CLASS) == Some(class))
-        })
-    })
-    .await
-    .unwrap();
+    // Pods of workloads that are no longer covered keep their route until they are restarted, which agents will need.
+    let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(plane.client.clone(), "crash");
+    pods.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await.unwrap();
+    plane.converges_to(&rendered(&texts)).await;
     plane.has_one_leader_each().await;
+}
+
+fn class_of(streams: &[&str]) -> String {
+    odigos_plan::streams::class_id(&streams.iter().map(ToString::to_string).collect())
+}
+
+/// A real collector for every gateway pod that is ready, with the configuration that the pod mounts.
+#[derive(Default)]
+struct RunningGateways {
+    by_pod: BTreeMap<String, (Collector, Sender)>,
+    started: usize,
+    _directories: Vec<tempfile::TempDir>,
+}
+
+impl RunningGateways {
+    async fn follow(&mut self, client: &Client, pods: &[DynamicObject]) {
+        let ready: BTreeMap<String, String> = pods
+            .iter()
+            .filter(|pod| pod.name_any().starts_with(&format!("{}-", names::GATEWAY)))
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .filter(|pod| pod.data.pointer("/status/phase") == Some(&json!("Running")))
+            .map(|pod| {
+                let volumes = pod.data["spec"]["volumes"].as_array().unwrap().iter();
+                let map = volumes.filter_map(|volume| volume.pointer("/configMap/name")?.as_str()).next().unwrap();
+                (pod.name_any(), map.to_owned())
+            })
+            .collect();
+        for (pod, map) in &ready {
+            if self.by_pod.contains_key(pod) {
+                continue;
+            }
+            let map = get_object(client, "v1", "ConfigMap", NAMESPACE, map).await.unwrap();
+            let text = map.data["data"][names::GATEWAY_CONFIG_KEY].as_str().unwrap().to_owned();
+            let directory = tempfile::tempdir().unwrap();
+            let around = Surroundings::new(directory.path()).unwrap();
+            let collector = Collector::start("gateway", &text, around, &[]).await.unwrap();
+            let sender = Sender::connect(&collector.endpoint()).await.unwrap();
+            self.by_pod.insert(pod.clone(), (collector, sender));
+            self.started += 1;
+            self._directories.push(directory);
+        }
+        let gone: Vec<String> = self.by_pod.keys().filter(|pod| !ready.contains_key(*pod)).cloned().collect();
+        for pod in gone {
+            if let Some((collector, _)) = self.by_pod.remove(&pod) {
+                collector.stop();
+            }
+        }
+    }
+
+    /// Sends a span to each; returns how many that were.
+    async fn send(&self, class: &str) -> usize {
+        for (_, sender) in self.by_pod.values() {
+            let attributes = [("service.name", "app"), ("odigos.stream.class", class)];
+            sender.send(odigos_api::Signal::Traces, &attributes, &["span".to_owned()]).await.unwrap();
+        }
+        self.by_pod.len()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -367,11 +429,18 @@ async fn a_slow_gateway_is_waited_for_before_any_pod_carries_a_class() {
     let plane = Plane::start_with(Duration::from_secs(3)).await;
     let client = &plane.client;
     control_plane::create_namespace(client, "slow").await.unwrap();
-    let destination = json!({
-        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "d", "namespace": NAMESPACE},
-        "spec": {"type": "debug", "destinationName": "d", "data": {}, "signals": ["TRACES"], "sourceSelector": {"dataStreams": ["*"]}},
-    });
-    apply(client, &destination).await.unwrap();
+    let mut sinks = Vec::new();
+    for stream in ["a", "b"] {
+        let port = free_port().unwrap();
+        sinks.push(Sink::listen(port).await.unwrap());
+        let destination = json!({
+            "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": stream, "namespace": NAMESPACE},
+            "spec": {"type": "otlp", "destinationName": stream, "data": {"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")}, "signals": ["TRACES"], "sourceSelector": {"dataStreams": [stream]}},
+        });
+        apply(client, &destination).await.unwrap();
+    }
+    let mut gateways = RunningGateways::default();
+    let mut expected = [0, 0];
     apply(client, &deployment("slow", "app", 2)).await.unwrap();
     let mut waited = 0;
     for streams in [&[("a", "true")][..], &[("a", "false"), ("b", "true")], &[("a", "true"), ("b", "true")]] {
@@ -391,6 +460,17 @@ async fn a_slow_gateway_is_waited_for_before_any_pod_carries_a_class() {
             for class in &carried {
                 assert!(served.contains(class.as_str()), "{class} is carried, but only {served} is served");
             }
+            // A real span from each pod, with the class that the pod carried, through every gateway that runs.
+            gateways.follow(client, &pods).await;
+            for pod in pods.iter().filter(|pod| pod.namespace().as_deref() == Some("slow")) {
+                let class = pod.labels().get(STREAM_CLASS).map_or("default", String::as_str);
+                let routes = [&["a"][..], &["b"], &["a", "b"]];
+                let set = routes.into_iter().find(|set| class_of(set) == class).unwrap_or_default();
+                let sent = gateways.send(class).await;
+                for (count, stream) in expected.iter_mut().zip(["a", "b"]) {
+                    *count += if set.contains(&stream) { sent } else { 0 };
+                }
+            }
             let rendered = group.data.pointer("/spec/streamClasses").map(ToString::to_string).unwrap_or_default();
             waited += usize::from(rendered.contains(&wanted) && !served.contains(&wanted));
             let of_app = pods.iter().filter(|pod| pod.namespace().as_deref() == Some("slow"));
@@ -403,6 +483,97 @@ async fn a_slow_gateway_is_waited_for_before_any_pod_carries_a_class() {
         }
     }
     assert!(waited > 5, "the gateway was slow, so there was something to wait for");
+    let arrived = || [sinks[0].items().len(), sinks[1].items().len()];
+    let all = eventually("every span arrives", Duration::from_secs(20), || async { arrived() == expected }).await;
+    assert!(all.is_ok(), "arrived {:?}, expected {expected:?}", arrived());
+    assert!(expected.iter().all(|count| *count > 0) && gateways.started > 2, "{expected:?}, {}", gateways.started);
+    println!("{expected:?} spans for a and b through {} gateways, none misrouted", gateways.started);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_slept_wakes_with_a_stale_cache_and_changes_nothing() {
+    let _turn = TURN.lock().await;
+    let mut plane = Plane::start().await;
+    control_plane::create_namespace(&plane.client, "stale").await.unwrap();
+    let mut texts = Vec::new();
+    for n in 0..5 {
+        let name = format!("w{n}");
+        for object in [deployment("stale", &name, 1), source("stale", &name, &name, &[("old", "true")])] {
+            apply(&plane.client, &object).await.unwrap();
+            texts.push(object.to_string());
+        }
+    }
+    plane.converges_to(&rendered(&texts)).await;
+    let asleep: Vec<u32> = plane.controllers.iter().map(|one| one.process.id()).collect();
+    let signal = |name: &str| {
+        for id in &asleep {
+            std::process::Command::new("kill").args([name, &id.to_string()]).status().unwrap();
+        }
+    };
+    signal("-STOP");
+    // The webhooks sleep with the first instrumentor: they fail closed for Sources only, so those are moved to the second.
+    plane.launch.webhook_port = free_port().unwrap();
+    control_plane::install_webhooks(&plane.client, plane.launch.webhook_port).await.unwrap();
+    let sleepers = std::mem::take(&mut plane.controllers);
+    for name in BINARIES {
+        plane.start_controller(name, 0).await;
+    }
+    for n in 0..5 {
+        let name = format!("w{n}");
+        let moved = source("stale", &name, &name, &[("new", "true")]);
+        let accepted = async || apply(&plane.client, &moved).await.is_ok();
+        eventually("the Source is accepted", Duration::from_secs(40), accepted).await.unwrap();
+        texts.push(moved.to_string());
+    }
+    plane.converges_to(&rendered(&texts)).await;
+    signal("-CONT");
+    // Long enough for whatever the sleepers still had in mind.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    plane.converges_to(&rendered(&texts)).await;
+    for mut sleeper in sleepers {
+        let leads = sleeper.metrics().await.contains("\nodigos_leading 1\n");
+        assert!(!(leads && sleeper.process.is_running()), "{} still leads", sleeper.name);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_that_is_installed_late_is_waited_for() {
+    let _turn = TURN.lock().await;
+    let mut api = ApiServer::start().await.unwrap();
+    api.start_controller_manager().unwrap();
+    let client = api.client().await.unwrap();
+    let kinds: Api<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition> =
+        Api::all(client.clone());
+    let late = ["datastreams.odigos.io", "samplings.odigos.io"];
+    for name in late {
+        kinds.delete(name, &DeleteParams::default()).await.unwrap();
+        let gone = async || kinds.get_opt(name).await.is_ok_and(|found| found.is_none());
+        eventually("the kind is gone", Duration::from_secs(20), gone).await.unwrap();
+    }
+    control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
+    let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
+    let launch =
+        Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+    control_plane::install_webhooks(&client, launch.webhook_port).await.unwrap();
+    let install = async {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        for crd in odigos_api::crds::all() {
+            if late.contains(&crd.metadata.name.as_deref().unwrap_or_default()) {
+                kinds.create(&kube::api::PostParams::default(), &crd).await.unwrap();
+            }
+        }
+    };
+    let start = async {
+        let mut controllers = Vec::new();
+        for name in BINARIES {
+            controllers.push(launch.start(&api, name, 0).await.unwrap());
+        }
+        controllers
+    };
+    let ((), controllers) = tokio::join!(install, start);
+    let plane = Plane { controllers, launch: launch.clone(), client, _kubelet: kubelet, api };
+    apply_files(&plane.client, "deploy/samples", |_| {}).await.unwrap();
+    plane.converges_to(&rendered(&samples())).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

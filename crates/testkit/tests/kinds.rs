@@ -47,24 +47,49 @@ async fn documented_manifests_are_stored_unchanged_and_bad_ones_refused() {
 
 /// Kind, spec, and what the refusal says.
 fn refused() -> Vec<(&'static str, Value, &'static str)> {
-    let workload = |namespace: &str, kind: &str| json!({"workload": {"name": "x", "namespace": namespace, "kind": kind}});
+    let workload =
+        |namespace: &str, kind: &str| json!({"workload": {"name": "x", "namespace": namespace, "kind": kind}});
     vec![
         ("Source", json!({}), "spec.workload"),
         ("Source", workload(NAMESPACE, "Namespace"), "must name its own namespace"),
-        ("Destination", json!({"type": "jaeger", "destinationName": "j", "data": {}, "signals": ["SPANS"]}), "Unsupported value"),
+        (
+            "Destination",
+            json!({"type": "jaeger", "destinationName": "j", "data": {}, "signals": ["SPANS"]}),
+            "Unsupported value",
+        ),
         ("Destination", json!({"destinationName": "j", "data": {}, "signals": ["TRACES"]}), "spec.type"),
-        ("Destination", json!({"type": "jaeger", "destinationName": "j", "data": {"A": 1}, "signals": ["TRACES"]}), "spec.data.A"),
+        (
+            "Destination",
+            json!({"type": "jaeger", "destinationName": "j", "data": {"A": 1}, "signals": ["TRACES"]}),
+            "spec.data.A",
+        ),
         ("Action", json!({"signals": ["TRACES"]}), "exactly one of"),
-        ("Action", json!({"signals": ["TRACES"], "inferDbAttributes": {}, "deleteAttribute": {"attributeNamesToDelete": ["a"]}}), "exactly one of"),
+        (
+            "Action",
+            json!({"signals": ["TRACES"], "inferDbAttributes": {}, "deleteAttribute": {"attributeNamesToDelete": ["a"]}}),
+            "exactly one of",
+        ),
         ("Action", json!({"signals": ["TRACES"], "piiMasking": {"piiCategories": ["PHONE"]}}), "Unsupported value"),
-        ("Action", json!({"signals": ["TRACES"], "extractAttribute": {"extractions": [{"targetAttributeName": "a", "regex": "(a)", "lookupKey": "k", "dataFormat": "json"}]}}), "either regex, or lookupKey"),
+        (
+            "Action",
+            json!({"signals": ["TRACES"], "extractAttribute": {"extractions": [{"targetAttributeName": "a", "regex": "(a)", "lookupKey": "k", "dataFormat": "json"}]}}),
+            "either regex, or lookupKey",
+        ),
         ("Action", json!({"signals": ["TRACES"], "inferDbAttributes": {"scope": {}}}), "unknown field"),
         ("Sampling", json!({"noisyOperations": [{"percentageAtMost": 101}]}), "must be between 0 and 100"),
         ("Sampling", json!({"highlyRelevantOperations": [{"percentageAtLeast": -1}]}), "must be between 0 and 100"),
         ("Sampling", json!({"costReductionRules": [{}]}), "percentageAtMost"),
-        ("Processor", json!({"type": "x", "signals": ["TRACES"], "collectorRoles": ["NODE"], "processorConfig": {}}), "Unsupported value"),
+        (
+            "Processor",
+            json!({"type": "x", "signals": ["TRACES"], "collectorRoles": ["NODE"], "processorConfig": {}}),
+            "Unsupported value",
+        ),
         ("DataStream", json!({"samplingView": "both"}), "Unsupported value"),
-        ("InstrumentationRule", json!({"payloadCollection": {"dbQuery": {"sanitizationPolicy": "some"}}}), "Unsupported value"),
+        (
+            "InstrumentationRule",
+            json!({"payloadCollection": {"dbQuery": {"sanitizationPolicy": "some"}}}),
+            "Unsupported value",
+        ),
         ("InstrumentationConfig", json!({"containers": [{"agentEnabled": true}]}), "containerName"),
     ]
 }

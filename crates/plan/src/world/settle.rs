@@ -232,8 +232,13 @@ impl World {
         let gateway_key = (self.namespace.clone(), names::GATEWAY.to_owned());
         let node_key = (self.namespace.clone(), names::NODE_COLLECTOR.to_owned());
         let current = self.groups.get(&gateway_key);
-        let classes =
-            streams::plan_classes(&usage, &carried, current.map_or(&[], |group| &group.spec.stream_classes), now);
+        let classes = streams::plan_classes(
+            &usage,
+            &carried,
+            current.map_or(&[], |group| &group.spec.stream_classes),
+            streams::DRAIN_PERIOD,
+            now,
+        );
         let status = current.and_then(|group| group.status.clone());
         let sampling = self.samplings.iter().any(|((namespace, _), enabled)| *enabled && *namespace == self.namespace);
         let spec = scheduling::gateway_group(configuration, &destinations, sampling, classes.classes);

@@ -197,6 +197,33 @@ fn no_secret_value_is_kept() {
     assert!(!serde_json::to_string(&world.written_objects()).unwrap().contains("hunter2"));
 }
 
+#[test]
+fn odd_names_and_endless_values_harm_nobody() {
+    let long = "x".repeat(10_000);
+    let odd = "a.b-c.0"; // every odd character that an object's name may have
+    let stream = "odigos.io/data-stream-A_b.c-1";
+    let manifests = deployment(odd)
+        + &deployment("web")
+        + &source("s.1-a", "Deployment", odd, &format!("{stream}: \"true\""))
+        + &source("long", "Deployment", "web", "")
+            .replace("kind: Deployment}", &format!("kind: Deployment}}, otelServiceName: {long}"))
+        + &jaeger("d.1-a", ", sourceSelector: {dataStreams: [A_b.c-1]}")
+        + &jaeger("long", "").replace("jaeger:4317", &format!("{long}:4317"))
+        + &jaeger("dollar", "").replace("jaeger:4317", "$$(x)${env:HOME}:4317")
+        + &jaeger("quoted", "").replace("destinationName: quoted", r#"destinationName: "a'b\"c: {}\n- #""#);
+    let (world, settled) = settled(&manifests);
+    assert_eq!(configs(&world), ["shop/deployment-a.b-c.0", "shop/deployment-web"]);
+    let plan = settled.gateway.unwrap();
+    assert_eq!(plan.problems, vec![]);
+    let text = plan.config.to_yaml();
+    assert!(text.contains("traces/stream.A_b.c-1:"), "the stream keeps its name");
+    assert!(!text.contains("${env:HOME}"), "a value cannot read the collector's environment");
+    for name in ["d.1-a", "quoted"] {
+        assert_eq!(plan.destinations[name].status.as_str(), "True", "{name}: {}", plan.destinations[name].message);
+    }
+    serde_yaml::from_str::<serde_json::Value>(&text).unwrap();
+}
+
 /// A random cluster: workloads, sources and destinations, valid and broken ones mixed.
 fn cluster() -> impl Strategy<Value = (Vec<String>, usize)> {
     let streams = proptest::sample::subsequence(vec!["a", "b", "c", "in", "void", "default"], 0..4);
