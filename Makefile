@@ -39,8 +39,10 @@ deny: ## licences, advisories, banned crates (installs cargo-deny when it is mis
 tools: ## build the real peers of the tests into a cache
 	cargo xtask tools
 
-bench: ## figures of the planning core
+bench: tools ## figures: planning core, and 5,000 Sources on a real API server (writes target/bench)
 	cargo test --release --package odigos-plan --test scale -- --nocapture --ignored
+	cargo bench --package odigos-plan --bench settle
+	cargo test --release --package odigos-testkit --test load -- --nocapture --ignored
 
 clean: ## remove what was built here
 	cargo clean

@@ -20,6 +20,8 @@ pub enum Expression {
     List(Vec<Self>),
     /// A function call, name and arguments.
     Call(&'static str, Vec<Self>),
+    /// The difference of two numbers.
+    Minus(Box<Self>, Box<Self>),
 }
 
 /// A path: dotted fields, then at most one key.
@@ -49,6 +51,10 @@ pub enum Condition {
     Equal(Expression, Expression),
     /// Inequality of two values.
     NotEqual(Expression, Expression),
+    /// The left value is the right one or more; texts are compared by bytes.
+    AtLeast(Expression, Expression),
+    /// The left value is less than the right one.
+    Less(Expression, Expression),
     /// A call that yields a boolean, e.g. `IsMatch`.
     Call(&'static str, Vec<Expression>),
     /// All of them; the empty list is `true`.
@@ -68,6 +74,20 @@ pub struct Statement {
     pub arguments: Vec<Expression>,
     /// When it runs; always when absent.
     pub condition: Option<Condition>,
+}
+
+impl Path {
+    /// Its dotted fields, e.g. `span.attributes`.
+    #[must_use]
+    pub const fn fields(&self) -> &'static str {
+        self.fields
+    }
+
+    /// Its key, if it has one.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
 }
 
 impl From<Path> for Expression {
@@ -101,6 +121,7 @@ impl std::fmt::Display for Expression {
             Self::Nil => f.write_str("nil"),
             Self::List(items) => write!(f, "[{}]", joined(items)),
             Self::Call(name, arguments) => write!(f, "{name}({})", joined(arguments)),
+            Self::Minus(left, right) => write!(f, "({left} - {right})"),
         }
     }
 }
@@ -120,6 +141,8 @@ impl std::fmt::Display for Condition {
         match self {
             Self::Equal(left, right) => write!(f, "{left} == {right}"),
             Self::NotEqual(left, right) => write!(f, "{left} != {right}"),
+            Self::AtLeast(left, right) => write!(f, "{left} >= {right}"),
+            Self::Less(left, right) => write!(f, "{left} < {right}"),
             Self::Call(name, arguments) => write!(f, "{name}({})", joined(arguments)),
             Self::All(parts) if parts.is_empty() => f.write_str("true"),
             Self::Any(parts) if parts.is_empty() => f.write_str("false"),

@@ -15,6 +15,7 @@ pub mod gateway;
 pub mod instrumentation;
 pub mod node;
 pub mod objects;
+pub mod sampling;
 pub mod scheduling;
 pub mod sizing;
 pub mod streams;

@@ -46,8 +46,9 @@ async fn create(client: &Client, path: &str, object: &Value) {
 #[ignore = "a measurement, run by `make bench`"]
 async fn five_thousand_sources() {
     let workloads: usize = std::env::var("ODIGOS_LOAD").ok().and_then(|text| text.parse().ok()).unwrap_or(5000);
-    // No controller manager: pods are not what is measured, and would need a node for each hundred of them.
-    let api = ApiServer::start().await.unwrap();
+    // The Deployments have no replicas: pods are not what is measured. The gateway has, and becomes ready.
+    let mut api = ApiServer::start().await.unwrap();
+    api.start_controller_manager().unwrap();
     let client = api.client().await.unwrap();
     create_namespace(&client, NAMESPACE).await.unwrap();
     let _kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();

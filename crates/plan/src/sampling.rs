@@ -1,0 +1,35 @@
+//! Sampling: rules in words become decisions that are exact.
+//!
+//! Owns `spec/sampling.md`. The parts and what each may know of the others:
+//! - [`rule`] is the accepted rule set as data, [`accept`] reads it from objects and says what is wrong with single rules;
+//! - [`judge`] is the law, a plain reading of section 6 over [`span`]s; it shares nothing with the compiler but the data;
+//! - [`compile`] turns rules into policies of the stock collector's `tail_sampling` (9.4), with [`predicate`], [`path`] and
+//!   [`gate`]; where they stand in the gateway's pipelines is decided in `gateway::sampling`;
+//! - [`report`] writes conditions, [`explain`] sentences, [`simulate`] counts what rules would do with recorded traces;
+//! - [`probes`] makes rules of health probes, [`legacy`] of older samplers, [`head`] hands rules to agents.
+
+pub mod accept;
+pub mod compile;
+pub mod explain;
+mod gate;
+pub mod head;
+pub mod judge;
+pub mod legacy;
+pub mod otlp_json;
+mod path;
+mod predicate;
+pub mod probes;
+pub mod report;
+pub mod rule;
+pub mod simulate;
+pub mod span;
+
+#[cfg(test)]
+pub(crate) mod generate;
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod scenarios;
+
+pub use accept::{Accepted, accept};
+pub use rule::{Category, Percentage, Rule};

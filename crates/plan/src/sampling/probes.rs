@@ -1,0 +1,114 @@
+//! The built-in rule for health probes (`spec/sampling.md` 4): requests that a kubelet makes are noise.
+
+use super::rule::{Category, ContainerKey, Operation, Origin, PathRule, Percentage, Rule, Scope, id};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Name of the built-in, as origins show it.
+pub const BUILT_IN: &str = "kubernetes-health-probes";
+
+/// An HTTP probe: path, and pairs of its query sorted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Probe {
+    /// Path without query.
+    pub path: String,
+    /// Query as pairs.
+    pub query: Vec<(String, String)>,
+}
+
+impl Probe {
+    /// Reads the path of an `httpGet` probe, which may carry a query.
+    #[must_use]
+    pub fn parse(path: &str) -> Self {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let mut query: Vec<(String, String)> = pairs
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .map(|(n, v)| (n.to_owned(), v.to_owned()))
+            .collect();
+        query.sort();
+        query.dedup();
+        Self { path, query }
+    }
+
+    /// The path as a manifest writes it.
+    #[must_use]
+    pub fn to_path(&self) -> String {
+        let pairs: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        if pairs.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, pairs.join("&")) }
+    }
+}
+
+/// HTTP probes of a container of a pod template; `exec`, `tcpSocket` and `grpc` probes make no HTTP spans.
+#[must_use]
+pub fn of_container(container: &Value) -> BTreeSet<Probe> {
+    ["livenessProbe", "readinessProbe", "startupProbe"]
+        .iter()
+        .filter_map(|kind| container.get(kind)?.get("httpGet"))
+        .map(|get| Probe::parse(get.get("path").and_then(Value::as_str).unwrap_or("/")))
+        .collect()
+}
+
+/// One rule for each distinct probe, for all containers that have it, so that the rules grow with paths and not with
+/// workloads (9.10, 7).
+#[must_use]
+pub fn rules(probes: &BTreeMap<ContainerKey, BTreeSet<Probe>>, keep: Percentage) -> Vec<Rule> {
+    let mut containers: BTreeMap<&Probe, BTreeSet<ContainerKey>> = BTreeMap::new();
+    for (container, of_container) in probes {
+        for probe in of_container {
+            containers.entry(probe).or_default().insert(container.clone());
+        }
+    }
+    let rules = containers.into_iter().enumerate().map(|(index, (probe, containers))| {
+        let operation = Operation::HttpServer {
+            path: Some(PathRule::Exact(probe.path.clone())),
+            method: Some("GET".to_owned()),
+            query: probe.query.clone(),
+        };
+        let scope = Scope::Containers(containers);
+        Rule {
+            category: Category::Noisy,
+            // Without the scope, as the reference has it: a new workload does not change the id.
+            id: id(Category::Noisy, &Scope::Everything, &operation, false, None),
+            name: format!("Kubernetes health probe {}", probe.to_path()),
+            percentage: keep,
+            scope,
+            operation,
+            error: false,
+            duration_at_least_ms: None,
+            enabled: true,
+            origin: Origin { object: BUILT_IN.to_owned(), index },
+            streams: BTreeSet::new(),
+        }
+    });
+    rules.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::SourceKey;
+    use super::*;
+    use odigos_api::WorkloadKind;
+    use serde_json::json;
+
+    #[test]
+    fn only_http_probes_count_and_equal_ones_collapse() {
+        let container = json!({
+            "livenessProbe": {"httpGet": {"path": "/live?full=1&a=b", "port": 80}},
+            "readinessProbe": {"httpGet": {"path": "/live?a=b&full=1"}},
+            "startupProbe": {"exec": {"command": ["true"]}},
+        });
+        let found = of_container(&container);
+        assert_eq!(found.iter().map(Probe::to_path).collect::<Vec<_>>(), ["/live?a=b&full=1"]);
+        assert_eq!(of_container(&json!({"livenessProbe": {"exec": {}}})), BTreeSet::new());
+        let key = |name: &str| ContainerKey {
+            source: SourceKey { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: name.into() },
+            container: "web".into(),
+        };
+        let many: BTreeMap<_, _> = (0..50).map(|n| (key(&format!("w{n}")), found.clone())).collect();
+        let rules = rules(&many, Percentage::ZERO);
+        assert_eq!(rules.len(), 1);
+        assert!(matches!(&rules[0].scope, Scope::Containers(all) if all.len() == 50));
+    }
+}
