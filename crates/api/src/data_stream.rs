@@ -38,10 +38,11 @@ pub struct DataStreamSpec {
 }
 
 /// What sampling rules of a stream look at.
-#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "lowercase")]
 pub enum SamplingView {
     /// The spans of the stream.
+    #[default]
     Stream,
     /// All spans of the trace.
     Trace,

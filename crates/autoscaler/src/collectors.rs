@@ -68,6 +68,7 @@ async fn gateway(state: &State) -> Result<(), Error> {
     let secrets = state.secrets(&destinations).await.map_err(Error::Secrets)?;
     let configuration = state.configuration();
     let set_aside = BTreeMap::new();
+    let rules = state.rules(&configuration);
     let seen = gateway::Observed {
         namespace: &state.namespace,
         group: &group,
@@ -75,6 +76,7 @@ async fn gateway(state: &State) -> Result<(), Error> {
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
         secrets: &secrets,
         configuration: &configuration,
+        rules: &rules,
         set_aside: &set_aside,
     };
     let plan = gateway::plan(&seen);
@@ -91,6 +93,7 @@ async fn gateway(state: &State) -> Result<(), Error> {
     report::streams(state, &seen, &plan).await?;
     let deployment = gateway::objects::deployment_name(&seen);
     let version = format!("{}-{}", names::GATEWAY, hash(&plan.config.to_yaml(), 8));
+    report::samplings(state, &rules, &plan, deployment, &version).await?;
     report::gateway_group(state, &group, &plan, deployment, &version, outcome.as_ref().err().map(ToString::to_string))
         .await?;
     outcome?;

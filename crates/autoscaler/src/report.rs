@@ -8,9 +8,10 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::condition::{ConditionDraft, kind, merged};
 use odigos_api::{API_VERSION, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
+use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
-use odigos_plan::streams;
+use odigos_plan::{sampling, streams};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,6 +67,38 @@ pub(crate) async fn processors(state: &State, drafts: &BTreeMap<String, Conditio
         let Some(live) = state.processors.get(&state.namespace, name) else { continue };
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
         conditions(state, "Processor", name, live.metadata.generation, &before, std::slice::from_ref(draft)).await?;
+    }
+    Ok(())
+}
+
+/// The conditions of every Sampling object.
+pub(crate) async fn samplings(
+    state: &State,
+    rules: &Rules,
+    plan: &GatewayPlan,
+    deployment: &str,
+    version: &str,
+) -> Result<(), ApplyError> {
+    let rolled_out =
+        state.live("Deployment", deployment).is_some_and(|live| is_rolled_out("Deployment", &live, version));
+    let drafts =
+        sampling::report::conditions(&rules.accepted, plan.sampling, plan.sampling_conditions, false, rolled_out);
+    for (name, drafts) in drafts {
+        let Some(live) = state.samplings.get(&state.namespace, &name) else { continue };
+        let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let changed = conditions(state, "Sampling", &name, live.metadata.generation, &before, &drafts).await?;
+        let refused = drafts.iter().find(|draft| draft.reason == "InvalidRule");
+        if let (true, Some(draft)) = (changed, refused) {
+            let object = ObjectReference {
+                api_version: Some(API_VERSION.into()),
+                kind: Some("Sampling".into()),
+                namespace: Some(state.namespace.clone()),
+                name: Some(name),
+                uid: live.metadata.uid.clone(),
+                ..ObjectReference::default()
+            };
+            state.events.warn(&object, &draft.reason, &draft.message).await;
+        }
     }
     Ok(())
 }

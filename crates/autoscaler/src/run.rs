@@ -3,6 +3,7 @@
 use crate::collectors::{self, Target};
 use crate::state::State;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, DeserializeGuard, GroupVersionKind, PartialObjectMeta};
@@ -10,8 +11,10 @@ use kube::runtime::watcher;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigSpec};
 use odigos_api::names::AUTOSCALER;
 use odigos_api::processor::Processor;
+use odigos_api::sampling::Sampling;
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
@@ -79,6 +82,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         destinations: Hub::new("Destination"),
         processors: Hub::new("Processor"),
         streams: Hub::new("DataStream"),
+        samplings: Hub::new("Sampling"),
+        configs: Hub::new("InstrumentationConfig"),
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
         secrets: Hub::new("Secret"),
@@ -96,6 +101,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 state.destinations.synced(),
                 state.processors.synced(),
                 state.streams.synced(),
+                state.configs.synced(),
                 state.config_maps.synced(),
                 state.secrets.synced(),
             );
@@ -198,7 +204,24 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
     });
     let gateway = queue.clone();
     state.streams.subscribe(move |change| {
-        if change.before.is_none() != change.after.is_none() {
+        let view = |one: &Option<Arc<DataStream>>| one.as_ref().map(|one| one.spec.sampling_view);
+        if view(&change.before) != view(&change.after) {
+            gateway.add(Target::Gateway);
+        }
+    });
+    let gateway = queue.clone();
+    state.samplings.subscribe(move |change| {
+        let spec = |one: &Option<Arc<Sampling>>| one.as_ref().map(|one| one.spec.clone());
+        if spec(&change.before) != spec(&change.after) {
+            gateway.add(Target::Gateway);
+        }
+    });
+    let gateway = queue.clone();
+    state.configs.subscribe(move |change| {
+        let settings = |one: &Option<Arc<InstrumentationConfig>>| {
+            one.as_ref().map(|one| one.spec.workload_collector_config.clone()).unwrap_or_default()
+        };
+        if settings(&change.before) != settings(&change.after) {
             gateway.add(Target::Gateway);
         }
     });
@@ -235,6 +258,28 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     tasks.spawn(
         "watch of DataStreams",
         hub::run(state.streams.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<Sampling>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of Samplings",
+        hub::run(state.samplings.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<InstrumentationConfig>> = Api::all(client.clone());
+    let prune = |one: &mut InstrumentationConfig| {
+        let settings = std::mem::take(&mut one.spec.workload_collector_config);
+        *one = InstrumentationConfig {
+            metadata: ObjectMeta {
+                name: one.metadata.name.take(),
+                namespace: one.metadata.namespace.take(),
+                ..ObjectMeta::default()
+            },
+            spec: InstrumentationConfigSpec { workload_collector_config: settings, ..Default::default() },
+            status: None,
+        };
+    };
+    tasks.spawn(
+        "watch of InstrumentationConfigs",
+        hub::run(state.configs.clone(), api, config(), prune, metrics.clone(), stop.clone()),
     );
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
     let prune = |map: &mut ConfigMap| {

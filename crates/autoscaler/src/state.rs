@@ -7,15 +7,19 @@ use kube::core::PartialObjectMeta;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::names;
 use odigos_api::processor::Processor;
+use odigos_api::sampling::Sampling;
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
 use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::objects::Installation;
+use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
+use odigos_plan::sampling;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +35,9 @@ pub(crate) struct State {
     pub(crate) destinations: Arc<Hub<Destination>>,
     pub(crate) processors: Arc<Hub<Processor>>,
     pub(crate) streams: Arc<Hub<DataStream>>,
+    pub(crate) samplings: Arc<Hub<Sampling>>,
+    /// InstrumentationConfigs that say something to collectors; the others hold no more than their name.
+    pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,
     /// Deployment, DaemonSet, Service, HorizontalPodAutoscaler, PodDisruptionBudget of the control plane, by kind.
     pub(crate) workloads: Vec<(&'static str, Arc<Hub<DynamicObject>>)>,
@@ -44,6 +51,22 @@ impl State {
         let map = self.config_maps.get(&self.namespace, names::EFFECTIVE_CONFIGURATION);
         let text = map.and_then(|map| map.data.as_ref()?.get(names::CONFIGURATION_KEY).cloned()).unwrap_or_default();
         Configuration::parse(&text).unwrap_or_default()
+    }
+
+    /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
+    pub(crate) fn rules(&self, configuration: &Configuration) -> Rules {
+        let samplings = self.samplings.namespace(&self.namespace);
+        let mut accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
+        if let Some(keep) = configuration.health_probes() {
+            let configs = self.configs.all();
+            let settings = configs.iter().map(|((namespace, name), config)| {
+                (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
+            });
+            accepted.add(sampling::probes::of_configs(settings, keep));
+        }
+        let streams = self.streams.namespace(&self.namespace);
+        let views = streams.iter().filter_map(|one| Some((one.metadata.name.clone()?, one.spec.sampling_view?)));
+        Rules { accepted, views: views.collect() }
     }
 
     /// Where the cluster runs.

@@ -3,13 +3,14 @@
 use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State, is_static};
 use crate::{hooks, sources, workloads};
 use anyhow::Context;
-use k8s_openapi::api::core::v1::Pod;
+use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::names::INSTRUMENTOR;
+use odigos_api::names::{CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, INSTRUMENTOR};
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::admin::{self, Readiness};
@@ -22,6 +23,8 @@ use odigos_kit::queue::{Queue, Settings};
 use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry, webhook};
+use odigos_plan::configuration::Configuration;
+use odigos_plan::instrumentation::Options;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -68,6 +71,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let state = Arc::new(State {
         client: ClientHandle(client.clone()),
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
+        options: ArcSwap::default(),
+        config_maps: Hub::new("ConfigMap"),
         sources: Hub::new("Source"),
         configs: Hub::new("InstrumentationConfig"),
         workloads: BUILT_IN.into_iter().chain(OPTIONAL).map(|kind| (kind, Hub::new(kind.as_str()))).collect(),
@@ -76,7 +81,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let workload_queue: Queue<WorkloadRef> = Queue::new(Duration::from_millis(50));
     let source_queue: Queue<ObjectKey> = Queue::new(Duration::from_millis(100));
     subscribe(&state, &workload_queue, &source_queue);
-    watch(&mut tasks, &client, &state, &metrics);
+    watch(&mut tasks, &client, &state, &common.namespace, &metrics);
 
     let server = webhook::Server {
         address: arguments.webhook_address,
@@ -94,6 +99,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
     tasks.spawn("controllers", async move {
         let filled = async {
+            state.config_maps.synced().await;
             state.sources.synced().await;
             state.configs.synced().await;
             state.pods.synced().await;
@@ -182,6 +188,20 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
             }
         }
     });
+    let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
+    state.config_maps.subscribe(move |change| {
+        let Some(state) = weak.upgrade() else { return };
+        let map = change.after.as_ref().and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned());
+        // Broken text leaves what is in force.
+        let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
+        let options = Options::of(&configuration);
+        if **state.options.load() != options {
+            state.options.store(Arc::new(options));
+            let all = state.configs.all();
+            let workloads = all.iter().filter_map(|(key, _)| WorkloadRef::from_config_name(&key.0, &key.1));
+            workloads.for_each(|workload| queue.add(workload));
+        }
+    });
     let queue = workloads.clone();
     state.configs.subscribe(move |change| {
         if let Some(workload) = WorkloadRef::from_config_name(&change.key.0, &change.key.1) {
@@ -239,9 +259,15 @@ fn rivals_of(state: &State, change: &hub::Change<Source>) -> Vec<ObjectKey> {
         .collect()
 }
 
-fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {
+fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str, metrics: &Metrics) {
     let config = || watcher::Config::default().any_semantic();
     let stop = tasks.stop();
+    let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
+    let only = config().fields(&format!("metadata.name={EFFECTIVE_CONFIGURATION}"));
+    tasks.spawn(
+        "watch of the configuration",
+        hub::run(state.config_maps.clone(), api, only, |_| {}, metrics.clone(), stop.clone()),
+    );
     let api: Api<DeserializeGuard<Source>> = Api::all(client.clone());
     tasks.spawn(
         "watch of Sources",

@@ -1,6 +1,7 @@
 //! The stores that reconciles and hooks read: workloads of every kind, Sources, InstrumentationConfigs.
 
-use k8s_openapi::api::core::v1::Pod;
+use arc_swap::ArcSwap;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
@@ -10,6 +11,7 @@ use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::apply::Applier;
 use odigos_kit::hub::Hub;
 use odigos_plan::coverage::Matcher;
+use odigos_plan::instrumentation::Options;
 use odigos_plan::workload::Workload;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,6 +27,10 @@ pub(crate) const OPTIONAL: [WorkloadKind; 2] = [WorkloadKind::Rollout, WorkloadK
 pub(crate) struct State {
     pub(crate) client: ClientHandle,
     pub(crate) applier: Applier,
+    /// The effective configuration, as far as it matters to workloads.
+    pub(crate) options: ArcSwap<Options>,
+    /// The ConfigMap that it comes from.
+    pub(crate) config_maps: Arc<Hub<ConfigMap>>,
     pub(crate) sources: Arc<Hub<Source>>,
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) workloads: Vec<(WorkloadKind, Arc<Hub<DynamicObject>>)>,
@@ -51,7 +57,12 @@ pub(crate) fn resource(kind: WorkloadKind) -> ApiResource {
 pub(crate) fn prune(object: &mut DynamicObject) {
     let containers = |pointer: &str| {
         let list = object.data.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        list.filter_map(|container| container.get("name")).map(|name| json!({"name": name})).collect::<Vec<_>>()
+        let kept = ["name", "livenessProbe", "readinessProbe", "startupProbe"];
+        let slim = |container: &Value| {
+            let fields = kept.iter().filter_map(|key| Some(((*key).to_owned(), container.get(*key)?.clone())));
+            Value::Object(fields.collect())
+        };
+        list.map(slim).collect::<Vec<_>>()
     };
     let status = |key: &str| object.data.pointer(&format!("/status/{key}")).cloned().unwrap_or(Value::Null);
     let active =

@@ -56,7 +56,7 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         .filter(|source| !coverage::is_namespace_source(source) && !coverage::is_terminating(source))
         .filter_map(|source| source.metadata.name.clone())
         .collect();
-    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "));
+    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &state.options.load());
     let config = match plan.desired {
         Desired::Delete => {
             if let Some(existing) = existing {

@@ -54,6 +54,16 @@ pub const COMPONENTS: &[Component] = &[
     component(ComponentKind::Processor, "filter", 40),
     renamed(ComponentKind::Processor, "k8s_attributes", 146, "k8sattributes"),
     renamed(ComponentKind::Processor, "resource_detection", 153, "resourcedetection"),
+    Component {
+        younger_keys: &[
+            ("policies.drop", 126),
+            ("block_on_overflow", 134),
+            ("policies.not", 145),
+            ("policies.and.and_sub_policy.not", 154),
+        ],
+        ..component(ComponentKind::Processor, "tail_sampling", 20)
+    },
+    component(ComponentKind::Connector, "count", 78),
     component(ComponentKind::Connector, "forward", 78),
     Component {
         kind: ComponentKind::Connector,

@@ -3,6 +3,7 @@
 //! Owns `spec/collectors-and-pipelines.md` 2.4 and 3.1–3.3. The document stays a tree: keys that nothing reads yet pass
 //! through, keys are found whatever their case, and one value of a wrong type is a finding, not a failure of the whole.
 
+use crate::sampling::Percentage;
 use crate::{duration, sizing};
 use odigos_api::{Finding, names};
 use serde_json::{Map, Value, json};
@@ -155,6 +156,17 @@ impl Configuration {
     #[must_use]
     pub fn image_pull_secrets(&self) -> Vec<String> {
         self.texts("imagePullSecrets")
+    }
+
+    /// Percentage of health probes that is kept while their built-in rule is on; a bad percentage counts as 0.
+    #[must_use]
+    pub fn health_probes(&self) -> Option<Percentage> {
+        let path = "sampling.k8sHealthProbesSampling";
+        if self.flag(&format!("{path}.enabled")) != Some(true) {
+            return None;
+        }
+        let stated = self.get(&format!("{path}.keepPercentage")).and_then(Value::as_f64).unwrap_or_default();
+        Some(Percentage::new(stated).unwrap_or(Percentage::ZERO))
     }
 
     /// Whether ClickHouse destinations use its JSON type.

@@ -7,12 +7,16 @@
 pub mod destinations;
 pub mod objects;
 mod routing;
+pub mod sampling;
 
+#[cfg(test)]
+mod sampling_tests;
 #[cfg(test)]
 mod tests;
 
 use crate::collector::{self, OwnTelemetry, Processors};
 use crate::configuration::Configuration;
+use crate::sampling::report as sampling_report;
 use crate::streams;
 use destinations::{DestinationPlan, Fragment};
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
@@ -50,6 +54,8 @@ pub struct Observed<'a> {
     pub secrets: &'a BTreeMap<String, SecretDigests>,
     /// The effective configuration.
     pub configuration: &'a Configuration,
+    /// Sampling rules and the views of streams.
+    pub rules: &'a sampling::Rules,
     /// Destinations whose exporter stopped a collector at start, with what it said (design 5).
     pub set_aside: &'a BTreeMap<String, String>,
 }
@@ -71,6 +77,12 @@ pub struct GatewayPlan {
     pub receiver_signals: Vec<Signal>,
     /// Ids of the classes that this configuration routes, for `status.servedStreamClasses`.
     pub classes: Vec<String>,
+    /// What is done with sampling rules.
+    pub sampling: sampling_report::Mode,
+    /// Conditions that sampling rules compile to, all instances together.
+    pub sampling_conditions: usize,
+    /// Feature gates that the collector must be started with.
+    pub feature_gates: Vec<&'static str>,
     /// Secret keys that the gateway reads, for its environment and volumes.
     pub secrets: Vec<destinations::SecretUse>,
     /// What people should know.
@@ -121,7 +133,9 @@ fn report(
             }
         }
     }
+    let samplers = sampling::plan(seen, &processors, &destinations.fragments);
     let mut findings = destinations.findings;
+    findings.extend(seen.rules.accepted.findings.iter().cloned());
     findings.extend(processors.findings.iter().cloned());
     for problem in &problems {
         let object = format!("CollectorsGroup {}/{}", seen.namespace, names::GATEWAY);
@@ -138,6 +152,9 @@ fn report(
             .filter(|s| signals.contains(s))
             .collect(),
         classes: seen.group.spec.stream_classes.iter().map(|class| class.id.clone()).collect(),
+        sampling: samplers.mode,
+        sampling_conditions: samplers.conditions,
+        feature_gates: samplers.needs_recorded_policy().then_some(sampling::RECORD_POLICY_GATE).into_iter().collect(),
         secrets: destinations.secrets,
         findings,
     }
@@ -155,10 +172,13 @@ fn assemble(seen: &Observed<'_>, processors: &Processors, fragments: &[Fragment]
         // Conflicts were ruled out when the fragment was made; a repeated name cannot pass the API server.
         let _ = config.merge(fragment.to_config(queue_bytes));
     }
+    let samplers = sampling::plan(seen, processors, fragments);
+    sampling::add_components(&mut config, seen, &samplers);
     for signal in Signal::PIPELINES {
         if fragments.iter().any(|fragment| fragment.pipelines.contains_key(&signal)) {
-            add_root(&mut config, signal, spec, processors);
-            routing::add(&mut config, signal, spec, processors, fragments);
+            let samplers = (signal == Signal::Traces).then_some(&samplers);
+            add_root(&mut config, signal, spec, processors, samplers);
+            routing::add(&mut config, signal, spec, processors, fragments, samplers);
         }
     }
     add_own_metrics(&mut config, seen, fragments);
@@ -223,13 +243,34 @@ fn has_service_graph(spec: &CollectorsGroupSpec) -> bool {
 }
 
 /// `<signal>/in`: what every item of the signal passes before it is routed (spec 4.4, 4.7).
-fn add_root(config: &mut CollectorConfig, signal: Signal, spec: &CollectorsGroupSpec, processors: &Processors) {
+fn add_root(
+    config: &mut CollectorConfig,
+    signal: Signal,
+    spec: &CollectorsGroupSpec,
+    processors: &Processors,
+    samplers: Option<&sampling::Samplers>,
+) {
+    let router = routing::connector(signal);
+    let exporters = match samplers {
+        Some(samplers) => sampling::root_exporters(config, samplers, &router),
+        None => vec![router.clone()],
+    };
     let mut root = Pipeline {
         receivers: vec!["otlp".into()],
         processors: vec![collector::MEMORY_LIMITER.into(), "resource/odigos-version".into()],
-        exporters: vec![routing::connector(signal)],
+        exporters,
     };
-    root.processors.extend(processors.usable.iter().filter(|p| p.is_global(signal)).map(|p| p.id.clone()));
+    // What runs after sampling stands behind the sampler: before the router, or in the pipelines of streams.
+    let samples =
+        |samplers: &sampling::Samplers| samplers.marks_only || samplers.mode == sampling_report::Mode::Sampling;
+    let split = samplers.is_some_and(samples);
+    let of_all = processors.usable.iter().filter(|p| p.is_global(signal));
+    let (late, early): (Vec<_>, Vec<_>) = of_all.partition(|p| split && p.hint >= collector::LATE_HINT);
+    root.processors.extend(early.into_iter().map(|p| p.id.clone()));
+    if let Some(samplers) = samplers {
+        let late: Vec<String> = late.into_iter().map(|p| p.id.clone()).collect();
+        sampling::add_before_router(config, samplers, &late, &router);
+    }
     if signal == Signal::Metrics && spec.cluster_metrics_enabled == Some(true) {
         config.add(
             ComponentKind::Extension,

@@ -3,14 +3,18 @@
 //! Owns `spec/sources-and-instrumentation.md` 2.6–2.8 and 2.11. The agent decision itself comes from runtime detection;
 //! until something was detected the object says what it waits for, and decisions that others made are kept.
 
+use crate::configuration::Configuration;
 use crate::coverage::{Coverage, Decision, marked};
+use crate::sampling::Percentage;
 use crate::workload::Workload;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
 use odigos_api::WorkloadKind;
+use odigos_api::agent_settings::CollectorSampling;
 use odigos_api::condition::kind::{AGENT_ENABLED, PODS_INJECTION, RUNTIME_DETECTION};
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, Status};
 use odigos_api::instrumentation_config::{
     ContainerAgentConfig, InstrumentationConfig, InstrumentationConfigSpec, InstrumentationConfigStatus,
+    WorkloadCollectorConfig,
 };
 use odigos_api::labels;
 use odigos_api::source::ContainerOverride;
@@ -35,6 +39,21 @@ pub struct InstrumentationPlan {
     pub conditions: Vec<ConditionDraft>,
 }
 
+/// What of the effective configuration matters to every workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Percentage of health probes that is kept, while the built-in rule is on (`spec/sampling.md` 4).
+    pub health_probes: Option<Percentage>,
+}
+
+impl Options {
+    /// Reads them.
+    #[must_use]
+    pub fn of(configuration: &Configuration) -> Self {
+        Self { health_probes: configuration.health_probes() }
+    }
+}
+
 /// Decides about the InstrumentationConfig of a workload. `rivals` names the Sources of an ambiguous coverage.
 #[must_use]
 pub fn plan(
@@ -42,10 +61,11 @@ pub fn plan(
     coverage: &Coverage,
     existing: Option<&InstrumentationConfig>,
     rivals: &str,
+    options: &Options,
 ) -> InstrumentationPlan {
     let desired = match coverage.decision {
         Decision::Ambiguous => Desired::Keep,
-        decision if decision.is_covered() => Desired::Apply(Box::new(object(workload, coverage, existing))),
+        decision if decision.is_covered() => Desired::Apply(Box::new(object(workload, coverage, existing, options))),
         _ => Desired::Delete,
     };
     let status = existing.and_then(|config| config.status.as_ref());
@@ -56,9 +76,14 @@ pub fn plan(
     InstrumentationPlan { desired, conditions }
 }
 
-fn object(workload: &Workload, coverage: &Coverage, existing: Option<&InstrumentationConfig>) -> InstrumentationConfig {
+fn object(
+    workload: &Workload,
+    coverage: &Coverage,
+    existing: Option<&InstrumentationConfig>,
+    options: &Options,
+) -> InstrumentationConfig {
     let reference = &workload.reference;
-    let mut config = InstrumentationConfig::new(&reference.config_name(), spec(workload, coverage, existing));
+    let mut config = InstrumentationConfig::new(&reference.config_name(), spec(workload, coverage, existing, options));
     config.metadata.namespace = Some(reference.namespace.clone());
     config.metadata.labels = Some(coverage.stream_labels.clone());
     config.metadata.annotations =
@@ -80,6 +105,7 @@ fn spec(
     workload: &Workload,
     coverage: &Coverage,
     existing: Option<&InstrumentationConfig>,
+    options: &Options,
 ) -> InstrumentationConfigSpec {
     let before = existing.map(|config| &config.spec);
     let overrides: Vec<ContainerOverride> = workload
@@ -111,12 +137,43 @@ fn spec(
         agent_injection_enabled: before.is_some_and(|spec| spec.agent_injection_enabled),
         pod_manifest_injection_optional: before.and_then(|spec| spec.pod_manifest_injection_optional),
         containers,
-        workload_collector_config: before.map(|spec| spec.workload_collector_config.clone()).unwrap_or_default(),
+        workload_collector_config: collector_config(workload, before, options),
         container_overrides_hash: overrides_hash(&overrides),
         containers_overrides: overrides,
         agents_meta_hash: before.map(|spec| spec.agents_meta_hash.clone()).unwrap_or_default(),
         agents_meta_hash_changed_time: before.and_then(|spec| spec.agents_meta_hash_changed_time.clone()),
     }
+}
+
+/// What collectors do differently for single containers: rules for health probes; what others wrote there is kept.
+fn collector_config(
+    workload: &Workload,
+    before: Option<&InstrumentationConfigSpec>,
+    options: &Options,
+) -> Vec<WorkloadCollectorConfig> {
+    let mut configs = before.map(|spec| spec.workload_collector_config.clone()).unwrap_or_default();
+    for config in &mut configs {
+        config.sampling_collector_config = None;
+    }
+    if let Some(keep) = options.health_probes {
+        for (container, probes) in &workload.probes {
+            let rules = probes.iter().map(|probe| probe.to_operation(keep)).collect();
+            let sampling = CollectorSampling { noisy_operations: rules, ..CollectorSampling::default() };
+            match configs.iter_mut().find(|config| &config.container_name == container) {
+                Some(config) => config.sampling_collector_config = Some(sampling),
+                None => configs.push(WorkloadCollectorConfig {
+                    container_name: container.clone(),
+                    sampling_collector_config: Some(sampling),
+                    ..WorkloadCollectorConfig::default()
+                }),
+            }
+        }
+    }
+    configs.retain(|config| {
+        let empty = WorkloadCollectorConfig { container_name: config.container_name.clone(), ..Default::default() };
+        *config != empty
+    });
+    configs
 }
 
 /// Hexadecimal form of the first 16 bytes of SHA-256 over the list as JSON (1.2).
@@ -199,6 +256,7 @@ mod tests {
         Workload {
             reference: WorkloadRef::new("shop", kind, "web"),
             uid: "u-1".into(),
+            probes: Default::default(),
             containers: vec!["app".into(), "sidecar".into()],
             available_replicas: replicas,
         }
@@ -234,8 +292,13 @@ mod tests {
 
     #[test]
     fn a_covered_workload_gets_its_config() {
-        let config =
-            applied(plan(&workload(1, WorkloadKind::Deployment), &coverage(Decision::WorkloadSource), None, ""));
+        let config = applied(plan(
+            &workload(1, WorkloadKind::Deployment),
+            &coverage(Decision::WorkloadSource),
+            None,
+            "",
+            &Options::default(),
+        ));
         assert_eq!(config.metadata.name.as_deref(), Some("deployment-web"));
         assert_eq!(config.metadata.owner_references.as_ref().map(|owners| owners[0].uid.as_str()), Some("u-1"));
         assert_eq!(config.spec.service_name, "web");
@@ -254,8 +317,15 @@ mod tests {
 
     #[test]
     fn conditions_tell_what_is_waited_for() {
-        let of =
-            |replicas, kind| reasons(&plan(&workload(replicas, kind), &coverage(Decision::NamespaceSource), None, ""));
+        let of = |replicas, kind| {
+            reasons(&plan(
+                &workload(replicas, kind),
+                &coverage(Decision::NamespaceSource),
+                None,
+                "",
+                &Options::default(),
+            ))
+        };
         assert_eq!(
             of(0, WorkloadKind::Deployment),
             [
@@ -271,8 +341,13 @@ mod tests {
 
     #[test]
     fn what_others_decided_is_kept() {
-        let mut config =
-            applied(plan(&workload(1, WorkloadKind::Deployment), &coverage(Decision::WorkloadSource), None, ""));
+        let mut config = applied(plan(
+            &workload(1, WorkloadKind::Deployment),
+            &coverage(Decision::WorkloadSource),
+            None,
+            "",
+            &Options::default(),
+        ));
         config.spec.containers[0].agent_enabled = true;
         config.spec.agent_injection_enabled = true;
         let written = [
@@ -283,8 +358,13 @@ mod tests {
             conditions: merged(&[], &written, None, jiff::Timestamp::UNIX_EPOCH),
             ..InstrumentationConfigStatus::default()
         });
-        let again =
-            plan(&workload(1, WorkloadKind::Deployment), &coverage(Decision::WorkloadSource), Some(&config), "");
+        let again = plan(
+            &workload(1, WorkloadKind::Deployment),
+            &coverage(Decision::WorkloadSource),
+            Some(&config),
+            "",
+            &Options::default(),
+        );
         assert_eq!(reasons(&again)[1].1, "True/DetectedSuccessfully");
         assert_eq!(reasons(&again)[2].1, "True/EnabledSuccessfully");
         let config = applied(again);
@@ -293,7 +373,9 @@ mod tests {
 
     #[test]
     fn no_coverage_deletes_and_ambiguity_keeps() {
-        let of = |decision| plan(&workload(1, WorkloadKind::Deployment), &coverage(decision), None, "a, b");
+        let of = |decision| {
+            plan(&workload(1, WorkloadKind::Deployment), &coverage(decision), None, "a, b", &Options::default())
+        };
         assert_eq!(of(Decision::NoSource).desired, Desired::Delete);
         assert_eq!(of(Decision::WorkloadSourceDisabled).desired, Desired::Delete);
         let ambiguous = of(Decision::Ambiguous);

@@ -15,6 +15,7 @@ use odigos_api::condition::ConditionDraft;
 use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, names};
+use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, Problem};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -210,6 +211,7 @@ impl Build<'_> {
             json!({"attributes": [{"key": "k8s.node.name", "action": "upsert", "value": "${env:NODE_NAME}"}]}),
         );
         config.add(ComponentKind::Processor, "k8s_attributes", workload_attributes());
+        config.add(ComponentKind::Processor, WORKLOAD, workload_identity());
         let detectors = detectors(self.spec, seen.provider);
         if !detectors.is_empty() {
             config.add(
@@ -227,6 +229,7 @@ impl Build<'_> {
             collector::MEMORY_LIMITER.to_owned(),
             collector::STRIP_CLASS.to_owned(),
             "k8s_attributes".to_owned(),
+            WORKLOAD.to_owned(),
             "resource/node-name".to_owned(),
         ];
         if config.get(ComponentKind::Processor, "resource_detection").is_some() {
@@ -372,6 +375,39 @@ impl Build<'_> {
             exporters: vec!["otlp_grpc/out-cluster-collector-logs".into()],
         };
     }
+}
+
+/// Id of the processor that names the workload.
+const WORKLOAD: &str = "transform/workload";
+
+/// Names the workload of a covered pod in the product's own attributes, unless its agent has. Sampling rules tell by them
+/// what is a source; pods that are not covered carry no class and get none (`spec/sampling.md` 3).
+fn workload_identity() -> Value {
+    let attribute = |key: &str| Expression::from(Path::keyed("attributes", key));
+    let kinds = [
+        ("CronJob", "k8s.cronjob.name"),
+        ("Job", "k8s.job.name"),
+        ("Deployment", "k8s.deployment.name"),
+        ("StatefulSet", "k8s.statefulset.name"),
+        ("DaemonSet", "k8s.daemonset.name"),
+    ];
+    let mut statements = Vec::new();
+    for (kind, key) in kinds {
+        let condition = || {
+            Condition::All(vec![
+                Condition::NotEqual(attribute(STREAM_CLASS_ATTRIBUTE), Expression::Nil),
+                Condition::Equal(attribute("odigos.workload.name"), Expression::Nil),
+                Condition::NotEqual(attribute(key), Expression::Nil),
+            ])
+        };
+        // The kind first: once the name is there, no other kind is looked at.
+        for (target, value) in [("odigos.workload.kind", kind.into()), ("odigos.workload.name", attribute(key))] {
+            let arguments = vec![attribute(target), value];
+            statements.push(Statement { editor: "set", arguments, condition: Some(condition()) }.to_string());
+        }
+    }
+    let group = json!([{"context": "resource", "statements": statements}]);
+    json!({"error_mode": "ignore", "trace_statements": group, "metric_statements": group, "log_statements": group})
 }
 
 /// Reads the pod's identity and its stream class. Pods of this node only, nothing else is watched (spec 7.5).

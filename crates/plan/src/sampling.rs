@@ -24,12 +24,23 @@ pub mod rule;
 pub mod simulate;
 pub mod span;
 
-#[cfg(test)]
-pub(crate) mod generate;
+#[cfg(any(test, feature = "testing"))]
+pub mod generate;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
-mod scenarios;
+mod scenario_tests;
+#[cfg(any(test, feature = "testing"))]
+pub mod scenarios;
+
+/// Whether the gateway has to see whole traces: some stream's rules may drop something.
+#[must_use]
+pub fn is_active(accepted: &Accepted) -> bool {
+    let named: std::collections::BTreeSet<&str> =
+        accepted.enabled().flat_map(|rule| rule.streams.iter().map(String::as_str)).collect();
+    // No stream has the empty name, so its rules are the global ones.
+    std::iter::once("").chain(named).any(|stream| !compile::keeps_everything(&accepted.of_stream(stream)))
+}
 
 pub use accept::{Accepted, accept};
 pub use rule::{Category, Percentage, Rule};

@@ -2,9 +2,11 @@
 //!
 //! Owns `spec/sources-and-instrumentation.md` 2.1 and 2.12. Never lists or fetches anything.
 
+use crate::sampling::probes::{self, Probe};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +17,8 @@ pub struct Workload {
     pub uid: String,
     /// Names of the containers of its pod template, in order.
     pub containers: Vec<String>,
+    /// HTTP health probes by container; containers without any are absent.
+    pub probes: BTreeMap<String, BTreeSet<Probe>>,
     /// How many of its pods serve (2.1, "Available replicas taken from").
     pub available_replicas: i64,
 }
@@ -63,15 +67,18 @@ impl Workload {
             }
         };
         let containers = object.pointer(&format!("{template}/containers")).and_then(Value::as_array);
-        let containers = containers.into_iter().flatten();
-        let containers = containers
-            .filter_map(|container| container.get("name").and_then(Value::as_str))
-            .map(str::to_owned)
+        let named = containers.into_iter().flatten();
+        let named = named.filter_map(|container| Some((container.get("name")?.as_str()?, container)));
+        let containers = named.clone().map(|(name, _)| name.to_owned()).collect();
+        let probes = named
+            .map(|(name, container)| (name.to_owned(), probes::of_container(container)))
+            .filter(|(_, probes)| !probes.is_empty())
             .collect();
         Some(Self {
             reference: WorkloadRef::new(text("/metadata/namespace"), kind, text("/metadata/name")),
             uid,
             containers,
+            probes,
             available_replicas,
         })
     }

@@ -21,6 +21,7 @@ use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::processor::Processor;
+use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
 use odigos_api::{Finding, WorkloadRef};
 use serde::de::DeserializeOwned;
@@ -62,8 +63,8 @@ pub struct World {
     pub configs: BTreeMap<Key, InstrumentationConfig>,
     /// Processors.
     pub processors: BTreeMap<Key, Processor>,
-    /// Sampling objects, and whether each is enabled.
-    pub samplings: BTreeMap<Key, bool>,
+    /// Sampling objects.
+    pub samplings: BTreeMap<Key, Sampling>,
     /// Secrets: names of keys and digests of values; the values are dropped when they are read.
     pub secrets: BTreeMap<Key, SecretDigests>,
     /// ConfigMaps of the control plane's namespace.
@@ -112,10 +113,7 @@ impl World {
             (true, "CollectorsGroup") => drop(self.groups.insert(key, typed(object)?)),
             (true, "InstrumentationConfig") => drop(self.configs.insert(key, typed(object)?)),
             (true, "Processor") => drop(self.processors.insert(key, typed(object)?)),
-            (true, "Sampling") => {
-                let disabled = object.pointer("/spec/disabled").and_then(Value::as_bool).unwrap_or_default();
-                self.samplings.insert(key, !disabled);
-            }
+            (true, "Sampling") => drop(self.samplings.insert(key, typed(object)?)),
             (false, "Namespace") => drop(self.namespaces.insert(name)),
             (false, "Secret") => drop(self.secrets.insert(key, read::secret_digests(&object))),
             (false, "ConfigMap") if key.0 == self.namespace => {

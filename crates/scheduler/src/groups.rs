@@ -11,8 +11,8 @@ use odigos_kit::apply::{ApplyError, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::{self, Configuration};
 use odigos_plan::scheduling::{self, NodeGroupState};
-use odigos_plan::{streams, world};
-use serde_json::{Value, json};
+use odigos_plan::{sampling, streams, world};
+use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,11 +105,11 @@ async fn groups(
         tell(state, &Finding::error("DataStream", "TooManyStreamSets", message)).await;
     }
     let refs: Vec<&Destination> = destinations.iter().collect();
-    let sampling = state
-        .samplings
-        .namespace(&state.namespace)
-        .iter()
-        .any(|one| one.data.pointer("/spec/disabled").and_then(Value::as_bool) != Some(true));
+    let samplings = state.samplings.namespace(&state.namespace);
+    let accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
+    // Health probes are rules of their own; which they are is known where they are compiled.
+    let probes = configuration.health_probes().is_some_and(|keep| keep < sampling::Percentage::HUNDRED);
+    let sampling = sampling::is_active(&accepted) || (probes && !memberships.is_empty());
     let spec = scheduling::gateway_group(configuration, &refs, sampling, classes.classes);
     apply_group(state, names::GATEWAY, &spec, gateway.as_ref().map(|group| &group.spec)).await?;
     let node = state.groups.get(&state.namespace, names::NODE_COLLECTOR);

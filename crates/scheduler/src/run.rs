@@ -5,8 +5,8 @@ use crate::{classes, groups};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
-use kube::api::{Api, DynamicObject};
-use kube::core::{ApiResource, DeserializeGuard, GroupVersionKind, PartialObjectMeta};
+use kube::api::Api;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
@@ -14,6 +14,7 @@ use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::{STREAM_CLASS, STREAM_PREFIX};
 use odigos_api::names::{self, SCHEDULER};
+use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
@@ -145,7 +146,12 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
     let queue = cluster.clone();
     state.config_maps.subscribe(move |_| queue.add(()));
     let queue = cluster.clone();
-    state.samplings.subscribe(move |_| queue.add(()));
+    state.samplings.subscribe(move |change| {
+        let spec = |one: &Option<Arc<Sampling>>| one.as_ref().map(|one| one.spec.clone());
+        if spec(&change.before) != spec(&change.after) {
+            queue.add(());
+        }
+    });
     let queue = cluster.clone();
     state.streams.subscribe(move |_| queue.add(()));
     let streams_of = |labels: &Option<BTreeMap<String, String>>| {
@@ -259,8 +265,7 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
         "watch of CollectorsGroups",
         hub::run(state.groups.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
     );
-    let sampling = ApiResource::from_gvk(&GroupVersionKind::gvk(odigos_api::GROUP, odigos_api::VERSION, "Sampling"));
-    let api: Api<DeserializeGuard<DynamicObject>> = Api::namespaced_with(client.clone(), namespace, &sampling);
+    let api: Api<DeserializeGuard<Sampling>> = Api::namespaced(client.clone(), namespace);
     tasks.spawn(
         "watch of Samplings",
         hub::run(state.samplings.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),

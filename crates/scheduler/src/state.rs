@@ -7,6 +7,7 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
@@ -25,7 +26,7 @@ pub(crate) struct State {
     pub(crate) destinations: Arc<Hub<Destination>>,
     pub(crate) streams: Arc<Hub<DataStream>>,
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
-    pub(crate) samplings: Arc<Hub<kube::api::DynamicObject>>,
+    pub(crate) samplings: Arc<Hub<Sampling>>,
     pub(crate) configs: Arc<Hub<PartialObjectMeta<InstrumentationConfig>>>,
     pub(crate) sources: Arc<Hub<PartialObjectMeta<Source>>>,
     pub(crate) pods: Arc<Hub<PartialObjectMeta<Pod>>>,

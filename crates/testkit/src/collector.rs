@@ -196,6 +196,20 @@ impl Collector {
         around: Surroundings,
         variables: &[(String, String)],
     ) -> anyhow::Result<Self> {
+        Self::start_with(name, text, around, variables, &[]).await
+    }
+
+    /// Starts it with feature gates.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub async fn start_with(
+        name: &str,
+        text: &str,
+        around: Surroundings,
+        variables: &[(String, String)],
+        gates: &[&str],
+    ) -> anyhow::Result<Self> {
         let config: Value = serde_yaml::from_str(text)?;
         std::fs::create_dir_all(&around.directory)?;
         let file = around.directory.join(format!("{name}.yaml"));
@@ -203,6 +217,9 @@ impl Collector {
         let mut command = Command::new(tools::find("odigos-collector")?);
         environment(&mut command, &around);
         command.envs(variables.iter().cloned()).arg(format!("--config={}", file.display()));
+        if !gates.is_empty() {
+            command.arg(format!("--feature-gates={}", gates.join(",")));
+        }
         let log = around.directory.join(format!("{name}.log"));
         let mut process = Process::start(name, &mut command, &log)?;
         let health = around.health;

@@ -36,12 +36,16 @@ pub struct Item {
     pub name: String,
     /// Attributes of its resource.
     pub resource: BTreeMap<String, String>,
+    /// Attributes of the span itself; empty for other signals.
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// A backend that remembers what arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Sink {
     items: Arc<Mutex<Vec<Item>>>,
+    /// Spans by name, and nothing else of them, where very many arrive.
+    counted: Option<Arc<Mutex<BTreeMap<String, usize>>>>,
 }
 
 impl Sink {
@@ -50,7 +54,19 @@ impl Sink {
     /// # Errors
     /// When the port is taken.
     pub async fn listen(port: u16) -> anyhow::Result<Self> {
-        let sink = Self::default();
+        Self::default().serve(port).await
+    }
+
+    /// Listens as [`Sink::listen`] does, but only counts spans by name.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn listen_counting(port: u16) -> anyhow::Result<Self> {
+        Self { counted: Some(Arc::default()), ..Self::default() }.serve(port).await
+    }
+
+    async fn serve(self, port: u16) -> anyhow::Result<Self> {
+        let sink = self;
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
             .await
             .with_context(|| format!("port {port} is taken"))?;
@@ -63,6 +79,13 @@ impl Sink {
         #[allow(clippy::disallowed_methods, reason = "a test peer lives as long as the runtime")]
         tokio::spawn(server.serve_with_incoming(incoming));
         Ok(sink)
+    }
+
+    /// Spans by name, of a sink that counts.
+    #[must_use]
+    pub fn span_counts(&self) -> BTreeMap<String, usize> {
+        let counted = self.counted.as_ref();
+        counted.map(|counted| counted.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
     /// Everything that arrived so far.
@@ -96,13 +119,16 @@ fn text(value: Option<&AnyValue>) -> String {
 }
 
 fn attributes(resource: Option<&Resource>) -> BTreeMap<String, String> {
-    let list = resource.map(|resource| resource.attributes.as_slice()).unwrap_or_default();
+    texts(resource.map(|resource| resource.attributes.as_slice()).unwrap_or_default())
+}
+
+fn texts(list: &[KeyValue]) -> BTreeMap<String, String> {
     list.iter().map(|pair| (pair.key.clone(), text(pair.value.as_ref()))).collect()
 }
 
 fn item(signal: Signal, resource: &BTreeMap<String, String>, name: &str) -> Item {
     let service = resource.get("service.name").cloned().unwrap_or_default();
-    Item { signal, service, name: name.to_owned(), resource: resource.clone() }
+    Item { signal, service, name: name.to_owned(), resource: resource.clone(), attributes: BTreeMap::new() }
 }
 
 #[tonic::async_trait]
@@ -111,10 +137,19 @@ impl TraceService for Sink {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        if let Some(counted) = &self.counted {
+            let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+            let groups = request.into_inner().resource_spans.into_iter().flat_map(|group| group.scope_spans);
+            groups.flat_map(|scope| scope.spans).for_each(|span| *counted.entry(span.name).or_default() += 1);
+            return Ok(Response::new(ExportTraceServiceResponse::default()));
+        }
         for spans in request.into_inner().resource_spans {
             let resource = attributes(spans.resource.as_ref());
             let all = spans.scope_spans.iter().flat_map(|scope| &scope.spans);
-            self.add(all.map(|span| item(Signal::Traces, &resource, &span.name)));
+            self.add(all.map(|span| Item {
+                attributes: texts(&span.attributes),
+                ..item(Signal::Traces, &resource, &span.name)
+            }));
         }
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
@@ -191,6 +226,16 @@ impl Sender {
             Signal::Logs => self.logs(attributes, names).await,
             Signal::Profiles => anyhow::bail!("profiles are not sent"),
         }
+    }
+
+    /// Sends groups of spans as they are.
+    ///
+    /// # Errors
+    /// When the collector refuses them.
+    pub async fn send_spans(&self, groups: Vec<ResourceSpans>) -> anyhow::Result<()> {
+        let mut client = TraceServiceClient::new(self.channel.clone()).max_encoding_message_size(64 * 1024 * 1024);
+        client.export(ExportTraceServiceRequest { resource_spans: groups }).await?;
+        Ok(())
     }
 
     async fn spans(&self, attributes: &[(&str, &str)], names: &[String]) -> anyhow::Result<()> {

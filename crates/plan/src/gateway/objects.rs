@@ -141,7 +141,7 @@ fn deployment(
             "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": role_labels()}},
         }]}},
         "initContainers": [validate_container(installation, &environment, &mounts)],
-        "containers": [container(seen, installation, &environment, &mounts)],
+        "containers": [container(seen, plan, installation, &environment, &mounts)],
         "volumes": volumes,
     });
     if let Some(selector) = spec.node_selector.as_ref().filter(|selector| !selector.is_empty()) {
@@ -237,7 +237,13 @@ fn validate_container(installation: &Installation, secrets: &[Value], mounts: &[
     })
 }
 
-fn container(seen: &Observed<'_>, installation: &Installation, secrets: &[Value], mounts: &[Value]) -> Value {
+fn container(
+    seen: &Observed<'_>,
+    plan: &GatewayPlan,
+    installation: &Installation,
+    secrets: &[Value],
+    mounts: &[Value],
+) -> Value {
     let spec = &seen.group.spec;
     let resources = &spec.resources_settings;
     let mut environment = base_environment(installation);
@@ -258,8 +264,12 @@ fn container(seen: &Observed<'_>, installation: &Installation, secrets: &[Value]
         "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3, "successThreshold": 1,
     });
     let mut arguments = vec![format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")];
+    let mut gates = plan.feature_gates.clone();
     if seen.configuration.clickhouse_json() {
-        arguments.push("--feature-gates=clickhouse.json".into());
+        gates.push("clickhouse.json");
+    }
+    if !gates.is_empty() {
+        arguments.push(format!("--feature-gates={}", gates.join(",")));
     }
     let mut container = json!({
         "name": "gateway",

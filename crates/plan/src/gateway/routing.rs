@@ -1,13 +1,17 @@
 //! Streams to destinations: one pipeline for each stream and signal, one routing row for each stream class.
 //!
 //! Owns design 4.3. A class whose streams share a destination gets a joint pipeline, so that the item reaches that
-//! destination once; a class without any destination for the signal goes to the void, never to `default`.
+//! destination once; a class without any destination for the signal goes to the void, never to `default`. Streams that are
+//! sampled differently treat an item differently, so they are never joined.
 
 use super::destinations::Fragment;
+use super::sampling::{self, Group, Samplers};
 use crate::collector::{self, Processors};
+use crate::sampling::report::Mode;
 use crate::streams::{NAMESPACE_STREAM, VOID_CLASS};
 use odigos_api::Signal;
 use odigos_api::collectors_group::{CollectorsGroupSpec, StreamClass};
+use odigos_api::data_stream::SamplingView;
 use odigos_api::labels::{DEFAULT_STREAM, STREAM_CLASS_ATTRIBUTE};
 use odigos_pipeline::ottl::{Condition, Path};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
@@ -46,114 +50,184 @@ struct Stream {
     forwards: BTreeSet<String>,
 }
 
-/// Adds the routing connector of `signal` and every pipeline behind it.
+/// One routing connector: the streams behind it, and what else its rows feed.
+struct Router<'a> {
+    id: String,
+    signal: Signal,
+    /// Put behind the names of joint pipelines, so that those of two routers differ.
+    suffix: String,
+    streams: BTreeMap<&'a String, &'a Stream>,
+    /// Pipelines that take every item of a class in which one of their streams is.
+    hubs: Vec<(String, &'a BTreeSet<String>)>,
+    /// Whether hubs take the place of their streams, so that a class that feeds one needs no void.
+    hubs_count: bool,
+}
+
+/// Adds the routing connectors of `signal` and every pipeline behind them.
 pub(super) fn add(
     config: &mut CollectorConfig,
     signal: Signal,
     spec: &CollectorsGroupSpec,
     processors: &Processors,
     fragments: &[Fragment],
+    samplers: Option<&Samplers>,
 ) {
+    let lowered = samplers.is_some_and(Samplers::lowers_late_processors);
+    let sampling = samplers.filter(|samplers| samplers.mode == Mode::Sampling);
+    let group_of = |name: &str| sampling.and_then(|samplers| samplers.group_of(name));
     let streams: BTreeMap<String, Stream> = known_streams(spec, fragments)
         .into_iter()
         .filter_map(|name| {
             let selecting = fragments.iter().filter(|fragment| fragment.selection.includes(&name));
             let forwards: BTreeSet<String> = selecting.filter_map(|fragment| fragment.forward(signal)).collect();
-            let own =
-                processors.usable.iter().filter(|p| p.is_for_stream(signal, &name)).map(|p| p.id.clone()).collect();
-            (!forwards.is_empty()).then_some((name, Stream { processors: own, forwards }))
+            let chosen = stream_processors(processors, signal, &name, group_of(&name), samplers, lowered);
+            (!forwards.is_empty()).then_some((name, Stream { processors: chosen, forwards }))
         })
         .collect();
-    for (name, stream) in &streams {
-        add_pipeline(
-            config,
-            signal,
-            stream_pipeline(name),
-            &stream.processors,
-            stream.forwards.iter().cloned().collect(),
+    let main = connector(signal);
+    let hub_groups: Vec<&Group> = match samplers {
+        Some(samplers) => samplers.groups.iter().filter(|group| !group.name.is_empty()).collect(),
+        None => Vec::new(),
+    };
+    let is_hub = |group: &&&Group| sampling.is_none() || !group.is_inline();
+    let mut hubs = Vec::new();
+    let mut behind: BTreeMap<&str, &Group> = BTreeMap::new();
+    for group in hub_groups.iter().filter(is_hub) {
+        let own = format!("{main}.{}", group.name);
+        if let Some(samplers) = samplers {
+            sampling::add_hub(config, samplers, group, &main, &own);
+        }
+        let name = if sampling.is_some() { group.hub() } else { group.shadow() };
+        if group.view == SamplingView::Stream {
+            hubs.push((name, &group.streams));
+        }
+        if sampling.is_some() {
+            behind.extend(group.streams.iter().map(|stream| (stream.as_str(), *group)));
+            let members = streams.iter().filter(|(name, _)| group.streams.contains(*name)).collect();
+            let suffix = format!(".{}", group.name);
+            let router = Router { id: own, signal, suffix, streams: members, hubs: Vec::new(), hubs_count: false };
+            router.add(config, spec);
+        }
+    }
+    let members = streams.iter().filter(|(name, _)| !behind.contains_key(name.as_str())).collect();
+    let router =
+        Router { id: main, signal, suffix: String::new(), streams: members, hubs, hubs_count: sampling.is_some() };
+    router.add(config, spec);
+}
+
+/// The processors of a stream's pipeline, in order. Where samplers stand in the pipelines of streams, what must run after
+/// sampling stands there too.
+fn stream_processors(
+    processors: &Processors,
+    signal: Signal,
+    stream: &str,
+    group: Option<&Group>,
+    samplers: Option<&Samplers>,
+    lowered: bool,
+) -> Vec<String> {
+    let own = |late: bool| {
+        let of_stream = processors.usable.iter().filter(move |p| {
+            p.is_for_stream(signal, stream) || (lowered && p.is_global(signal) && p.hint >= collector::LATE_HINT)
+        });
+        of_stream.filter(move |p| (p.hint >= collector::LATE_HINT) == late).map(|p| p.id.clone())
+    };
+    let mut all = Vec::new();
+    match (group, samplers) {
+        (Some(group), Some(samplers)) if group.is_inline() => {
+            all.extend(own(false));
+            all.extend(group.processors(&samplers.marks));
+        }
+        // Behind a hub the early ones have run.
+        (Some(_), Some(_)) => {}
+        _ => all.extend(own(false)),
+    }
+    all.extend(own(true));
+    all
+}
+
+impl Router<'_> {
+    /// Adds the connector and the pipelines of its streams.
+    fn add(&self, config: &mut CollectorConfig, spec: &CollectorsGroupSpec) {
+        for (name, stream) in &self.streams {
+            let exporters = stream.forwards.iter().cloned().collect();
+            self.add_pipeline(config, stream_pipeline(name), &stream.processors, exporters);
+        }
+        let mut rows = Vec::new();
+        for class in &spec.stream_classes {
+            let targets = self.targets(config, class);
+            rows.push(self.row(&class.id, &targets));
+        }
+        if rows.is_empty() {
+            // The connector wants a row; workloads that opted out of everything are the one class that always exists.
+            self.add_void(config);
+            rows.push(self.row(VOID_CLASS, &[VOID.to_owned()]));
+        }
+        let default = StreamClass { streams: vec![DEFAULT_STREAM.to_owned()], ..StreamClass::default() };
+        let targets = self.targets(config, &default);
+        config.add(
+            ComponentKind::Connector,
+            self.id.clone(),
+            json!({
+                "error_mode": "ignore",
+                "default_pipelines": self.pipelines(&targets),
+                "table": rows,
+            }),
         );
     }
-    let mut rows = Vec::new();
-    for class in &spec.stream_classes {
-        let targets = targets(config, signal, class, &streams);
-        let condition =
-            Condition::Equal(Path::keyed("attributes", STREAM_CLASS_ATTRIBUTE).into(), class.id.as_str().into());
-        rows.push(json!({
-            "context": "resource",
-            "condition": condition.to_string(),
-            "pipelines": targets.iter().map(|name| format!("{}/{name}", signal.as_pipeline())).collect::<Vec<_>>(),
-        }));
-    }
-    if rows.is_empty() {
-        // The connector wants a row; workloads that opted out of everything are the one class that always exists.
-        add_void(config, signal);
-        let condition = Condition::Equal(Path::keyed("attributes", STREAM_CLASS_ATTRIBUTE).into(), VOID_CLASS.into());
-        rows.push(json!({
-            "context": "resource",
-            "condition": condition.to_string(),
-            "pipelines": [format!("{}/{VOID}", signal.as_pipeline())],
-        }));
-    }
-    let default = if streams.contains_key(DEFAULT_STREAM) {
-        stream_pipeline(DEFAULT_STREAM)
-    } else {
-        add_void(config, signal);
-        VOID.to_owned()
-    };
-    config.add(
-        ComponentKind::Connector,
-        connector(signal),
-        json!({
-            "error_mode": "ignore",
-            "default_pipelines": [format!("{}/{default}", signal.as_pipeline())],
-            "table": rows,
-        }),
-    );
-}
 
-/// The pipelines that items of a class go to: its streams' own, or one joint pipeline when two of them would feed the
-/// same destination with the same item.
-fn targets(
-    config: &mut CollectorConfig,
-    signal: Signal,
-    class: &StreamClass,
-    streams: &BTreeMap<String, Stream>,
-) -> Vec<String> {
-    let members: Vec<(&String, &Stream)> =
-        class.streams.iter().filter_map(|name| streams.get_key_value(name)).collect();
-    if members.is_empty() {
-        add_void(config, signal);
-        return vec![VOID.to_owned()];
+    fn pipelines(&self, names: &[String]) -> Vec<String> {
+        names.iter().map(|name| format!("{}/{name}", self.signal.as_pipeline())).collect()
     }
-    let union: BTreeSet<&String> = members.iter().flat_map(|(_, stream)| &stream.forwards).collect();
-    let total: usize = members.iter().map(|(_, stream)| stream.forwards.len()).sum();
-    let alike = members.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a.processors == b.processors));
-    if members.len() == 1 || union.len() == total || !alike {
-        return members.iter().map(|(name, _)| stream_pipeline(name)).collect();
-    }
-    // The joint pipeline of a class whose union equals one member's own set would only repeat that member's pipeline.
-    if let Some((name, _)) = members.iter().find(|(_, stream)| stream.forwards.len() == union.len()) {
-        return vec![stream_pipeline(name)];
-    }
-    let name = format!("class.{}", class.id);
-    let processors = members.first().map(|(_, stream)| stream.processors.clone()).unwrap_or_default();
-    add_pipeline(config, signal, name.clone(), &processors, union.into_iter().cloned().collect());
-    vec![name]
-}
 
-fn add_pipeline(
-    config: &mut CollectorConfig,
-    signal: Signal,
-    name: String,
-    processors: &[String],
-    exporters: Vec<String>,
-) {
-    let mut all = vec![collector::STRIP_CLASS.to_owned()];
-    all.extend_from_slice(processors);
-    *config.pipeline(signal, name) = Pipeline { receivers: vec![connector(signal)], processors: all, exporters };
-}
+    fn row(&self, class: &str, targets: &[String]) -> serde_json::Value {
+        let condition = Condition::Equal(Path::keyed("attributes", STREAM_CLASS_ATTRIBUTE).into(), class.into());
+        json!({"context": "resource", "condition": condition.to_string(), "pipelines": self.pipelines(targets)})
+    }
 
-fn add_void(config: &mut CollectorConfig, signal: Signal) {
-    *config.pipeline(signal, VOID) =
-        Pipeline { receivers: vec![connector(signal)], processors: vec![], exporters: vec!["nop".into()] };
+    /// The pipelines that items of a class go to: its streams' own, or one joint pipeline when two of them would feed the
+    /// same destination with the same item; and the hubs of its other streams.
+    fn targets(&self, config: &mut CollectorConfig, class: &StreamClass) -> Vec<String> {
+        let hubs = self.hubs.iter().filter(|(_, of)| class.streams.iter().any(|stream| of.contains(stream)));
+        let hubs: Vec<String> = hubs.map(|(name, _)| name.clone()).collect();
+        let mut targets = self.stream_targets(config, class);
+        if targets.is_empty() && (hubs.is_empty() || !self.hubs_count) {
+            self.add_void(config);
+            targets.push(VOID.to_owned());
+        }
+        targets.extend(hubs);
+        targets
+    }
+
+    fn stream_targets(&self, config: &mut CollectorConfig, class: &StreamClass) -> Vec<String> {
+        let members: Vec<(&String, &Stream)> =
+            class.streams.iter().filter_map(|name| Some((name, *self.streams.get(name)?))).collect();
+        let union: BTreeSet<&String> = members.iter().flat_map(|(_, stream)| &stream.forwards).collect();
+        let total: usize = members.iter().map(|(_, stream)| stream.forwards.len()).sum();
+        let alike = members.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a.processors == b.processors));
+        if members.len() <= 1 || union.len() == total || !alike {
+            return members.iter().map(|(name, _)| stream_pipeline(name)).collect();
+        }
+        // The joint pipeline of a class whose union equals one member's own set would only repeat that member's pipeline.
+        if let Some((name, _)) = members.iter().find(|(_, stream)| stream.forwards.len() == union.len()) {
+            return vec![stream_pipeline(name)];
+        }
+        let name = format!("class.{}{}", class.id, self.suffix);
+        let processors = members.first().map(|(_, stream)| stream.processors.clone()).unwrap_or_default();
+        self.add_pipeline(config, name.clone(), &processors, union.into_iter().cloned().collect());
+        vec![name]
+    }
+
+    fn add_pipeline(&self, config: &mut CollectorConfig, name: String, processors: &[String], exporters: Vec<String>) {
+        let mut all = vec![collector::STRIP_CLASS.to_owned()];
+        all.extend_from_slice(processors);
+        *config.pipeline(self.signal, name) = Pipeline { receivers: vec![self.id.clone()], processors: all, exporters };
+    }
+
+    fn add_void(&self, config: &mut CollectorConfig) {
+        let void = config.pipeline(self.signal, VOID);
+        void.exporters = vec!["nop".into()];
+        if !void.receivers.contains(&self.id) {
+            void.receivers.push(self.id.clone());
+        }
+    }
 }

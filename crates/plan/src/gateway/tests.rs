@@ -11,6 +11,7 @@ struct Given {
     processors: Vec<Processor>,
     secrets: BTreeMap<String, SecretDigests>,
     set_aside: BTreeMap<String, String>,
+    rules: sampling::Rules,
     configuration: Configuration,
 }
 
@@ -22,6 +23,7 @@ impl Given {
             processors: vec![],
             secrets: BTreeMap::new(),
             set_aside: BTreeMap::new(),
+            rules: sampling::Rules::default(),
             configuration: Configuration::default(),
         }
     }
@@ -49,6 +51,7 @@ impl Given {
             processors: self.processors.iter().collect(),
             secrets: &self.secrets,
             configuration: &self.configuration,
+            rules: &self.rules,
             set_aside: &self.set_aside,
         }
     }

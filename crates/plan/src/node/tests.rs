@@ -67,7 +67,10 @@ fn a11_traces_are_balanced_by_trace() {
     let plan = Given::new(&[Signal::Traces], json!({})).plan();
     let traces = pipeline(&plan, Signal::Traces, "");
     assert_eq!(traces.receivers, ["otlp/in"]);
-    assert_eq!(traces.processors, ["memory_limiter", "resource/stream-class", "k8s_attributes", "resource/node-name"]);
+    assert_eq!(
+        traces.processors,
+        ["memory_limiter", "resource/stream-class", "k8s_attributes", "transform/workload", "resource/node-name"]
+    );
     assert_eq!(traces.exporters, ["load_balancing/traces"]);
     let exporter = plan.config.get(ComponentKind::Exporter, "load_balancing/traces").unwrap();
     assert_eq!(exporter["resolver"]["k8s"]["service"], "odigos-gateway.odigos-system");

@@ -1,30 +1,39 @@
 //! Random rules and traces for property tests: small alphabets, so that rules and spans meet often; ids on both sides of
 //! every threshold.
 
+#![allow(clippy::indexing_slicing, reason = "test data: positions are drawn below the length")]
+
 use super::rule::{
     Alternative, Category, ContainerKey, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id,
 };
 use super::span::{Attributes, Span, SpanKind};
 use odigos_api::WorkloadKind;
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// A seeded generator (xorshift).
-pub(crate) struct Random(u64);
+#[derive(Clone, Debug)]
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// A generator; the same seed gives the same numbers.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
         Self((seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// A number.
+    #[allow(clippy::should_implement_trait, reason = "an endless row of numbers is no iterator here")]
+    pub fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0
     }
 
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    /// A number below `bound`.
+    pub fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() >> 11).unwrap_or_default() % bound
     }
 
@@ -131,7 +140,8 @@ fn operation(random: &mut Random, category: Category) -> Operation {
 }
 
 /// Up to eight rules of every category, some disabled.
-pub(crate) fn random_rules(random: &mut Random) -> Vec<Rule> {
+#[must_use]
+pub fn random_rules(random: &mut Random) -> Vec<Rule> {
     let mut rules: Vec<Rule> = (0..=random.below(8))
         .map(|index| {
             let category = [Category::Noisy, Category::HighlyRelevant, Category::CostReduction][random.below(3)];
@@ -159,7 +169,8 @@ pub(crate) fn random_rules(random: &mut Random) -> Vec<Rule> {
 }
 
 /// A trace id whose low 56 bits stand at, just below or just above the threshold of some rule, or anywhere.
-pub(crate) fn random_id(random: &mut Random, rules: &[&Rule]) -> [u8; 16] {
+#[must_use]
+pub fn random_id(random: &mut Random, rules: &[&Rule]) -> [u8; 16] {
     let anywhere = random.next() >> 8;
     let low = match (rules.is_empty(), random.below(4)) {
         (false, 0..3) => {
@@ -242,10 +253,97 @@ fn span(random: &mut Random, resources: &[Arc<Attributes>]) -> Span {
 }
 
 /// A trace of one to five spans of one to three resources.
-pub(crate) fn random_trace(random: &mut Random, rules: &[&Rule]) -> Vec<Span> {
+#[must_use]
+pub fn random_trace(random: &mut Random, rules: &[&Rule]) -> Vec<Span> {
     let resources: Vec<Arc<Attributes>> = (0..=random.below(3)).map(|_| Arc::new(resource(random))).collect();
     let mut spans: Vec<Span> = (0..=random.below(5)).map(|_| span(random, &resources)).collect();
     let trace_id = random_id(random, rules);
     spans.iter_mut().for_each(|span| span.trace_id = trace_id);
     spans
+}
+
+/// A random Sampling spec as a manifest spells it, over the same alphabets.
+#[must_use]
+pub fn random_spec(random: &mut Random) -> Value {
+    let mut lists: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for rule in random_rules(random) {
+        if let Some(stated) = stated(&rule) {
+            lists.entry(rule.category.field()).or_default().push(stated);
+        }
+    }
+    json!(lists)
+}
+
+/// A rule as a manifest spells it; `None` for scopes of containers, which only built-ins have.
+fn stated(rule: &Rule) -> Option<Value> {
+    let mut out = json!({"name": rule.name, "disabled": !rule.enabled});
+    let key = if rule.category == Category::HighlyRelevant { "percentageAtLeast" } else { "percentageAtMost" };
+    out[key] = json!(rule.percentage.as_f64());
+    if rule.error {
+        out["error"] = json!(true);
+    }
+    if let Some(ms) = rule.duration_at_least_ms {
+        out["durationAtLeastMs"] = json!(ms);
+    }
+    match &rule.scope {
+        Scope::Everything => {}
+        Scope::Lists { sources, namespaces, languages } => {
+            let sources: Vec<Value> = sources
+                .iter()
+                .map(|one| json!({"namespace": one.namespace, "kind": one.kind.as_str(), "name": one.name}))
+                .collect();
+            out["sourceScopes"] = json!({"sources": sources, "namespaces": namespaces, "languages": languages});
+        }
+        Scope::AnyOf(alternatives) => {
+            let items = alternatives.iter().map(|one| {
+                let pairs = [
+                    ("workloadNamespace", one.namespace.clone()),
+                    ("workloadKind", one.kind.map(|kind| kind.as_str().to_owned())),
+                    ("workloadName", one.name.clone()),
+                    ("workloadLanguage", one.language.clone()),
+                ];
+                let stated = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), json!(value?))));
+                Value::Object(stated.collect())
+            });
+            out["sourceScopes"] = items.collect();
+        }
+        Scope::Containers(_) => return None,
+    }
+    let path = |rule: &Option<PathRule>, exact: &str, prefix: &str| match rule {
+        Some(PathRule::Exact(text)) => json!({exact: text}),
+        Some(PathRule::Prefix(text)) => json!({prefix: text}),
+        None => json!({}),
+    };
+    let with = |mut out: Value, key: &str, value: &Option<String>| {
+        if let Some(value) = value {
+            out[key] = json!(value);
+        }
+        out
+    };
+    let operation = match &rule.operation {
+        Operation::Any => return Some(out),
+        Operation::HttpServer { path: rule, method, query } => {
+            let mut server = with(path(rule, "route", "routePrefix"), "method", method);
+            if !query.is_empty() {
+                server["queryParams"] =
+                    query.iter().map(|(name, value)| json!({"name": name, "valueExact": value})).collect();
+            }
+            json!({"httpServer": server})
+        }
+        Operation::HttpClient { server_address, path: rule, method } => {
+            let client = with(path(rule, "templatedPath", "templatedPathPrefix"), "method", method);
+            json!({"httpClient": with(client, "serverAddress", server_address)})
+        }
+        Operation::GrpcServer { service, method } => {
+            json!({"grpcServer": with(with(json!({}), "service", service), "method", method)})
+        }
+        Operation::GrpcClient { service, method, server_address } => {
+            let client = with(with(json!({}), "service", service), "method", method);
+            json!({"grpcClient": with(client, "serverAddress", server_address)})
+        }
+        Operation::KafkaConsumer { topic } => json!({"kafkaConsumer": with(json!({}), "kafkaTopic", topic)}),
+        Operation::KafkaProducer { topic } => json!({"kafkaProducer": with(json!({}), "kafkaTopic", topic)}),
+    };
+    out["operation"] = operation;
+    Some(out)
 }

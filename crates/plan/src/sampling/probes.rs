@@ -1,6 +1,10 @@
 //! The built-in rule for health probes (`spec/sampling.md` 4): requests that a kubelet makes are noise.
 
-use super::rule::{Category, ContainerKey, Operation, Origin, PathRule, Percentage, Rule, Scope, id};
+use super::rule::{Category, ContainerKey, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
+use odigos_api::WorkloadRef;
+use odigos_api::instrumentation_config::WorkloadCollectorConfig;
+use odigos_api::operation::{HeadHttpServer, HeadOperation, QueryParameter};
+use odigos_api::sampling::NoisyOperation;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,6 +42,56 @@ impl Probe {
         let pairs: Vec<String> = self.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
         if pairs.is_empty() { self.path.clone() } else { format!("{}?{}", self.path, pairs.join("&")) }
     }
+}
+
+impl Probe {
+    /// The probe as a rule of an InstrumentationConfig.
+    #[must_use]
+    pub fn to_operation(&self, keep: Percentage) -> NoisyOperation {
+        let pairs = self.query.iter();
+        let server = HeadHttpServer {
+            route: Some(self.path.clone()),
+            method: Some("GET".to_owned()),
+            query_params: pairs
+                .map(|(name, value)| QueryParameter { name: name.clone(), value_exact: value.clone() })
+                .collect(),
+            ..HeadHttpServer::default()
+        };
+        NoisyOperation {
+            name: Some(format!("Kubernetes health probe {}", self.to_path())),
+            operation: Some(HeadOperation { http_server: Some(server), ..HeadOperation::default() }),
+            percentage_at_most: Some(keep.as_f64()),
+            ..NoisyOperation::default()
+        }
+    }
+
+    /// Reads it back.
+    fn of_operation(operation: &NoisyOperation) -> Option<Self> {
+        let server = operation.operation.as_ref()?.http_server.as_ref()?;
+        let query = server.query_params.iter().map(|pair| (pair.name.clone(), pair.value_exact.clone())).collect();
+        Some(Self { path: server.route.clone()?, query })
+    }
+}
+
+/// The rules of all InstrumentationConfigs: namespace, name and settings of each.
+pub fn of_configs<'a>(
+    configs: impl IntoIterator<Item = (&'a str, &'a str, &'a [WorkloadCollectorConfig])>,
+    keep: Percentage,
+) -> Vec<Rule> {
+    let mut found: BTreeMap<ContainerKey, BTreeSet<Probe>> = BTreeMap::new();
+    for (namespace, name, settings) in configs {
+        let Some(workload) = WorkloadRef::from_config_name(namespace, name) else { continue };
+        let source = SourceKey { namespace: workload.namespace, kind: workload.kind, name: workload.name };
+        for of_container in settings {
+            let rules = of_container.sampling_collector_config.iter().flat_map(|config| &config.noisy_operations);
+            let probes: BTreeSet<Probe> = rules.filter_map(Probe::of_operation).collect();
+            if !probes.is_empty() {
+                let container = of_container.container_name.clone();
+                found.insert(ContainerKey { source: source.clone(), container }, probes);
+            }
+        }
+    }
+    rules(&found, keep)
 }
 
 /// HTTP probes of a container of a pod template; `exec`, `tcpSocket` and `grpc` probes make no HTTP spans.
@@ -87,7 +141,6 @@ pub fn rules(probes: &BTreeMap<ContainerKey, BTreeSet<Probe>>, keep: Percentage)
 
 #[cfg(test)]
 mod tests {
-    use super::super::rule::SourceKey;
     use super::*;
     use odigos_api::WorkloadKind;
     use serde_json::json;

@@ -145,7 +145,9 @@ mod tests {
                 traces.iter().filter_map(|trace| trace.get(position)).for_each(|span| simulation.add(span, 10));
             }
             let mut decisions = BTreeMap::new();
-            let (totals, counts) = simulation.finish(|one| drop(decisions.insert(one.trace_id, one.decision)));
+            let (totals, counts) = simulation.finish(|one| {
+                decisions.insert(one.trace_id, one.decision);
+            });
             // A repeated id merges two traces; then there is nothing to compare them with.
             if decisions.len() == traces.len() {
                 for trace in &traces {

@@ -43,8 +43,8 @@ impl World {
     /// Runs all planners until nothing changes. `now` is stamped on conditions.
     pub fn settle(&mut self, now: Timestamp) -> Settled {
         let mut findings = Vec::new();
-        self.instrument(now, &mut findings);
         let configuration = self.configure(&mut findings);
+        self.instrument(&configuration, now, &mut findings);
         let mut settled = Settled::default();
         for round in 1..=ROUND_LIMIT {
             let before = (self.groups.clone(), self.classes_of_configs());
@@ -72,7 +72,8 @@ impl World {
     }
 
     /// The instrumentor: an InstrumentationConfig for every covered workload.
-    fn instrument(&mut self, now: Timestamp, findings: &mut Vec<Finding>) {
+    fn instrument(&mut self, configuration: &Configuration, now: Timestamp, findings: &mut Vec<Finding>) {
+        let options = instrumentation::Options::of(configuration);
         let mut by_namespace: BTreeMap<&str, Vec<Matcher<'_>>> = BTreeMap::new();
         let mut sources_of: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
         for ((namespace, _), source) in &self.sources {
@@ -118,7 +119,7 @@ impl World {
                     entry.1.extend(rivals.iter().filter(|rival| **rival != name).cloned());
                 }
             }
-            let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "));
+            let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "), &options);
             if decided.decision == coverage::Decision::Ambiguous {
                 let object = reference.to_string();
                 findings.push(Finding::error(
@@ -240,7 +241,7 @@ impl World {
             now,
         );
         let status = current.and_then(|group| group.status.clone());
-        let sampling = self.samplings.iter().any(|((namespace, _), enabled)| *enabled && *namespace == self.namespace);
+        let sampling = crate::sampling::is_active(&self.sampling_rules(configuration).accepted);
         let spec = scheduling::gateway_group(configuration, &destinations, sampling, classes.classes);
         let mut gateway = CollectorsGroup::new(names::GATEWAY, spec);
         gateway.metadata.namespace = Some(self.namespace.clone());
@@ -298,6 +299,7 @@ impl World {
             .collect();
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
         let set_aside = BTreeMap::new();
+        let rules = self.sampling_rules(configuration);
         let seen = gateway::Observed {
             namespace: &self.namespace.clone(),
             group: &group,
@@ -305,6 +307,7 @@ impl World {
             processors: own_processors.iter().collect(),
             secrets: &secrets,
             configuration,
+            rules: &rules,
             set_aside: &set_aside,
         };
         let plan = gateway::plan(&seen);
@@ -331,6 +334,22 @@ impl World {
         }
         self.render_node(configuration, &own_processors, settled);
         settled.gateway = Some(plan);
+    }
+
+    /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
+    fn sampling_rules(&self, configuration: &Configuration) -> gateway::sampling::Rules {
+        let own = self.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
+        let mut accepted = crate::sampling::accept(own.map(|(_, object)| object));
+        if let Some(keep) = configuration.health_probes() {
+            let configs = self.configs.iter();
+            let settings = configs.map(|((namespace, name), config)| {
+                (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
+            });
+            accepted.add(crate::sampling::probes::of_configs(settings, keep));
+        }
+        let streams = self.data_streams.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
+        let views = streams.filter_map(|((_, name), object)| Some((name.clone(), object.spec.sampling_view?)));
+        gateway::sampling::Rules { accepted, views: views.collect() }
     }
 
     fn render_node(
