@@ -43,6 +43,8 @@ bench: tools ## figures: planning core, and 5,000 Sources on a real API server (
 	cargo test --release --package odigos-plan --test scale -- --nocapture --ignored
 	cargo bench --package odigos-plan --bench settle
 	cargo test --release --package odigos-testkit --test load -- --nocapture --ignored
+	cargo test --release --package odigos-testkit --test sampling -- --nocapture --ignored
+	ODIGOS_SAMPLING_SETS=10000 cargo test --release --package odigos-plan -- judge_and_policies
 
 clean: ## remove what was built here
 	cargo clean

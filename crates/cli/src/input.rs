@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use odigos_api::Finding;
 use odigos_plan::world::{World, read};
+use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,18 +16,28 @@ pub(crate) fn world(paths: &[PathBuf], namespace: &str) -> anyhow::Result<(World
 
 /// Reads every manifest under `paths` on top of what the world holds.
 pub(crate) fn load(world: &mut World, paths: &[PathBuf]) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
+    load_with(world, paths, |_| false).map(|(_, findings)| findings)
+}
+
+/// As [`load`], but objects that `take` wants are handed back instead.
+pub(crate) fn load_with(
+    world: &mut World,
+    paths: &[PathBuf],
+    take: impl Fn(&Value) -> bool,
+) -> anyhow::Result<(Vec<Value>, Vec<Finding>)> {
+    let (mut taken, mut findings) = (Vec::new(), Vec::new());
     for path in paths {
         for (name, text) in texts(path)? {
-            let objects = read(&text).with_context(|| format!("{name} is no manifest"))?;
-            for object in objects {
-                if let Err(finding) = world.insert(object) {
+            for object in read(&text).with_context(|| format!("{name} is no manifest"))? {
+                if take(&object) {
+                    taken.push(object);
+                } else if let Err(finding) = world.insert(object) {
                     findings.push(finding);
                 }
             }
         }
     }
-    Ok(findings)
+    Ok((taken, findings))
 }
 
 /// The texts behind a path: standard input, one file, or the `.yaml`, `.yml` and `.json` files below a directory, sorted.

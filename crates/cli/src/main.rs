@@ -9,6 +9,7 @@ mod live;
 mod output;
 mod plan;
 mod render;
+mod sampling;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ enum Command {
     Render(render::Arguments),
     /// Show what the control plane would change in the current cluster, before anything changes.
     Plan(plan::Arguments),
+    /// Understand sampling rules before they are switched on: simulate, explain, validate.
+    Sampling(sampling::Arguments),
     /// Explain where a source, a destination or a data stream stands, and what to do about it.
     Describe(describe::Arguments),
 }
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match Arguments::parse().command {
         Command::Render(arguments) => render::run(&arguments),
+        Command::Sampling(arguments) => sampling::run(&arguments),
         Command::Plan(arguments) => live::block_on(plan::run(&arguments)),
         Command::Describe(arguments) => live::block_on(describe::run(&arguments)),
     };

@@ -546,3 +546,67 @@ async fn three_gateways_behind_random_nodes_decide_as_one() {
     assert_eq!(differing, 0, "{} expected, {} arrived", expected.len(), arrived.len());
     println!("1500 traces over 2 nodes and 3 gateways: {} kept, 0 differences", expected.len());
 }
+
+/// CPU seconds that a process has used.
+fn cpu_seconds(id: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement, run by `make bench`"]
+async fn throughput_by_number_of_rules() {
+    const SPANS: usize = 400_000;
+    let mut report = format!(
+        "# Sampling: {SPANS} spans through the gateway\n\n| rules | CPU s | spans/s per core | µs per span | µs per span and rule |\n|---|---|---|---|---|\n"
+    );
+    let mut without = 0.0;
+    for count in [0, 1, 10, 50, 200] {
+        let rules: Vec<Value> = (0..count)
+            .map(|n| json!({"percentageAtMost": 50, "operation": {"httpServer": {"route": format!("/route/{n}/{{id}}"), "method": "GET"}}}))
+            .collect();
+        let spec = json!({"costReductionRules": rules});
+        let port = free_port().unwrap();
+        let sink = Sink::listen_counting(port).await.unwrap();
+        let sets =
+            if count == 0 { vec![Set { specs: vec![], ..one_set(Value::Null).remove(0) }] } else { one_set(spec) };
+        let plan = settled(&sets, port, &with_wait("1s", 8000)).gateway.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let gateway = start(&plan, &directory).await;
+        let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
+        let mut random = Random::new(count as u64);
+        let before = cpu_seconds(gateway.id());
+        for _ in 0..SPANS / 4000 {
+            let mut batch = Vec::new();
+            for _ in 0..800 {
+                let id = random_id(&mut random, &[]);
+                let mut group = wire(&ordinary(id, true), "default", random.next());
+                let spans = (0..5).map(|n| {
+                    let mut span = Span { kind: SpanKind::Server, ..ordinary(id, n == 0) };
+                    span.attributes.insert("http.request.method".into(), "GET".into());
+                    span.attributes.insert("http.route".into(), "/elsewhere".into());
+                    wire(&span, "default", random.next()).scope_spans.remove(0).spans.remove(0)
+                });
+                group.scope_spans[0].spans = spans.collect();
+                batch.push(group);
+            }
+            sender.send_spans(batch).await.unwrap();
+        }
+        let arrived = eventually("everything is decided", Duration::from_secs(120), || async {
+            sink.span_counts().values().sum::<usize>() == SPANS
+        });
+        arrived.await.unwrap();
+        let used = cpu_seconds(gateway.id()) - before;
+        let each = used * 1e6 / SPANS as f64;
+        if count == 0 {
+            without = each;
+        }
+        let by_rule = if count == 0 { "-".to_owned() } else { format!("{:.3}", (each - without) / count as f64) };
+        report.push_str(&format!("| {count} | {used:.1} | {:.0} | {each:.2} | {by_rule} |\n", SPANS as f64 / used));
+    }
+    println!("{report}");
+    let folder = odigos_testkit::tools::root().join("target/bench");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("sampling.md"), report).unwrap();
+}

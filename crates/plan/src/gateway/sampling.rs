@@ -142,6 +142,10 @@ impl Samplers {
     }
 }
 
+/// What streams must have in common to share an instance: positions of their rules, the view (none: nothing is dropped), and
+/// the processors before it.
+type SetKey = (Vec<usize>, Option<SamplingView>, Vec<String>);
+
 /// Decides which instances there are.
 pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fragment]) -> Samplers {
     let spec = &seen.group.spec;
@@ -171,7 +175,7 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
             feeding.any(|one| one.selection.includes(stream))
         })
         .collect();
-    let mut sets: BTreeMap<(Vec<usize>, Option<SamplingView>, Vec<String>), BTreeSet<String>> = BTreeMap::new();
+    let mut sets: BTreeMap<SetKey, BTreeSet<String>> = BTreeMap::new();
     for stream in &traced {
         let positions: Vec<usize> = (0..accepted.rules.len())
             .filter(|n| {

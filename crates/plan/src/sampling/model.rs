@@ -7,7 +7,7 @@ use super::span::{Span, SpanKind};
 use regex::Regex;
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Answer {
@@ -281,7 +281,7 @@ impl<'a> Parser<'a> {
 /// Matches with expressions that are compiled once.
 fn matches(regex: &str, text: &str) -> bool {
     thread_local! {
-        static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
+        static COMPILED: RefCell<BTreeMap<String, Regex>> = RefCell::default();
     }
     COMPILED.with_borrow_mut(|compiled| {
         let known = compiled.entry(regex.to_owned());
