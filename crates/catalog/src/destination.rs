@@ -38,6 +38,12 @@ impl DestinationType {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Whether a pipeline of the signal can be rendered; profiles only where a type says how.
+    #[must_use]
+    pub fn can_render(&self, signal: Signal) -> bool {
+        signal != Signal::Profiles || self.rendering.pipelines.profiles.is_some()
+    }
+
     fn from_file(file: File) -> Self {
         let supported = file.spec.signals;
         let signals = [

@@ -283,6 +283,243 @@ pub fn pem(text: &str) -> Result<String, String> {
     }
 }
 
+/// A number.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn float(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("{} is not a number", shown(text))),
+    }
+}
+
+/// `host:port` as typed, with or without a scheme that the exporter understands. The port must be there: the exporter
+/// has no default for it and would stop the collector.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn host_with_port(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_end_matches('/');
+    let parts = split(text)?;
+    if let Some(scheme) = parts.scheme.filter(|scheme| !matches!(*scheme, "http" | "https" | "dns" | "unix")) {
+        return Err(format!("the scheme {scheme}:// does not fit here: write host:port"));
+    }
+    if !parts.rest.is_empty() {
+        return Err("a path cannot be part of it: write host:port".into());
+    }
+    if parts.port.is_none() {
+        return Err("it has no port: write host:port, e.g. host:4317".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// The OTLP base URL of a Grafana Cloud Loki: https, path `/otlp`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn grafana_loki_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let parts = split(&with_scheme)?;
+    if http_scheme(&parts)? != "https" {
+        return Err("it must start with https://".into());
+    }
+    if parts.user.is_some() {
+        return Err("user and password cannot be part of it: they have settings of their own".into());
+    }
+    match parts.path {
+        "" => otlp_http_url(&with_scheme, None, Some("/otlp")),
+        "/otlp" => Ok(with_scheme),
+        path => Err(format!("its path must be /otlp, not {path}")),
+    }
+}
+
+/// `host:port` of a Grafana Cloud Tempo; port 443 unless given.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn grafana_tempo_hostport(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let bare = text.strip_prefix("https://").unwrap_or(text);
+    let bare = bare.trim_end_matches('/').strip_suffix("/tempo").unwrap_or(bare.trim_end_matches('/'));
+    if bare.contains("://") {
+        return Err("it must be host:port or start with https://".into());
+    }
+    let parts = split(bare)?;
+    if !parts.rest.is_empty() || parts.user.is_some() {
+        return Err("only host and port can be part of it".into());
+    }
+    Ok(format!("{}:{}", parts.host, parts.port.unwrap_or(443)))
+}
+
+/// The remote write URL of a Grafana Cloud Prometheus, as Grafana shows it.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn grafana_prometheus_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let parts = split(text)?;
+    if http_scheme(&parts)? != "https" || parts.path != "/api/prom/push" {
+        return Err("it must be the remote write URL, https://…/api/prom/push".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// An Elasticsearch URL; port 9200 unless given.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn elasticsearch_url(text: &str) -> Result<String, String> {
+    otlp_http_url(text, Some(9200), None)
+}
+
+/// `host:port` of an Elastic APM server; port 8200 unless given.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn elastic_apm_hostport(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let bare = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
+    let parts = split(bare.trim_end_matches('/'))?;
+    if parts.scheme.is_some() || !parts.rest.is_empty() || parts.user.is_some() {
+        return Err("only http:// or https://, host and port can be part of it".into());
+    }
+    Ok(format!("{}:{}", parts.host, parts.port.unwrap_or(8200)))
+}
+
+/// `http://host:port` of a Causely mediator; port 4317 unless given.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn causely_hostport(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let parts = split(&with_scheme)?;
+    http_scheme(&parts)?;
+    Ok(format!("http://{}:{}", parts.host, parts.port.unwrap_or(4317)))
+}
+
+/// `host:port` of a SigNoz collector without TLS; port 4317 unless given.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn signoz_hostport(text: &str) -> Result<String, String> {
+    tempo_hostport(text)
+}
+
+/// The URL of a Dynatrace environment, always https, without a slash at the end.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn dynatrace_url(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let parts = split(&with_scheme)?;
+    http_scheme(&parts)?;
+    if parts.query.is_some() || parts.user.is_some() {
+        return Err("only host, port and path can be part of it".into());
+    }
+    let port = parts.port.map(|port| format!(":{port}")).unwrap_or_default();
+    Ok(format!("https://{}{port}{}", parts.host, parts.path.trim_end_matches('/')))
+}
+
+/// The company's name in front of `.chronosphere.io`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn chronosphere_company(text: &str) -> Result<String, String> {
+    let text = text.trim().trim_end_matches('/');
+    let text = text.strip_prefix("https://").unwrap_or(text);
+    let name = text.strip_suffix(":443").unwrap_or(text);
+    let name = name.strip_suffix(".chronosphere.io").unwrap_or(name);
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    if name.is_empty() || !name.chars().all(legal) {
+        return Err("it must be the name in front of .chronosphere.io".into());
+    }
+    Ok(name.to_owned())
+}
+
+fn with_https(text: &str) -> String {
+    let text = text.trim().trim_end_matches('/');
+    if text.contains("://") { text.to_owned() } else { format!("https://{text}") }
+}
+
+/// The scheme of a URL, `https` unless given.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn url_scheme(text: &str) -> Result<String, String> {
+    let whole = with_https(text);
+    http_scheme(&split(&whole)?)
+}
+
+/// Host, port and path of a URL, without a slash at the end.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn url_rest(text: &str) -> Result<String, String> {
+    let whole = with_https(text);
+    let parts = split(&whole)?;
+    http_scheme(&parts)?;
+    if parts.user.is_some() {
+        return Err("user and password cannot be part of it: they have settings of their own".into());
+    }
+    let port = parts.port.map(|port| format!(":{port}")).unwrap_or_default();
+    Ok(format!("{}{port}{}", parts.host, parts.rest))
+}
+
+/// The host of a URL behind its first label, e.g. `saas.example.com` of `https://a.saas.example.com/x`.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn url_domain(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let parts = split(text)?;
+    http_scheme(&parts)?;
+    match parts.host.split_once('.') {
+        Some((_, domain)) if !domain.is_empty() => Ok(domain.to_owned()),
+        _ => Err("its host has no domain".into()),
+    }
+}
+
+/// A text as user or password inside a URL: everything but letters, digits and `-._~` is percent-encoded.
+#[must_use]
+pub fn url_user(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.trim().bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
+}
+
+/// A JSON object of strings, or the list of `{key, value}` that forms write.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn text_map(text: &str) -> Result<BTreeMap<String, String>, String> {
+    if text.trim_start().starts_with('[') {
+        return key_values(text);
+    }
+    serde_json::from_str(text).map_err(|_| "it is not a JSON object such as {\"cluster\": \"prod\"}".to_owned())
+}
+
+/// A YAML mapping.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn yaml_map(text: &str) -> Result<serde_json::Value, String> {
+    match serde_yaml::from_str(text) {
+        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+        Ok(_) => Err("it is not a YAML mapping".into()),
+        Err(error) => Err(format!("it is not YAML: {error}")),
+    }
+}
+
 /// A value in a message, cut to a readable length.
 fn shown(text: &str) -> String {
     let mut short: String = text.chars().take(60).collect();

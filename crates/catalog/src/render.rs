@@ -57,6 +57,8 @@ pub struct Rendered {
     pub connectors: BTreeMap<String, Value>,
     /// Pipelines by signal and name.
     pub pipelines: BTreeMap<(Signal, String), PipelinePart>,
+    /// Environment variables that libraries of the collector read by themselves.
+    pub variables: BTreeMap<String, String>,
     /// Secret keys that are read as environment variables.
     pub environment: Vec<SecretVariable>,
     /// Secret keys that are read as files.
@@ -131,7 +133,7 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         return Err(vec![Problem { reason: Reason::UnknownType, field: "spec.type".into(), message }]);
     };
     let renderable: BTreeSet<Signal> =
-        definition.signals.iter().copied().filter(|signal| *signal != Signal::Profiles).collect();
+        definition.signals.iter().copied().filter(|signal| definition.can_render(*signal)).collect();
     let signals: BTreeSet<Signal> = instance.signals.intersection(&renderable).copied().collect();
     let mut evaluation = Evaluation::new(instance, definition, &signals);
     let unsupported: Vec<Signal> = instance.signals.difference(&renderable).copied().collect();
@@ -180,13 +182,20 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         connectors: components(&mut evaluation, &rules.connectors),
         ..Rendered::default()
     };
+    for variable in &rules.variables {
+        if variable.when.as_ref().is_none_or(|condition| evaluation.holds(condition))
+            && let Some(Value::String(value)) = evaluation.value(&variable.value)
+        {
+            rendered.variables.insert(variable.name.clone(), value);
+        }
+    }
     for signal in &signals {
         let none = PipelineAdditions::default();
         let additions = match signal {
             Signal::Traces => &rules.pipelines.traces,
             Signal::Metrics => &rules.pipelines.metrics,
             Signal::Logs => &rules.pipelines.logs,
-            Signal::Profiles => &none,
+            Signal::Profiles => rules.pipelines.profiles.as_ref().unwrap_or(&none),
         };
         let present = |ids: &[String], more: &[String], exists: &dyn Fn(&str) -> bool| {
             let named = ids.iter().chain(more).map(|id| evaluation.named(id));
@@ -202,7 +211,8 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
                 rendered.exporters.contains_key(id) || is_connector(id)
             }),
         };
-        rendered.pipelines.insert((*signal, evaluation.named(&rules.pipelines.name)), part);
+        let name = additions.name.as_ref().unwrap_or(&rules.pipelines.name);
+        rendered.pipelines.insert((*signal, evaluation.named(name)), part);
     }
     if !evaluation.problems.is_empty() {
         let mut problems = evaluation.problems;

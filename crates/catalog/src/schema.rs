@@ -5,12 +5,14 @@
 //! | expression | value |
 //! |---|---|
 //! | `{$field: {name, as?, secure?, default?, required?}}` | a setting, parsed by the normaliser `as`; left out when empty |
-//! | `{$secret: {name, prefix?}}` | a reference to the environment variable that holds a secret |
+//! | `{$secret: {name, prefix?, optional?}}` | a reference to the environment variable that holds a secret |
 //! | `{$secret_file: {name, path}}` | the path of a file that holds a secret |
 //! | `{$if: condition, then, else?}` | one of two templates; nothing without `else` |
 //! | `{$bool: condition}` | `true` or `false` |
+//! | `{$concat: [template…]}` | texts joined; left out when one of them is left out |
+//! | `{$each: {name, text}}` | a text for each item of a JSON list of strings, `{item}` being the item in OTTL quotes |
 //!
-//! `{id}` inside any text is the destination's name. This module is compiled into the build script too, so it depends
+//! `{id}` inside any text is the destination's name; `{SETTING}` inside an id is the value of that setting. This module is compiled into the build script too, so it depends
 //! on nothing else of the crate.
 
 use serde::Deserialize;
@@ -168,6 +170,9 @@ pub(crate) struct Rendering {
     #[serde(default)]
     pub(crate) connectors: Vec<Component>,
     pub(crate) pipelines: Pipelines,
+    /// Environment variables that the collector's libraries read by themselves.
+    #[serde(default)]
+    pub(crate) variables: Vec<Variable>,
     /// Settings that are checked although no component holds them.
     #[serde(default)]
     pub(crate) checks: Vec<Check>,
@@ -179,6 +184,15 @@ pub(crate) struct Check {
     pub(crate) field: String,
     #[serde(rename = "as", deserialize_with = "through_json")]
     pub(crate) normaliser: Normaliser,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Variable {
+    pub(crate) name: String,
+    #[serde(default, deserialize_with = "through_json")]
+    pub(crate) when: Option<Condition>,
+    pub(crate) value: Template,
 }
 
 /// YAML spells enums as tags; in these files they are maps of one key, which the JSON reader understands.
@@ -214,11 +228,17 @@ pub(crate) struct Pipelines {
     pub(crate) metrics: PipelineAdditions,
     #[serde(default)]
     pub(crate) logs: PipelineAdditions,
+    /// Present where profiles can be rendered.
+    #[serde(default)]
+    pub(crate) profiles: Option<PipelineAdditions>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PipelineAdditions {
+    /// Name of this signal's pipeline where it differs from the others'.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
     #[serde(default)]
     pub(crate) receivers: Vec<String>,
     #[serde(default)]
@@ -241,10 +261,14 @@ pub(crate) enum Condition {
     Has(String),
     /// The setting is a JSON list with at least one item.
     HasItems(String),
+    /// The key is in the Secret, or in plain text among the settings.
+    HasSecret(String),
     /// The signal is selected.
     HasSignal(String),
     /// The setting has this value.
     Equals(String, String),
+    /// The setting begins with this text.
+    StartsWith(String, String),
     /// The setting has this value in any case.
     EqualsIgnoringCase(String, String),
     Not(Box<Condition>),
@@ -274,6 +298,35 @@ pub(crate) enum Normaliser {
     CommaList,
     KeyValues,
     Pem,
+    Float,
+    /// `http(s)://host:port/path` with a default port and a path that must be this one.
+    HttpUrl {
+        port: Option<u16>,
+        path: Option<String>,
+    },
+    /// `host:port` as typed, with or without a scheme; the port must be there.
+    HostWithPort,
+    GrafanaLokiUrl,
+    GrafanaTempoHostport,
+    GrafanaPrometheusUrl,
+    ElasticsearchUrl,
+    ElasticApmHostport,
+    CauselyHostport,
+    SignozHostport,
+    DynatraceUrl,
+    ChronosphereCompany,
+    /// Scheme of a URL, `https` unless given.
+    UrlScheme,
+    /// Everything behind the scheme of a URL and its user, without a slash at the end.
+    UrlRest,
+    /// Host of a URL without its first label.
+    UrlDomain,
+    /// A text as user or password of a URL.
+    UrlUser,
+    /// A JSON object of strings, or a JSON list of `{key, value}`.
+    TextMap,
+    /// A YAML mapping, verbatim.
+    YamlMap,
     Choice(Vec<String>),
     Table(BTreeMap<String, String>),
     Suffixed(String),
@@ -288,6 +341,8 @@ pub(crate) enum Template {
     Field(FieldExpression),
     Secret(SecretExpression),
     SecretFile(SecretFileExpression),
+    Concat(Vec<Template>),
+    Each(EachExpression),
     If(Condition, Box<Template>, Option<Box<Template>>),
     Bool(Condition),
 }
@@ -312,6 +367,16 @@ pub(crate) struct SecretExpression {
     pub(crate) name: String,
     #[serde(default)]
     pub(crate) prefix: String,
+    /// Left out when the Secret has no such key.
+    #[serde(default)]
+    pub(crate) optional: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EachExpression {
+    pub(crate) name: String,
+    pub(crate) text: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -346,6 +411,8 @@ impl Template {
             "$field" => Self::Field(parse(&key, argument)?),
             "$secret" => Self::Secret(parse(&key, argument)?),
             "$secret_file" => Self::SecretFile(parse(&key, argument)?),
+            "$concat" => Self::Concat(parse(&key, argument)?),
+            "$each" => Self::Each(parse(&key, argument)?),
             "$bool" => Self::Bool(parse(&key, argument)?),
             "$if" => {
                 let then = map.remove("then").ok_or("$if needs then")?;
@@ -372,6 +439,8 @@ impl Template {
             }
             Self::Secret(secret) => found.push(secret.name.clone()),
             Self::SecretFile(secret) => found.push(secret.name.clone()),
+            Self::Concat(parts) => parts.iter().for_each(|part| part.names(found)),
+            Self::Each(each) => found.push(each.name.clone()),
             Self::Bool(condition) => condition.names(found),
             Self::If(condition, then, otherwise) => {
                 condition.names(found);
@@ -389,8 +458,10 @@ impl Condition {
             | Self::IsLegacyTrue(name)
             | Self::IsSet(name)
             | Self::Has(name)
+            | Self::HasSecret(name)
             | Self::HasItems(name)
             | Self::Equals(name, _)
+            | Self::StartsWith(name, _)
             | Self::EqualsIgnoringCase(name, _) => found.push(name.clone()),
             Self::HasSignal(_) => {}
             Self::Not(inner) => inner.names(found),
@@ -426,11 +497,17 @@ impl File {
             component.when.iter().for_each(|condition| condition.names(&mut read));
             ids.push(component.id.as_str());
         }
+        for variable in &rendering.variables {
+            variable.value.names(&mut read);
+            variable.when.iter().for_each(|condition| condition.names(&mut read));
+        }
         if let Some(unknown) = read.iter().find(|name| !declared.contains(&name.as_str())) {
             return Err(format!("rendering reads {unknown}, which is not among spec.fields"));
         }
         let pipelines = &rendering.pipelines;
-        let additions = [&pipelines.traces, &pipelines.metrics, &pipelines.logs];
+        let none = PipelineAdditions::default();
+        let profiles = pipelines.profiles.as_ref().unwrap_or(&none);
+        let additions = [&pipelines.traces, &pipelines.metrics, &pipelines.logs, profiles];
         let named = pipelines.receivers.iter().chain(&pipelines.processors).chain(&pipelines.exporters);
         let named = named
             .chain(additions.into_iter().flat_map(|a| a.receivers.iter().chain(&a.processors).chain(&a.exporters)));

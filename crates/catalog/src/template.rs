@@ -3,7 +3,9 @@
 use crate::destination::DestinationType;
 use crate::normalise;
 use crate::render::{Instance, Problem, Reason, Secret, SecretFile, SecretVariable};
-use crate::schema::{Condition, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Template};
+use crate::schema::{
+    Condition, EachExpression, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Template,
+};
 use odigos_api::Signal;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -48,7 +50,16 @@ impl<'a> Evaluation<'a> {
 
     /// Every text of a template: the destination's name in place of `{id}`.
     pub(crate) fn named(&self, text: &str) -> String {
-        text.replace("{id}", self.instance.id)
+        let mut out = text.replace("{id}", self.instance.id);
+        if out.contains('{') {
+            for field in self.definition.fields.iter().filter(|field| !field.secret) {
+                let placeholder = format!("{{{}}}", field.name);
+                if out.contains(&placeholder) {
+                    out = out.replace(&placeholder, self.setting(&field.name).unwrap_or_default().trim());
+                }
+            }
+        }
+        out
     }
 
     pub(crate) fn holds(&self, condition: &Condition) -> bool {
@@ -61,8 +72,13 @@ impl<'a> Evaluation<'a> {
             Condition::HasItems(name) => self
                 .setting(name)
                 .is_some_and(|text| normalise::string_list(text).map_or(true, |items| !items.is_empty())),
+            Condition::HasSecret(name) => {
+                self.setting(name).is_some()
+                    || matches!(&self.instance.secret, Secret::Keys { keys, .. } if keys.contains(name))
+            }
             Condition::HasSignal(name) => self.signals.iter().any(|signal| signal.as_pipeline() == name),
             Condition::Equals(name, value) => raw(name) == Some(value),
+            Condition::StartsWith(name, value) => raw(name).is_some_and(|text| text.trim().starts_with(value.as_str())),
             Condition::EqualsIgnoringCase(name, value) => {
                 raw(name).is_some_and(|text| text.eq_ignore_ascii_case(value))
             }
@@ -91,6 +107,20 @@ impl<'a> Evaluation<'a> {
             Template::Field(field) => self.field(field),
             Template::Secret(secret) => self.secret(secret),
             Template::SecretFile(file) => self.secret_file(file),
+            Template::Concat(parts) => {
+                let mut text = String::new();
+                let mut whole = true;
+                for part in parts {
+                    // Every part is looked at, so that every problem is found.
+                    match self.value(part) {
+                        Some(Value::String(value)) => text.push_str(&value),
+                        Some(value) => text.push_str(&value.to_string()),
+                        None => whole = false,
+                    }
+                }
+                whole.then_some(Value::String(text))
+            }
+            Template::Each(each) => self.each(each),
             Template::Bool(condition) => Some(Value::Bool(self.holds(condition))),
             Template::If(condition, then, otherwise) => {
                 if self.holds(condition) {
@@ -111,6 +141,7 @@ impl<'a> Evaluation<'a> {
         };
         let secure = field.secure.as_ref().is_some_and(|condition| self.holds(condition));
         match normalised(&field.normaliser, text, secure) {
+            Ok(value) if matches!(field.normaliser, Normaliser::YamlMap) => Some(self.verbatim(value)),
             Ok(Value::String(value)) => Some(Value::String(self.literal(&value))),
             Ok(Value::Object(map)) => {
                 let entries = map.into_iter().map(|(key, value)| {
@@ -129,6 +160,34 @@ impl<'a> Evaluation<'a> {
                 self.problem(Reason::InvalidSetting, data_field(&field.name), why);
                 None
             }
+        }
+    }
+
+    /// A mapping as its author wrote it, except that `${KEY}` of the destination's own Secret becomes its variable and no
+    /// other `$` is expanded.
+    fn verbatim(&mut self, value: Value) -> Value {
+        match value {
+            Value::String(text) => {
+                let mut out = text.replace('$', "$$");
+                let keys: Vec<String> = match &self.instance.secret {
+                    Secret::Keys { keys, .. } => keys.iter().cloned().collect(),
+                    _ => Vec::new(),
+                };
+                for key in keys {
+                    let placeholder = format!("$${{{key}}}");
+                    if out.contains(&placeholder)
+                        && let Some(reference) = self.reference(&key)
+                    {
+                        out = out.replace(&placeholder, &reference);
+                    }
+                }
+                Value::String(out)
+            }
+            Value::Array(list) => Value::Array(list.into_iter().map(|item| self.verbatim(item)).collect()),
+            Value::Object(map) => {
+                Value::Object(map.into_iter().map(|(key, item)| (key, self.verbatim(item))).collect())
+            }
+            other => other,
         }
     }
 
@@ -159,7 +218,28 @@ impl<'a> Evaluation<'a> {
         out
     }
 
+    fn each(&mut self, each: &EachExpression) -> Option<Value> {
+        let text = self.setting(&each.name)?;
+        match normalise::string_list(text) {
+            Ok(items) => {
+                let mut statements = Vec::new();
+                for item in &items {
+                    let escaped = item.replace('$', "$$").replace('\\', "\\\\").replace('"', "\\\"");
+                    statements.push(Value::String(each.text.replace("{item}", &format!("\"{escaped}\""))));
+                }
+                Some(Value::Array(statements))
+            }
+            Err(why) => {
+                self.problem(Reason::InvalidSetting, data_field(&each.name), why);
+                None
+            }
+        }
+    }
+
     fn secret(&mut self, secret: &SecretExpression) -> Option<Value> {
+        if secret.optional && !self.holds(&Condition::HasSecret(secret.name.clone())) {
+            return None;
+        }
         if let Some(text) = self.setting(&secret.name) {
             // Works, but the credential is readable by everyone who may read Destinations.
             self.warnings.push(Problem {
@@ -243,6 +323,24 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         Normaliser::CommaList => json!(normalise::comma_list(text)),
         Normaliser::KeyValues => json!(normalise::key_values(text)?),
         Normaliser::Pem => json!(normalise::pem(text)?),
+        Normaliser::Float => json!(normalise::float(text)?),
+        Normaliser::HttpUrl { port, path } => json!(normalise::otlp_http_url(text, *port, path.as_deref())?),
+        Normaliser::HostWithPort => json!(normalise::host_with_port(text)?),
+        Normaliser::GrafanaLokiUrl => json!(normalise::grafana_loki_url(text)?),
+        Normaliser::GrafanaTempoHostport => json!(normalise::grafana_tempo_hostport(text)?),
+        Normaliser::GrafanaPrometheusUrl => json!(normalise::grafana_prometheus_url(text)?),
+        Normaliser::ElasticsearchUrl => json!(normalise::elasticsearch_url(text)?),
+        Normaliser::ElasticApmHostport => json!(normalise::elastic_apm_hostport(text)?),
+        Normaliser::CauselyHostport => json!(normalise::causely_hostport(text)?),
+        Normaliser::SignozHostport => json!(normalise::signoz_hostport(text)?),
+        Normaliser::DynatraceUrl => json!(normalise::dynatrace_url(text)?),
+        Normaliser::ChronosphereCompany => json!(normalise::chronosphere_company(text)?),
+        Normaliser::UrlScheme => json!(normalise::url_scheme(text)?),
+        Normaliser::UrlRest => json!(normalise::url_rest(text)?),
+        Normaliser::UrlDomain => json!(normalise::url_domain(text)?),
+        Normaliser::UrlUser => json!(normalise::url_user(text)),
+        Normaliser::TextMap => json!(normalise::text_map(text)?),
+        Normaliser::YamlMap => normalise::yaml_map(text)?,
         Normaliser::Choice(values) if values.iter().any(|value| value == text.trim()) => json!(text.trim()),
         Normaliser::Choice(values) => return Err(format!("it must be one of {}", values.join(", "))),
         Normaliser::Table(table) => match table.get(text.trim()) {

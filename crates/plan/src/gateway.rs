@@ -85,6 +85,8 @@ pub struct GatewayPlan {
     pub feature_gates: Vec<&'static str>,
     /// Secret keys that the gateway reads, for its environment and volumes.
     pub secrets: Vec<destinations::SecretUse>,
+    /// Environment variables that libraries of the collector read by themselves.
+    pub variables: BTreeMap<String, String>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -156,6 +158,7 @@ fn report(
         sampling_conditions: samplers.conditions,
         feature_gates: samplers.needs_recorded_policy().then_some(sampling::RECORD_POLICY_GATE).into_iter().collect(),
         secrets: destinations.secrets,
+        variables: destinations.variables,
         findings,
     }
 }

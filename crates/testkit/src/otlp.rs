@@ -88,6 +88,13 @@ impl Sink {
         counted.map(|counted| counted.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
+    /// How many spans a sink that counts has.
+    #[must_use]
+    pub fn spans(&self) -> usize {
+        let counted = self.counted.as_ref();
+        counted.map_or(0, |counted| counted.lock().unwrap_or_else(PoisonError::into_inner).values().sum())
+    }
+
     /// Everything that arrived so far.
     #[must_use]
     pub fn items(&self) -> Vec<Item> {

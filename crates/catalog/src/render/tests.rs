@@ -40,10 +40,41 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ),
     ("clickhouse", "/metrics_tables", "left out when no table is named"),
     ("clickhouse", "transform", "the normaliser's statements are our own wording of the same rules"),
+    ("*", "unused", "an exporter that no selected signal uses is not written"),
+    ("alibabacloud", "traces only", "an exporter without a selected signal is not written"),
+    ("azureblob", "type", "the custom azureblobstorage is contrib's azureblob: url, containers, identity of the pod"),
+    ("gcs", "type", "contrib's googlecloudstorage takes bucket.name; the custom one's block was misnamed"),
+    ("mock", "type", "stock collectors cannot play a slow backend; everything is taken and forgotten"),
+    ("splunk", "type", "sapm is gone from every release; the same backend takes OTLP"),
+    ("sentry", "type", "the exporter that took a DSN is gone; Sentry takes OTLP at an address of each project"),
+    ("oracle", "type", "each signal has its own endpoint; in the reference traces went to the path of metrics"),
+    ("logzio", "type", "the exporter knows regions by two letters; listeners' names fell back to the United States"),
+    ("azuremonitor", "type", "settings that are not stated are left out instead of empty"),
+    ("middleware", "/endpoint", "the stated target instead of a variable that nothing sets"),
+    ("qryn-oss", "type", "without a user nothing is inserted; a trailing slash does not double"),
+    (
+        "signalfx",
+        "/tls",
+        "the certificate of the Secret reaches the exporter as a file; in the reference nothing mounted it",
+    ),
+    ("signalfx", "signals", "traces produced a metrics pipeline; the type takes metrics only"),
+    ("signalfx", "", "without a realm the addresses would be broken, so it is required"),
+    ("causely", "/endpoint", "the same address"),
+    ("appdynamics", "processors", "only the host of the endpoint, neither path nor port, reaches the attribute"),
+    ("checkly", "processors", "the filter dropped what was to be kept"),
+    ("cloudwatch", "", "metrics need a region: without one the exporter would stop the collector outside AWS"),
+    ("xray", "", "a region is needed: without one the exporter would stop the collector outside AWS"),
+    ("pyroscope", "otlphttp", "spelt otlp_http since 0.144"),
+    ("openobserve", "", "metrics were sent although the catalogue did not offer them; now it does"),
 ];
 
+/// Types of which an exporter differs as a whole.
+fn differs_wholly(type_id: &str) -> bool {
+    type_id == "kafka" || DIFFERENCES.iter().any(|(of, what, _)| *of == type_id && *what == "type")
+}
+
 fn normal(text: &str) -> String {
-    text.replace("prometheusremotewrite", "prometheus_remote_write")
+    text.replace("prometheusremotewrite", "prometheus_remote_write").replace("otlphttp/", "otlp_http/")
 }
 
 #[test]
@@ -55,9 +86,15 @@ fn golden_examples() {
         for case in cases {
             let signals: Vec<&str> = case["signals"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
             let what = format!("{type_id}: {}", case["case"]);
+            // The examples stand for a certificate with a word.
+            let pem = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----";
+            let with_pem = |value: &Value| -> Value {
+                serde_json::from_str(&value.to_string().replace("<PEM>", &pem.replace('\n', "\\n"))).unwrap()
+            };
+            let case = &with_pem(case);
             let ours = rendered(type_id, &signals, &case["data"]);
             if case["expect"].as_str() == Some("error") || case["expect"].get("error").is_some() {
-                let problems = ours.expect_err(&what);
+                let Err(problems) = ours else { panic!("{what} is rendered") };
                 assert!(problems.iter().all(|problem| problem.field.starts_with("spec.")), "{what}: {problems:?}");
                 continue;
             }
@@ -70,29 +107,57 @@ fn golden_examples() {
                 );
                 continue;
             }
-            if signals.contains(&"PROFILES") {
+            if signals.contains(&"PROFILES") && type_id != "pyroscope" {
+                continue;
+            }
+            if type_id == "sentry" || (type_id == "signalfx" && (case["data"] == json!({}) || signals == ["TRACES"])) {
+                // Refused, with the setting that is missing; see the table.
+                assert!(ours.is_err(), "{what}");
+                continue;
+            }
+            let lacks_region = match type_id.as_str() {
+                "cloudwatch" => signals.contains(&"METRICS") && text("AWS_CLOUDWATCH_REGION").is_empty(),
+                "xray" => text("AWS_XRAY_REGION").is_empty(),
+                _ => false,
+            };
+            if lacks_region {
+                assert!(ours.is_err(), "{what}");
+                continue;
+            }
+            if matches!(type_id.as_str(), "logzio" | "mock") && case["data"] == json!({}) {
                 continue;
             }
             let ours = ours.unwrap_or_else(|problems| panic!("{what}: {problems:?}"));
             compare_exporters(type_id, &what, &case["expect"], &ours);
-            compare_pipelines(&what, &case["expect"], &ours);
+            compare_pipelines(type_id, &what, &case["expect"], &ours);
             compared += 1;
         }
     }
-    assert!(compared >= 20, "{compared} examples compared");
+    assert!(compared >= 110, "{compared} examples compared");
+    assert_eq!(examples.len(), 69, "every type has examples");
 }
 
 fn compare_exporters(type_id: &str, what: &str, expect: &Value, ours: &Rendered) {
     let exempt =
         |pointer: &str| DIFFERENCES.iter().any(|(of, at, _)| *of == type_id && !at.is_empty() && *at == pointer);
+    let used: BTreeSet<&str> = expect["pipelines"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(_, pipeline)| pipeline["exporters"].as_array().into_iter().flatten())
+        .filter_map(Value::as_str)
+        .collect();
+    if differs_wholly(type_id) {
+        return;
+    }
     for (id, expected) in expect["exporters"].as_object().into_iter().flatten() {
+        if !used.contains(id.as_str()) {
+            continue;
+        }
         let found = ours
             .exporters
             .get(&normal(id))
             .unwrap_or_else(|| panic!("{what}: no exporter {id} in {:?}", ours.exporters.keys()));
-        if type_id == "kafka" {
-            continue;
-        }
         for (key, value) in expected.as_object().into_iter().flatten() {
             if exempt(&format!("/{key}")) || value.as_object().is_some_and(serde_json::Map::is_empty) {
                 continue;
@@ -116,8 +181,10 @@ fn compare_exporters(type_id: &str, what: &str, expect: &Value, ours: &Rendered)
 fn rename_secrets(value: &mut Value) {
     match value {
         Value::String(text) => {
-            if let Some(key) = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-                *text = format!("${{env:{}}}", variable_name("d1", key));
+            while let Some(start) = text.find("${").filter(|start| !text[*start..].starts_with("${env:")) {
+                let end = start + text[start..].find('}').unwrap();
+                let key = text[start + 2..end].to_owned();
+                text.replace_range(start..=end, &format!("${{env:{}}}", variable_name("d1", &key)));
             }
         }
         Value::Object(map) => map.values_mut().for_each(rename_secrets),
@@ -126,7 +193,7 @@ fn rename_secrets(value: &mut Value) {
     }
 }
 
-fn compare_pipelines(what: &str, expect: &Value, ours: &Rendered) {
+fn compare_pipelines(type_id: &str, what: &str, expect: &Value, ours: &Rendered) {
     for (id, expected) in expect["pipelines"].as_object().into_iter().flatten() {
         let (signal, name) = id.split_once('/').unwrap();
         let key = (Signal::from_pipeline(signal).unwrap(), name.to_owned());
@@ -138,6 +205,11 @@ fn compare_pipelines(what: &str, expect: &Value, ours: &Rendered) {
             let items = expected[key].as_array().into_iter().flatten().filter_map(Value::as_str).map(normal);
             items.filter(|id| !id.starts_with("batch/") && !id.starts_with("forward/")).collect()
         };
+        if differs_wholly(type_id) || type_id == "bonree" {
+            // Ids differ with the exporter's type; that something takes the items is what remains to be compared.
+            assert!(!part.exporters.is_empty(), "{what}: {id}");
+            continue;
+        }
         assert_eq!(part.exporters.iter().cloned().collect::<BTreeSet<_>>(), list("exporters"), "{what}: {id}");
         assert_eq!(part.processors.iter().cloned().collect::<BTreeSet<_>>(), list("processors"), "{what}: {id}");
     }

@@ -9,7 +9,7 @@ use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::Destination;
 use odigos_api::{Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
-use odigos_catalog::{QueueSupport, queue_support};
+use odigos_catalog::{QueueSupport, has_retry, queue_support};
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::json;
@@ -77,7 +77,7 @@ impl Fragment {
                 match queue_support(component_type) {
                     QueueSupport::SendingQueue => {
                         map.entry("sending_queue").or_insert_with(|| collector::sending_queue(queue_bytes));
-                        if component_type != "awss3" {
+                        if has_retry(component_type) {
                             map.entry("retry_on_failure")
                                 .or_insert_with(|| json!({"enabled": true, "max_elapsed_time": "300s"}));
                         }
@@ -113,6 +113,12 @@ impl Fragment {
         config
     }
 
+    /// Environment variables that libraries of the collector read by themselves.
+    #[must_use]
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.rendered.variables
+    }
+
     /// Everything that is wrong with the fragment on its own, connectors of the root aside.
     fn check(&self) -> Result<(), String> {
         let mut config = self.to_config(1024 * 1024);
@@ -141,6 +147,8 @@ pub struct DestinationPlan {
     pub conditions: BTreeMap<String, ConditionDraft>,
     /// Secret keys that the gateway reads.
     pub secrets: Vec<SecretUse>,
+    /// Environment variables that libraries of the collector read; there is one of each for the whole pod.
+    pub variables: BTreeMap<String, String>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -194,6 +202,15 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
                     result.findings.push(Finding::warning(object.clone(), field.clone(), warning.clone()));
                 }
                 result.secrets.extend(secrets);
+                for (variable, value) in fragment.variables() {
+                    let taken = result.variables.entry(variable.clone()).or_insert_with(|| value.clone());
+                    if taken != value {
+                        let message = format!(
+                            "a collector has one {variable}, and another Destination comes first by name: this one uses its credentials"
+                        );
+                        result.findings.push(Finding::warning(object.clone(), "spec.secretRef", message));
+                    }
+                }
                 result.fragments.push(*fragment);
                 ConditionDraft::yes(kind::DESTINATION_CONFIGURED, "TransformedToOtelcolConfig", message)
             }
@@ -243,13 +260,22 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         (Some(name), Some(_)) => Secret::Keys { name, keys: &keys },
     };
     let instance = Instance { id: name, type_id: &spec.type_, data: &spec.data, signals: &signals, secret };
-    let rendered = match render::render(&instance) {
+    let mut rendered = match render::render(&instance) {
         Ok(rendered) => rendered,
         Err(problems) => {
             let reason = problems.first().map_or("ErrConfigDestination", |problem| condition_reason(problem.reason));
             return Outcome::Refused { reason, problems: problems.into_iter().map(|p| (p.field, p.message)).collect() };
         }
     };
+    // No pipeline of ours carries profiles, so nothing would feed theirs.
+    rendered.pipelines.retain(|(signal, _), _| *signal != Signal::Profiles);
+    if rendered.pipelines.is_empty() {
+        return refused(
+            "UnsupportedSignal",
+            "spec.signals",
+            "profiles are not collected by this release; nothing would be sent",
+        );
+    }
     let selection = Selection::of(spec);
     let warnings: Vec<(String, String)> =
         rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())).collect();

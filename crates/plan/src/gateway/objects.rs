@@ -258,6 +258,7 @@ fn container(
             ".svc,.cluster.local,{namespace},kubernetes.default,$(KUBERNETES_SERVICE_HOST),ui.{namespace},odigos-victoriametrics.{namespace}"
         )}));
     }
+    environment.extend(plan.variables.iter().map(|(name, value)| json!({"name": name, "value": value})));
     environment.extend_from_slice(secrets);
     let probe = json!({
         "httpGet": {"path": "/", "port": names::HEALTH_PORT},
