@@ -58,6 +58,74 @@ pub struct DestinationSpec {
     /// Whose telemetry is sent here. Default: the data stream `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_selector: Option<SourceSelector>,
+    /// How items wait, are batched and are tried again. Default: sized from the gateway's memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
+}
+
+/// How items wait, are batched and are tried again. What an exporter does not know is left out and reported.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Delivery {
+    /// Size of each queue in MiB. Default: an equal share of half the gateway's memory limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65536))]
+    #[serde(rename = "queueSizeMiB")]
+    pub queue_size_mib: Option<i32>,
+    /// Keeps the queue on disk, so that it survives a restart of the collector's container. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_queue: Option<bool>,
+    /// Most items in one request. Default: 8192.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000000))]
+    pub batch_items: Option<i32>,
+    /// How long items wait for a batch to fill, e.g. 200ms. Default: 200ms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch_timeout: Option<String>,
+    /// How long a failing request is tried again, e.g. 300s; 0s means without end. Default: 300s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_max_elapsed_time: Option<String>,
+    /// Longest time between two tries. Default: 30s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_max_interval: Option<String>,
+    /// How long one request may take. Default: 5s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// Compression of OTLP: none, gzip, snappy or zstd. Default: that of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// Options of TLS for OTLP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<DeliveryTls>,
+}
+
+/// Compression of requests.
+#[derive(schemars::JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// As they are.
+    None,
+    /// gzip.
+    Gzip,
+    /// snappy.
+    Snappy,
+    /// zstd.
+    Zstd,
+}
+
+/// Options of TLS, beside those of the type.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeliveryTls {
+    /// Name that the backend's certificate is checked against, where it is not that of the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Oldest version that is spoken: 1.2 or 1.3. Default: 1.2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_version: Option<String>,
+    /// Accepts any certificate. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub insecure_skip_verify: Option<bool>,
 }
 
 /// Names a Secret in the same namespace.

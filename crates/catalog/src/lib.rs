@@ -6,6 +6,7 @@
 //! here; nor does anything about streams, queues or Kubernetes objects.
 
 pub mod destination;
+pub mod example;
 pub mod normalise;
 pub mod render;
 mod schema;

@@ -3,7 +3,9 @@
 //! Owns arguments, files and terminal output. Never decides anything: every answer comes from `plan`. Exit codes: 0 fine,
 //! 1 findings of severity error (or changes that `plan` shows, with `--exit-code`), 2 input that cannot be read.
 
+mod connection;
 mod describe;
+mod destinations;
 mod input;
 mod live;
 mod output;
@@ -28,6 +30,8 @@ enum Command {
     Render(render::Arguments),
     /// Show what the control plane would change in the current cluster, before anything changes.
     Plan(plan::Arguments),
+    /// Backends: list the types, show one, add a Destination, test its connection.
+    Destinations(destinations::Arguments),
     /// Understand sampling rules before they are switched on: simulate, explain, validate.
     Sampling(sampling::Arguments),
     /// Explain where a source, a destination or a data stream stands, and what to do about it.
@@ -52,6 +56,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match Arguments::parse().command {
         Command::Render(arguments) => render::run(&arguments),
+        Command::Destinations(arguments) => live::block_on(destinations::run(&arguments)),
         Command::Sampling(arguments) => sampling::run(&arguments),
         Command::Plan(arguments) => live::block_on(plan::run(&arguments)),
         Command::Describe(arguments) => live::block_on(describe::run(&arguments)),

@@ -20,6 +20,13 @@ pub(crate) fn progress(line: &str) {
     let _ = out.flush();
 }
 
+/// Asks a question on a terminal, without a line end.
+pub(crate) fn ask(question: &str) {
+    let mut out = std::io::stderr().lock();
+    let _ = write!(out, "{question}");
+    let _ = out.flush();
+}
+
 /// Rows as aligned columns; those at `right` are flush right.
 pub(crate) fn aligned(rows: &[Vec<String>], right: &[usize]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();

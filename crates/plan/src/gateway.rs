@@ -4,6 +4,7 @@
 //! merged whole or not at all; per-stream pipelines are what a reader sees; routing is by stream class (design 4–5).
 //! Never reads a Secret's value: key names and digests are enough. The Kubernetes objects are in [`objects`].
 
+pub mod delivery;
 pub mod destinations;
 pub mod objects;
 mod routing;
@@ -87,6 +88,8 @@ pub struct GatewayPlan {
     pub secrets: Vec<destinations::SecretUse>,
     /// Environment variables that libraries of the collector read by themselves.
     pub variables: BTreeMap<String, String>,
+    /// Whether any queue is kept on disk.
+    pub persistent_queues: bool,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -159,6 +162,7 @@ fn report(
         feature_gates: samplers.needs_recorded_policy().then_some(sampling::RECORD_POLICY_GATE).into_iter().collect(),
         secrets: destinations.secrets,
         variables: destinations.variables,
+        persistent_queues: destinations.fragments.iter().any(Fragment::is_persistent),
         findings,
     }
 }

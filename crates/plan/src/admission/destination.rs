@@ -47,6 +47,22 @@ pub fn review(destination: &Destination, control_plane_namespace: &str) -> Revie
             "spec.sourceSelector: it names no stream and no namespace, so nothing reaches the destination".into(),
         );
     }
+    if let Some(found) = odigos_catalog::destination::find(&spec.type_) {
+        // A misspelt setting would be without effect and without a word.
+        let unknown = spec.data.keys().filter(|key| found.field(key).is_none());
+        result
+            .warnings
+            .extend(unknown.map(|key| format!("spec.data.{key}: {} has no such setting; it is ignored", spec.type_)));
+        let missing = found.fields.iter().filter(|field| field.is_required() && !field.secret);
+        let missing = missing.filter(|field| spec.data.get(&field.name).is_none_or(|text| text.trim().is_empty()));
+        result
+            .warnings
+            .extend(missing.map(|field| format!("spec.data.{}: {} is usually needed", field.name, field.display_name)));
+    }
+    if let Some(delivery) = &spec.delivery {
+        let problems = crate::gateway::delivery::problems(delivery);
+        result.warnings.extend(problems.into_iter().map(|(field, message)| format!("{field}: {message}")));
+    }
     // Every secret key of the type counts as present: whether it is will show when the Secret is read.
     let keys: BTreeSet<String> = odigos_catalog::destination::find(&spec.type_)
         .map(|found| found.fields.iter().filter(|field| field.secret).map(|field| field.name.clone()).collect())

@@ -2,17 +2,17 @@
 //!
 //! Owns conditions and findings of Destinations (`spec/collectors-and-pipelines.md` 1.2, 4.6). Never wires streams.
 
+use super::delivery;
 use super::{Observed, SecretDigests};
-use crate::collector;
 use crate::streams::Selection;
 use odigos_api::condition::{ConditionDraft, kind};
-use odigos_api::destination::Destination;
+use odigos_api::destination::{Delivery, Destination, MetricsSettings};
 use odigos_api::{Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
-use odigos_catalog::{QueueSupport, has_retry, queue_support};
 use odigos_pipeline::graph::check_component_id;
+use odigos_pipeline::ottl::{Condition, Expression, Path};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One key of one Secret, and how the collector sees it.
@@ -51,6 +51,39 @@ pub struct Fragment {
     /// Whether the product's own metrics shall reach it.
     pub wants_own_metrics: bool,
     rendered: Rendered,
+    delivery: Delivery,
+    /// Drops metrics that this destination does not want although another one does.
+    metric_filter: Option<Value>,
+}
+
+fn component_type(id: &str) -> &str {
+    id.split('/').next().unwrap_or_default()
+}
+
+/// A filter for the sources of metrics that a destination switches off (spec 7.7). Sources are told by the scope of the
+/// receiver or connector that made the metric; what none of them made comes from applications and their agents.
+fn metric_filter(settings: &MetricsSettings) -> Option<Value> {
+    let made_by = |name: &str| {
+        let scope = Expression::from(Path::field("instrumentation_scope.name"));
+        Condition::Call("IsMatch", vec![scope, name.into()])
+    };
+    let sources = [
+        (settings.host_metrics_enabled, "/hostmetricsreceiver"),
+        (settings.kubelet_stats_enabled, "/kubeletstatsreceiver"),
+        (settings.span_metrics_enabled, "spanmetricsconnector"),
+    ];
+    let mut dropped: Vec<String> = sources
+        .iter()
+        .filter(|(wanted, _)| *wanted == Some(false))
+        .map(|(_, name)| made_by(name).to_string())
+        .collect();
+    if settings.agents_telemetry_enabled == Some(false) {
+        let infrastructure =
+            ["/hostmetricsreceiver", "/kubeletstatsreceiver", "spanmetricsconnector", "/k8sclusterreceiver"];
+        let any = Condition::Any(infrastructure.iter().map(|name| made_by(name)).collect());
+        dropped.push(Condition::Not(Box::new(any)).to_string());
+    }
+    (!dropped.is_empty()).then(|| json!({"error_mode": "ignore", "metrics": {"metric": dropped}}))
 }
 
 impl Fragment {
@@ -58,6 +91,16 @@ impl Fragment {
     #[must_use]
     pub fn forward(&self, signal: Signal) -> Option<String> {
         self.pipelines.get(&signal).map(|name| format!("forward/{}/{name}", signal.as_pipeline()))
+    }
+
+    fn filter_id(&self) -> String {
+        format!("filter/metric-sources-{}", self.name)
+    }
+
+    /// Whether a queue of it is kept on disk.
+    #[must_use]
+    pub fn is_persistent(&self) -> bool {
+        self.delivery.persistent_queue == Some(true)
     }
 
     /// How many sending queues it brings: one for each exporter and signal.
@@ -73,21 +116,7 @@ impl Fragment {
         for (id, settings) in &self.rendered.exporters {
             let mut settings = settings.clone();
             if let Some(map) = settings.as_object_mut() {
-                let component_type = id.split('/').next().unwrap_or_default();
-                match queue_support(component_type) {
-                    QueueSupport::SendingQueue => {
-                        map.entry("sending_queue").or_insert_with(|| collector::sending_queue(queue_bytes));
-                        if has_retry(component_type) {
-                            map.entry("retry_on_failure")
-                                .or_insert_with(|| json!({"enabled": true, "max_elapsed_time": "300s"}));
-                        }
-                    }
-                    QueueSupport::RemoteWriteQueue => {
-                        map.entry("retry_on_failure")
-                            .or_insert_with(|| json!({"enabled": true, "max_elapsed_time": "300s"}));
-                    }
-                    QueueSupport::None => {}
-                }
+                delivery::apply(component_type(id), map, &self.delivery, queue_bytes);
             }
             config.add(ComponentKind::Exporter, id.clone(), settings);
         }
@@ -101,13 +130,29 @@ impl Fragment {
             config.add(ComponentKind::Extension, id.clone(), settings.clone());
             config.started_extensions.insert(id.clone());
         }
+        if self.delivery.persistent_queue == Some(true) {
+            config.add(
+                ComponentKind::Extension,
+                delivery::QUEUE_STORAGE,
+                json!({"directory": delivery::QUEUE_DIRECTORY, "create_directory": true, "fsync": false}),
+            );
+            config.started_extensions.insert(delivery::QUEUE_STORAGE.into());
+        }
+        if let Some(filter) = &self.metric_filter {
+            config.add(ComponentKind::Processor, self.filter_id(), filter.clone());
+        }
         for ((signal, name), part) in &self.rendered.pipelines {
             let forward = format!("forward/{}/{name}", signal.as_pipeline());
             config.add(ComponentKind::Connector, forward.clone(), json!({}));
             let mut receivers = part.receivers.clone();
             receivers.push(forward);
+            let mut processors = Vec::new();
+            if *signal == Signal::Metrics && self.metric_filter.is_some() {
+                processors.push(self.filter_id());
+            }
+            processors.extend_from_slice(&part.processors);
             *config.pipeline(*signal, name.clone()) =
-                Pipeline { receivers, processors: part.processors.clone(), exporters: part.exporters.clone() };
+                Pipeline { receivers, processors, exporters: part.exporters.clone() };
         }
         config.remove_unused();
         config
@@ -277,8 +322,15 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         );
     }
     let selection = Selection::of(spec);
-    let warnings: Vec<(String, String)> =
+    let mut warnings: Vec<(String, String)> =
         rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())).collect();
+    let delivery = spec.delivery.clone().unwrap_or_default();
+    let problems = delivery::problems(&delivery);
+    if !problems.is_empty() {
+        return Outcome::Refused { reason: "InvalidSetting", problems };
+    }
+    let exporters: BTreeSet<&str> = rendered.exporters.keys().map(|id| component_type(id)).collect();
+    warnings.extend(delivery::without_effect(&delivery, &exporters.into_iter().collect::<Vec<_>>()));
     if selection == Selection::Streams(BTreeSet::new()) {
         return Outcome::Unreachable;
     }
@@ -298,7 +350,9 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     let wants_own_metrics =
         spec.metrics_settings.as_ref().is_some_and(|settings| settings.odigos_own_metrics_enabled == Some(true));
     let pipelines = rendered.pipelines.keys().cloned().collect();
-    let fragment = Fragment { name: name.to_owned(), selection, pipelines, wants_own_metrics, rendered };
+    let metric_filter = spec.metrics_settings.as_ref().and_then(metric_filter);
+    let fragment =
+        Fragment { name: name.to_owned(), selection, pipelines, wants_own_metrics, rendered, delivery, metric_filter };
     if let Err(problem) = fragment.check() {
         return refused(
             "ErrConfigDestination",

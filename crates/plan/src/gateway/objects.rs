@@ -3,6 +3,7 @@
 //! Owns `spec/collectors-and-pipelines.md` 4.1–4.2 and 6.1 in our form (design 5): immutable configuration, rolling
 //! update that never has fewer ready pods, replicas left to the autoscaler. Only fields that the autoscaler owns.
 
+use super::delivery::QUEUE_DIRECTORY;
 use super::destinations::SecretTarget;
 use super::{GatewayPlan, Observed};
 use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
@@ -128,6 +129,11 @@ fn deployment(
         let name = format!("secret-{position}");
         mounts.push(json!({"name": name, "mountPath": directory, "readOnly": true}));
         volumes.push(json!({"name": name, "secret": {"secretName": file.0, "items": file.1}}));
+    }
+    if plan.persistent_queues {
+        // The volume outlives a crash of the container, and goes with the pod.
+        mounts.push(json!({"name": "queues", "mountPath": QUEUE_DIRECTORY}));
+        volumes.push(json!({"name": "queues", "emptyDir": {}}));
     }
     let mut pod_spec = json!({
         "serviceAccountName": names::GATEWAY,

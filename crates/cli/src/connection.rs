@@ -1,0 +1,237 @@
+//! The connection test of a Destination: an empty request to its backend, from this machine (`spec/destinations.md` 4).
+//!
+//! Uses the very settings that the gateway's exporter gets. Refuses addresses that only a machine itself should reach:
+//! link-local ones and the metadata services of clouds.
+
+use anyhow::{Context, bail};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use kube::Client;
+use kube::api::Api;
+use odigos_api::Signal;
+use odigos_api::destination::Destination;
+use odigos_catalog::render::{self, Instance, Secret};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+
+/// What came of a test.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) succeeded: bool,
+    pub(crate) message: String,
+}
+
+/// Tests the Destination of that name.
+pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: u64) -> anyhow::Result<Outcome> {
+    let destinations: Api<Destination> = Api::namespaced(client.clone(), namespace);
+    let destination = destinations.get_opt(name).await.context("the Destination cannot be read")?;
+    let destination = destination.with_context(|| format!("there is no Destination {name} in {namespace}"))?;
+    let spec = &destination.spec;
+    let mut secrets: BTreeMap<String, String> = BTreeMap::new();
+    if let Some(reference) = &spec.secret_ref {
+        let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), namespace);
+        let secret = api.get_opt(&reference.name).await.context("the Secret cannot be read")?;
+        let data = secret.with_context(|| format!("there is no Secret {}", reference.name))?.data.unwrap_or_default();
+        secrets.extend(data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())));
+    }
+    let keys: BTreeSet<String> = secrets.keys().cloned().collect();
+    let signals: BTreeSet<Signal> = spec.signals.iter().copied().filter(|signal| *signal != Signal::Profiles).collect();
+    let secret = match &spec.secret_ref {
+        Some(reference) => Secret::Keys { name: &reference.name, keys: &keys },
+        None => Secret::None,
+    };
+    let instance = Instance { id: name, type_id: &spec.type_, data: &spec.data, signals: &signals, secret };
+    let rendered = match render::render(&instance) {
+        Ok(rendered) => rendered,
+        Err(problems) => {
+            let problems: Vec<String> =
+                problems.into_iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+            return Ok(Outcome { succeeded: false, message: problems.join("; ") });
+        }
+    };
+    let otlp = rendered.exporters.iter().find(|(id, _)| id.starts_with("otlp_"));
+    let Some((id, settings)) = otlp else {
+        return Ok(Outcome {
+            succeeded: false,
+            message: format!("a connection test of the type {} is not supported", spec.type_),
+        });
+    };
+    let variables: BTreeMap<String, String> = rendered
+        .environment
+        .iter()
+        .filter_map(|used| Some((format!("${{env:{}}}", used.variable), secrets.get(&used.key)?.clone())))
+        .collect();
+    let probe = Probe::of(id, settings, &variables)?;
+    if settings.get("auth").is_some() {
+        return Ok(Outcome {
+            succeeded: false,
+            message: "destinations with an authenticator cannot be tested from here".into(),
+        });
+    }
+    let limit = Duration::from_secs(seconds);
+    match tokio::time::timeout(limit, probe.send(limit)).await {
+        Ok(Ok(message)) => Ok(Outcome { succeeded: true, message }),
+        Ok(Err(error)) => Ok(Outcome { succeeded: false, message: format!("{error:#}") }),
+        Err(_) => Ok(Outcome {
+            succeeded: false,
+            message: format!(
+                "no answer within {seconds} s; addresses inside the cluster cannot be reached from every machine"
+            ),
+        }),
+    }
+}
+
+/// One request.
+struct Probe {
+    grpc: bool,
+    /// With scheme.
+    url: String,
+    headers: Vec<(String, String)>,
+    ca: Option<String>,
+}
+
+impl Probe {
+    fn of(id: &str, settings: &Value, variables: &BTreeMap<String, String>) -> anyhow::Result<Self> {
+        let fill = |text: &str| {
+            variables.iter().fold(text.replace("$$", "$"), |text, (name, value)| text.replace(name, value))
+        };
+        let text = |pointer: &str| settings.pointer(pointer).and_then(Value::as_str).map(fill);
+        let grpc = id.starts_with("otlp_grpc");
+        let insecure = settings.pointer("/tls/insecure").and_then(Value::as_bool) == Some(true);
+        let endpoint =
+            text("/traces_endpoint").or_else(|| text("/endpoint")).context("the exporter has no endpoint")?;
+        let url = match (grpc, endpoint.contains("://")) {
+            (true, false) if insecure => format!("http://{endpoint}"),
+            (true, false) => format!("https://{endpoint}"),
+            (false, _) if settings.get("traces_endpoint").is_none() => {
+                format!("{}/v1/traces", endpoint.trim_end_matches('/'))
+            }
+            _ => endpoint,
+        };
+        let headers = settings.get("headers").and_then(Value::as_object).into_iter().flatten();
+        let headers = headers.filter_map(|(key, value)| Some((key.to_lowercase(), fill(value.as_str()?)))).collect();
+        Ok(Self { grpc, url, headers, ca: text("/tls/ca_pem") })
+    }
+
+    async fn send(&self, limit: Duration) -> anyhow::Result<String> {
+        let url = url::Url::parse(&self.url).context("the endpoint is no URL")?;
+        let host = url.host_str().context("the endpoint names no host")?.trim_matches(['[', ']']).to_owned();
+        let port = url.port_or_known_default().unwrap_or(4317);
+        refuse(&host, &[])?;
+        let addresses: Vec<IpAddr> = tokio::net::lookup_host((host.as_str(), port))
+            .await
+            .with_context(|| format!("{host} cannot be resolved from here"))?
+            .map(|address| address.ip())
+            .collect();
+        refuse(&host, &addresses)?;
+        if self.grpc { self.send_grpc(limit).await } else { self.send_http().await }
+    }
+
+    async fn send_grpc(&self, limit: Duration) -> anyhow::Result<String> {
+        let mut endpoint = Endpoint::from_shared(self.url.clone())?.connect_timeout(limit).timeout(limit);
+        if self.url.starts_with("https://") {
+            let mut tls = ClientTlsConfig::new().with_enabled_roots();
+            if let Some(ca) = &self.ca {
+                tls = tls.ca_certificate(Certificate::from_pem(ca));
+            }
+            endpoint = endpoint.tls_config(tls)?;
+        }
+        let channel = endpoint.connect().await.with_context(|| format!("{} cannot be reached", self.url))?;
+        let mut request = tonic::Request::new(ExportTraceServiceRequest::default());
+        for (key, value) in &self.headers {
+            let key: tonic::metadata::MetadataKey<tonic::metadata::Ascii> =
+                key.parse().context("a header has no legal name")?;
+            request
+                .metadata_mut()
+                .insert(key, value.parse().map_err(|_| anyhow::anyhow!("a header has no legal value"))?);
+        }
+        match TraceServiceClient::new(channel).export(request).await {
+            Ok(_) => Ok(format!("{} took an empty request", self.url)),
+            Err(status) => bail!("{} answered {:?}: {}", self.url, status.code(), status.message()),
+        }
+    }
+
+    async fn send_http(&self) -> anyhow::Result<String> {
+        let connector =
+            hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+        let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
+        let mut request = hyper::Request::post(&self.url).header("content-type", "application/x-protobuf");
+        for (key, value) in &self.headers {
+            request = request.header(key, value);
+        }
+        let response = client
+            .request(request.body(Empty::<Bytes>::new())?)
+            .await
+            .with_context(|| format!("{} cannot be reached", self.url))?;
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        if status.is_success() {
+            return Ok(format!("{} answered {status}", self.url));
+        }
+        let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        bail!("{} answered {status}: {said}", self.url)
+    }
+}
+
+/// Refuses what only a machine itself should reach.
+fn refuse(host: &str, addresses: &[IpAddr]) -> anyhow::Result<()> {
+    let names = ["metadata.google.internal", "metadata", "instance-data"];
+    if names.contains(&host.to_lowercase().trim_end_matches('.')) {
+        bail!("{host} is a metadata service; it is never asked");
+    }
+    let literal: Option<IpAddr> = host.parse().ok();
+    for address in literal.iter().chain(addresses) {
+        let special = match address {
+            IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.octets() == [100, 100, 100, 200],
+            IpAddr::V6(v6) => {
+                v6.is_unspecified()
+                    || (v6.segments()[0] & 0xffc0) == 0xfe80
+                    || v6.segments()[..2] == [0xfd00, 0x0ec2]
+                    || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local())
+            }
+        };
+        if special {
+            bail!("{host} leads to {address}, a link-local or metadata address; it is never asked");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn special_addresses_are_refused() {
+        for host in [
+            "169.254.169.254",
+            "fe80::1",
+            "metadata.google.internal",
+            "100.100.100.200",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "0.0.0.0",
+        ] {
+            assert!(refuse(host, &[]).is_err(), "{host}");
+        }
+        assert!(refuse("collector.example.com", &["169.254.1.1".parse().unwrap()]).is_err());
+        assert!(refuse("collector.example.com", &["10.0.0.1".parse().unwrap()]).is_ok());
+    }
+
+    #[test]
+    fn a_probe_has_the_exporters_address_and_headers() {
+        let variables = [("${env:D_K}".to_owned(), "secret".to_owned())].into();
+        let settings = json!({"endpoint": "https://h:1/otlp", "headers": {"Authorization": "Bearer ${env:D_K}"}});
+        let probe = Probe::of("otlp_http/x", &settings, &variables).unwrap();
+        assert_eq!((probe.url.as_str(), probe.headers[0].1.as_str()), ("https://h:1/otlp/v1/traces", "Bearer secret"));
+        let plain =
+            Probe::of("otlp_grpc/x", &json!({"endpoint": "h:4317", "tls": {"insecure": true}}), &variables).unwrap();
+        assert_eq!(plain.url, "http://h:4317");
+    }
+}

@@ -1,0 +1,370 @@
+//! `odigos destinations`: what can be sent to, what each type needs, add one, try one.
+
+use crate::{Failure, connection, live, output};
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use odigos_api::{API_VERSION, names};
+use odigos_catalog::destination::{DestinationType, find, types};
+use odigos_catalog::{ComponentType, Field};
+use odigos_pipeline::yaml;
+use odigos_plan::admission::destination::review;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal};
+use std::process::ExitCode;
+
+/// Arguments of `odigos destinations`.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// List the types of backends that telemetry can be sent to.
+    List {
+        /// Output format.
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
+    /// Show the settings of a type, with an example.
+    Show {
+        /// The type, as `odigos destinations list` shows it.
+        #[arg(value_name = "TYPE")]
+        type_id: String,
+        /// Output format.
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
+    /// Add a Destination: writes the object, and a Secret for its credentials. Asks on a terminal for what is missing.
+    #[command(after_help = "\
+Examples:
+  odigos destinations add jaeger --set JAEGER_URL=jaeger.tracing:4317
+  odigos destinations add honeycomb --set HONEYCOMB_API_KEY=- --stream checkout < key.txt
+  odigos destinations add otlp --set OTLP_GRPC_ENDPOINT=collector:4317 --dry-run -o yaml
+
+A value of - is read from standard input, so that a credential never stands in the history of a shell.")]
+    Add(Add),
+    /// Send an empty request to the backend of a Destination from this machine, and say what came back.
+    Test {
+        /// Name of the Destination.
+        name: String,
+        /// Namespace of the control plane.
+        #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+        namespace: String,
+        /// Seconds to wait for an answer.
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
+        timeout: u64,
+        /// Output format.
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Add {
+    /// The type, as `odigos destinations list` shows it.
+    #[arg(value_name = "TYPE")]
+    type_id: String,
+    /// Name of the object. Default: the type.
+    #[arg(long)]
+    name: Option<String>,
+    /// A setting; repeat it for each.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+    /// A data stream that feeds it; repeat it for each. Default: the stream default.
+    #[arg(long = "stream", value_name = "NAME")]
+    streams: Vec<String>,
+    /// Signals to send. Default: all that the type takes.
+    #[arg(long, value_delimiter = ',', value_parser = ["traces", "metrics", "logs"])]
+    signals: Vec<String>,
+    /// Namespace of the control plane.
+    #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+    namespace: String,
+    /// Print the objects instead of writing them; credentials are left out.
+    #[arg(long)]
+    dry_run: bool,
+    /// Format of what is printed.
+    #[arg(short, long, value_enum, default_value_t = Written::Yaml)]
+    output: Written,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Written {
+    /// YAML documents.
+    Yaml,
+    /// A JSON list.
+    Json,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    match &arguments.command {
+        Command::List { output } => list(*output),
+        Command::Show { type_id, output } => show(known(type_id)?, *output),
+        Command::Add(arguments) => add(arguments).await,
+        Command::Test { name, namespace, timeout, output } => {
+            let client = live::client().await?;
+            let outcome = connection::test(&client, namespace, name, *timeout).await?;
+            match output {
+                Format::Json => output::text(&format!(
+                    "{}\n",
+                    json!({"destination": name, "succeeded": outcome.succeeded, "message": outcome.message})
+                )),
+                Format::Table => {
+                    let word = if outcome.succeeded { "ok" } else { "failed" };
+                    output::text(&format!("{name}: {word}: {}\n", outcome.message));
+                }
+            }
+            Ok(if outcome.succeeded { ExitCode::SUCCESS } else { ExitCode::from(1) })
+        }
+    }
+}
+
+fn known(type_id: &str) -> anyhow::Result<&'static DestinationType> {
+    match find(type_id) {
+        Some(found) => Ok(found),
+        None => {
+            let near: Vec<&str> =
+                types().keys().map(String::as_str).filter(|id| id.contains(type_id) || type_id.contains(*id)).collect();
+            let hint = if near.is_empty() {
+                "`odigos destinations list` shows all".to_owned()
+            } else {
+                format!("did you mean {}?", near.join(", "))
+            };
+            bail!("{type_id:?} is no destination type; {hint}")
+        }
+    }
+}
+
+fn signals(definition: &DestinationType) -> Vec<&'static str> {
+    definition.signals.iter().map(|signal| signal.as_pipeline()).collect()
+}
+
+fn list(format: Format) -> Result<ExitCode, Failure> {
+    if format == Format::Json {
+        let all: Vec<Value> = types().values().map(describe).collect();
+        output::text(&format!("{}\n", serde_json::to_string_pretty(&all)?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = vec![["TYPE", "NAME", "CATEGORY", "SIGNALS"].map(str::to_owned).to_vec()];
+    for (id, one) in types() {
+        rows.push(vec![id.clone(), one.display_name.clone(), one.category.clone(), signals(one).join(",")]);
+    }
+    output::text(&output::aligned(&rows, &[]));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn describe(one: &DestinationType) -> Value {
+    let fields: Vec<Value> = one
+        .fields
+        .iter()
+        .map(|field| {
+            json!({
+                "name": field.name, "displayName": field.display_name, "required": field.is_required(), "secret": field.secret,
+                "initialValue": field.initial_value, "values": field.component_props.get("values"),
+            })
+        })
+        .collect();
+    json!({
+        "type": one.id, "displayName": one.display_name, "category": one.category, "signals": signals(one),
+        "testConnectionSupported": one.test_connection_supported, "fields": fields,
+    })
+}
+
+fn show(one: &DestinationType, format: Format) -> Result<ExitCode, Failure> {
+    if format == Format::Json {
+        output::text(&format!("{}\n", serde_json::to_string_pretty(&describe(one))?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = format!("{} ({}, {}): {}\n\n", one.display_name, one.id, one.category, signals(one).join(", "));
+    if !one.fields.is_empty() {
+        let mut rows = vec![["SETTING", "WHAT", "NEEDED", "STARTS AS", "VALUES"].map(str::to_owned).to_vec()];
+        for field in &one.fields {
+            let values = field.component_props.get("values").and_then(Value::as_array).cloned().unwrap_or_default();
+            let mut values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+            let more = values.len().saturating_sub(6);
+            values.truncate(6);
+            let more = if more > 0 { format!(" … {more} more") } else { String::new() };
+            rows.push(vec![
+                format!("{}{}", field.name, if field.secret { " (secret)" } else { "" }),
+                field.display_name.clone(),
+                if field.is_required() { "yes" } else { "" }.to_owned(),
+                field.initial_value.clone().unwrap_or_default(),
+                format!("{}{more}", values.join(" ")),
+            ]);
+        }
+        text.push_str(&output::aligned(&rows, &[]));
+        text.push('\n');
+    }
+    text.push_str(&odigos_catalog::example::manifest(one));
+    output::text(&text);
+    Ok(ExitCode::SUCCESS)
+}
+
+// ---- add
+
+async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
+    let definition = known(&arguments.type_id)?;
+    let name = arguments.name.clone().unwrap_or_else(|| definition.id.clone());
+    let mut values = stated(definition, &arguments.settings)?;
+    if std::io::stdin().is_terminal() && !arguments.dry_run {
+        ask(definition, &mut values)?;
+    }
+    let (mut data, mut credentials) = (BTreeMap::new(), BTreeMap::new());
+    for (key, value) in values.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let secret = definition.field(&key).is_some_and(|field| field.secret);
+        if secret {
+            credentials.insert(key, value)
+        } else {
+            data.insert(key, value)
+        };
+    }
+    let chosen: Vec<String> = match arguments.signals.as_slice() {
+        [] => signals(definition).into_iter().filter(|one| *one != "profiles").map(str::to_uppercase).collect(),
+        stated => stated.iter().map(|one| one.to_uppercase()).collect(),
+    };
+    let mut spec = json!({
+        "type": definition.id, "destinationName": definition.display_name, "data": data, "signals": chosen,
+    });
+    if !arguments.streams.is_empty() {
+        spec["sourceSelector"] = json!({"dataStreams": arguments.streams});
+    }
+    let secret_name = format!("{name}-credentials");
+    if !credentials.is_empty() {
+        spec["secretRef"] = json!({"name": secret_name});
+    }
+    let destination = json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": name, "namespace": arguments.namespace}, "spec": spec,
+    });
+    let typed = serde_json::from_value(destination.clone())?;
+    let reviewed = review(&typed, &arguments.namespace);
+    if let Some(refusal) = reviewed.refusals.first() {
+        return Err(Failure::Input(anyhow::anyhow!("{}: {}", refusal.field, refusal.message)));
+    }
+    reviewed.warnings.iter().for_each(|warning| output::error(&format!("warning: {warning}")));
+    let secret = |shown: bool| {
+        let words =
+            credentials.iter().map(|(key, value)| (key.clone(), if shown { value.clone() } else { "…".to_owned() }));
+        let words: BTreeMap<String, String> = words.collect();
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret_name, "namespace": arguments.namespace}, "stringData": words,
+        })
+    };
+    if arguments.dry_run {
+        let mut objects = vec![destination];
+        if !credentials.is_empty() {
+            objects.insert(0, secret(false));
+        }
+        output::text(&match arguments.output {
+            Written::Yaml => {
+                objects.iter().map(|object| format!("---\n{}", yaml::to_string(object))).collect::<String>()
+            }
+            Written::Json => format!("{}\n", serde_json::to_string_pretty(&objects)?),
+        });
+        return Ok(ExitCode::SUCCESS);
+    }
+    write(arguments, &destination, (!credentials.is_empty()).then(|| secret(true))).await?;
+    output::text(&format!(
+        "destination {name} is written; `odigos describe destination {name}` says where it stands\n"
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the Secret first, so that the Destination never waits for it; then the Secret belongs to the Destination.
+async fn write(arguments: &Add, destination: &Value, secret: Option<Value>) -> anyhow::Result<()> {
+    let client = live::client().await?;
+    let parameters = PatchParams::apply("odigos-cli");
+    let resource =
+        |group: &str, version: &str, kind: &str| ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    let secrets: Api<DynamicObject> =
+        Api::namespaced_with(client.clone(), &arguments.namespace, &resource("", "v1", "Secret"));
+    let destinations: Api<DynamicObject> = Api::namespaced_with(
+        client,
+        &arguments.namespace,
+        &resource(odigos_api::GROUP, odigos_api::VERSION, "Destination"),
+    );
+    let name = |object: &Value| object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if let Some(secret) = &secret {
+        secrets
+            .patch(&name(secret), &parameters, &Patch::Apply(secret))
+            .await
+            .context("the Secret cannot be written")?;
+    }
+    let written = destinations
+        .patch(&name(destination), &parameters, &Patch::Apply(destination))
+        .await
+        .context("the Destination cannot be written; another tool may own its fields")?;
+    if let (Some(mut secret), Some(uid)) = (secret, written.metadata.uid) {
+        secret["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": API_VERSION, "kind": "Destination", "name": name(destination), "uid": uid}]);
+        secrets
+            .patch(&name(&secret), &parameters, &Patch::Apply(&secret))
+            .await
+            .context("the Secret cannot be written")?;
+    }
+    Ok(())
+}
+
+/// The settings of the command line; unknown ones are refused, since they would be without effect.
+fn stated(definition: &DestinationType, settings: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut values = BTreeMap::new();
+    for setting in settings {
+        let (key, value) = setting.split_once('=').with_context(|| format!("{setting:?} is not KEY=VALUE"))?;
+        if definition.field(key).is_none() {
+            let known: Vec<&str> = definition.fields.iter().map(|field| field.name.as_str()).collect();
+            bail!("{} has no setting {key}; it has {}", definition.id, known.join(", "));
+        }
+        let value = if value == "-" {
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line).context("standard input cannot be read")?;
+            line.trim_end_matches(['\r', '\n']).to_owned()
+        } else {
+            value.to_owned()
+        };
+        values.insert(key.to_owned(), value);
+    }
+    Ok(values)
+}
+
+/// Asks for required settings that were not stated.
+fn ask(definition: &DestinationType, values: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
+    for field in definition.fields.iter().filter(|field| field.is_required()) {
+        if values.contains_key(&field.name) {
+            continue;
+        }
+        let answer = if field.secret {
+            rpassword::prompt_password(prompt(field)).context("nothing was entered")?
+        } else {
+            output::ask(&prompt(field));
+            let mut line = String::new();
+            std::io::stdin().lock().read_line(&mut line)?;
+            line
+        };
+        let answer = answer.trim();
+        let value = if answer.is_empty() { field.initial_value.clone().unwrap_or_default() } else { answer.to_owned() };
+        values.insert(field.name.clone(), value);
+    }
+    Ok(())
+}
+
+fn prompt(field: &Field) -> String {
+    let start = field.initial_value.as_deref().map(|value| format!(" [{value}]")).unwrap_or_default();
+    let shape = match field.component_type {
+        ComponentType::MultiInput => " (JSON list)",
+        ComponentType::KeyValuePairs => " (JSON list of {key, value})",
+        ComponentType::Checkbox => " (true or false)",
+        _ => "",
+    };
+    format!("{}{shape}{start}: ", field.display_name)
+}
