@@ -185,11 +185,11 @@ pub fn keeps_everything(rules: &[&Rule]) -> bool {
 
 /// Sampled iff nothing of `blocked` holds and `policy` is: implies F, so it never changes a decision (9.6).
 fn kept_although(name: &str, blocked: &[String], policy: Value) -> Value {
-    let mut parts = Vec::new();
+    // The collector stops at the first part that says no, and most traces do not match, so the long list comes last.
+    let mut parts = vec![policy];
     if !blocked.is_empty() {
         parts.push(not(&format!("{name}-free"), &format!("{name}-blocked"), blocked));
     }
-    parts.push(policy);
     json!({"name": name, "type": "and", "and": {"and_sub_policy": parts}})
 }
 

@@ -55,6 +55,13 @@ pub(super) fn expression(rule: &PathRule, subject: Subject) -> Option<String> {
     Some(text)
 }
 
+/// The path without its first slash, where the rule is for exactly this path and nothing in it stands for anything else.
+pub(super) fn literal(rule: &PathRule) -> Option<&str> {
+    let PathRule::Exact(template) = rule else { return None };
+    let stripped = template.strip_prefix('/').unwrap_or(template);
+    (!stripped.split('/').any(is_wildcard)).then_some(stripped)
+}
+
 fn is_wildcard(segment: &str) -> bool {
     segment == "*" || (segment.starts_with('{') && segment.ends_with('}') && segment.len() > 1)
 }
