@@ -247,6 +247,11 @@ impl Collector {
         self.process.output()
     }
 
+    /// Ends it without warning, as a crash would.
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+
     /// Asks it to end, and waits until its queues are sent.
     pub fn stop(mut self) {
         self.process.stop(Duration::from_secs(20));

@@ -8,4 +8,5 @@ pub mod collector;
 pub mod control_plane;
 pub mod otlp;
 pub mod process;
+pub mod recorder;
 pub mod tools;
