@@ -44,5 +44,7 @@ pub const OWN_METRICS_PORT: u16 = 44318;
 pub const GATEWAY_METRICS_PORT: u16 = 8888;
 /// Self-metrics port of the node collector.
 pub const NODE_METRICS_PORT: u16 = 55682;
+/// Self-metrics port of the agent on a node.
+pub const AGENT_METRICS_PORT: u16 = 8080;
 /// Health check port of every collector.
 pub const HEALTH_PORT: u16 = 13133;

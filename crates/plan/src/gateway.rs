@@ -6,6 +6,7 @@
 
 pub mod delivery;
 pub mod destinations;
+mod head_marks;
 pub mod objects;
 mod routing;
 pub mod sampling;
@@ -181,6 +182,9 @@ fn assemble(seen: &Observed<'_>, processors: &Processors, fragments: &[Fragment]
     }
     let samplers = sampling::plan(seen, processors, fragments);
     sampling::add_components(&mut config, seen, &samplers);
+    if head_marks::are_needed(samplers.marks, &seen.rules.accepted.rules) {
+        config.add(ComponentKind::Processor, head_marks::ID, head_marks::settings(samplers.marks));
+    }
     for signal in Signal::PIPELINES {
         if fragments.iter().any(|fragment| fragment.pipelines.contains_key(&signal)) {
             let samplers = (signal == Signal::Traces).then_some(&samplers);
@@ -275,7 +279,12 @@ fn add_root(
     let (late, early): (Vec<_>, Vec<_>) = of_all.partition(|p| split && p.hint >= collector::LATE_HINT);
     root.processors.extend(early.into_iter().map(|p| p.id.clone()));
     if let Some(samplers) = samplers {
-        let late: Vec<String> = late.into_iter().map(|p| p.id.clone()).collect();
+        let mut late: Vec<String> = late.into_iter().map(|p| p.id.clone()).collect();
+        if config.get(ComponentKind::Processor, head_marks::ID).is_some() {
+            // Last, behind the sampler that all spans pass; samplers of streams come later and overwrite.
+            let sampled = samplers.before_router().is_some() && split;
+            if sampled { &mut late } else { &mut root.processors }.push(head_marks::ID.to_owned());
+        }
         sampling::add_before_router(config, samplers, &late, &router);
     }
     if signal == Signal::Metrics && spec.cluster_metrics_enabled == Some(true) {

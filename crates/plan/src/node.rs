@@ -4,6 +4,7 @@
 //! no configuration that grows with workloads (design 4.2, 4.5). The Kubernetes objects are in [`objects`].
 
 pub mod objects;
+mod own_metrics;
 
 #[cfg(test)]
 mod tests;
@@ -132,7 +133,7 @@ fn add_idle_parts(config: &mut CollectorConfig, seen: &Observed<'_>, port: i32) 
             "interval": crate::duration::milliseconds(own.interval.as_deref().unwrap_or("10s")).unwrap_or(10_000),
             "exporter": {"otlp": {
                 "protocol": "http/protobuf",
-                "endpoint": format!("http://{}.{}:{}", names::GATEWAY, seen.namespace, names::OWN_METRICS_PORT),
+                "endpoint": own_metrics::endpoint(seen.namespace),
                 "insecure": true,
             }},
         }})
@@ -192,6 +193,11 @@ impl Build<'_> {
         }
         if self.takes(Signal::Logs) {
             self.add_logs(config);
+        }
+        if let Some(metrics) = &self.spec.metrics
+            && let Some(own) = &metrics.odigos_own_metrics
+        {
+            own_metrics::add(config, self.namespace, metrics, own);
         }
     }
 

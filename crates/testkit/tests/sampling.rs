@@ -110,6 +110,9 @@ fn pair(key: &str, value: &str) -> KeyValue {
     }
 }
 
+/// Attribute of a test's span whose value is sent as the W3C tracestate too.
+const TRACE_STATE: &str = "test.tracestate";
+
 /// A span on the wire; its name is the id of its trace.
 fn wire(span: &Span, class: &str, number: u64) -> otlp::ResourceSpans {
     let kind = match span.kind {
@@ -132,6 +135,7 @@ fn wire(span: &Span, class: &str, number: u64) -> otlp::ResourceSpans {
         end_time_unix_nano: span.end,
         attributes: span.attributes.iter().map(|(key, value)| pair(key, value)).collect(),
         status: Some(otlp::Status { code: if span.error { 2 } else { 0 }, ..otlp::Status::default() }),
+        trace_state: span.attribute(TRACE_STATE).unwrap_or_default().to_owned(),
         ..otlp::Span::default()
     };
     otlp::ResourceSpans {
@@ -481,6 +485,46 @@ async fn kept_spans_say_why_and_dry_runs_say_what_would_be() {
                 decided.map(|(_, rule)| rule.percentage.to_string())
             );
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spans_of_traces_that_an_agent_decided_about_say_its_reasons() {
+    let _turn = TURN.lock().await;
+    let spec = json!({"noisyOperations": [{"name": "health", "percentageAtMost": 50, "operation": {"httpServer": {"route": "/healthz"}}}]});
+    let port = free_port().unwrap();
+    let sink = Sink::listen(port).await.unwrap();
+    let plan = settled(&one_set(spec), port, &with_wait("1s", 500)).gateway.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = start(&plan, &directory).await;
+    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
+    // The tracestate, then category, rule, percentage and dry run as they must arrive.
+    type Row = (&'static str, [Option<&'static str>; 4]);
+    let rows: [Row; 6] = [
+        ("odigos=c:n;dr.p:50;dr.id:noise-1;dry:f", [Some("noise"), Some("noise-1"), Some("50"), None]),
+        ("odigos=c:h;dr.p:100;dr.id:a.b;dry:t", [Some("highly relevant"), Some("a.b"), Some("100"), Some("true")]),
+        ("vendor=x,odigos=c:c;dr.p:12.5", [Some("cost reduction"), None, Some("12.5"), None]),
+        ("odigos=unknown", [None; 4]),
+        ("vendor=c:n", [None; 4]),
+        ("", [None; 4]),
+    ];
+    let mut random = Random::new(11);
+    let mut expected = BTreeMap::new();
+    let mut sent = Vec::new();
+    for (state, attributes) in rows {
+        let mut span = ordinary(random_id(&mut random, &[]), true);
+        span.attributes.insert(TRACE_STATE.into(), state.into());
+        expected.insert(hex(span.trace_id), (state, attributes));
+        sent.push(("default".to_owned(), vec![span]));
+    }
+    send(&sender, &sent).await;
+    let all = eventually("everything arrives", Duration::from_secs(20), || async { sink.items().len() == rows.len() });
+    all.await.unwrap_or_else(|error| panic!("{error}\n{}", gateway.output()));
+    for item in sink.items() {
+        let (state, attributes) = expected[&item.name];
+        let keys = ["category", "trace.deciding_rule.id", "trace.deciding_rule.keep_percentage", "dry_run"];
+        let arrived = keys.map(|key| item.attributes.get(&format!("odigos.sampling.{key}")).map(String::as_str));
+        assert_eq!(arrived, attributes, "{state}");
     }
 }
 

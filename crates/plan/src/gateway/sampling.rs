@@ -94,12 +94,17 @@ fn id(component_type: &str, name: &str) -> String {
 /// Which attributes kept spans carry (section 5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Marks {
-    category: bool,
-    rule: bool,
+    pub(super) category: bool,
+    pub(super) rule: bool,
     spans: bool,
 }
 
 impl Marks {
+    /// Whether the decision about a trace is told at all.
+    pub(super) fn decision(self) -> bool {
+        self.category || self.rule
+    }
+
     fn any(self, compiled: &Compiled) -> bool {
         (self.category || self.rule) && !compiled.told.is_empty() || self.spans
     }

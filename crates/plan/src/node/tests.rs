@@ -168,6 +168,36 @@ fn a46_own_metrics_are_pushed_to_the_gateway() {
     let reader = &plan.config.telemetry["metrics"]["readers"][1]["periodic"];
     assert_eq!(reader["interval"], 10_000);
     assert_eq!(reader["exporter"]["otlp"]["endpoint"], "http://odigos-gateway.odigos-system:44318");
+    let agent = pipeline(&plan, Signal::Metrics, "odiglet-metrics");
+    assert_eq!(agent.receivers, ["prometheus/odiglet-metrics"]);
+    assert_eq!(agent.exporters, ["otlp_http/odiglet-metrics-out"]);
+    assert_eq!(
+        plan.config.get(ComponentKind::Exporter, "otlp_http/odiglet-metrics-out").unwrap()["endpoint"],
+        "http://odigos-gateway.odigos-system:44318"
+    );
+    // Nobody takes metrics of applications, so the kubelet is asked for our own containers only.
+    assert!(!plan.config.pipelines.contains_key(&PipelineId::new(Signal::Metrics, "")));
+    let kubelet = pipeline(&plan, Signal::Metrics, "own-kubelet");
+    assert_eq!((kubelet.receivers, kubelet.exporters), (vec!["kubelet_stats".to_owned()], agent.exporters));
+    let filter = plan.config.get(ComponentKind::Processor, "filter/own-kubelet").unwrap();
+    assert_eq!(
+        filter["metrics"]["metric"],
+        json!([
+            r#"metric.name != "container.cpu.usage" and metric.name != "container.memory.usage""#,
+            r#"resource.attributes["k8s.namespace.name"] != "odigos-system""#,
+            r#"resource.attributes["k8s.container.name"] != "odiglet" and resource.attributes["k8s.container.name"] != "data-collection" and resource.attributes["k8s.container.name"] != "gateway""#,
+        ])
+    );
+}
+
+#[test]
+fn a46_the_kubelet_is_asked_once_for_users_and_for_ourselves() {
+    let metrics = json!({"metrics": {"kubeletStats": {"interval": "30s"}, "odigosOwnMetrics": {"interval": "10s"}}});
+    let plan = Given::new(&[Signal::Metrics], metrics).plan();
+    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["kubelet_stats"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "own-kubelet").receivers, ["kubelet_stats"]);
+    let receiver = plan.config.get(ComponentKind::Receiver, "kubelet_stats").unwrap();
+    assert_eq!(receiver["collection_interval"], "30s");
 }
 
 #[test]
