@@ -3,10 +3,12 @@
 use crate::process::{Process, eventually, free_port};
 use crate::tools;
 use anyhow::Context;
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -166,6 +168,26 @@ impl ApiServer {
         self.directory.path().join("kubeconfig")
     }
 
+    /// A kubeconfig of a service account, which must exist when this is called for the first time.
+    ///
+    /// # Errors
+    /// When no token is given out.
+    pub async fn kubeconfig_of(&self, namespace: &str, account: &str) -> anyhow::Result<PathBuf> {
+        let path = self.directory.path().join(format!("kubeconfig-{namespace}-{account}"));
+        // Controllers are started again while the API server is away.
+        if path.exists() {
+            return Ok(path);
+        }
+        let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(self.client().await?, namespace);
+        let answer = accounts
+            .create_token_request(account, &kube::api::PostParams::default(), &TokenRequest::default())
+            .await
+            .with_context(|| format!("no token of the service account {namespace}/{account}"))?;
+        let token = answer.status.and_then(|status| status.token).context("the API server gave no token")?;
+        write_kubeconfig(&path, self.port, &token)?;
+        Ok(path)
+    }
+
     /// A client of the administrator.
     ///
     /// # Errors
@@ -190,6 +212,13 @@ impl ApiServer {
             }
             let agent = word("/userAgent").split(['/', ' ']).next().unwrap_or_default().to_owned();
             let entry = by_agent.entry(agent).or_default();
+            if event.pointer("/responseStatus/code").and_then(Value::as_i64) == Some(403) {
+                entry.forbidden.insert(format!("{} {}", word("/verb"), word("/requestURI")));
+            }
+            if word("/verb") == "watch" {
+                // Only its end is known here.
+                continue;
+            }
             entry.requests += 1;
             // Leases are renewed whether or not anything happens.
             let write = matches!(word("/verb"), "create" | "update" | "patch" | "delete")
@@ -225,6 +254,8 @@ pub struct Audited {
     pub by_resource: BTreeMap<String, usize>,
     /// Answers 409.
     pub conflicts: usize,
+    /// What was asked for without the permission: verb and path.
+    pub forbidden: BTreeSet<String>,
 }
 
 fn http_get(path: &str) -> tonic::codegen::http::Request<Vec<u8>> {
@@ -239,7 +270,7 @@ fn write_credentials(directory: &Path, port: u16) -> anyhow::Result<()> {
     std::fs::write(directory.join("tokens.csv"), format!("{ADMIN_TOKEN},admin,admin,system:masters\n"))?;
     std::fs::write(
         directory.join("audit-policy.yaml"),
-        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\nrules:\n  - {level: None, verbs: [watch]}\n  - {level: Metadata}\n",
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, ResponseStarted]\nrules:\n  - {level: Metadata}\n",
     )?;
     let status = Command::new("openssl")
         .args(["genrsa", "-out"])
@@ -249,12 +280,16 @@ fn write_credentials(directory: &Path, port: u16) -> anyhow::Result<()> {
         .status()
         .context("openssl is needed for the API server's keys")?;
     anyhow::ensure!(status.success(), "openssl ended with {status}");
+    write_kubeconfig(&directory.join("kubeconfig"), port, ADMIN_TOKEN)
+}
+
+fn write_kubeconfig(path: &Path, port: u16, token: &str) -> anyhow::Result<()> {
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
-        "users": [{"name": "admin", "user": {"token": ADMIN_TOKEN}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
     });
-    std::fs::write(directory.join("kubeconfig"), odigos_pipeline::yaml::to_string(&kubeconfig))?;
+    std::fs::write(path, odigos_pipeline::yaml::to_string(&kubeconfig))?;
     Ok(())
 }

@@ -71,7 +71,7 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Starts one controller and waits until it is ready.
+    /// Starts one controller, with the permissions that the chart gives it, and waits until it is ready.
     ///
     /// # Errors
     /// When it does not become ready, with its last output.
@@ -80,7 +80,7 @@ impl Launch {
         let webhook_port = if replica == 0 { self.webhook_port } else { free_port()? };
         let mut command = Command::new(self.binaries.join(name));
         command
-            .env("KUBECONFIG", api.kubeconfig())
+            .env("KUBECONFIG", api.kubeconfig_of(NAMESPACE, name).await?)
             .env("HOSTNAME", format!("{name}-{replica}"))
             .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
             .arg(format!("--lease-seconds={}", self.lease_seconds));
@@ -175,7 +175,7 @@ pub async fn get_object(
     Ok(api.get(name).await?)
 }
 
-/// Applies every manifest of a file or folder below the root of the repository.
+/// Applies every manifest of a file or folder below the root of the repository, except those that `adapt` turns into null.
 ///
 /// # Errors
 /// When a manifest cannot be read or is refused.
@@ -184,6 +184,8 @@ pub async fn apply_files(client: &Client, path: &str, adapt: impl Fn(&mut Value)
     let mut files = vec![path.clone()];
     if path.is_dir() {
         files = std::fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+        // What is optional stands in folders of its own.
+        files.retain(|file| file.is_file());
         files.sort();
     }
     for file in files {
@@ -194,18 +196,36 @@ pub async fn apply_files(client: &Client, path: &str, adapt: impl Fn(&mut Value)
                 continue;
             }
             adapt(&mut object);
+            if object.is_null() {
+                continue;
+            }
             apply(client, &object).await?;
         }
     }
     Ok(())
 }
 
-/// Installs the webhooks with loopback addresses in place of the Service.
+/// Installs what the chart installs beside pods: accounts, permissions and webhooks, with loopback addresses in place of
+/// the Service. The controllers run here as processes, so their Deployments are left out.
 ///
 /// # Errors
-/// When they are refused.
-pub async fn install_webhooks(client: &Client, port: u16) -> anyhow::Result<()> {
-    apply_files(client, "deploy/manifests/webhooks.yaml", |object| {
+/// When something is refused.
+pub async fn install(client: &Client, port: u16) -> anyhow::Result<()> {
+    const KINDS: [&str; 8] = [
+        "Namespace",
+        "ServiceAccount",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "Role",
+        "RoleBinding",
+        "MutatingWebhookConfiguration",
+        "ValidatingWebhookConfiguration",
+    ];
+    apply_files(client, "deploy/manifests/odigos.yaml", |object| {
+        if !object["kind"].as_str().is_some_and(|kind| KINDS.contains(&kind)) {
+            *object = Value::Null;
+            return;
+        }
         for hook in object.get_mut("webhooks").and_then(Value::as_array_mut).into_iter().flatten() {
             let path =
                 hook.pointer("/clientConfig/service/path").and_then(Value::as_str).unwrap_or_default().to_owned();

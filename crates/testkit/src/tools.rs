@@ -22,7 +22,7 @@ pub struct Tool {
 }
 
 /// Every tool, in the order in which they are built.
-pub const TOOLS: [Tool; 5] = [
+pub const TOOLS: [Tool; 6] = [
     Tool { name: "etcd", module: "tests/tools/etcd", package: "go.etcd.io/etcd/server/v3", tags: "" },
     Tool {
         name: "kube-apiserver",
@@ -37,6 +37,7 @@ pub const TOOLS: [Tool; 5] = [
         package: "k8s.io/kubernetes/cmd/kube-controller-manager",
         tags: "",
     },
+    Tool { name: "helm", module: "tests/tools/helm", package: "helm.sh/helm/v3/cmd/helm", tags: "" },
     Tool { name: "odigos-collector", module: "deploy/collector", package: ".", tags: "grpcnotrace" },
 ];
 

@@ -55,7 +55,7 @@ impl Plane {
         let kubelet = Kubelet::start(client.clone(), delay).await.unwrap();
         let launch =
             Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
-        control_plane::install_webhooks(&client, launch.webhook_port).await.unwrap();
+        control_plane::install(&client, launch.webhook_port).await.unwrap();
         let mut plane = Self { controllers: Vec::new(), launch, client, _kubelet: kubelet, api };
         for name in BINARIES {
             plane.start_controller(name, 0).await;
@@ -152,8 +152,11 @@ fn rendered(texts: &[String]) -> World {
 }
 
 fn samples() -> Vec<String> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(root().join("deploy/samples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(root().join("deploy/samples"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .collect();
     files.sort();
     files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
 }
@@ -199,6 +202,10 @@ async fn the_sample_converges_to_what_render_shows_and_lives() {
             controller.name
         );
         assert!(!controller.process.output().contains("not-a-real-password"), "no secret in a log");
+    }
+    // They have the chart's permissions and nothing else.
+    for (agent, did) in plane.api.audited() {
+        assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
     }
 }
 
@@ -513,7 +520,7 @@ async fn a_leader_that_slept_wakes_with_a_stale_cache_and_changes_nothing() {
     signal("-STOP");
     // The webhooks sleep with the first instrumentor: they fail closed for Sources only, so those are moved to the second.
     plane.launch.webhook_port = free_port().unwrap();
-    control_plane::install_webhooks(&plane.client, plane.launch.webhook_port).await.unwrap();
+    control_plane::install(&plane.client, plane.launch.webhook_port).await.unwrap();
     let sleepers = std::mem::take(&mut plane.controllers);
     for name in BINARIES {
         plane.start_controller(name, 0).await;
@@ -554,7 +561,7 @@ async fn a_kind_that_is_installed_late_is_waited_for() {
     let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
     let launch =
         Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
-    control_plane::install_webhooks(&client, launch.webhook_port).await.unwrap();
+    control_plane::install(&client, launch.webhook_port).await.unwrap();
     let install = async {
         tokio::time::sleep(Duration::from_secs(4)).await;
         for crd in odigos_api::crds::all() {

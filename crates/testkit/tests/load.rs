@@ -57,7 +57,7 @@ async fn five_thousand_sources() {
         webhook_port: free_port().unwrap(),
         lease_seconds: 15,
     };
-    control_plane::install_webhooks(&client, launch.webhook_port).await.unwrap();
+    control_plane::install(&client, launch.webhook_port).await.unwrap();
     let mut controllers = Vec::new();
     for name in BINARIES {
         controllers.push(launch.start(&api, name, 0).await.unwrap());

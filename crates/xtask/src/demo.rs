@@ -81,7 +81,7 @@ impl Demo {
         let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await?;
         say("starting odigos-instrumentor, odigos-scheduler and odigos-autoscaler");
         let launch = Launch { binaries, webhook_port: free_port()?, lease_seconds: 5 };
-        control_plane::install_webhooks(&client, launch.webhook_port).await?;
+        control_plane::install(&client, launch.webhook_port).await?;
         let mut controllers = Vec::new();
         for name in BINARIES {
             controllers.push(launch.start(&api, name, 0).await?);

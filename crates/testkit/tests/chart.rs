@@ -1,0 +1,146 @@
+//! The Helm chart: rendered by Helm, strict about values, and with no permission that is not needed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends where something unexpected happens"
+)]
+
+use odigos_api::names;
+use odigos_testkit::chart::{lint, permissions, render};
+use serde::Deserialize;
+use serde_json::Value;
+
+fn objects(rendered: &str) -> Vec<Value> {
+    serde_yaml::Deserializer::from_str(rendered)
+        .map(|document| Value::deserialize(document).unwrap())
+        .filter(|object| !object.is_null())
+        .collect()
+}
+
+fn title(object: &Value) -> String {
+    format!("{} {}", object["kind"].as_str().unwrap(), object["metadata"]["name"].as_str().unwrap())
+}
+
+#[test]
+fn helm_finds_nothing_wrong_and_renders_the_same_bytes() {
+    lint().unwrap();
+    assert_eq!(render("a", &[]).unwrap(), render("a", &[]).unwrap());
+}
+
+#[test]
+fn values_that_do_not_exist_are_refused_by_name() {
+    for (set, said) in [
+        ("nonsense=1", "nonsense"),
+        ("image.prefiks=x", "prefiks"),
+        ("controllers.replicas=many", "replicas"),
+        ("webhooks.pods=maybe", "pods"),
+    ] {
+        let refused = render("a", &[set]).unwrap_err().to_string();
+        assert!(refused.contains(said), "{set}: {refused}");
+    }
+}
+
+#[test]
+fn everything_stands_in_the_namespace_of_the_release() {
+    let rendered = render("somewhere", &["networkPolicies=true", "clusterMetrics=true"]).unwrap();
+    assert!(!rendered.contains(names::DEFAULT_NAMESPACE), "no namespace is written into the chart");
+    let cluster_wide = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"];
+    for object in objects(&rendered) {
+        let kind = object["kind"].as_str().unwrap();
+        let is_cluster_wide = cluster_wide.contains(&kind) || kind.ends_with("WebhookConfiguration");
+        let namespace = object["metadata"]["namespace"].as_str();
+        assert_eq!(namespace, (!is_cluster_wide).then_some("somewhere"), "{}", title(&object));
+    }
+}
+
+#[test]
+fn kinds_and_budgets_can_be_left_out_and_kinds_are_kept() {
+    let of_kind = |sets: &[&str], kind: &str| -> Vec<Value> {
+        objects(&render("a", sets).unwrap()).into_iter().filter(|object| object["kind"] == kind).collect()
+    };
+    let kinds = of_kind(&[], "CustomResourceDefinition");
+    assert_eq!(kinds.len(), odigos_api::crds::all().len());
+    for kind in kinds {
+        assert_eq!(kind["metadata"]["annotations"]["helm.sh/resource-policy"], "keep", "{}", title(&kind));
+    }
+    assert!(of_kind(&["crds.install=false"], "CustomResourceDefinition").is_empty());
+    assert_eq!(of_kind(&[], "PodDisruptionBudget").len(), 3);
+    // With one replica a budget would only keep nodes from being drained.
+    assert!(of_kind(&["controllers.replicas=1"], "PodDisruptionBudget").is_empty());
+}
+
+#[test]
+fn pods_run_without_privileges_and_from_the_images_that_were_asked_for() {
+    let sets = ["image.prefix=registry.test/x", "image.tag=v9", "images.scheduler=other.test/s@sha256:abc"];
+    let mut images = Vec::new();
+    for object in objects(&render("a", &sets).unwrap()) {
+        if object["kind"] != "Deployment" {
+            continue;
+        }
+        let pod = &object["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["capabilities"]["drop"][0], "ALL");
+            assert!(container["resources"]["limits"]["memory"].is_string());
+            images.push(container["image"].as_str().unwrap().to_owned());
+        }
+    }
+    images.sort();
+    assert_eq!(
+        images,
+        ["other.test/s@sha256:abc", "registry.test/x/odigos-autoscaler:v9", "registry.test/x/odigos-instrumentor:v9"]
+    );
+}
+
+#[test]
+fn admission_fails_open_and_spares_the_system() {
+    let rendered = render("a", &[]).unwrap();
+    let mut seen = 0;
+    for object in objects(&rendered) {
+        for hook in object["webhooks"].as_array().into_iter().flatten() {
+            seen += 1;
+            assert_eq!(hook["failurePolicy"], "Ignore", "{}", hook["name"]);
+            assert!(hook["timeoutSeconds"].as_u64().unwrap() <= 5, "{}", hook["name"]);
+            if hook["rules"][0]["resources"][0] == "pods" {
+                let spared = hook["namespaceSelector"]["matchExpressions"][0]["values"].as_array().unwrap();
+                assert!(spared.iter().any(|one| one == "kube-system") && spared.iter().any(|one| one == "a"));
+            }
+        }
+    }
+    assert_eq!(seen, 4);
+}
+
+/// The table itself is `tests/rbac.txt`, which `cargo xtask generate --check` compares; these are the rules that no table
+/// may break.
+#[test]
+fn permissions_are_few() {
+    let table = permissions(&render("a", &["clusterMetrics=true"]).unwrap()).unwrap();
+    assert!(table.lines().count() > 100, "{table}");
+    for line in table.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (scope, verb, resource) = (words[0], words[2], words[3]);
+        assert!(!line.contains('*'), "wildcard: {line}");
+        assert!(!["escalate", "bind", "impersonate", "deletecollection"].contains(&verb), "{line}");
+        assert!(!resource.contains("rbac.authorization"), "{line}");
+        if scope == "cluster" {
+            assert!(!resource.starts_with("secrets") && !resource.starts_with("configmaps"), "{line}");
+            let writes = !["get", "list", "watch"].contains(&verb);
+            let ours = resource.contains("odigos.io") || resource.contains("admissionregistration");
+            let known = ours
+                || (verb, resource) == ("patch", "pods")
+                || resource.contains("/finalizers")
+                || resource.starts_with("events.events");
+            assert!(!writes || known, "writes to the whole cluster: {line}");
+        }
+        if resource == "secrets" && verb == "get" {
+            let account = words[1];
+            assert!(account == names::AUTOSCALER || line.contains(" only "), "{line}");
+        }
+    }
+}
