@@ -422,6 +422,55 @@ async fn a_full_buffer_holds_senders_up_and_loses_nothing() {
     println!("{count} traces through a buffer of {traces}: held up for {took:?}, 0 lost");
 }
 
+/// 11.5: the memory limiter refuses whole requests before anything of them is counted, and who sends tries again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_at_its_memory_limit_refuses_and_loses_nothing() {
+    let _turn = TURN.lock().await;
+    let spec = json!({"costReductionRules": [{"percentageAtMost": 20}]});
+    let rules = rules_of(&spec);
+    let rules: Vec<&Rule> = rules.iter().collect();
+    let port = free_port().unwrap();
+    let sink = Sink::listen_counting(port).await.unwrap();
+    let plan = settled(&one_set(spec), port, &with_wait("4s", 150)).gateway.unwrap();
+    let limiter = plan.config.get(odigos_pipeline::ComponentKind::Processor, "memory_limiter").unwrap();
+    let limit = limiter["limit_mib"].as_u64().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let gateway = start(&plan, &directory).await;
+    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
+    let mut random = Random::new(29);
+    // Spans so large that what waits for its decision is more than the limit, long before the buffer is full.
+    let filler = "x".repeat(64 * 1024);
+    let batches = usize::try_from(limit).unwrap() * 2 * 16 / 40;
+    let (mut kept, mut refused, mut number) = (BTreeMap::new(), 0, 0);
+    let until = Instant::now() + Duration::from_secs(120);
+    for _ in 0..batches {
+        let mut batch = Vec::new();
+        for _ in 0..40 {
+            let mut span = ordinary(random_id(&mut random, &[]), true);
+            span.attributes.insert("filler".into(), filler.clone());
+            number += 1;
+            batch.push(wire(&span, "default", number));
+            if judge::decide(&rules, std::slice::from_ref(&span)).keep {
+                kept.insert(hex(span.trace_id), 1);
+            }
+        }
+        // As the exporter of a node does.
+        while let Err(error) = sender.send_spans(batch.clone()).await {
+            assert!(error.to_string().contains("memory"), "{error:#}");
+            refused += 1;
+            assert!(Instant::now() < until, "never taken: {}", gateway.output());
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    assert!(refused > 0, "the limit of {limit} MiB was reached");
+    let arrived = quiet(&sink, kept.len()).await;
+    assert!(arrived == kept, "{} kept, {} arrived, {refused} refusals", kept.len(), arrived.len());
+    println!(
+        "{number} traces of 64 KiB through a limit of {limit} MiB: {refused} refusals, {} kept, 0 lost",
+        kept.len()
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kept_spans_say_why_and_dry_runs_say_what_would_be() {
     let _turn = TURN.lock().await;
