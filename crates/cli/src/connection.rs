@@ -4,6 +4,7 @@
 //! link-local ones and the metadata services of clouds.
 
 use anyhow::{Context, bail};
+use base64::Engine as _;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
 use kube::Client;
@@ -66,12 +67,22 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
         .iter()
         .filter_map(|used| Some((format!("${{env:{}}}", used.variable), secrets.get(&used.key)?.clone())))
         .collect();
-    let probe = Probe::of(id, settings, &variables)?;
-    if settings.get("auth").is_some() {
-        return Ok(Outcome {
-            succeeded: false,
-            message: "destinations with an authenticator cannot be tested from here".into(),
-        });
+    let mut probe = Probe::of(id, settings, &variables)?;
+    if let Some(authenticator) = settings.pointer("/auth/authenticator").and_then(Value::as_str) {
+        let extension = rendered.extensions.get(authenticator).unwrap_or(&Value::Null);
+        match authorization(authenticator, extension, &variables) {
+            Some(value) => probe.headers.push(("authorization".to_owned(), value)),
+            None => {
+                let kind = authenticator.split('/').next().unwrap_or_default();
+                return Ok(Outcome {
+                    succeeded: false,
+                    message: format!("a connection test with the authenticator {kind} is not supported"),
+                });
+            }
+        }
+    }
+    if spec.type_ == "honeycomb" {
+        probe.ask_honeycomb();
     }
     let limit = Duration::from_secs(seconds);
     match tokio::time::timeout(limit, probe.send(limit)).await {
@@ -86,9 +97,32 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
     }
 }
 
+/// What an authenticator writes into the header `authorization`; `None` when it needs more than its settings.
+fn authorization(authenticator: &str, settings: &Value, variables: &BTreeMap<String, String>) -> Option<String> {
+    let text = |pointer: &str| settings.pointer(pointer).and_then(Value::as_str).map(|text| filled(text, variables));
+    match authenticator.split('/').next()? {
+        "basicauth" => {
+            let pair = format!("{}:{}", text("/client_auth/username")?, text("/client_auth/password")?);
+            Some(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair)))
+        }
+        "bearertokenauth" => {
+            let scheme = text("/scheme").unwrap_or_else(|| "Bearer".to_owned());
+            Some(format!("{scheme} {}", text("/token")?))
+        }
+        _ => None,
+    }
+}
+
+/// A setting as the collector would read it: variables in place, `$$` for `$`.
+fn filled(text: &str, variables: &BTreeMap<String, String>) -> String {
+    variables.iter().fold(text.replace("$$", "$"), |text, (name, value)| text.replace(name, value))
+}
+
 /// One request.
 struct Probe {
     grpc: bool,
+    /// Instead of an empty export: a question that is answered only to those who may export.
+    asks: bool,
     /// With scheme.
     url: String,
     headers: Vec<(String, String)>,
@@ -97,9 +131,7 @@ struct Probe {
 
 impl Probe {
     fn of(id: &str, settings: &Value, variables: &BTreeMap<String, String>) -> anyhow::Result<Self> {
-        let fill = |text: &str| {
-            variables.iter().fold(text.replace("$$", "$"), |text, (name, value)| text.replace(name, value))
-        };
+        let fill = |text: &str| filled(text, variables);
         let text = |pointer: &str| settings.pointer(pointer).and_then(Value::as_str).map(fill);
         let grpc = id.starts_with("otlp_grpc");
         let insecure = settings.pointer("/tls/insecure").and_then(Value::as_bool) == Some(true);
@@ -115,7 +147,16 @@ impl Probe {
         };
         let headers = settings.get("headers").and_then(Value::as_object).into_iter().flatten();
         let headers = headers.filter_map(|(key, value)| Some((key.to_lowercase(), fill(value.as_str()?)))).collect();
-        Ok(Self { grpc, url, headers, ca: text("/tls/ca_pem") })
+        Ok(Self { grpc, asks: false, url, headers, ca: text("/tls/ca_pem") })
+    }
+
+    /// Honeycomb takes any empty export, so its key is asked about instead (`spec/destinations.md` 11, honeycomb).
+    fn ask_honeycomb(&mut self) {
+        let base = self.url.trim_end_matches("/v1/traces");
+        let base = if base.contains("://") { base.to_owned() } else { format!("https://{base}") };
+        self.url = format!("{base}/1/auth");
+        self.grpc = false;
+        self.asks = true;
     }
 
     async fn send(&self, limit: Duration) -> anyhow::Result<String> {
@@ -160,7 +201,11 @@ impl Probe {
         let connector =
             hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
-        let mut request = hyper::Request::post(&self.url).header("content-type", "application/x-protobuf");
+        let mut request = if self.asks {
+            hyper::Request::get(&self.url)
+        } else {
+            hyper::Request::post(&self.url).header("content-type", "application/x-protobuf")
+        };
         for (key, value) in &self.headers {
             request = request.header(key, value);
         }
@@ -233,5 +278,40 @@ mod tests {
         let plain =
             Probe::of("otlp_grpc/x", &json!({"endpoint": "h:4317", "tls": {"insecure": true}}), &variables).unwrap();
         assert_eq!(plain.url, "http://h:4317");
+    }
+
+    #[test]
+    fn authenticators_that_need_no_other_server_are_played() {
+        let variables = [("${env:D_K}".to_owned(), "secret".to_owned())].into();
+        let basic = json!({"client_auth": {"username": "me", "password": "${env:D_K}"}});
+        assert_eq!(authorization("basicauth/x", &basic, &variables).unwrap(), "Basic bWU6c2VjcmV0");
+        let bearer = json!({"token": "${env:D_K}"});
+        assert_eq!(authorization("bearertokenauth/x", &bearer, &variables).unwrap(), "Bearer secret");
+        assert_eq!(authorization("oauth2client/x", &json!({"client_id": "a"}), &variables), None);
+        // Never half a credential.
+        assert_eq!(authorization("basicauth/x", &json!({"client_auth": {"username": "me"}}), &variables), None);
+    }
+
+    #[tokio::test]
+    async fn honeycomb_is_asked_about_its_key() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for (status, is_fine) in [("200 OK", true), ("401 Unauthorized", false)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let settings = json!({"endpoint": address, "headers": {"x-honeycomb-team": "key"}});
+            let mut probe = Probe::of("otlp_http/x", &settings, &BTreeMap::new()).unwrap();
+            probe.ask_honeycomb();
+            let answer = async {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 4096];
+                let length = stream.read(&mut asked).await.unwrap();
+                let text = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                stream.write_all(text.as_bytes()).await.unwrap();
+                String::from_utf8_lossy(&asked[..length]).to_lowercase()
+            };
+            let (outcome, asked) = tokio::join!(probe.send(Duration::from_secs(5)), answer);
+            assert_eq!(outcome.is_ok(), is_fine, "{outcome:?}");
+            assert!(asked.starts_with("get /1/auth ") && asked.contains("x-honeycomb-team: key"), "{asked}");
+        }
     }
 }
