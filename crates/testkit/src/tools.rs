@@ -22,7 +22,7 @@ pub struct Tool {
 }
 
 /// Every tool, in the order in which they are built.
-pub const TOOLS: [Tool; 7] = [
+pub const TOOLS: [Tool; 8] = [
     Tool { name: "etcd", module: "tests/tools/etcd", package: "go.etcd.io/etcd/server/v3", tags: "" },
     Tool {
         name: "kube-apiserver",
@@ -39,6 +39,12 @@ pub const TOOLS: [Tool; 7] = [
     },
     Tool { name: "helm", module: "tests/tools/helm", package: "helm.sh/helm/v3/cmd/helm", tags: "" },
     Tool { name: "kafka", module: "tests/tools/kafka", package: ".", tags: "" },
+    Tool {
+        name: "prometheus",
+        module: "tests/tools/prometheus",
+        package: "github.com/prometheus/prometheus/cmd/prometheus",
+        tags: "remove_all_sd",
+    },
     Tool { name: "odigos-collector", module: "deploy/collector", package: ".", tags: "grpcnotrace" },
 ];
 

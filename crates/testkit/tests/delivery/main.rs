@@ -11,6 +11,8 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod backends;
+
 use odigos_api::{API_VERSION, Signal, names};
 use odigos_plan::gateway::GatewayPlan;
 use odigos_plan::world::World;
@@ -280,122 +282,6 @@ async fn backends_get_what_they_expect_on_the_wire() {
     assert_eq!(decoded.resource_logs[0].scope_logs[0].log_records.len(), 3);
     assert!(!gateway.output().contains(SECRET), "no secret in a log");
     println!("{} types over HTTP and {} over gRPC", over_http().len(), over_grpc.len());
-}
-
-/// A broker of the Kafka library that the collector uses, which wants a user and a password.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
-    use base64::Engine as _;
-    let _turn = TURN.lock().await;
-    let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
-    let topics = ["otlp_spans", "otlp_metrics", "otlp_logs", "everything"];
-    let mut command = Command::new(odigos_testkit::tools::find("kafka").unwrap());
-    command.arg(port.to_string()).args(["shop", SECRET]).args(topics);
-    let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
-    let ready = eventually("the broker is ready", Duration::from_secs(10), || async { broker.output() != "" });
-    ready.await.unwrap();
-    let settings = |user: &str, more: Value| {
-        let mut settings = json!({
-            "KAFKA_PROTOCOL_VERSION": "2.8.0", "KAFKA_BROKERS": format!("[\"127.0.0.1:{port}\"]"),
-            "KAFKA_AUTH_METHOD": "plain_text", "KAFKA_USERNAME": user, "KAFKA_RETRY_ON_FAILURE_ENABLED": "false",
-        });
-        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        settings
-    };
-    let one_topic =
-        json!({"KAFKA_TOPIC": "everything", "KAFKA_PRODUCER_COMPRESSION": "zstd", "KAFKA_ENCODING": "otlp_json"});
-    let plan = plan(
-        vec![
-            destination("usual", "kafka", &settings("shop", json!({})), &json!({})),
-            destination("one-topic", "kafka", &settings("shop", one_topic), &json!({})),
-            // Refused by the broker; the others must not notice.
-            destination(
-                "stranger",
-                "kafka",
-                &settings("somebody-else", json!({"KAFKA_TOPIC": "everything"})),
-                &json!({}),
-            ),
-        ],
-        GRAPHLESS,
-    );
-    let gateway = start(&plan, &directory).await;
-    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
-    send(&sender, "queued", 4).await;
-    let records = || -> Vec<(String, String)> {
-        let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).unwrap();
-        let output = broker.output();
-        let pairs = output.lines().filter_map(|line| line.split_once(' '));
-        pairs.map(|(topic, value)| (topic.to_owned(), String::from_utf8_lossy(&decode(value)).into_owned())).collect()
-    };
-    let all = eventually("a record of each signal twice", Duration::from_secs(20), || async { records().len() >= 6 });
-    all.await.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", records(), gateway.output()));
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut by_topic: BTreeMap<String, usize> = BTreeMap::new();
-    for (topic, value) in records() {
-        let items = (0..4).filter(|n| value.contains(&format!("queued.item.{n}"))).count();
-        assert_eq!(items, 4, "{topic}");
-        assert_eq!(value.starts_with('{'), topic == "everything", "{topic}");
-        *by_topic.entry(topic).or_default() += 1;
-    }
-    let expected = [("everything", 3), ("otlp_logs", 1), ("otlp_metrics", 1), ("otlp_spans", 1)];
-    assert_eq!(by_topic, expected.map(|(topic, count)| (topic.to_owned(), count)).into());
-    assert!(!gateway.output().contains(SECRET), "no secret in a log");
-}
-
-/// The recorder plays object storage: what counts is the name of each object, its signature and what is in it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s3_gets_one_object_for_each_batch_under_the_hour_in_both_encodings() {
-    let _turn = TURN.lock().await;
-    let port = free_port().unwrap();
-    let storage = Recorder::listen(port, 200).await.unwrap();
-    let settings = |bucket: &str, marshaler: &str| json!({"S3_BUCKET": bucket, "S3_REGION": "eu-west-1", "S3_PARTITION": "hour", "S3_MARSHALER": marshaler});
-    let plan = plan(
-        vec![
-            destination("text", "s3", &settings("as-json", "otlp_json"), &json!({})),
-            destination("binary", "s3", &settings("as-proto", "otlp_proto"), &json!({})),
-        ],
-        GRAPHLESS,
-    );
-    let directory = tempfile::tempdir().unwrap();
-    let address = format!("http://127.0.0.1:{port}");
-    let identity = [
-        ("AWS_ENDPOINT_URL_S3", address.as_str()),
-        ("AWS_ACCESS_KEY_ID", "test-identity"),
-        ("AWS_SECRET_ACCESS_KEY", SECRET),
-        ("AWS_EC2_METADATA_DISABLED", "true"),
-    ];
-    let gateway = start_with(&plan, &directory, &identity).await;
-    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
-    send(&sender, "stored", 5).await;
-    let all = eventually("an object for each signal and encoding", Duration::from_secs(20), || async {
-        storage.requests().len() >= 6
-    });
-    all.await.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", storage.requests(), gateway.output()));
-    let mut objects = storage.requests();
-    for object in &mut objects {
-        object.path = object.path.replace("%3D", "=");
-    }
-    for signal in Signal::PIPELINES {
-        for (bucket, is_text) in [("as-json", true), ("as-proto", false)] {
-            let word = signal.as_pipeline();
-            let start = format!("/{bucket}/year=");
-            let of_signal: Vec<_> = objects
-                .iter()
-                .filter(|one| one.path.starts_with(&start) && one.path.contains(&format!("/{word}_")))
-                .collect();
-            assert_eq!(of_signal.len(), 1, "{word} in {bucket}");
-            let object = of_signal[0];
-            assert!(object.path.contains("/hour=") && !object.path.contains("/minute="), "{}", object.path);
-            let signed = object.headers.get("authorization").map(String::as_str).unwrap_or_default();
-            assert!(signed.contains("Credential=test-identity/") && signed.contains("/eu-west-1/s3/"), "{signed}");
-            let text = String::from_utf8_lossy(&object.body);
-            assert_eq!(text.contains("\"service.name\""), is_text, "{word} in {bucket}");
-            for n in 0..5 {
-                assert!(text.contains(&format!("stored.item.{n}")), "{word} in {bucket}: item {n}");
-            }
-        }
-    }
-    assert!(!gateway.output().contains(SECRET), "no secret in a log");
 }
 
 fn resident_mib(id: u32) -> f64 {
