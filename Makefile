@@ -2,7 +2,7 @@
 export CARGO_BUILD_JOBS ?= 2
 KEEP ?=
 
-.PHONY: help run test lint fmt generate generate-check tidy deny tools bench clean
+.PHONY: help run test lint fmt generate generate-check tidy deny tools images bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -38,6 +38,9 @@ deny: ## licences, advisories, banned crates (installs cargo-deny when it is mis
 
 tools: ## build the real peers of the tests into a cache
 	cargo xtask tools
+
+images: ## write the container images as OCI archives into target/images
+	cargo xtask images
 
 bench: tools ## figures: planning core, and 5,000 Sources on a real API server (writes target/bench)
 	cargo test --release --package odigos-plan --test scale -- --nocapture --ignored

@@ -1,7 +1,8 @@
-//! Repository tasks: `cargo xtask tools | generate | tidy | run`.
+//! Repository tasks: `cargo xtask tools | generate | tidy | run | images`.
 
 mod demo;
 mod generate;
+mod images;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -27,6 +28,8 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
+    /// Write the container images as OCI archives into target/images.
+    Images,
     /// Run the whole product on this machine and show what reaches which destination.
     Run {
         /// Leave everything running until Ctrl-C.
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
+        Task::Images => images::build(),
         Task::Run { keep } => demo::run(keep),
     };
     match outcome {

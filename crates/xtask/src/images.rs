@@ -1,0 +1,237 @@
+//! Container images as OCI archives, made without a daemon: `docker load`, `ctr images import` and `skopeo` read them.
+//!
+//! An image is one binary, the libraries that it loads, and nothing else: no shell, no package manager, no root. The same
+//! binary gives the same bytes. `deploy/images/Dockerfile` is the same for people who have a daemon.
+
+use crate::say;
+use anyhow::{Context, bail};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use odigos_testkit::tools::{self, root};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// User and group of every process.
+const USER: u64 = 65532;
+/// Time of every file and image: nothing depends on when it was made.
+const CREATED: &str = "1970-01-01T00:00:00Z";
+
+/// What an image is made of.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    /// Name and tag, e.g. `odigos-autoscaler:0.1.0`.
+    pub(crate) reference: String,
+    /// Path of the binary inside.
+    pub(crate) entry: String,
+    /// Files by their path inside, without the leading slash.
+    pub(crate) files: BTreeMap<String, PathBuf>,
+}
+
+/// Builds the release binaries and writes one archive each into `target/images`.
+pub(crate) fn build() -> anyhow::Result<()> {
+    let binaries = ["odigos-instrumentor", "odigos-scheduler", "odigos-autoscaler", "odigos"];
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(["build", "--release", "--locked"]).current_dir(root());
+    for package in ["odigos-instrumentor", "odigos-scheduler", "odigos-autoscaler", "odigos-cli"] {
+        command.args(["--package", package]);
+    }
+    anyhow::ensure!(command.status()?.success(), "the binaries cannot be built");
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let collector = tools::TOOLS
+        .iter()
+        .find(|tool| tool.name == "odigos-collector")
+        .context("the collector is no known tool")?
+        .build()?;
+    let version = env!("CARGO_PKG_VERSION");
+    let mut images = Vec::new();
+    for binary in binaries {
+        let name = if binary == "odigos" { "odigos-cli" } else { binary };
+        images.push(Image::of(
+            &format!("{name}:{version}"),
+            &format!("/{binary}"),
+            &target.join("release").join(binary),
+        )?);
+    }
+    images.push(Image::of(&format!("odigos-collector:{version}"), "/otelcol-contrib", &collector)?);
+    let folder = target.join("images");
+    std::fs::create_dir_all(&folder)?;
+    for image in &images {
+        let archive = image.archive()?;
+        let name = image.reference.split(':').next().unwrap_or_default();
+        let path = folder.join(format!("{name}.tar"));
+        std::fs::write(&path, &archive)?;
+        let mebibytes = archive.len() / 1024 / 1024;
+        say(&format!("{:<28} {mebibytes:>4} MiB  {}", image.reference, path.display()));
+    }
+    Ok(())
+}
+
+impl Image {
+    /// An image of `binary` and what it loads.
+    pub(crate) fn of(reference: &str, entry: &str, binary: &Path) -> anyhow::Result<Self> {
+        let mut files: BTreeMap<String, PathBuf> =
+            libraries(binary)?.into_iter().map(|path| (inside(&path), path)).collect();
+        files.insert(entry.trim_start_matches('/').to_owned(), binary.to_path_buf());
+        Ok(Self { reference: reference.to_owned(), entry: entry.to_owned(), files })
+    }
+
+    /// The whole archive.
+    pub(crate) fn archive(&self) -> anyhow::Result<Vec<u8>> {
+        let layer = self.layer()?;
+        let mut packed = GzEncoder::new(Vec::new(), Compression::new(6));
+        packed.write_all(&layer)?;
+        let packed = packed.finish()?;
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => bail!("images of {other} are not made"),
+        };
+        let config = json!({
+            "created": CREATED, "architecture": architecture, "os": "linux",
+            "config": {
+                "User": format!("{USER}:{USER}"), "Entrypoint": [self.entry], "WorkingDir": "/",
+                "Labels": {"org.opencontainers.image.licenses": "Apache-2.0", "org.opencontainers.image.version": env!("CARGO_PKG_VERSION")},
+            },
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))]},
+            "history": [{"created": CREATED, "created_by": "cargo xtask images"}],
+        });
+        let config = serde_json::to_vec(&config)?;
+        let manifest = serde_json::to_vec(&json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [descriptor("application/vnd.oci.image.layer.v1.tar+gzip", &packed)],
+        }))?;
+        let mut entry = descriptor("application/vnd.oci.image.manifest.v1+json", &manifest);
+        entry["annotations"] = json!({
+            "org.opencontainers.image.ref.name": self.reference.split(':').nth(1).unwrap_or("latest"),
+            "io.containerd.image.name": format!("docker.io/library/{}", self.reference),
+        });
+        let index = serde_json::to_vec(&json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry],
+        }))?;
+        let mut archive = tar::Builder::new(Vec::new());
+        append(&mut archive, "oci-layout", 0o644, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+        append(&mut archive, "index.json", 0o644, &index)?;
+        for blob in [&manifest, &config, &packed] {
+            append(&mut archive, &format!("blobs/sha256/{}", hex(blob)), 0o644, blob)?;
+        }
+        Ok(archive.into_inner()?)
+    }
+
+    fn layer(&self) -> anyhow::Result<Vec<u8>> {
+        let mut layer = tar::Builder::new(Vec::new());
+        let users = format!("root:x:0:0:root:/:/sbin/nologin\nodigos:x:{USER}:{USER}:odigos:/:/sbin/nologin\n");
+        append(&mut layer, "etc/passwd", 0o644, users.as_bytes())?;
+        append(&mut layer, "etc/nsswitch.conf", 0o644, b"hosts: files dns\n")?;
+        for (path, source) in &self.files {
+            let content = std::fs::read(source).with_context(|| format!("{} cannot be read", source.display()))?;
+            append(&mut layer, path, 0o755, &content)?;
+        }
+        Ok(layer.into_inner()?)
+    }
+}
+
+fn append(archive: &mut tar::Builder<Vec<u8>>, path: &str, mode: u32, content: &[u8]) -> anyhow::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(content.len() as u64);
+    header.set_mode(mode);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    archive.append_data(&mut header, path, content)?;
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn descriptor(media_type: &str, content: &[u8]) -> Value {
+    json!({"mediaType": media_type, "digest": format!("sha256:{}", hex(content)), "size": content.len()})
+}
+
+fn inside(path: &Path) -> String {
+    path.display().to_string().trim_start_matches('/').to_owned()
+}
+
+/// Shared libraries and the loader of a binary, at the paths where it looks for them; none for a static one.
+fn libraries(binary: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let output = Command::new("ldd").arg(binary).output().context("ldd cannot be started")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if text.contains("not found") {
+        bail!("{} needs a library that is not here: {text}", binary.display());
+    }
+    let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(words.map(PathBuf::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+    use super::*;
+    use std::io::Read;
+
+    fn unpacked(archive: &[u8]) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for entry in tar::Archive::new(archive).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            assert_eq!(entry.header().mtime().unwrap(), 0);
+            let path = entry.path().unwrap().display().to_string();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            files.insert(path, content);
+        }
+        files
+    }
+
+    /// The test's own binary stands for a controller: linked the same way, and it can say something.
+    #[test]
+    fn an_image_is_complete_without_a_shell_and_the_same_every_time() {
+        let binary = std::env::current_exe().unwrap();
+        let image = Image::of("odigos-test:1", "/odigos-test", &binary).unwrap();
+        let archive = image.archive().unwrap();
+        assert!(archive == image.archive().unwrap(), "the same bytes");
+        let files = unpacked(&archive);
+        for (path, content) in &files {
+            if let Some(digest) = path.strip_prefix("blobs/sha256/") {
+                assert_eq!(digest, hex(content));
+            }
+        }
+        let blob = |descriptor: &Value| {
+            let digest = descriptor["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+            let content = files[&format!("blobs/sha256/{digest}")].clone();
+            assert_eq!(descriptor["size"].as_u64(), Some(content.len() as u64));
+            content
+        };
+        let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
+        let manifest: Value = serde_json::from_slice(&blob(&index["manifests"][0])).unwrap();
+        let config: Value = serde_json::from_slice(&blob(&manifest["config"])).unwrap();
+        assert_eq!(config["config"]["User"], "65532:65532");
+        assert_eq!(config["config"]["Entrypoint"], json!(["/odigos-test"]));
+        let mut layer = Vec::new();
+        flate2::read::GzDecoder::new(blob(&manifest["layers"][0]).as_slice()).read_to_end(&mut layer).unwrap();
+        assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", hex(&layer)));
+        assert!(unpacked(&layer).keys().all(|path| !path.ends_with("/sh") && !path.contains("/bin/")));
+
+        // Started by its own loader with its own libraries only.
+        let directory = tempfile::tempdir().unwrap();
+        tar::Archive::new(layer.as_slice()).unpack(directory.path()).unwrap();
+        let at = |path: &str| directory.path().join(path.trim_start_matches('/'));
+        let loader = image.files.keys().find(|path| path.contains("ld-linux")).unwrap();
+        let folders: Vec<String> =
+            image.files.keys().filter_map(|path| Some(at(path).parent()?.display().to_string())).collect();
+        let output = Command::new(at(loader))
+            .args(["--inhibit-cache", "--library-path", &folders.join(":")])
+            .arg(at("odigos-test"))
+            .arg("--list")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("an_image_is_complete"), "{output:?}");
+    }
+}
