@@ -7,7 +7,7 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
-use odigos_plan::objects::{Desired, hash};
+use odigos_plan::objects::{Desired, configuration_version};
 use odigos_plan::{gateway, node};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -92,7 +92,7 @@ async fn gateway(state: &State) -> Result<(), Error> {
     report::processors(state, &plan.processors).await?;
     report::streams(state, &seen, &plan).await?;
     let deployment = gateway::objects::deployment_name(&seen);
-    let version = format!("{}-{}", names::GATEWAY, hash(&plan.config.to_yaml(), 8));
+    let version = configuration_version(names::GATEWAY, &plan.config.to_yaml());
     report::samplings(state, &rules, &plan, deployment, &version).await?;
     report::gateway_group(state, &group, &plan, deployment, &version, outcome.as_ref().err().map(ToString::to_string))
         .await?;
@@ -121,12 +121,12 @@ async fn node(state: &State) -> Result<(), Error> {
         None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await.map_err(Error::from),
     };
     report::processors(state, &plan.processors).await?;
+    let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
     if let Some(group) = &group {
-        report::node_group(state, group, &plan, outcome.as_ref().err().map(ToString::to_string)).await?;
+        report::node_group(state, group, &plan, &version, outcome.as_ref().err().map(ToString::to_string)).await?;
     }
     outcome?;
     if group.is_some() {
-        let version = format!("{}-{}", names::NODE_COLLECTOR, hash(&plan.config.to_yaml(), 8));
         remove_old_versions(state, names::NODE_COLLECTOR, &version, "DaemonSet", names::NODE_COLLECTOR).await?;
     }
     Ok(())

@@ -2,12 +2,12 @@
 
 use crate::state::State;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::condition::{ConditionDraft, kind, merged};
 use odigos_api::{API_VERSION, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
+use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
@@ -45,14 +45,7 @@ pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<()
         let draft = std::slice::from_ref(draft);
         let changed = conditions(state, "Destination", name, live.metadata.generation, &before, draft).await?;
         if let (true, Some(draft)) = (changed, draft.first()) {
-            let object = ObjectReference {
-                api_version: Some(API_VERSION.into()),
-                kind: Some("Destination".into()),
-                namespace: Some(state.namespace.clone()),
-                name: Some(name.clone()),
-                uid: live.metadata.uid.clone(),
-                ..ObjectReference::default()
-            };
+            let object = about(API_VERSION, "Destination", &state.namespace, name, live.metadata.uid.as_deref());
             match draft.status {
                 odigos_api::condition::Status::True => state.events.note(&object, &draft.reason, &draft.message).await,
                 _ => state.events.warn(&object, &draft.reason, &draft.message).await,
@@ -89,14 +82,7 @@ pub(crate) async fn samplings(
         let changed = conditions(state, "Sampling", &name, live.metadata.generation, &before, &drafts).await?;
         let refused = drafts.iter().find(|draft| draft.reason == "InvalidRule");
         if let (true, Some(draft)) = (changed, refused) {
-            let object = ObjectReference {
-                api_version: Some(API_VERSION.into()),
-                kind: Some("Sampling".into()),
-                namespace: Some(state.namespace.clone()),
-                name: Some(name),
-                uid: live.metadata.uid.clone(),
-                ..ObjectReference::default()
-            };
+            let object = about(API_VERSION, "Sampling", &state.namespace, &name, live.metadata.uid.as_deref());
             state.events.warn(&object, &draft.reason, &draft.message).await;
         }
     }
@@ -198,14 +184,14 @@ pub(crate) async fn node_group(
     state: &State,
     group: &CollectorsGroup,
     plan: &NodePlan,
+    version: &str,
     error: Option<String>,
 ) -> Result<(), ApplyError> {
     let live = state.live("DaemonSet", names::NODE_COLLECTOR);
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
-    let version = format!("{}-{}", names::NODE_COLLECTOR, odigos_plan::objects::hash(&plan.config.to_yaml(), 8));
-    let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, &version));
-    let drafts = [valid(&plan.problems), deployed(error.as_deref()), progressing(rolled_out, &version)];
+    let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
+    let drafts = [valid(&plan.problems), deployed(error.as_deref()), progressing(rolled_out, version)];
     let facts = json!({
         "ready": ready >= 1,
         "receiverSignals": plan.receiver_signals,

@@ -180,39 +180,31 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
     };
     let ask = both(queue);
     state.groups.subscribe(move |change| {
-        let facts = |one: &Option<Arc<CollectorsGroup>>| {
-            one.as_ref()
-                .map(|one| (one.spec.clone(), one.status.as_ref().and_then(|status| status.receiver_signals.clone())))
-        };
-        if facts(&change.before) != facts(&change.after) {
+        if change.differs(|one| (&one.spec, one.status.as_ref().and_then(|status| status.receiver_signals.as_ref()))) {
             ask();
         }
     });
     let ask = both(queue);
     state.destinations.subscribe(move |change| {
-        let spec = |one: &Option<Arc<Destination>>| one.as_ref().map(|one| one.spec.clone());
-        if spec(&change.before) != spec(&change.after) {
+        if change.differs(|one| &one.spec) {
             ask();
         }
     });
     let ask = both(queue);
     state.processors.subscribe(move |change| {
-        let spec = |one: &Option<Arc<Processor>>| one.as_ref().map(|one| one.spec.clone());
-        if spec(&change.before) != spec(&change.after) {
+        if change.differs(|one| &one.spec) {
             ask();
         }
     });
     let gateway = queue.clone();
     state.streams.subscribe(move |change| {
-        let view = |one: &Option<Arc<DataStream>>| one.as_ref().map(|one| one.spec.sampling_view);
-        if view(&change.before) != view(&change.after) {
+        if change.differs(|one| one.spec.sampling_view) {
             gateway.add(Target::Gateway);
         }
     });
     let gateway = queue.clone();
     state.samplings.subscribe(move |change| {
-        let spec = |one: &Option<Arc<Sampling>>| one.as_ref().map(|one| one.spec.clone());
-        if spec(&change.before) != spec(&change.after) {
+        if change.differs(|one| &one.spec) {
             gateway.add(Target::Gateway);
         }
     });

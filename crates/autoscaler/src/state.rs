@@ -19,7 +19,6 @@ use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
-use odigos_plan::sampling;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,17 +55,12 @@ impl State {
     /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
     pub(crate) fn rules(&self, configuration: &Configuration) -> Rules {
         let samplings = self.samplings.namespace(&self.namespace);
-        let mut accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
-        if let Some(keep) = configuration.health_probes() {
-            let configs = self.configs.all();
-            let settings = configs.iter().map(|((namespace, name), config)| {
-                (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
-            });
-            accepted.add(sampling::probes::of_configs(settings, keep));
-        }
+        let configs = self.configs.all();
+        let settings = configs.iter().map(|((namespace, name), config)| {
+            (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
+        });
         let streams = self.streams.namespace(&self.namespace);
-        let views = streams.iter().filter_map(|one| Some((one.metadata.name.clone()?, one.spec.sampling_view?)));
-        Rules { accepted, views: views.collect() }
+        Rules::of(configuration, samplings.iter().map(AsRef::as_ref), settings, streams.iter().map(AsRef::as_ref))
     }
 
     /// Where the cluster runs.

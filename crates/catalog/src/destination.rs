@@ -38,6 +38,12 @@ impl DestinationType {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Path of a `GET` that is answered only to those who may export; without one, a connection test exports nothing.
+    #[must_use]
+    pub fn connection_question(&self) -> Option<&str> {
+        self.rendering.connection_question.as_deref()
+    }
+
     /// Whether a pipeline of the signal can be rendered; profiles only where a type says how.
     #[must_use]
     pub fn can_render(&self, signal: Signal) -> bool {

@@ -176,6 +176,9 @@ pub(crate) struct Rendering {
     /// Settings that are checked although no component holds them.
     #[serde(default)]
     pub(crate) checks: Vec<Check>,
+    /// Path that a connection test asks instead of exporting nothing.
+    #[serde(default)]
+    pub(crate) connection_question: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -81,8 +81,8 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
             }
         }
     }
-    if spec.type_ == "honeycomb" {
-        probe.ask_honeycomb();
+    if let Some(path) = odigos_catalog::destination::find(&spec.type_).and_then(|one| one.connection_question()) {
+        probe.ask(path);
     }
     let limit = Duration::from_secs(seconds);
     match tokio::time::timeout(limit, probe.send(limit)).await {
@@ -118,11 +118,20 @@ fn filled(text: &str, variables: &BTreeMap<String, String>) -> String {
     variables.iter().fold(text.replace("$$", "$"), |text, (name, value)| text.replace(name, value))
 }
 
+/// What is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// An empty export over gRPC.
+    Grpc,
+    /// An empty export over HTTP.
+    Http,
+    /// A `GET` that is answered only to those who may export.
+    Question,
+}
+
 /// One request.
 struct Probe {
-    grpc: bool,
-    /// Instead of an empty export: a question that is answered only to those who may export.
-    asks: bool,
+    request: Request,
     /// With scheme.
     url: String,
     headers: Vec<(String, String)>,
@@ -147,16 +156,16 @@ impl Probe {
         };
         let headers = settings.get("headers").and_then(Value::as_object).into_iter().flatten();
         let headers = headers.filter_map(|(key, value)| Some((key.to_lowercase(), fill(value.as_str()?)))).collect();
-        Ok(Self { grpc, asks: false, url, headers, ca: text("/tls/ca_pem") })
+        let request = if grpc { Request::Grpc } else { Request::Http };
+        Ok(Self { request, url, headers, ca: text("/tls/ca_pem") })
     }
 
-    /// Honeycomb takes any empty export, so its key is asked about instead (`spec/destinations.md` 11, honeycomb).
-    fn ask_honeycomb(&mut self) {
+    /// Asks at `path` instead: for backends that take an empty export from anybody.
+    fn ask(&mut self, path: &str) {
         let base = self.url.trim_end_matches("/v1/traces");
         let base = if base.contains("://") { base.to_owned() } else { format!("https://{base}") };
-        self.url = format!("{base}/1/auth");
-        self.grpc = false;
-        self.asks = true;
+        self.url = format!("{base}{path}");
+        self.request = Request::Question;
     }
 
     async fn send(&self, limit: Duration) -> anyhow::Result<String> {
@@ -170,7 +179,7 @@ impl Probe {
             .map(|address| address.ip())
             .collect();
         refuse(&host, &addresses)?;
-        if self.grpc { self.send_grpc(limit).await } else { self.send_http().await }
+        if self.request == Request::Grpc { self.send_grpc(limit).await } else { self.send_http().await }
     }
 
     async fn send_grpc(&self, limit: Duration) -> anyhow::Result<String> {
@@ -201,7 +210,7 @@ impl Probe {
         let connector =
             hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
-        let mut request = if self.asks {
+        let mut request = if self.request == Request::Question {
             hyper::Request::get(&self.url)
         } else {
             hyper::Request::post(&self.url).header("content-type", "application/x-protobuf")
@@ -300,7 +309,7 @@ mod tests {
             let address = format!("http://{}", listener.local_addr().unwrap());
             let settings = json!({"endpoint": address, "headers": {"x-honeycomb-team": "key"}});
             let mut probe = Probe::of("otlp_http/x", &settings, &BTreeMap::new()).unwrap();
-            probe.ask_honeycomb();
+            probe.ask("/1/auth");
             let answer = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut asked = vec![0; 4096];

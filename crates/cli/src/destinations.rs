@@ -1,8 +1,9 @@
 //! `odigos destinations`: what can be sent to, what each type needs, add one, try one.
 
+use crate::output::{Format, Manifests};
 use crate::{Failure, connection, live, output};
 use anyhow::{Context, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use odigos_api::{API_VERSION, names};
@@ -88,24 +89,8 @@ struct Add {
     #[arg(long)]
     dry_run: bool,
     /// Format of what is printed.
-    #[arg(short, long, value_enum, default_value_t = Written::Yaml)]
-    output: Written,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Written {
-    /// YAML documents.
-    Yaml,
-    /// A JSON list.
-    Json,
+    #[arg(short, long, value_enum, default_value_t = Manifests::Yaml)]
+    output: Manifests,
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -267,10 +252,10 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
             objects.insert(0, secret(false));
         }
         output::text(&match arguments.output {
-            Written::Yaml => {
+            Manifests::Yaml => {
                 objects.iter().map(|object| format!("---\n{}", yaml::to_string(object))).collect::<String>()
             }
-            Written::Json => format!("{}\n", serde_json::to_string_pretty(&objects)?),
+            Manifests::Json => format!("{}\n", serde_json::to_string_pretty(&objects)?),
         });
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,7 +1,26 @@
 //! Terminal output: the only place that prints.
 
+use clap::ValueEnum;
 use odigos_api::{Finding, Severity};
 use std::io::{IsTerminal, Write};
+
+/// What a command that shows something prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What a command that writes manifests prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Manifests {
+    /// One document for each object.
+    Yaml,
+    /// One JSON document.
+    Json,
+}
 
 /// Writes to standard output; a closed pipe (`| head`) is no error.
 pub(crate) fn text(text: &str) {

@@ -1,5 +1,6 @@
 //! `odigos render`: manifests in, every object that the control plane would write out. No cluster, no network.
 
+use crate::output::Manifests;
 use crate::{Failure, input, output};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -26,8 +27,8 @@ pub(crate) struct Arguments {
     #[arg(short, long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     filename: Vec<PathBuf>,
     /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Format::Yaml)]
-    output: Format,
+    #[arg(short, long, value_enum, default_value_t = Manifests::Yaml)]
+    output: Manifests,
     /// Write one file for each object into this directory instead of standard output.
     #[arg(long, value_name = "DIR", conflicts_with = "collector")]
     out: Option<PathBuf>,
@@ -37,15 +38,6 @@ pub(crate) struct Arguments {
     /// Namespace of the control plane.
     #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
     namespace: String,
-}
-
-/// Output formats.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// One document for each object.
-    Yaml,
-    /// A list of all objects.
-    Json,
 }
 
 /// The two collectors.
@@ -75,23 +67,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn configuration(settled: &Settled, collector: Collector, format: Format) -> anyhow::Result<String> {
+fn configuration(settled: &Settled, collector: Collector, format: Manifests) -> anyhow::Result<String> {
     let config = match collector {
         Collector::Gateway => settled.gateway.as_ref().map(|plan| &plan.config),
         Collector::Node => settled.node.as_ref().map(|plan| &plan.config),
     };
     let config = config.context("this collector is not rendered for the given manifests")?;
     Ok(match format {
-        Format::Yaml => config.to_yaml(),
-        Format::Json => format!("{}\n", serde_json::to_string_pretty(&config.to_value())?),
+        Manifests::Yaml => config.to_yaml(),
+        Manifests::Json => format!("{}\n", serde_json::to_string_pretty(&config.to_value())?),
     })
 }
 
-fn objects(world: &World, format: Format) -> anyhow::Result<String> {
+fn objects(world: &World, format: Manifests) -> anyhow::Result<String> {
     let objects = world.written_objects();
     Ok(match format {
-        Format::Yaml => objects.iter().map(|object| format!("---\n{}", yaml::to_string(object))).collect(),
-        Format::Json => format!(
+        Manifests::Yaml => objects.iter().map(|object| format!("---\n{}", yaml::to_string(object))).collect(),
+        Manifests::Json => format!(
             "{}\n",
             serde_json::to_string_pretty(&serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects}))?
         ),
@@ -99,13 +91,13 @@ fn objects(world: &World, format: Format) -> anyhow::Result<String> {
 }
 
 /// One file for each object, numbered in apply order so that `kubectl apply -f DIR` takes them in turn.
-fn write_files(world: &World, directory: &Path, format: Format) -> anyhow::Result<()> {
+fn write_files(world: &World, directory: &Path, format: Manifests) -> anyhow::Result<()> {
     std::fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
     for (position, object) in world.written_objects().iter().enumerate() {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or("cluster");
         let (suffix, content) = match format {
-            Format::Yaml => ("yaml", yaml::to_string(object)),
-            Format::Json => ("json", format!("{}\n", serde_json::to_string_pretty(object)?)),
+            Manifests::Yaml => ("yaml", yaml::to_string(object)),
+            Manifests::Json => ("json", format!("{}\n", serde_json::to_string_pretty(object)?)),
         };
         let name = format!(
             "{position:04}-{}-{}-{}.{suffix}",

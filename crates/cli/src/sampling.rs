@@ -1,8 +1,9 @@
 //! `odigos sampling`: rules in plain words, tried on recorded traces before they are switched on.
 
+use crate::output::Format;
 use crate::{Failure, input, output};
 use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use odigos_api::data_stream::SamplingView;
 use odigos_api::sampling::Sampling;
 use odigos_api::{Finding, names};
@@ -84,14 +85,6 @@ struct RuleFiles {
     /// Namespace of the control plane.
     #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
     namespace: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
 }
 
 /// Rules and views as read, with everything that there is to say about them.
@@ -181,13 +174,7 @@ struct Line {
 fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
     let read = arguments.rules.read()?;
     let failed = output::findings(&read.findings);
-    let stream = arguments.stream.as_deref();
-    let rules: Vec<&Rule> = read
-        .accepted
-        .rules
-        .iter()
-        .filter(|rule| rule.streams.is_empty() || stream.is_some_and(|stream| rule.streams.contains(stream)))
-        .collect();
+    let rules = of_stream(&read.accepted, arguments.stream.as_deref());
     let mut simulation = Simulation::new(rules.clone());
     feed(&mut simulation, &arguments.traces)?;
     if arguments.output == Format::Json {
@@ -349,8 +336,7 @@ fn explain_rules(arguments: &Explain) -> Result<ExitCode, Failure> {
 }
 
 fn of_stream<'a>(accepted: &'a Accepted, stream: Option<&str>) -> Vec<&'a Rule> {
-    let fits = |rule: &&Rule| rule.streams.is_empty() || stream.is_some_and(|stream| rule.streams.contains(stream));
-    accepted.rules.iter().filter(fits).collect()
+    accepted.rules.iter().filter(|rule| rule.is_for_stream(stream)).collect()
 }
 
 fn view(world: &World, stream: &str) -> &'static str {

@@ -3,13 +3,13 @@
 use crate::state::State;
 use crate::workloads::{self, Error};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use odigos_api::API_VERSION;
 use odigos_api::condition::{kind, merged};
 use odigos_api::labels::{DEPRECATED_SOURCE_FINALIZERS, SOURCE_FINALIZER};
 use odigos_api::source::Source;
 use odigos_kit::apply::{reference, same_conditions};
 use odigos_kit::events::Events;
+use odigos_kit::events::about;
 use odigos_kit::hub::ObjectKey;
 use odigos_kit::queue::Outcome;
 use odigos_plan::admission::source::exact_workload;
@@ -45,14 +45,7 @@ pub(crate) async fn reconcile(state: Arc<State>, events: Events, key: ObjectKey)
         (one.type_ == kind::ACCEPTED && one.status == "False") || (one.type_ == kind::CONFLICT && one.status == "True")
     });
     if let Some(condition) = bad {
-        let object = ObjectReference {
-            api_version: Some(API_VERSION.into()),
-            kind: Some("Source".into()),
-            namespace: Some(key.0),
-            name: Some(key.1),
-            uid: source.metadata.uid.clone(),
-            ..ObjectReference::default()
-        };
+        let object = about(API_VERSION, "Source", &key.0, &key.1, source.metadata.uid.as_deref());
         events.warn(&object, &condition.reason, &condition.message).await;
     }
     Ok(Outcome::default())

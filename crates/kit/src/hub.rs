@@ -31,6 +31,13 @@ pub struct Change<K> {
     pub after: Option<Arc<K>>,
 }
 
+impl<K> Change<K> {
+    /// Whether `facts` of the object are others than before; that it came or went makes them others too.
+    pub fn differs<'a, T: PartialEq>(&'a self, facts: impl Fn(&'a K) -> T) -> bool {
+        self.before.as_deref().map(&facts) != self.after.as_deref().map(&facts)
+    }
+}
+
 type Subscriber<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
 /// The objects of one kind.

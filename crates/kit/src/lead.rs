@@ -103,12 +103,13 @@ pub async fn take_part(
             changed = channel.changed() => if changed.is_err() { return },
             // The object itself has the last word: a replica that only believes to lead must not write.
             _ = fence.tick(), if was_leader => {
-                match api.get(lease.name).await {
-                    Ok(found) if holder(&found) == Some(&identity) => confirmed = Instant::now(),
-                    Ok(found) if holder(&found).is_some() => confirmed -= Duration::from_secs(lease.seconds * 2),
-                    _ => {}
+                let found = api.get(lease.name).await;
+                let holder = found.as_ref().ok().and_then(holder);
+                if holder == Some(&identity) {
+                    confirmed = Instant::now();
                 }
-                if confirmed.elapsed() > Duration::from_secs(lease.seconds) {
+                let is_anothers = holder.is_some_and(|holder| *holder != identity);
+                if is_anothers || confirmed.elapsed() > Duration::from_secs(lease.seconds) {
                     tracing::error!(lease = lease.name, "the lease is another's or cannot be confirmed");
                     metrics.leading.set(0);
                     let _ = leadership.send(false);

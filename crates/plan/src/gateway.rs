@@ -18,6 +18,7 @@ mod tests;
 
 use crate::collector::{self, OwnTelemetry, Processors};
 use crate::configuration::Configuration;
+use crate::objects::hash;
 use crate::sampling::report as sampling_report;
 use crate::streams;
 use destinations::{DestinationPlan, Fragment};
@@ -37,8 +38,7 @@ pub type SecretDigests = BTreeMap<String, String>;
 /// The digest of a Secret's value.
 #[must_use]
 pub fn secret_digest(value: &[u8]) -> String {
-    let digest = <sha2::Sha256 as sha2::Digest>::digest(value);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash(value, 64)
 }
 
 /// Everything that the gateway's configuration depends on.
@@ -100,46 +100,43 @@ pub struct GatewayPlan {
 pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let processors = Processors::of_role(CollectorRole::ClusterGateway, seen.processors.iter().copied());
     let mut destinations = destinations::plan(seen);
-    let mut config = assemble(seen, &processors, &destinations.fragments);
+    let (mut config, mut samplers) = assemble(seen, &processors, &destinations.fragments);
     let mut problems = config.check();
     if !problems.is_empty() {
         // Never expected: a fragment that passes alone breaks the whole. Admit them one by one and name the culprits.
         let candidates = std::mem::take(&mut destinations.fragments);
         for fragment in candidates {
             destinations.fragments.push(fragment);
-            let attempt = assemble(seen, &processors, &destinations.fragments);
+            let (attempt, _) = assemble(seen, &processors, &destinations.fragments);
             if let Some(problem) = attempt.check().first()
                 && let Some(culprit) = destinations.fragments.pop()
             {
                 destinations.refuse(&culprit, &format!("it would break the collector configuration: {problem}"));
             }
         }
-        config = assemble(seen, &processors, &destinations.fragments);
+        (config, samplers) = assemble(seen, &processors, &destinations.fragments);
         problems = config.check();
     }
-    report(seen, config, problems, processors, destinations)
+    report(seen, config, &samplers, problems, processors, destinations)
 }
 
 fn report(
     seen: &Observed<'_>,
     config: CollectorConfig,
+    samplers: &sampling::Samplers,
     problems: Vec<Problem>,
     processors: Processors,
     destinations: DestinationPlan,
 ) -> GatewayPlan {
     let mut streams: BTreeMap<String, BTreeSet<Signal>> = BTreeMap::new();
     let mut signals = BTreeSet::new();
+    let known = routing::known_streams(&seen.group.spec, &destinations.fragments);
     for fragment in &destinations.fragments {
-        for signal in fragment.pipelines.keys() {
-            signals.insert(*signal);
-            for stream in routing::known_streams(&seen.group.spec, &destinations.fragments) {
-                if fragment.selection.includes(&stream) {
-                    streams.entry(stream).or_default().insert(*signal);
-                }
-            }
+        signals.extend(fragment.pipelines.keys().copied());
+        for stream in known.iter().filter(|stream| fragment.selection.includes(stream)) {
+            streams.entry(stream.clone()).or_default().extend(fragment.pipelines.keys().copied());
         }
     }
-    let samplers = sampling::plan(seen, &processors, &destinations.fragments);
     let mut findings = destinations.findings;
     findings.extend(seen.rules.accepted.findings.iter().cloned());
     findings.extend(processors.findings.iter().cloned());
@@ -169,7 +166,11 @@ fn report(
 }
 
 /// Puts the configuration together from the fixed parts and the fragments of the destinations.
-fn assemble(seen: &Observed<'_>, processors: &Processors, fragments: &[Fragment]) -> CollectorConfig {
+fn assemble(
+    seen: &Observed<'_>,
+    processors: &Processors,
+    fragments: &[Fragment],
+) -> (CollectorConfig, sampling::Samplers) {
     let spec = &seen.group.spec;
     let mut config = CollectorConfig::default();
     add_fixed_parts(&mut config, seen, fragments);
@@ -194,7 +195,7 @@ fn assemble(seen: &Observed<'_>, processors: &Processors, fragments: &[Fragment]
     }
     add_own_metrics(&mut config, seen, fragments);
     config.remove_unused();
-    config
+    (config, samplers)
 }
 
 /// Receivers, extensions and telemetry that every gateway has (spec 4.3).

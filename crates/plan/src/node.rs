@@ -11,11 +11,12 @@ mod tests;
 
 use crate::collector::{self, OwnTelemetry, Processors};
 use crate::configuration::Configuration;
+use crate::workload::resource_attribute;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, SpanMetrics};
 use odigos_api::condition::ConditionDraft;
 use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
 use odigos_api::processor::Processor;
-use odigos_api::{CollectorRole, Finding, Signal, names};
+use odigos_api::{CollectorRole, Finding, Signal, WorkloadKind, names};
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, Problem};
 use serde_json::{Value, json};
@@ -390,15 +391,16 @@ const WORKLOAD: &str = "transform/workload";
 /// what is a source; pods that are not covered carry no class and get none (`spec/sampling.md` 3).
 fn workload_identity() -> Value {
     let attribute = |key: &str| Expression::from(Path::keyed("attributes", key));
+    // Owners before what they own: a Job of a CronJob has both names.
     let kinds = [
-        ("CronJob", "k8s.cronjob.name"),
-        ("Job", "k8s.job.name"),
-        ("Deployment", "k8s.deployment.name"),
-        ("StatefulSet", "k8s.statefulset.name"),
-        ("DaemonSet", "k8s.daemonset.name"),
+        WorkloadKind::CronJob,
+        WorkloadKind::Job,
+        WorkloadKind::Deployment,
+        WorkloadKind::StatefulSet,
+        WorkloadKind::DaemonSet,
     ];
     let mut statements = Vec::new();
-    for (kind, key) in kinds {
+    for (kind, key) in kinds.into_iter().filter_map(|kind| Some((kind, resource_attribute(kind)?))) {
         let condition = || {
             Condition::All(vec![
                 Condition::NotEqual(attribute(STREAM_CLASS_ATTRIBUTE), Expression::Nil),
@@ -407,7 +409,9 @@ fn workload_identity() -> Value {
             ])
         };
         // The kind first: once the name is there, no other kind is looked at.
-        for (target, value) in [("odigos.workload.kind", kind.into()), ("odigos.workload.name", attribute(key))] {
+        for (target, value) in
+            [("odigos.workload.kind", kind.as_str().into()), ("odigos.workload.name", attribute(key))]
+        {
             let arguments = vec![attribute(target), value];
             statements.push(Statement { editor: "set", arguments, condition: Some(condition()) }.to_string());
         }

@@ -48,10 +48,10 @@ pub fn title(object: &Value) -> String {
     }
 }
 
-/// The first `digits` hexadecimal digits of SHA-256 over `text`.
+/// The first `digits` hexadecimal digits of SHA-256 over `content`; 64 are all.
 #[must_use]
-pub fn hash(text: &str, digits: usize) -> String {
-    let digest = Sha256::digest(text.as_bytes());
+pub fn hash(content: impl AsRef<[u8]>, digits: usize) -> String {
+    let digest = Sha256::digest(content);
     let mut hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     hex.truncate(digits);
     hex
@@ -85,10 +85,16 @@ pub fn millicores(amount: i64) -> String {
     if amount % 1000 == 0 { (amount / 1000).to_string() } else { format!("{amount}m") }
 }
 
+/// Name of the immutable ConfigMap that holds this configuration: the text decides it, so it tells what a pod runs.
+#[must_use]
+pub fn configuration_version(name: &str, text: &str) -> String {
+    format!("{name}-{}", hash(text, 8))
+}
+
 /// A ConfigMap pair: the stable one that always shows the current configuration, and the immutable one that pods mount.
 #[must_use]
 pub fn configuration_objects(name: &str, namespace: &str, key: &str, text: &str, owner: &Value) -> Vec<Desired> {
-    let versioned = format!("{name}-{}", hash(text, 8));
+    let versioned = configuration_version(name, text);
     let object = |name: &str, immutable: bool| {
         let mut object = json!({
             "apiVersion": "v1",

@@ -42,5 +42,12 @@ pub fn is_active(accepted: &Accepted) -> bool {
     std::iter::once("").chain(named).any(|stream| !compile::keeps_everything(&accepted.of_stream(stream)))
 }
 
+/// Whether the scheduler asks for tail sampling. Health probes are rules of their own; which there are is known only where
+/// they are compiled, so that any covered workload may have some is enough.
+#[must_use]
+pub fn is_wanted(accepted: &Accepted, health_probes: Option<Percentage>, any_workload: bool) -> bool {
+    is_active(accepted) || any_workload && health_probes.is_some_and(|keep| keep < Percentage::HUNDRED)
+}
+
 pub use accept::{Accepted, accept};
 pub use rule::{Category, Percentage, Rule};

@@ -3,12 +3,12 @@
 //! Owns the arithmetic of design 4 and `spec/collectors-and-pipelines.md` 7.5–7.6. Never renders pipelines (that is
 //! `gateway`) and never touches pods: it says which class an InstrumentationConfig and its pods shall carry.
 
+use crate::objects::hash;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::labels::{self, DEFAULT_STREAM};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of streams, sorted; virtual streams of namespaces are spelt `ns:<namespace>`.
@@ -63,9 +63,7 @@ pub fn class_id(streams: &StreamSet) -> String {
         return DEFAULT_CLASS.to_owned();
     }
     let joined = streams.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-    let digest = Sha256::digest(joined.as_bytes());
-    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    format!("c{hex}")
+    format!("c{}", hash(joined, 8))
 }
 
 /// Which streams a destination is in (`spec/collectors-and-pipelines.md` 1.2, 7.4, 7.6).
@@ -233,8 +231,7 @@ pub fn object_name(stream: &str) -> String {
     if stream.chars().all(legal) && stream.starts_with(edge) && stream.ends_with(edge) && stream.len() <= 63 {
         return stream.to_owned();
     }
-    let digest = Sha256::digest(stream.as_bytes());
-    let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let hex = hash(stream, 8);
     let word: String = stream.to_lowercase().chars().map(|c| if legal(c) { c } else { '-' }).take(50).collect();
     format!("{}-{hex}", word.trim_matches('-')).trim_start_matches('-').to_owned()
 }

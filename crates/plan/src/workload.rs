@@ -8,6 +8,20 @@ use odigos_api::{WorkloadKind, WorkloadRef};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// The resource attribute of telemetry that names a workload of the kind, where there is one.
+#[must_use]
+pub const fn resource_attribute(kind: WorkloadKind) -> Option<&'static str> {
+    match kind {
+        WorkloadKind::Deployment => Some("k8s.deployment.name"),
+        WorkloadKind::StatefulSet => Some("k8s.statefulset.name"),
+        WorkloadKind::DaemonSet => Some("k8s.daemonset.name"),
+        WorkloadKind::CronJob => Some("k8s.cronjob.name"),
+        WorkloadKind::Job => Some("k8s.job.name"),
+        WorkloadKind::Rollout => Some("k8s.argoproj.rollout.name"),
+        WorkloadKind::DeploymentConfig | WorkloadKind::StaticPod => None,
+    }
+}
+
 /// One workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {

@@ -2,12 +2,12 @@
 
 use crate::state::State;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::ObjectReference;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::destination::Destination;
 use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
 use odigos_api::{API_VERSION, Finding, names};
 use odigos_kit::apply::{ApplyError, reference};
+use odigos_kit::events::about;
 use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::{self, Configuration};
 use odigos_plan::scheduling::{self, NodeGroupState};
@@ -53,14 +53,9 @@ async fn effective(state: &State) -> Result<Configuration, ApplyError> {
 }
 
 async fn tell(state: &State, finding: &Finding) {
-    let object = ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("ConfigMap".into()),
-        namespace: Some(state.namespace.clone()),
-        name: Some(names::CONFIGURATION.into()),
-        uid: state.config_maps.get(&state.namespace, names::CONFIGURATION).and_then(|map| map.metadata.uid.clone()),
-        ..ObjectReference::default()
-    };
+    let map = state.config_maps.get(&state.namespace, names::CONFIGURATION);
+    let uid = map.as_ref().and_then(|map| map.metadata.uid.as_deref());
+    let object = about("v1", "ConfigMap", &state.namespace, names::CONFIGURATION, uid);
     let note = format!("{}: {}", finding.field, finding.message);
     match finding.severity {
         odigos_api::Severity::Error => state.events.warn(&object, "InvalidConfiguration", &note).await,
@@ -107,9 +102,7 @@ async fn groups(
     let refs: Vec<&Destination> = destinations.iter().collect();
     let samplings = state.samplings.namespace(&state.namespace);
     let accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
-    // Health probes are rules of their own; which they are is known where they are compiled.
-    let probes = configuration.health_probes().is_some_and(|keep| keep < sampling::Percentage::HUNDRED);
-    let sampling = sampling::is_active(&accepted) || (probes && !memberships.is_empty());
+    let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !memberships.is_empty());
     let spec = scheduling::gateway_group(configuration, &refs, sampling, classes.classes);
     apply_group(state, names::GATEWAY, &spec, gateway.as_ref().map(|group| &group.spec)).await?;
     let node = state.groups.get(&state.namespace, names::NODE_COLLECTOR);

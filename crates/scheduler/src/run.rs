@@ -147,8 +147,7 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
     state.config_maps.subscribe(move |_| queue.add(()));
     let queue = cluster.clone();
     state.samplings.subscribe(move |change| {
-        let spec = |one: &Option<Arc<Sampling>>| one.as_ref().map(|one| one.spec.clone());
-        if spec(&change.before) != spec(&change.after) {
+        if change.differs(|one| &one.spec) {
             queue.add(());
         }
     });
@@ -160,10 +159,7 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
     };
     let queue = cluster.clone();
     state.sources.subscribe(move |change| {
-        let of = |source: &Option<Arc<PartialObjectMeta<Source>>>| {
-            source.as_ref().map(|one| streams_of(&one.metadata.labels))
-        };
-        if of(&change.before) != of(&change.after) {
+        if change.differs(|source| streams_of(&source.metadata.labels)) {
             queue.add(());
         }
     });
@@ -187,8 +183,7 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
             let status = one.as_ref().and_then(|one| one.status.clone()).unwrap_or_default();
             (status.ready, status.served_stream_classes)
         };
-        let spec = |one: &Option<Arc<CollectorsGroup>>| one.as_ref().map(|one| one.spec.clone());
-        if facts(&change.before) != facts(&change.after) || spec(&change.before) != spec(&change.after) {
+        if facts(&change.before) != facts(&change.after) || change.differs(|one| &one.spec) {
             queue.add(());
         }
         if facts(&change.before).1 != facts(&change.after).1
@@ -199,10 +194,7 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
     });
     let (queue, single) = (cluster.clone(), configs.clone());
     state.configs.subscribe(move |change| {
-        let of = |one: &Option<Arc<PartialObjectMeta<InstrumentationConfig>>>| {
-            one.as_ref().map(|one| one.metadata.labels.clone())
-        };
-        if of(&change.before) != of(&change.after) {
+        if change.differs(|one| &one.metadata.labels) {
             queue.add(());
             single.add(change.key.clone());
         }

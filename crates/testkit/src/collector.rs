@@ -3,6 +3,7 @@
 //! What cannot be as in a cluster is adapted in one visible place, [`adapt`]: addresses, credentials of the node, and
 //! discovery. Everything else runs as rendered.
 
+use crate::http;
 use crate::process::{Process, eventually, free_port};
 use crate::tools;
 use anyhow::{Context, bail};
@@ -118,7 +119,6 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
             settings["path"] = scratch(&name);
         }
         "prometheus" => settings["endpoint"] = loopback(around.service_graph),
-
         _ => {}
     });
     if let Some(readers) = config.pointer_mut("/service/telemetry/metrics/readers") {
@@ -226,8 +226,9 @@ impl Collector {
         let log = around.directory.join(format!("{name}.log"));
         let mut process = Process::start(name, &mut command, &log)?;
         let health = around.health;
-        let healthy =
-            eventually("the collector is healthy", Duration::from_secs(40), || async move { is_healthy(health).await });
+        let healthy = eventually("the collector is healthy", Duration::from_secs(40), || async move {
+            http::get(health, "/", None).await.is_some()
+        });
         if let Err(error) = healthy.await {
             let running = process.is_running();
             return Err(error.context(format!("{} (running: {running})", process.tail())));
@@ -262,14 +263,4 @@ impl Collector {
     pub fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.around.grpc)
     }
-}
-
-async fn is_healthy(port: u16) -> bool {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let Ok(mut stream) = tokio::net::TcpStream::connect(("127.0.0.1", port)).await else { return false };
-    if stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.is_err() {
-        return false;
-    }
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.is_ok() && answer.contains(" 200 ")
 }

@@ -4,6 +4,7 @@
 //! pods to a node and says that they run. Everything else is real.
 
 use crate::api_server::ApiServer;
+use crate::http;
 use crate::process::{Process, eventually, free_port};
 use crate::tools::root;
 use anyhow::Context;
@@ -95,7 +96,7 @@ impl Launch {
         let mut process = Process::start(name, &mut command, &log)?;
         let what = format!("{name} is ready");
         let ready = eventually(&what, Duration::from_secs(60), || async move {
-            get(admin_port, "/readyz").await.is_some_and(|answer| answer.contains(" 200 "))
+            http::get(admin_port, "/readyz", None).await.is_some()
         });
         if let Err(error) = ready.await {
             let running = process.is_running();
@@ -108,17 +109,8 @@ impl Launch {
 impl Controller {
     /// Its metrics as text.
     pub async fn metrics(&self) -> String {
-        get(self.admin_port, "/metrics").await.unwrap_or_default()
+        http::get(self.admin_port, "/metrics", None).await.unwrap_or_default()
     }
-}
-
-async fn get(port: u16, path: &str) -> Option<String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    Some(answer)
 }
 
 /// Where a kind is served.

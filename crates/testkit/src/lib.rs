@@ -7,6 +7,7 @@ pub mod api_server;
 pub mod chart;
 pub mod collector;
 pub mod control_plane;
+pub mod http;
 pub mod otlp;
 pub mod process;
 pub mod recorder;

@@ -35,7 +35,7 @@ pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
     for tool in &TOOLS {
         tool.build()?;
     }
-    say("building the controllers");
+    say("building the controllers (minutes the first time)");
     let binaries = control_plane::build()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
@@ -287,7 +287,7 @@ async fn wait_for_routes(client: &Client) -> anyhow::Result<()> {
         let reported = destinations.iter().all(|one| one.data.pointer("/status/conditions/0").is_some());
         let Ok(text) = config(client, names::GATEWAY, names::GATEWAY_CONFIG_KEY).await else { return false };
         let group = get_object(client, odigos_api::API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await;
-        let version = format!("{}-{}", names::GATEWAY, odigos_plan::objects::hash(&text, 8));
+        let version = odigos_plan::objects::configuration_version(names::GATEWAY, &text);
         let runs =
             group.is_ok_and(|group| group.data.pointer("/status/configHash").and_then(Value::as_str) == Some(&version));
         reported && runs && text.contains("audit")

@@ -1,4 +1,5 @@
-//! Generated files: the CustomResourceDefinitions in `config/crd` and in the chart, `deploy/manifests`, `tests/rbac.txt`, and `docs/destinations.md` from the catalogue.
+//! Generated files: the CustomResourceDefinitions in `config/crd` and in the chart, `deploy/manifests` and `tests/rbac.txt`
+//! from the chart, and `docs/destinations.md` from the catalogue.
 
 use anyhow::{Context, bail};
 use odigos_api::names;
@@ -28,38 +29,34 @@ pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
     files.insert(folder.join("kustomization.yaml"), yaml::to_string(&kustomization));
     files.insert(root().join("docs/destinations.md"), destinations());
     // The manifests are rendered from the chart on the disk, so its kinds must be written before.
-    if !check {
-        write(&files)?;
-    }
-    files.insert(root().join("deploy/manifests/odigos.yaml"), manifests()?);
+    let mut stale = bring_up_to_date(&files, check)?;
     let everything = chart::render(names::DEFAULT_NAMESPACE, &["clusterMetrics=true"])?;
-    files.insert(root().join("tests/rbac.txt"), chart::permissions(&everything)?);
-    let mut stale = Vec::new();
-    for (path, content) in &files {
-        if std::fs::read_to_string(path).ok().as_ref() == Some(content) {
-            continue;
-        }
-        if check {
-            stale.push(path.display().to_string());
-        }
-    }
-    if !check {
-        write(&files)?;
-    }
+    let rendered = BTreeMap::from([
+        (root().join("deploy/manifests/odigos.yaml"), manifests()?),
+        (root().join("tests/rbac.txt"), chart::permissions(&everything)?),
+    ]);
+    stale.extend(bring_up_to_date(&rendered, check)?);
     if !stale.is_empty() {
         bail!("not up to date, run `cargo xtask generate`: {}", stale.join(", "));
     }
     Ok(())
 }
 
-fn write(files: &BTreeMap<PathBuf, String>) -> anyhow::Result<()> {
+/// Writes the files that differ; with `check` returns their names instead.
+fn bring_up_to_date(files: &BTreeMap<PathBuf, String>, check: bool) -> anyhow::Result<Vec<String>> {
+    let mut stale = Vec::new();
     for (path, content) in files {
-        if std::fs::read_to_string(path).ok().as_ref() != Some(content) {
+        if std::fs::read_to_string(path).ok().as_ref() == Some(content) {
+            continue;
+        }
+        if check {
+            stale.push(path.display().to_string());
+        } else {
             std::fs::create_dir_all(path.parent().context("a file has a folder")?)?;
             std::fs::write(path, content).with_context(|| format!("{} cannot be written", path.display()))?;
         }
     }
-    Ok(())
+    Ok(stale)
 }
 
 /// The chart with its defaults, for `kubectl apply`.

@@ -71,6 +71,8 @@ fn metric_filter(settings: &MetricsSettings) -> Option<Value> {
         (settings.host_metrics_enabled, "/hostmetricsreceiver"),
         (settings.kubelet_stats_enabled, "/kubeletstatsreceiver"),
         (settings.span_metrics_enabled, "spanmetricsconnector"),
+        // No setting switches the cluster's metrics off, but they are not of applications either.
+        (None, "/k8sclusterreceiver"),
     ];
     let mut dropped: Vec<String> = sources
         .iter()
@@ -78,9 +80,7 @@ fn metric_filter(settings: &MetricsSettings) -> Option<Value> {
         .map(|(_, name)| made_by(name).to_string())
         .collect();
     if settings.agents_telemetry_enabled == Some(false) {
-        let infrastructure =
-            ["/hostmetricsreceiver", "/kubeletstatsreceiver", "spanmetricsconnector", "/k8sclusterreceiver"];
-        let any = Condition::Any(infrastructure.iter().map(|name| made_by(name)).collect());
+        let any = Condition::Any(sources.iter().map(|(_, name)| made_by(name)).collect());
         dropped.push(Condition::Not(Box::new(any)).to_string());
     }
     (!dropped.is_empty()).then(|| json!({"error_mode": "ignore", "metrics": {"metric": dropped}}))
@@ -130,7 +130,7 @@ impl Fragment {
             config.add(ComponentKind::Extension, id.clone(), settings.clone());
             config.started_extensions.insert(id.clone());
         }
-        if self.delivery.persistent_queue == Some(true) {
+        if self.is_persistent() {
             config.add(
                 ComponentKind::Extension,
                 delivery::QUEUE_STORAGE,

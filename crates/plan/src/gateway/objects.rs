@@ -6,7 +6,7 @@
 use super::delivery::QUEUE_DIRECTORY;
 use super::destinations::SecretTarget;
 use super::{GatewayPlan, Observed};
-use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
+use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
 use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,7 @@ pub fn deployment_name<'a>(seen: &Observed<'a>) -> &'a str {
 pub fn secrets_hash(plan: &GatewayPlan) -> String {
     let parts: BTreeSet<String> =
         plan.secrets.iter().map(|used| format!("{}\u{0}{}\u{0}{}", used.destination, used.key, used.digest)).collect();
-    hash(&parts.into_iter().collect::<Vec<_>>().join("\u{1}"), 64)
+    hash(parts.into_iter().collect::<Vec<_>>().join("\u{1}"), 64)
 }
 
 fn role_labels() -> Value {
@@ -118,7 +118,7 @@ fn deployment(
     owner: &Value,
 ) -> Value {
     let spec = &seen.group.spec;
-    let configuration = format!("{}-{}", names::GATEWAY, hash(text, 8));
+    let configuration = configuration_version(names::GATEWAY, text);
     let (environment, files) = secret_mounts(plan);
     let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
     let mut volumes = vec![json!({"name": "config", "configMap": {

@@ -9,16 +9,19 @@ use super::Observed;
 use super::destinations::Fragment;
 use super::routing::known_streams;
 use crate::collector::{self, Processors};
+use crate::configuration::Configuration;
+use crate::objects::hash;
 use crate::sampling::compile::{self, Compiled, Form, Told};
 use crate::sampling::report::Mode;
-use crate::sampling::{Accepted, Rule};
+use crate::sampling::{Accepted, Rule, accept, probes};
 use crate::streams::object_name;
 use odigos_api::Signal;
-use odigos_api::data_stream::SamplingView;
+use odigos_api::data_stream::{DataStream, SamplingView};
+use odigos_api::instrumentation_config::WorkloadCollectorConfig;
+use odigos_api::sampling::Sampling;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What sampling depends on beside destinations.
@@ -28,6 +31,24 @@ pub struct Rules {
     pub accepted: Accepted,
     /// The view that DataStreams choose, by name of the object; `stream` where none is chosen.
     pub views: BTreeMap<String, SamplingView>,
+}
+
+impl Rules {
+    /// Rules of the control plane's Sampling objects and, while they are sampled, of health probes, which stand in the
+    /// settings of InstrumentationConfigs (namespace, name, settings); and the views that DataStreams choose.
+    pub fn of<'a>(
+        configuration: &Configuration,
+        samplings: impl IntoIterator<Item = &'a Sampling>,
+        configs: impl IntoIterator<Item = (&'a str, &'a str, &'a [WorkloadCollectorConfig])>,
+        streams: impl IntoIterator<Item = &'a DataStream>,
+    ) -> Self {
+        let mut accepted = accept(samplings);
+        if let Some(keep) = configuration.health_probes() {
+            accepted.add(probes::of_configs(configs, keep));
+        }
+        let views = streams.into_iter().filter_map(|one| Some((one.metadata.name.clone()?, one.spec.sampling_view?)));
+        Self { accepted, views: views.collect() }
+    }
 }
 
 /// Feature gate with which a sampler says which policy kept a trace.
@@ -185,7 +206,7 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
         let positions: Vec<usize> = (0..accepted.rules.len())
             .filter(|n| {
                 let rule = &accepted.rules[*n];
-                rule.enabled && (rule.streams.is_empty() || rule.streams.contains(stream))
+                rule.enabled && rule.is_for_stream(Some(stream))
             })
             .collect();
         let early = early_processors(processors, stream);
@@ -247,9 +268,7 @@ fn group_name(streams: &BTreeSet<String>) -> String {
         (Some(only), None) => format!("stream.{}", only.replace(':', ".")),
         _ => {
             let joined = streams.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-            let digest = Sha256::digest(joined.as_bytes());
-            let hex: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            format!("streams.{hex}")
+            format!("streams.{}", hash(joined, 8))
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
 use crate::gateway::objects::Installation;
-use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
+use crate::objects::{self, Desired, Rank, configuration_version, mebibytes, millicores};
 use odigos_api::{CollectorRole, Signal, labels, names};
 use serde_json::{Value, json};
 
@@ -89,7 +89,7 @@ impl DaemonSet<'_> {
     }
 
     fn object(&self, text: &str, owner: &Value) -> Value {
-        let configuration = format!("{}-{}", names::NODE_COLLECTOR, hash(text, 8));
+        let configuration = configuration_version(names::NODE_COLLECTOR, text);
         let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
         let mut volumes = vec![json!({"name": "config", "configMap": {
             "name": configuration,

@@ -64,7 +64,7 @@ impl Accepted {
     /// The rules of a stream that take part: global ones and those that name it (section 10).
     #[must_use]
     pub fn of_stream(&self, stream: &str) -> Vec<&Rule> {
-        self.enabled().filter(|rule| rule.streams.is_empty() || rule.streams.contains(stream)).collect()
+        self.enabled().filter(|rule| rule.is_for_stream(Some(stream))).collect()
     }
 
     /// Adds rules that come from elsewhere, e.g. from health probes, and brings all into their order.

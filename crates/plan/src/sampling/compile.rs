@@ -47,14 +47,6 @@ pub struct Compiled {
     pub conditions: usize,
 }
 
-impl Compiled {
-    /// Whether every trace is kept, so that no sampler is needed.
-    #[must_use]
-    pub fn keeps_everything(&self) -> bool {
-        self.policies.is_empty()
-    }
-}
-
 /// The lists of form A.
 struct Lists<'a> {
     noisy: Vec<&'a Rule>,
@@ -160,7 +152,7 @@ pub fn compile(rules: &[&Rule], form: Form) -> Compiled {
                 out.push(kept_although("cr-keep", &blocked, ottl("cr-match", &costly)), count, Some(told));
             }
         }
-        Form::ByRule => by_rule(&lists, &mut out),
+        Form::ByRule => by_rule(&lists, &blocked, &mut out),
     }
     if blocked.is_empty() {
         out.push(json!({"name": "fallthrough", "type": "always_sample"}), 0, None);
@@ -193,7 +185,7 @@ fn kept_although(name: &str, blocked: &[String], policy: Value) -> Value {
     json!({"name": name, "type": "and", "and": {"and_sub_policy": parts}})
 }
 
-fn by_rule(lists: &Lists<'_>, out: &mut Writer) {
+fn by_rule(lists: &Lists<'_>, blocked: &[String], out: &mut Writer) {
     let told =
         |rule: &Rule| Told { category: rule.category, rule: Some((rule.id.clone(), rule.title(), rule.percentage)) };
     for rule in &lists.noisy {
@@ -216,11 +208,10 @@ fn by_rule(lists: &Lists<'_>, out: &mut Writer) {
             out.push(ottl(&name, &[condition.to_string()]), 1, Some(told(rule)));
         }
     }
-    let blocked = lists.blocked();
     for rule in lists.costly.iter().filter(|rule| gate::pass(rule.percentage) != Gate::Never) {
         let name = out.unique("cr", rule);
         let own = ottl(&format!("{name}-match"), &[predicate::matches(rule).to_string()]);
-        out.push(kept_although(&name, &blocked, own), blocked.len() + 1, Some(told(rule)));
+        out.push(kept_although(&name, blocked, own), blocked.len() + 1, Some(told(rule)));
     }
 }
 

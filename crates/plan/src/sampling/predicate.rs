@@ -7,6 +7,7 @@
 use super::gate::Gate;
 use super::path::{Subject, expression, literal};
 use super::rule::{Alternative, Category, ContainerKey, Operation, PathRule, Rule, Scope, SourceKey};
+use crate::workload::resource_attribute;
 use odigos_api::WorkloadKind;
 use odigos_pipeline::ottl::{Condition, Expression, Path};
 use regex::escape;
@@ -146,25 +147,12 @@ fn known() -> Condition {
     Condition::All(vec![there(resource("k8s.namespace.name")), there(resource("odigos.workload.name"))])
 }
 
-/// The resource attribute that names a workload of the kind.
-fn kind_attribute(kind: WorkloadKind) -> Option<&'static str> {
-    match kind {
-        WorkloadKind::Deployment => Some("k8s.deployment.name"),
-        WorkloadKind::StatefulSet => Some("k8s.statefulset.name"),
-        WorkloadKind::DaemonSet => Some("k8s.daemonset.name"),
-        WorkloadKind::CronJob => Some("k8s.cronjob.name"),
-        WorkloadKind::Job => Some("k8s.job.name"),
-        WorkloadKind::Rollout => Some("k8s.argoproj.rollout.name"),
-        WorkloadKind::DeploymentConfig | WorkloadKind::StaticPod => None,
-    }
-}
-
 fn workload(kind: WorkloadKind, name: &str) -> Condition {
     let stated = Condition::All(vec![
         is(resource("odigos.workload.kind"), kind.as_str()),
         is(resource("odigos.workload.name"), name),
     ]);
-    match kind_attribute(kind) {
+    match resource_attribute(kind) {
         Some(key) => Condition::Any(vec![is(resource(key), name), stated]),
         None => stated,
     }
@@ -202,7 +190,7 @@ fn any_source(sources: &BTreeSet<SourceKey>) -> Condition {
             Condition::All(all)
         };
         ways.push(with("odigos.workload.name", stated));
-        if let Some(key) = kind_attribute(kind) {
+        if let Some(key) = resource_attribute(kind) {
             ways.push(with(key, vec![]));
         }
     }
@@ -253,7 +241,6 @@ fn any_container(containers: &BTreeSet<ContainerKey>) -> Condition {
 
 /// The kind of span, the cheapest test of an operation.
 fn kind(operation: &Operation) -> Option<Condition> {
-    let is_kind = |name: &'static str| Condition::Equal(field("span.kind"), field(name));
     match operation {
         Operation::Any => None,
         Operation::HttpServer { .. } | Operation::GrpcServer { .. } => Some(is_kind("SPAN_KIND_SERVER")),
@@ -264,8 +251,11 @@ fn kind(operation: &Operation) -> Option<Condition> {
     }
 }
 
+fn is_kind(name: &'static str) -> Condition {
+    Condition::Equal(field("span.kind"), field(name))
+}
+
 fn messaging_kind(name: &'static str, operations: &[&str]) -> Condition {
-    let is_kind = |name: &'static str| Condition::Equal(field("span.kind"), field(name));
     let types = operations.iter().map(|word| is(attribute("messaging.operation.type"), word)).collect();
     Condition::Any(vec![is_kind(name), Condition::All(vec![is_kind("SPAN_KIND_CLIENT"), any(types)])])
 }

@@ -1,7 +1,7 @@
 //! A sampling rule as data, after it was accepted (`spec/sampling.md` 1–3). No matching happens here.
 
+use crate::objects::hash;
 use odigos_api::WorkloadKind;
-use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 /// The three categories, in the order in which they decide.
@@ -250,6 +250,13 @@ pub struct Origin {
 }
 
 impl Rule {
+    /// Whether it is a rule of the stream: a global one, or one that names it (section 10). Without a stream: whether it is
+    /// global.
+    #[must_use]
+    pub fn is_for_stream(&self, stream: Option<&str>) -> bool {
+        self.streams.is_empty() || stream.is_some_and(|stream| self.streams.contains(stream))
+    }
+
     /// The name, or what stands in for one.
     #[must_use]
     pub fn title(&self) -> String {
@@ -278,7 +285,7 @@ pub fn id(
     duration_at_least_ms: Option<i64>,
 ) -> String {
     let text = format!("{}|{scope:?}|{operation:?}|{error}|{duration_at_least_ms:?}", category.word());
-    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    hash(text, 16)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::gateway::{self, GatewayPlan};
 use crate::instrumentation::{self, Desired};
 use crate::node::{self, NodePlan};
 use crate::objects::Rank;
+use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
 use crate::streams;
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use odigos_api::condition::merged;
 use odigos_api::data_stream::{DataStream, DataStreamSpec, DataStreamStatus};
 use odigos_api::destination::Destination;
 use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
+use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
 use odigos_api::{Finding, WorkloadRef, names};
 use serde_json::{Value, json};
@@ -241,7 +243,8 @@ impl World {
             now,
         );
         let status = current.and_then(|group| group.status.clone());
-        let sampling = crate::sampling::is_active(&self.sampling_rules(configuration).accepted);
+        let accepted = sampling::accept(self.own_samplings());
+        let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !self.configs.is_empty());
         let spec = scheduling::gateway_group(configuration, &destinations, sampling, classes.classes);
         let mut gateway = CollectorsGroup::new(names::GATEWAY, spec);
         gateway.metadata.namespace = Some(self.namespace.clone());
@@ -338,18 +341,16 @@ impl World {
 
     /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
     fn sampling_rules(&self, configuration: &Configuration) -> gateway::sampling::Rules {
-        let own = self.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
-        let mut accepted = crate::sampling::accept(own.map(|(_, object)| object));
-        if let Some(keep) = configuration.health_probes() {
-            let configs = self.configs.iter();
-            let settings = configs.map(|((namespace, name), config)| {
-                (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
-            });
-            accepted.add(crate::sampling::probes::of_configs(settings, keep));
-        }
+        let configs = self.configs.iter().map(|((namespace, name), config)| {
+            (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
+        });
         let streams = self.data_streams.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
-        let views = streams.filter_map(|((_, name), object)| Some((name.clone(), object.spec.sampling_view?)));
-        gateway::sampling::Rules { accepted, views: views.collect() }
+        let streams = streams.map(|(_, object)| object);
+        gateway::sampling::Rules::of(configuration, self.own_samplings(), configs, streams)
+    }
+
+    fn own_samplings(&self) -> impl Iterator<Item = &Sampling> {
+        self.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace).map(|(_, object)| object)
     }
 
     fn render_node(

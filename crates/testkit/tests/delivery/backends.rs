@@ -2,6 +2,7 @@
 
 use super::{GRAPHLESS, SECRET, TURN, destination, plan, send, start, start_with};
 use odigos_api::Signal;
+use odigos_testkit::http::get;
 use odigos_testkit::otlp::Sender;
 use odigos_testkit::process::{Process, eventually, free_port};
 use odigos_testkit::recorder::Recorder;
@@ -10,19 +11,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-/// `GET path` of a server on this machine, as the user of the tests.
-async fn get(port: u16, path: &str) -> Option<String> {
-    use base64::Engine as _;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    let identity = base64::engine::general_purpose::STANDARD.encode(format!("shop:{SECRET}"));
-    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAuthorization: Basic {identity}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
-}
+const USER: Option<(&str, &str)> = Some(("shop", SECRET));
 
 /// A real Prometheus that wants a user and a password: what it answers to queries is what arrived.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,8 +34,9 @@ async fn prometheus_answers_queries_for_what_was_sent() {
         .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
         .args(["--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=10y"]);
     let server = Process::start("prometheus", &mut command, &directory.path().join("prometheus.log")).unwrap();
-    let ready =
-        eventually("Prometheus is ready", Duration::from_secs(30), || async { get(port, "/-/ready").await.is_some() });
+    let ready = eventually("Prometheus is ready", Duration::from_secs(30), || async {
+        get(port, "/-/ready", USER).await.is_some()
+    });
     ready.await.unwrap_or_else(|error| panic!("{error}: {}", server.output()));
     let settings = json!({
         "PROMETHEUS_REMOTEWRITE_URL": format!("http://127.0.0.1:{port}/api/v1/write"),
@@ -59,7 +49,7 @@ async fn prometheus_answers_queries_for_what_was_sent() {
     sender.send(Signal::Metrics, &[("service.name", "shop")], &names).await.unwrap();
     let query = "/api/v1/query?time=1700000000&query=%7B__name__%3D~%22stored_item_.*%22%7D";
     let series = || async {
-        let answer: Value = serde_json::from_str(&get(port, query).await?).ok()?;
+        let answer: Value = serde_json::from_str(&get(port, query, USER).await?).ok()?;
         answer.pointer("/data/result")?.as_array().cloned()
     };
     let all = eventually("four series", Duration::from_secs(20), || async {
