@@ -2,7 +2,7 @@
 export CARGO_BUILD_JOBS ?= 2
 KEEP ?=
 
-.PHONY: help run test lint fmt generate generate-check tidy deny tools images bench clean
+.PHONY: help run test e2e lint fmt generate generate-check tidy deny tools images bench clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -16,6 +16,9 @@ test: tools ## format, lints, boundaries, generated files, and every test but cl
 	cargo xtask tidy
 	cargo xtask generate --check
 	cargo test --workspace --locked
+
+e2e: ## stories on a cluster with real nodes, made on this machine (root; KEEP=1 leaves it up)
+	cargo xtask e2e $(if $(KEEP),--keep)
 
 lint: ## lints only
 	cargo clippy --workspace --all-targets --locked -- -D warnings

@@ -35,6 +35,9 @@ pub const AGENTS_META_HASH: &str = "odigos.io/agents-meta-hash";
 
 /// Label of collector pods, Deployments and DaemonSets.
 pub const COLLECTOR_ROLE: &str = "odigos.io/collector-role";
+/// Label of gateway pods that take items. The autoscaler removes it from a pod that is going, so that node collectors that
+/// keep traces together forget the pod while it still listens.
+pub const TAKES_ITEMS: &str = "odigos.io/takes-items";
 /// Pod template annotation: digest over the values of the Secrets that the collector reads.
 pub const SECRETS_HASH: &str = "odigos.io/config-hash";
 /// Label of immutable ConfigMaps: the stable name that the ConfigMap is a version of.

@@ -9,9 +9,15 @@ pub const INSTRUMENTOR: &str = "odigos-instrumentor";
 pub const SCHEDULER: &str = "odigos-scheduler";
 /// Field manager, user agent and lease name of the autoscaler.
 pub const AUTOSCALER: &str = "odigos-autoscaler";
+/// User agent of the agent on a node.
+pub const AGENT: &str = "odigos-agent";
+/// DaemonSet, ServiceAccount and Service of the agent.
+pub const AGENT_SERVICE: &str = "odiglet";
 
 /// CollectorsGroup, Service, HPA, ConfigMap and ServiceAccount of the gateway; also its Deployment unless renamed.
 pub const GATEWAY: &str = "odigos-gateway";
+/// Service with one address in front of the gateways that are ready; what need not stay with one gateway goes through it.
+pub const GATEWAY_BALANCED: &str = "odigos-gateway-otlp";
 /// CollectorsGroup, ConfigMap, DaemonSet and ServiceAccount of the node collector.
 pub const NODE_COLLECTOR: &str = "odigos-data-collection";
 /// Service that keeps OTLP traffic of a pod on its node.

@@ -2,14 +2,18 @@
 
 use crate::report;
 use crate::state::State;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::Api;
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
-use odigos_plan::objects::{Desired, configuration_version};
+use odigos_plan::gateway::start_failure;
+use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::{gateway, node};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +31,7 @@ pub(crate) enum Target {
 #[derive(Debug)]
 pub(crate) enum Error {
     Secrets(kube::Error),
+    Configuration(kube::Error),
     Write(ApplyError),
     Broken(String),
 }
@@ -35,6 +40,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Secrets(error) => write!(f, "the Secrets of Destinations cannot be read: {error}"),
+            Self::Configuration(error) => write!(f, "the configuration that serves cannot be read: {error}"),
             Self::Write(error) => error.fmt(f),
             Self::Broken(problem) => write!(f, "the rendered configuration is broken and not applied: {problem}"),
         }
@@ -61,18 +67,21 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
 }
 
 async fn gateway(state: &State) -> Result<(), Error> {
+    forget_going_gateways(state).await?;
     let Some(group) = state.groups.get(&state.namespace, names::GATEWAY) else { return Ok(()) };
     let destinations: Vec<Destination> =
         state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
     let processors = state.processors.namespace(&state.namespace);
     let secrets = state.secrets(&destinations).await.map_err(Error::Secrets)?;
     let configuration = state.configuration();
-    let set_aside = BTreeMap::new();
+    let now = Timestamp::now();
+    let references: Vec<&Destination> = destinations.iter().collect();
+    let set_aside = start_failure::in_force(&state.set_aside(), &references, &secrets, now);
     let rules = state.rules(&configuration);
     let seen = gateway::Observed {
         namespace: &state.namespace,
         group: &group,
-        destinations: destinations.iter().collect(),
+        destinations: references,
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
         secrets: &secrets,
         configuration: &configuration,
@@ -94,12 +103,75 @@ async fn gateway(state: &State) -> Result<(), Error> {
     let deployment = gateway::objects::deployment_name(&seen);
     let version = configuration_version(names::GATEWAY, &plan.config.to_yaml());
     report::samplings(state, &rules, &plan, deployment, &version).await?;
-    report::gateway_group(state, &group, &plan, deployment, &version, outcome.as_ref().err().map(ToString::to_string))
-        .await?;
+    let failure = start_failure::said(&state.gateway_pods(), &version);
+    if let Some(said) = &failure {
+        set_culprits_aside(state, &seen, &plan, said, now).await?;
+    }
+    let rollout = report::Rollout { deployment, version: &version, failure: failure.as_deref() };
+    let error = outcome.as_ref().err().map(ToString::to_string);
+    report::gateway_group(state, &group, &seen, &plan, &rollout, error).await?;
     outcome?;
     remove_old_versions(state, names::GATEWAY, &version, "Deployment", deployment).await?;
     remove_renamed(state, deployment).await?;
     Ok(())
+}
+
+/// Takes gateways that are going out of the headless Service: it lists pods for as long as they exist, and node collectors
+/// would send to them until the last moment.
+async fn forget_going_gateways(state: &State) -> Result<(), ApplyError> {
+    for pod in state.pods.namespace(&state.namespace) {
+        let labelled = pod.metadata.labels.as_ref().is_some_and(|all| all.contains_key(labels::TAKES_ITEMS));
+        if pod.metadata.deletion_timestamp.is_none() || !labelled {
+            continue;
+        }
+        let object = reference("v1", "Pod", &state.namespace, pod.metadata.name.as_deref().unwrap_or_default());
+        let gone = json!({"metadata": {"labels": {labels::TAKES_ITEMS: null}}});
+        match state.applier.merge(&object, &gone).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Remembers which destinations the newest gateways do not start with. The watch of that ConfigMap brings the next
+/// reconcile, which renders without them; the old pods serve on meanwhile.
+async fn set_culprits_aside(
+    state: &State,
+    seen: &gateway::Observed<'_>,
+    plan: &gateway::GatewayPlan,
+    said: &str,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let good = match state.serving_version() {
+        Some(version) => serving_configuration(state, &version).await?,
+        None => None,
+    };
+    let culprits = start_failure::blame(seen, said, &plan.components, good.as_ref(), now);
+    if culprits.is_empty() {
+        return Ok(());
+    }
+    let mut store = state.set_aside();
+    store.retain(|name, _| seen.set_aside.contains_key(name));
+    for (name, entry) in culprits {
+        tracing::warn!(destination = name, said = entry.said, "the gateway does not start with it, it is set aside");
+        store.insert(name, entry);
+    }
+    let data: BTreeMap<&String, String> =
+        store.iter().filter_map(|(name, entry)| Some((name, serde_json::to_string(entry).ok()?))).collect();
+    let mut object = reference("v1", "ConfigMap", &state.namespace, start_failure::STORE);
+    object["metadata"]["ownerReferences"] = owner(names::GATEWAY, seen.group.metadata.uid.as_deref());
+    object["data"] = json!(data);
+    state.applier.apply(&object).await?;
+    Ok(())
+}
+
+/// A version of the gateway's configuration; the watch keeps no more of it than its name.
+async fn serving_configuration(state: &State, version: &str) -> Result<Option<Value>, Error> {
+    let api: Api<ConfigMap> = Api::namespaced(state.client.clone(), &state.namespace);
+    let map = api.get_opt(version).await.map_err(Error::Configuration)?;
+    let text = map.and_then(|map| map.data?.remove(names::GATEWAY_CONFIG_KEY));
+    Ok(text.and_then(|text| serde_yaml::from_str(&text).ok()))
 }
 
 async fn node(state: &State) -> Result<(), Error> {

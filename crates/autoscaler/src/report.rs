@@ -9,6 +9,7 @@ use odigos_api::{API_VERSION, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
+use odigos_plan::gateway::start_failure;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
 use odigos_plan::{sampling, streams};
@@ -72,8 +73,7 @@ pub(crate) async fn samplings(
     deployment: &str,
     version: &str,
 ) -> Result<(), ApplyError> {
-    let rolled_out =
-        state.live("Deployment", deployment).is_some_and(|live| is_rolled_out("Deployment", &live, version));
+    let rolled_out = is_gateway_rolled_out(state, deployment, version);
     let drafts =
         sampling::report::conditions(&rules.accepted, plan.sampling, plan.sampling_conditions, false, rolled_out);
     for (name, drafts) in drafts {
@@ -103,6 +103,12 @@ pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &
     Ok(())
 }
 
+/// Whether every gateway runs the configuration `version`, and none of another is left.
+pub(crate) fn is_gateway_rolled_out(state: &State, deployment: &str, version: &str) -> bool {
+    let complete = state.live("Deployment", deployment).is_some_and(|live| is_rolled_out("Deployment", &live, version));
+    complete && !start_failure::others_left(&state.gateway_pods(), version)
+}
+
 /// Whether every pod of a workload runs the configuration `version`.
 pub(crate) fn is_rolled_out(kind: &str, live: &Value, version: &str) -> bool {
     let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
@@ -128,7 +134,10 @@ fn deployed(error: Option<&str>) -> ConditionDraft {
     }
 }
 
-fn valid(problems: &[odigos_plan::gateway::Problem]) -> ConditionDraft {
+fn valid(problems: &[odigos_plan::gateway::Problem], refused: Option<(&str, String)>) -> ConditionDraft {
+    if let Some((reason, message)) = refused {
+        return ConditionDraft::no(kind::CONFIG_VALID, reason, message);
+    }
     match problems.first() {
         None => ConditionDraft::yes(kind::CONFIG_VALID, "Validated", "The rendered configuration passed every check."),
         Some(problem) => ConditionDraft::no(
@@ -139,29 +148,39 @@ fn valid(problems: &[odigos_plan::gateway::Problem]) -> ConditionDraft {
     }
 }
 
-fn progressing(rolled_out: bool, version: &str) -> ConditionDraft {
+fn progressing(rolled_out: bool, version: &str, waiting_for: Option<String>) -> ConditionDraft {
     if rolled_out {
         ConditionDraft::no(kind::PROGRESSING, "Complete", format!("Every pod runs {version}."))
     } else {
-        ConditionDraft::yes(kind::PROGRESSING, "RollingOut", format!("{version} is being rolled out."))
+        let why = waiting_for.map(|why| format!(" It waits: {why}")).unwrap_or_default();
+        ConditionDraft::yes(kind::PROGRESSING, "RollingOut", format!("{version} is being rolled out.{why}"))
     }
+}
+
+/// How the newest configuration of the gateway fares.
+pub(crate) struct Rollout<'a> {
+    pub(crate) deployment: &'a str,
+    pub(crate) version: &'a str,
+    /// What its pods do not start with.
+    pub(crate) failure: Option<&'a str>,
 }
 
 pub(crate) async fn gateway_group(
     state: &State,
     group: &CollectorsGroup,
+    seen: &gateway::Observed<'_>,
     plan: &GatewayPlan,
-    deployment: &str,
-    version: &str,
+    rollout: &Rollout<'_>,
     error: Option<String>,
 ) -> Result<(), ApplyError> {
+    let Rollout { deployment, version, failure } = *rollout;
     let live = state.live("Deployment", deployment);
     let available = live
         .as_ref()
         .and_then(|live| live.pointer("/status/availableReplicas"))
         .and_then(Value::as_i64)
         .unwrap_or_default();
-    let rolled_out = live.is_some_and(|live| is_rolled_out("Deployment", &live, version));
+    let rolled_out = is_gateway_rolled_out(state, deployment, version);
     let before = group.status.clone().unwrap_or_default();
     // Until every pod runs the new rows, only what the old ones know as well is served.
     let rendered: BTreeSet<&String> = plan.classes.iter().collect();
@@ -170,7 +189,20 @@ pub(crate) async fn gateway_group(
     } else {
         before.served_stream_classes.iter().filter(|id| rendered.contains(id)).cloned().collect()
     };
-    let drafts = [valid(&plan.problems), deployed(error.as_deref()), progressing(rolled_out, version)];
+    let refused = match failure {
+        Some(said) => {
+            Some(("CollectorStartFailed", format!("the newest gateways do not start, older ones serve: {said}")))
+        }
+        None if seen.set_aside.is_empty() => None,
+        None => {
+            let all = seen.set_aside.iter().map(|(name, said)| format!("Destination {name}: {said}"));
+            let all = all.collect::<Vec<_>>().join("; ");
+            Some(("DestinationSetAside", format!("the gateway runs without what it does not start with. {all}")))
+        }
+    };
+    let waiting_for = start_failure::waiting_for(&state.gateway_pods(), version);
+    let drafts =
+        [valid(&plan.problems, refused), deployed(error.as_deref()), progressing(rolled_out, version, waiting_for)];
     let facts = json!({
         "ready": available >= 1,
         "receiverSignals": plan.receiver_signals,
@@ -191,7 +223,7 @@ pub(crate) async fn node_group(
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
     let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
-    let drafts = [valid(&plan.problems), deployed(error.as_deref()), progressing(rolled_out, version)];
+    let drafts = [valid(&plan.problems, None), deployed(error.as_deref()), progressing(rolled_out, version, None)];
     let facts = json!({
         "ready": ready >= 1,
         "receiverSignals": plan.receiver_signals,

@@ -2,7 +2,7 @@
 
 use crate::collectors::{self, Target};
 use crate::state::State;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -12,9 +12,10 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigSpec};
-use odigos_api::names::AUTOSCALER;
+use odigos_api::names::{self, AUTOSCALER};
 use odigos_api::processor::Processor;
 use odigos_api::sampling::Sampling;
+use odigos_api::{CollectorRole, labels};
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
@@ -26,6 +27,7 @@ use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
 use odigos_plan::gateway::objects::Installation;
+use odigos_plan::gateway::start_failure;
 use odigos_plan::node::CloudProvider;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -87,6 +89,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
         secrets: Hub::new("Secret"),
+        pods: Hub::new("Pod"),
         provider: Mutex::default(),
     });
     let queue: Queue<Target> = Queue::new(Duration::from_millis(250));
@@ -104,6 +107,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 state.configs.synced(),
                 state.config_maps.synced(),
                 state.secrets.synced(),
+                state.pods.synced(),
             );
             for (_, hub) in &state.workloads {
                 hub.synced().await;
@@ -220,6 +224,15 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
     let ask = both(queue);
     state.config_maps.subscribe(move |_| ask());
     let gateway = queue.clone();
+    state.pods.subscribe(move |change| {
+        if change.differs(|pod| pod.status.as_ref().map(|status| (&status.conditions, &status.container_statuses)))
+            || change.differs(|pod| pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref()))
+            || change.differs(|pod| &pod.metadata.deletion_timestamp)
+        {
+            gateway.add(Target::Gateway);
+        }
+    });
+    let gateway = queue.clone();
     state.secrets.subscribe(move |_| gateway.add(Target::Gateway));
     for (_, hub) in &state.workloads {
         let ask = both(queue);
@@ -275,8 +288,7 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     );
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
     let prune = |map: &mut ConfigMap| {
-        let wanted =
-            [odigos_api::names::GATEWAY, odigos_api::names::NODE_COLLECTOR, odigos_api::names::EFFECTIVE_CONFIGURATION];
+        let wanted = [names::GATEWAY, names::NODE_COLLECTOR, names::EFFECTIVE_CONFIGURATION, start_failure::STORE];
         if !map.metadata.name.as_deref().is_some_and(|name| wanted.contains(&name)) {
             map.data = None;
             map.binary_data = None;
@@ -285,6 +297,16 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     tasks.spawn(
         "watch of ConfigMaps",
         hub::run(state.config_maps.clone(), api, config(), prune, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<Pod>> = Api::namespaced(client.clone(), namespace);
+    let gateways = config().labels(&format!("{}={}", labels::COLLECTOR_ROLE, CollectorRole::ClusterGateway.as_str()));
+    let prune = |pod: &mut Pod| {
+        let volumes = pod.spec.take().and_then(|spec| spec.volumes);
+        pod.spec = Some(PodSpec { volumes, ..PodSpec::default() });
+    };
+    tasks.spawn(
+        "watch of gateway pods",
+        hub::run(state.pods.clone(), api, gateways, prune, metrics.clone(), stop.clone()),
     );
     let api: Api<DeserializeGuard<PartialObjectMeta<Secret>>> = Api::namespaced(client.clone(), namespace);
     tasks.spawn(

@@ -1,6 +1,6 @@
 //! The stores that reconciles read, and the digests of Secrets.
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::PartialObjectMeta;
@@ -17,6 +17,7 @@ use odigos_kit::hub::Hub;
 use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
+use odigos_plan::gateway::start_failure::{self, SetAside};
 use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
 use serde_json::{Value, json};
@@ -41,6 +42,8 @@ pub(crate) struct State {
     /// Deployment, DaemonSet, Service, HorizontalPodAutoscaler, PodDisruptionBudget of the control plane, by kind.
     pub(crate) workloads: Vec<(&'static str, Arc<Hub<DynamicObject>>)>,
     pub(crate) secrets: Arc<Hub<PartialObjectMeta<Secret>>>,
+    /// Gateway pods: what they mount and how they are.
+    pub(crate) pods: Arc<Hub<Pod>>,
     pub(crate) provider: Mutex<CloudProvider>,
 }
 
@@ -66,6 +69,23 @@ impl State {
     /// Where the cluster runs.
     pub(crate) fn provider(&self) -> CloudProvider {
         *self.provider.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The gateway pods as values.
+    pub(crate) fn gateway_pods(&self) -> Vec<Value> {
+        let pods = self.pods.namespace(&self.namespace);
+        pods.iter().filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
+    }
+
+    /// The configuration version of gateways that are ready.
+    pub(crate) fn serving_version(&self) -> Option<String> {
+        start_failure::serving(&self.gateway_pods())
+    }
+
+    /// Destinations that are set aside, as the cluster remembers them.
+    pub(crate) fn set_aside(&self) -> BTreeMap<String, SetAside> {
+        let map = self.config_maps.get(&self.namespace, start_failure::STORE);
+        map.and_then(|map| map.data.as_ref().map(start_failure::read)).unwrap_or_default()
     }
 
     /// A live object of the control plane as the watch knows it.

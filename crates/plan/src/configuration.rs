@@ -145,6 +145,12 @@ impl Configuration {
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// Whether a UI is deployed: `uiMode` is anything but `none`, which is our word beside those of the reference.
+    #[must_use]
+    pub fn has_ui(&self) -> bool {
+        self.text("uiMode") != Some("none")
+    }
+
     /// Level of the collectors' own logs.
     #[must_use]
     pub fn collector_log_level(&self) -> &str {

@@ -10,6 +10,7 @@ mod head_marks;
 pub mod objects;
 mod routing;
 pub mod sampling;
+pub mod start_failure;
 
 #[cfg(test)]
 mod sampling_tests;
@@ -29,7 +30,7 @@ use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, names};
 pub use odigos_pipeline::Problem;
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a Secret: its keys, each with a digest of its value. The value itself never comes here.
@@ -91,6 +92,8 @@ pub struct GatewayPlan {
     pub variables: BTreeMap<String, String>,
     /// Whether any queue is kept on disk.
     pub persistent_queues: bool,
+    /// Which destination a component belongs to, by component id, with its settings.
+    pub components: BTreeMap<String, (String, Value)>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -144,7 +147,12 @@ fn report(
         let object = format!("CollectorsGroup {}/{}", seen.namespace, names::GATEWAY);
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
+    let components = destinations.fragments.iter().flat_map(|fragment| {
+        let settings = fragment.components();
+        settings.into_iter().map(|(id, settings)| (id, (fragment.name.clone(), settings)))
+    });
     GatewayPlan {
+        components: components.collect(),
         config,
         problems,
         destinations: destinations.conditions,
@@ -209,7 +217,7 @@ fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
                 "endpoint": format!("0.0.0.0:{}", names::OTLP_GRPC_PORT),
                 "max_recv_msg_size_mib": 128,
                 // Short-lived connections make node collectors spread over new replicas.
-                "keepalive": {"server_parameters": {"max_connection_age": "15s", "max_connection_age_grace": "2s"}},
+                "keepalive": {"server_parameters": {"max_connection_age": "15s", "max_connection_age_grace": "10s"}},
             },
             "http": {"endpoint": format!("0.0.0.0:{}", names::OTLP_HTTP_PORT)},
         }}),
@@ -237,6 +245,7 @@ fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
         config,
         &OwnTelemetry {
             namespace: seen.namespace,
+            has_ui: seen.configuration.has_ui(),
             role: CollectorRole::ClusterGateway,
             port,
             receiver: "prometheus/self-metrics",

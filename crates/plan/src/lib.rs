@@ -13,6 +13,7 @@ pub mod duration;
 mod fixtures;
 pub mod gateway;
 pub mod instrumentation;
+pub mod log_links;
 pub mod node;
 pub mod objects;
 pub mod sampling;

@@ -145,6 +145,7 @@ fn add_idle_parts(config: &mut CollectorConfig, seen: &Observed<'_>, port: i32) 
         config,
         &OwnTelemetry {
             namespace: seen.namespace,
+            has_ui: seen.configuration.has_ui(),
             role: CollectorRole::NodeCollector,
             port,
             receiver: "prometheus/self-metrics-ui",
@@ -286,10 +287,11 @@ impl Build<'_> {
                 ComponentKind::Exporter,
                 format!("otlp_grpc/out-cluster-collector-{}", signal.as_pipeline()),
                 json!({
-                    "endpoint": format!("dns:///{service}:{}", names::OTLP_GRPC_PORT),
+                    // One address that the cluster keeps pointing at ready gateways: names are looked up again only every
+                    // 30 s, too late for a gateway that was replaced.
+                    "endpoint": format!("{}.{}:{}", names::GATEWAY_BALANCED, self.namespace, names::OTLP_GRPC_PORT),
                     "tls": {"insecure": true},
                     "compression": compression,
-                    "balancer_name": "round_robin",
                     "timeout": timeout,
                     "retry_on_failure": retry,
                     "sending_queue": queue,
@@ -305,9 +307,11 @@ impl Build<'_> {
                     "tls": {"insecure": true},
                     "compression": compression,
                     "timeout": timeout,
-                    // The queue and the patience are outside, so that what a vanished gateway left is sent to another.
+                    // The queue and the long patience are outside, so that what a vanished gateway left is sent to another. A
+                    // gateway is known before it listens: until then it is asked again, since a batch that fails for one
+                    // gateway is sent again to all of its gateways.
                     "sending_queue": {"enabled": false},
-                    "retry_on_failure": {"enabled": true, "initial_interval": "500ms", "max_interval": "2s", "max_elapsed_time": "5s"},
+                    "retry_on_failure": {"enabled": true, "initial_interval": "500ms", "max_interval": "1s", "max_elapsed_time": "10s"},
                 }},
                 "resolver": {"k8s": {"service": service, "ports": [names::OTLP_GRPC_PORT]}},
                 "timeout": "15s",

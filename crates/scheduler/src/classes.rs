@@ -12,7 +12,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outcome, ApplyError> {
-    let Some(config) = state.configs.get(&key.0, &key.1) else { return Ok(Outcome::default()) };
+    let Some(config) = state.configs.get(&key.0, &key.1) else {
+        // Nothing of ours stays on a pod whose workload is not covered any more; its class may leave the gateway then.
+        if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
+            label_pods(&state, &workload, None).await?;
+        }
+        return Ok(Outcome::default());
+    };
     if config.metadata.deletion_timestamp.is_some() {
         return Ok(Outcome::default());
     }
@@ -36,17 +42,17 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
         }
     }
     if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
-        label_pods(&state, &workload, &class).await?;
+        label_pods(&state, &workload, Some(&class)).await?;
     }
     Ok(Outcome::default())
 }
 
 /// Patches the running pods of a workload: metadata only, no restart, a bounded number at a time.
-async fn label_pods(state: &State, workload: &WorkloadRef, class: &str) -> Result<(), ApplyError> {
+async fn label_pods(state: &State, workload: &WorkloadRef, class: Option<&str>) -> Result<(), ApplyError> {
     for (namespace, name) in state.pods(workload) {
         let Some(pod) = state.pods.get(&namespace, &name) else { continue };
         let carries = pod.metadata.labels.as_ref().and_then(|labels| labels.get(STREAM_CLASS));
-        if carries.map(String::as_str) == Some(class) || pod.metadata.deletion_timestamp.is_some() {
+        if carries.map(String::as_str) == class || pod.metadata.deletion_timestamp.is_some() {
             continue;
         }
         // The semaphore is never closed.

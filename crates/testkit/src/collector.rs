@@ -103,7 +103,7 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         }
         "otlp_grpc" => {
             let endpoint = settings.get("endpoint").and_then(Value::as_str).unwrap_or_default().to_owned();
-            if endpoint.starts_with("dns:///odigos-gateway.")
+            if endpoint.starts_with("odigos-gateway-otlp.")
                 && let Some(first) = around.gateways.first()
             {
                 settings["endpoint"] = json!(first);

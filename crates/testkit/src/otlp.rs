@@ -21,6 +21,7 @@ use opentelemetry_proto::tonic::metrics::v1::{
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use tonic::transport::{Channel, Server};
 use tonic::{Request, Response, Status};
@@ -38,14 +39,27 @@ pub struct Item {
     pub resource: BTreeMap<String, String>,
     /// Attributes of the span itself; empty for other signals.
     pub attributes: BTreeMap<String, String>,
+    /// Id of the span's trace in hexadecimal digits; empty for other signals.
+    pub trace: String,
 }
 
+/// What a backend does with an item.
+type Handler = Arc<dyn Fn(Item) + Send + Sync>;
+
 /// A backend that remembers what arrived.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Sink {
     items: Arc<Mutex<Vec<Item>>>,
     /// Spans by name, and nothing else of them, where very many arrive.
     counted: Option<Arc<Mutex<BTreeMap<String, usize>>>>,
+    /// Takes every item instead of remembering it.
+    handler: Option<Handler>,
+}
+
+impl std::fmt::Debug for Sink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sink").field("items", &self.items).field("counted", &self.counted).finish_non_exhaustive()
+    }
 }
 
 impl Sink {
@@ -54,7 +68,18 @@ impl Sink {
     /// # Errors
     /// When the port is taken.
     pub async fn listen(port: u16) -> anyhow::Result<Self> {
-        Self::default().serve(port).await
+        Self::default().serve(SocketAddr::from(([127, 0, 0, 1], port))).await
+    }
+
+    /// Listens on any address and hands every item to `handler`.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn listen_with(
+        address: SocketAddr,
+        handler: impl Fn(Item) + Send + Sync + 'static,
+    ) -> anyhow::Result<Self> {
+        Self { handler: Some(Arc::new(handler)), ..Self::default() }.serve(address).await
     }
 
     /// Listens as [`Sink::listen`] does, but only counts spans by name.
@@ -62,14 +87,13 @@ impl Sink {
     /// # Errors
     /// When the port is taken.
     pub async fn listen_counting(port: u16) -> anyhow::Result<Self> {
-        Self { counted: Some(Arc::default()), ..Self::default() }.serve(port).await
+        let sink = Self { counted: Some(Arc::default()), ..Self::default() };
+        sink.serve(SocketAddr::from(([127, 0, 0, 1], port))).await
     }
 
-    async fn serve(self, port: u16) -> anyhow::Result<Self> {
+    async fn serve(self, address: SocketAddr) -> anyhow::Result<Self> {
         let sink = self;
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
-            .await
-            .with_context(|| format!("port {port} is taken"))?;
+        let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("{address} is taken"))?;
         let limit = 64 * 1024 * 1024;
         let server = Server::builder()
             .add_service(TraceServiceServer::new(sink.clone()).max_decoding_message_size(limit))
@@ -112,6 +136,9 @@ impl Sink {
     }
 
     fn add(&self, items: impl IntoIterator<Item = Item>) {
+        if let Some(handler) = &self.handler {
+            return items.into_iter().for_each(|item| handler(item));
+        }
         self.items.lock().unwrap_or_else(PoisonError::into_inner).extend(items);
     }
 }
@@ -135,7 +162,14 @@ fn texts(list: &[KeyValue]) -> BTreeMap<String, String> {
 
 fn item(signal: Signal, resource: &BTreeMap<String, String>, name: &str) -> Item {
     let service = resource.get("service.name").cloned().unwrap_or_default();
-    Item { signal, service, name: name.to_owned(), resource: resource.clone(), attributes: BTreeMap::new() }
+    Item {
+        signal,
+        service,
+        name: name.to_owned(),
+        resource: resource.clone(),
+        attributes: BTreeMap::new(),
+        trace: String::new(),
+    }
 }
 
 #[tonic::async_trait]
@@ -155,6 +189,7 @@ impl TraceService for Sink {
             let all = spans.scope_spans.iter().flat_map(|scope| &scope.spans);
             self.add(all.map(|span| Item {
                 attributes: texts(&span.attributes),
+                trace: span.trace_id.iter().map(|byte| format!("{byte:02x}")).collect(),
                 ..item(Signal::Traces, &resource, &span.name)
             }));
         }

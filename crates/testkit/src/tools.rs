@@ -21,22 +21,17 @@ pub struct Tool {
     tags: &'static str,
 }
 
-/// Every tool, in the order in which they are built.
+/// A binary of Kubernetes.
+const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
+    Tool { name, module: "tests/tools/kube", package, tags: "" }
+}
+
+/// Peers of `make test`, in the order in which they are built.
 pub const TOOLS: [Tool; 8] = [
     Tool { name: "etcd", module: "tests/tools/etcd", package: "go.etcd.io/etcd/server/v3", tags: "" },
-    Tool {
-        name: "kube-apiserver",
-        module: "tests/tools/kube",
-        package: "k8s.io/kubernetes/cmd/kube-apiserver",
-        tags: "",
-    },
-    Tool { name: "kubectl", module: "tests/tools/kube", package: "k8s.io/kubernetes/cmd/kubectl", tags: "" },
-    Tool {
-        name: "kube-controller-manager",
-        module: "tests/tools/kube",
-        package: "k8s.io/kubernetes/cmd/kube-controller-manager",
-        tags: "",
-    },
+    kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+    kubernetes("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
     Tool { name: "helm", module: "tests/tools/helm", package: "helm.sh/helm/v3/cmd/helm", tags: "" },
     Tool { name: "kafka", module: "tests/tools/kafka", package: ".", tags: "" },
     Tool {
@@ -46,6 +41,14 @@ pub const TOOLS: [Tool; 8] = [
         tags: "remove_all_sd",
     },
     Tool { name: "odigos-collector", module: "deploy/collector", package: ".", tags: "grpcnotrace" },
+];
+
+/// What a cluster with real nodes needs beside them (`make e2e`).
+pub const NODE_TOOLS: [Tool; 4] = [
+    kubernetes("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    kubernetes("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    kubernetes("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    Tool { name: "coredns", module: "tests/tools/coredns", package: ".", tags: "" },
 ];
 
 /// The root of the repository.
@@ -149,7 +152,11 @@ fn report(line: &str) {
 /// # Errors
 /// When it is not built yet, with the command that builds it.
 pub fn find(name: &str) -> anyhow::Result<PathBuf> {
-    let tool = TOOLS.iter().find(|tool| tool.name == name).with_context(|| format!("{name} is no known tool"))?;
+    let tool = TOOLS
+        .iter()
+        .chain(&NODE_TOOLS)
+        .find(|tool| tool.name == name)
+        .with_context(|| format!("{name} is no known tool"))?;
     let path = tool.path()?;
     if !path.exists() {
         bail!("{name} is not built yet; run `cargo xtask tools`");

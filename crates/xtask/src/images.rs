@@ -7,7 +7,7 @@ use crate::say;
 use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use odigos_testkit::tools::{self, root};
+use odigos_testkit::tools::{TOOLS, root};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -31,43 +31,76 @@ pub(crate) struct Image {
     pub(crate) files: BTreeMap<String, PathBuf>,
 }
 
-/// Builds the release binaries and writes one archive each into `target/images`.
-pub(crate) fn build() -> anyhow::Result<()> {
-    let binaries = ["odigos-instrumentor", "odigos-scheduler", "odigos-autoscaler", "odigos"];
+/// Binaries, their package, and the name of their image.
+const BINARIES: [(&str, &str, &str); 5] = [
+    ("odigos-instrumentor", "odigos-instrumentor", "odigos-instrumentor"),
+    ("odigos-scheduler", "odigos-scheduler", "odigos-scheduler"),
+    ("odigos-autoscaler", "odigos-autoscaler", "odigos-autoscaler"),
+    ("odigos-agent", "odigos-agent", "odigos-agent"),
+    ("odigos", "odigos-cli", "odigos-cli"),
+];
+/// The actors of the stories; no part of a release.
+const ACTORS: (&str, &str, &str) = ("odigos-e2e", "odigos-e2e", "odigos-e2e");
+
+/// What the images are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Users: optimised, below `target/images`.
+    Release,
+    /// The stories: what the tests have built already, with the stories' actors, below `target/e2e-images`.
+    Stories,
+    /// The stories again, optimised as for users: for figures.
+    Figures,
+}
+
+/// Builds the binaries and writes one archive for each image; returns the archives.
+pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
+    let (profile, folder) = match purpose {
+        Purpose::Release => ("release", "images"),
+        Purpose::Stories => ("debug", "e2e-images"),
+        Purpose::Figures => ("release", "e2e-images"),
+    };
+    let actors = purpose != Purpose::Release;
+    let binaries: Vec<_> = BINARIES.into_iter().chain(actors.then_some(ACTORS)).collect();
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--release", "--locked"]).current_dir(root());
-    for package in ["odigos-instrumentor", "odigos-scheduler", "odigos-autoscaler", "odigos-cli"] {
-        command.args(["--package", package]);
+    command.args(["build", "--locked"]).current_dir(root());
+    command.args((profile == "release").then_some("--release"));
+    for (binary, package, _) in &binaries {
+        command.args(["--package", package, "--bin", binary]);
     }
     anyhow::ensure!(command.status()?.success(), "the binaries cannot be built");
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let collector = tools::TOOLS
-        .iter()
-        .find(|tool| tool.name == "odigos-collector")
-        .context("the collector is no known tool")?
-        .build()?;
+    let folder = target.join(folder);
+    std::fs::create_dir_all(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
     let mut images = Vec::new();
-    for binary in binaries {
-        let name = if binary == "odigos" { "odigos-cli" } else { binary };
-        images.push(Image::of(
-            &format!("{name}:{version}"),
-            &format!("/{binary}"),
-            &target.join("release").join(binary),
-        )?);
+    for (binary, _, name) in binaries {
+        let mut path = target.join(profile).join(binary);
+        if profile != "release" {
+            let stripped = folder.join(binary);
+            let status = Command::new("strip").arg("-o").arg(&stripped).arg(&path).status();
+            anyhow::ensure!(
+                status.context("strip is missing: install binutils")?.success(),
+                "strip failed on {binary}"
+            );
+            path = stripped;
+        }
+        images.push(Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &path)?);
     }
-    images.push(Image::of(&format!("odigos-collector:{version}"), "/otelcol-contrib", &collector)?);
-    let folder = target.join("images");
-    std::fs::create_dir_all(&folder)?;
+    let collector =
+        TOOLS.iter().find(|tool| tool.name == "odigos-collector").context("the collector is no known tool")?;
+    images.push(Image::of(&format!("odigos-collector:{version}"), "/otelcol-contrib", &collector.build()?)?);
+    let mut archives = Vec::new();
     for image in &images {
-        let archive = image.archive()?;
+        let archive = image.archive(if profile == "release" { 6 } else { 1 })?;
         let name = image.reference.split(':').next().unwrap_or_default();
         let path = folder.join(format!("{name}.tar"));
         std::fs::write(&path, &archive)?;
         let mebibytes = archive.len() / 1024 / 1024;
         say(&format!("{:<28} {mebibytes:>4} MiB  {}", image.reference, path.display()));
+        archives.push(path);
     }
-    Ok(())
+    Ok(archives)
 }
 
 impl Image {
@@ -79,10 +112,10 @@ impl Image {
         Ok(Self { reference: reference.to_owned(), entry: entry.to_owned(), files })
     }
 
-    /// The whole archive.
-    pub(crate) fn archive(&self) -> anyhow::Result<Vec<u8>> {
+    /// The whole archive; `compression` of its layer from 1 (fast) to 9 (small).
+    pub(crate) fn archive(&self, compression: u32) -> anyhow::Result<Vec<u8>> {
         let layer = self.layer()?;
-        let mut packed = GzEncoder::new(Vec::new(), Compression::new(6));
+        let mut packed = GzEncoder::new(Vec::new(), Compression::new(compression));
         packed.write_all(&layer)?;
         let packed = packed.finish()?;
         let architecture = match std::env::consts::ARCH {
@@ -194,8 +227,8 @@ mod tests {
     fn an_image_is_complete_without_a_shell_and_the_same_every_time() {
         let binary = std::env::current_exe().unwrap();
         let image = Image::of("odigos-test:1", "/odigos-test", &binary).unwrap();
-        let archive = image.archive().unwrap();
-        assert!(archive == image.archive().unwrap(), "the same bytes");
+        let archive = image.archive(6).unwrap();
+        assert!(archive == image.archive(6).unwrap(), "the same bytes");
         let files = unpacked(&archive);
         for (path, content) in &files {
             if let Some(digest) = path.strip_prefix("blobs/sha256/") {

@@ -1,6 +1,7 @@
-//! Repository tasks: `cargo xtask tools | generate | tidy | run | images`.
+//! Repository tasks: `cargo xtask tools | generate | tidy | run | images | e2e`.
 
 mod demo;
+mod e2e;
 mod generate;
 mod images;
 mod tidy;
@@ -30,6 +31,8 @@ enum Task {
     Tidy,
     /// Write the container images as OCI archives into target/images.
     Images,
+    /// Bring up a cluster with real nodes, install the product with Helm, and run the stories on it.
+    E2e(e2e::Arguments),
     /// Run the whole product on this machine and show what reaches which destination.
     Run {
         /// Leave everything running until Ctrl-C.
@@ -43,7 +46,8 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
-        Task::Images => images::build(),
+        Task::Images => images::build(images::Purpose::Release).map(drop),
+        Task::E2e(arguments) => e2e::run(&arguments),
         Task::Run { keep } => demo::run(keep),
     };
     match outcome {

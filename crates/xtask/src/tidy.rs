@@ -14,7 +14,7 @@ const IMPURE: [&str; 6] = ["tokio", "hyper", "kube-client", "kube-runtime", "req
 const IMPURE_WORDS: [&str; 7] =
     ["std::fs", "std::env::", "SystemTime", "Timestamp::now", "async fn", "HashMap", "std::net"];
 /// Crates with a binary of their own; none uses another.
-const BINARIES: [&str; 5] = ["autoscaler", "cli", "instrumentor", "scheduler", "xtask"];
+const BINARIES: [&str; 6] = ["agent", "autoscaler", "cli", "instrumentor", "scheduler", "xtask"];
 /// Everything that may stand at the top of the repository.
 const TOP: [&str; 22] = [
     ".cargo",

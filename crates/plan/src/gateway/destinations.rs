@@ -56,6 +56,17 @@ pub struct Fragment {
     metric_filter: Option<Value>,
 }
 
+/// Settings of a component without its queue.
+#[must_use]
+pub fn without_queue(settings: &Value) -> Value {
+    let mut settings = settings.clone();
+    if let Some(map) = settings.as_object_mut() {
+        map.remove("sending_queue");
+        map.remove("retry_on_failure");
+    }
+    settings
+}
+
 fn component_type(id: &str) -> &str {
     id.split('/').next().unwrap_or_default()
 }
@@ -91,6 +102,19 @@ impl Fragment {
     #[must_use]
     pub fn forward(&self, signal: Signal) -> Option<String> {
         self.pipelines.get(&signal).map(|name| format!("forward/{}/{name}", signal.as_pipeline()))
+    }
+
+    /// Every component that it brings, with the settings that the destination itself decides: queues are sized by how many
+    /// there are.
+    #[must_use]
+    pub fn components(&self) -> BTreeMap<String, Value> {
+        let rendered = &self.rendered;
+        let sections = [&rendered.exporters, &rendered.processors, &rendered.connectors, &rendered.extensions];
+        let mut components = BTreeMap::new();
+        for (id, settings) in sections.into_iter().flatten() {
+            components.insert(id.clone(), without_queue(settings));
+        }
+        components
     }
 
     fn filter_id(&self) -> String {
@@ -312,6 +336,10 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
             return Outcome::Refused { reason, problems: problems.into_iter().map(|p| (p.field, p.message)).collect() };
         }
     };
+    if seen.configuration.clickhouse_json() {
+        let clickhouse = rendered.exporters.iter_mut().filter(|(id, _)| component_type(id) == "clickhouse");
+        clickhouse.for_each(|(_, settings)| settings["json"] = json!(true));
+    }
     // No pipeline of ours carries profiles, so nothing would feed theirs.
     rendered.pipelines.retain(|(signal, _), _| *signal != Signal::Profiles);
     if rendered.pipelines.is_empty() {

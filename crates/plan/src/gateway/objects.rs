@@ -59,6 +59,7 @@ pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installat
     let mut all =
         objects::configuration_objects(names::GATEWAY, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
     all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
+    all.push(Desired { rank: Rank::Network, object: balanced_service(seen, &owner) });
     all.push(Desired { rank: Rank::Workload, object: deployment(seen, plan, installation, &text, &owner) });
     all.push(Desired { rank: Rank::Scaling, object: autoscaler(seen, installation, &owner) });
     all.push(Desired { rank: Rank::Scaling, object: disruption_budget(seen, &owner) });
@@ -84,6 +85,12 @@ fn role_labels() -> Value {
     json!({ labels::COLLECTOR_ROLE: CollectorRole::ClusterGateway.as_str() })
 }
 
+fn pod_labels() -> Value {
+    let mut all = role_labels();
+    all[labels::TAKES_ITEMS] = json!("true");
+    all
+}
+
 fn service(seen: &Observed<'_>, owner: &Value) -> Value {
     let port = |name: &str, number: i64, protocol: Option<&str>| {
         let mut port = json!({"name": name, "port": number, "targetPort": number, "protocol": "TCP"});
@@ -99,13 +106,30 @@ fn service(seen: &Observed<'_>, owner: &Value) -> Value {
         "spec": {
             // Headless: node collectors see every replica and spread over them.
             "clusterIP": "None",
-            "selector": role_labels(),
+            "selector": pod_labels(),
             "ports": [
                 port("otlp", i64::from(names::OTLP_GRPC_PORT), Some("grpc")),
                 port("otlphttp", i64::from(names::OTLP_HTTP_PORT), None),
                 port("own-metrics-http", i64::from(names::OWN_METRICS_PORT), None),
                 port("metrics", i64::from(seen.group.spec.collector_own_metrics_port), None),
             ],
+        },
+    })
+}
+
+/// The same pods behind one address: connections reach ready gateways only, from the moment on that one is gone.
+fn balanced_service(seen: &Observed<'_>, owner: &Value) -> Value {
+    let port = |name: &str, number: u16| json!({"name": name, "port": number, "targetPort": number, "protocol": "TCP"});
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": names::GATEWAY_BALANCED, "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner,
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "selector": role_labels(),
+            "ports": [port("otlp", names::OTLP_GRPC_PORT), port("otlphttp", names::OTLP_HTTP_PORT)],
         },
     })
 }
@@ -179,7 +203,7 @@ fn deployment(
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
             "template": {
                 "metadata": {
-                    "labels": role_labels(),
+                    "labels": pod_labels(),
                     "annotations": { labels::SECRETS_HASH: secrets_hash(plan) },
                 },
                 "spec": pod_spec,
@@ -237,6 +261,7 @@ fn validate_container(installation: &Installation, secrets: &[Value], mounts: &[
         "image": installation.collector_image,
         "command": [installation.collector_command],
         "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": environment,
         "securityContext": container_security(),
         "volumeMounts": mounts,
@@ -271,18 +296,16 @@ fn container(
         "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3, "successThreshold": 1,
     });
     let mut arguments = vec![format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")];
-    let mut gates = plan.feature_gates.clone();
-    if seen.configuration.clickhouse_json() {
-        gates.push("clickhouse.json");
-    }
-    if !gates.is_empty() {
-        arguments.push(format!("--feature-gates={}", gates.join(",")));
+    if !plan.feature_gates.is_empty() {
+        arguments.push(format!("--feature-gates={}", plan.feature_gates.join(",")));
     }
     let mut container = json!({
         "name": "gateway",
         "image": installation.collector_image,
         "command": [installation.collector_command],
         "args": arguments,
+        // Its last words tell which destination it does not start with.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": environment,
         "ports": [
             {"name": "otlp", "containerPort": names::OTLP_GRPC_PORT, "protocol": "TCP"},
@@ -305,8 +328,9 @@ fn container(
         "volumeMounts": mounts,
     });
     if installation.kubernetes_minor >= 30 {
-        // Endpoints forget the pod before it stops taking items; older clusters do not know the action.
-        container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 5}}});
+        // Everybody forgets the pod before it stops taking items. Not longer: a stream class is served only when the last
+        // old pod is gone. Older clusters do not know the action.
+        container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 4}}});
     }
     container
 }

@@ -35,7 +35,10 @@ pub(super) fn add(config: &mut CollectorConfig, namespace: &str, metrics: &Colle
             "retry_on_failure": {"enabled": false},
         }),
     );
+    // Its Service leads to the agent of the same node.
+    let agent = format!("{}.{namespace}:{}", names::AGENT_SERVICE, names::AGENT_METRICS_PORT);
     let mut job = collector::scrape_job("odiglet", i32::from(names::AGENT_METRICS_PORT), ".*(odiglet|odigos|ebpf).*");
+    job["static_configs"] = json!([{"targets": [agent]}]);
     job["scrape_interval"] = json!(interval);
     config.add(ComponentKind::Receiver, "prometheus/odiglet-metrics", json!({"config": {"scrape_configs": [job]}}));
     config.add(

@@ -85,8 +85,7 @@ fn a12_a13_plain_export_when_nothing_needs_whole_traces() {
     let plan = given.plan();
     assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["otlp_grpc/out-cluster-collector-traces"]);
     let exporter = plan.config.get(ComponentKind::Exporter, "otlp_grpc/out-cluster-collector-traces").unwrap();
-    assert_eq!(exporter["endpoint"], "dns:///odigos-gateway.odigos-system:4317");
-    assert_eq!(exporter["balancer_name"], "round_robin");
+    assert_eq!(exporter["endpoint"], "odigos-gateway-otlp.odigos-system:4317");
     given.gateway.spec.tail_sampling = serde_json::from_value(json!({"disabled": false})).unwrap();
     assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["load_balancing/traces"]);
     given.gateway.spec.resources_settings.max_replicas = Some(1);

@@ -1,0 +1,174 @@
+//! Wiring: arguments, watches, and the loop that keeps the links. No decisions.
+
+use crate::links::LogLinks;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::Client;
+use kube::api::Api;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher;
+use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION};
+use odigos_kit::admin::{self, Readiness};
+use odigos_kit::hub::{self, Hub};
+use odigos_kit::metrics::Metrics;
+use odigos_kit::tasks::Tasks;
+use odigos_kit::{client, telemetry};
+use odigos_plan::configuration::Configuration;
+use odigos_plan::log_links::{self, PodLogs};
+use odigos_plan::node::LOG_LINKS;
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Keeps the links to the container logs that are wanted on this node.
+#[derive(clap::Parser, Debug)]
+#[command(name = AGENT, version, about)]
+pub struct Arguments {
+    /// Namespace of the control plane.
+    #[arg(long, env = "ODIGOS_NAMESPACE", default_value = odigos_api::names::DEFAULT_NAMESPACE)]
+    namespace: String,
+    /// Name of the node that the agent runs on.
+    #[arg(long, env = "NODE_NAME")]
+    node: String,
+    /// Address of health, metrics and log level.
+    #[arg(long, env = "ODIGOS_ADMIN_ADDRESS", default_value = "0.0.0.0:8080")]
+    admin_address: SocketAddr,
+    /// Which log lines are written, e.g. info or debug,kube=info.
+    #[arg(long, env = "ODIGOS_LOG", default_value = "info")]
+    log: String,
+    /// Directory of the links.
+    #[arg(long, default_value = LOG_LINKS)]
+    log_links: PathBuf,
+    /// Directory in which the kubelet keeps the logs of pods.
+    #[arg(long, default_value = "/var/log/pods")]
+    pod_logs: PathBuf,
+}
+
+/// Changes that come together are handled together.
+const GATHER: Duration = Duration::from_millis(100);
+/// When to look again although nothing changed: the kubelet removes logs without telling.
+const RECHECK: Duration = Duration::from_secs(30);
+
+struct State {
+    namespace: String,
+    pods: Arc<Hub<Pod>>,
+    config_maps: Arc<Hub<ConfigMap>>,
+    links: LogLinks,
+}
+
+/// Runs until the process is asked to end.
+///
+/// # Errors
+/// When it cannot start, or when a part of it ends unexpectedly.
+pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let level = telemetry::start(&arguments.log);
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), node = arguments.node, "{AGENT} starts");
+    let client = client::connect(AGENT).await?;
+    let metrics = Metrics::default();
+    let mut tasks = Tasks::new();
+    let stop = tasks.stop();
+    let ready = Readiness::default();
+    let serving = admin::serve(arguments.admin_address, metrics.clone(), ready.clone(), level, stop.clone());
+    tasks.spawn("admin server", async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the admin server ended");
+        }
+    });
+    let state = State {
+        namespace: arguments.namespace.clone(),
+        pods: Hub::new("Pod"),
+        config_maps: Hub::new("ConfigMap"),
+        links: LogLinks { links: arguments.log_links, logs: arguments.pod_logs },
+    };
+    let changed = Arc::new(Notify::new());
+    let waker = changed.clone();
+    state.pods.subscribe(move |change| {
+        if change.differs(|pod| &pod.metadata.labels) {
+            waker.notify_one();
+        }
+    });
+    let waker = changed.clone();
+    state.config_maps.subscribe(move |_| waker.notify_one());
+    watch(&mut tasks, &client, &state, &arguments.node, &metrics);
+    tasks.spawn("log links", keep_links(state, changed, ready, stop));
+    tasks.wait().await?;
+    tracing::info!("{AGENT} ended");
+    Ok(())
+}
+
+fn watch(tasks: &mut Tasks, client: &Client, state: &State, node: &str, metrics: &Metrics) {
+    let stop = tasks.stop();
+    let api: Api<DeserializeGuard<Pod>> = Api::all(client.clone());
+    let own = watcher::Config::default().any_semantic().fields(&format!("spec.nodeName={node}"));
+    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, own, prune, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), &state.namespace);
+    let one = watcher::Config::default().any_semantic().fields(&format!("metadata.name={EFFECTIVE_CONFIGURATION}"));
+    let maps = state.config_maps.clone();
+    tasks.spawn("watch of the configuration", hub::run(maps, api, one, |_| {}, metrics.clone(), stop));
+}
+
+/// Keeps what the decision reads.
+fn prune(pod: &mut Pod) {
+    pod.status = None;
+    if let Some(spec) = &mut pod.spec {
+        let name = |container: &mut k8s_openapi::api::core::v1::Container| {
+            let name = std::mem::take(&mut container.name);
+            *container = k8s_openapi::api::core::v1::Container { name, ..Default::default() };
+        };
+        spec.containers.iter_mut().for_each(name);
+        spec.init_containers.iter_mut().flatten().for_each(name);
+        *spec = k8s_openapi::api::core::v1::PodSpec {
+            containers: std::mem::take(&mut spec.containers),
+            init_containers: spec.init_containers.take(),
+            ..Default::default()
+        };
+    }
+}
+
+async fn keep_links(state: State, changed: Arc<Notify>, ready: Readiness, stop: CancellationToken) {
+    let filled = async {
+        tokio::join!(state.pods.synced(), state.config_maps.synced());
+    };
+    tokio::select! {
+        () = filled => {}
+        () = stop.cancelled() => return,
+    }
+    loop {
+        match settle(&state) {
+            Ok(()) => ready.set(),
+            Err(error) => {
+                tracing::warn!(%error, directory = %state.links.links.display(), "the links to container logs cannot be kept")
+            }
+        }
+        tokio::select! {
+            () = changed.notified() => tokio::time::sleep(GATHER).await,
+            () = tokio::time::sleep(RECHECK) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+fn settle(state: &State) -> std::io::Result<()> {
+    let map = state.config_maps.get(&state.namespace, EFFECTIVE_CONFIGURATION);
+    let text = map.and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned()).unwrap_or_default();
+    let ignored = match Configuration::parse(&text) {
+        Ok(configuration) => configuration.texts("ignoredContainers").into_iter().collect(),
+        Err(_) => BTreeSet::new(),
+    };
+    let pods: Vec<PodLogs> = state
+        .pods
+        .all()
+        .iter()
+        .filter_map(|(_, pod)| serde_json::to_value(pod.as_ref()).ok())
+        .filter_map(|pod| PodLogs::of(&pod))
+        .collect();
+    let known = pods.iter().map(|pod| pod.directory.clone()).collect();
+    let changes = state.links.settle(&log_links::links(&pods, &ignored, &state.namespace), &known)?;
+    if changes.made + changes.removed > 0 {
+        tracing::info!(made = changes.made, removed = changes.removed, "links to container logs");
+    }
+    Ok(())
+}

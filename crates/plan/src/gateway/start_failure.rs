@@ -1,0 +1,285 @@
+//! Which destination keeps the newest gateway pods from starting, and for how long it is left out.
+//!
+//! Owns "canary by readiness, culprit named and set aside" of design 5: the old pods serve on, the configuration is rendered
+//! again without the destination that the collector named, and the destination returns when it is changed or after a while.
+//! What a collector says comes from the termination message of its container. Never decides by a clock of its own.
+
+use super::destinations::without_queue;
+use super::{Observed, SecretDigests};
+use jiff::{SignedDuration, Timestamp};
+use odigos_api::destination::Destination;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A destination that is left out, as kept in the ConfigMap [`STORE`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAside {
+    /// What of the Destination and its Secret was tried; another one is tried anew.
+    pub fingerprint: String,
+    /// What the collector said.
+    pub said: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each Destination.
+pub const STORE: &str = "odigos-gateway-set-aside";
+/// When a destination that was not changed is tried again: its host name may resolve by now.
+pub const TRY_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(30);
+/// Longest part of what a collector said that is kept, in bytes.
+const LONGEST: usize = 600;
+
+/// What of a Destination decides about its start.
+#[must_use]
+pub fn fingerprint(destination: &Destination, secrets: &BTreeMap<String, SecretDigests>) -> String {
+    let secret = destination.spec.secret_ref.as_ref().and_then(|reference| secrets.get(&reference.name));
+    let digests: BTreeMap<&String, &String> =
+        secret.into_iter().flat_map(|secret| secret.keys().filter_map(|key| Some((key, secret.get(key)?)))).collect();
+    crate::objects::hash(json!([destination.spec, digests]).to_string(), 16)
+}
+
+/// The destinations that stay out: those that are as they were when the collector refused them, and not for too long.
+#[must_use]
+pub fn in_force(
+    store: &BTreeMap<String, SetAside>,
+    destinations: &[&Destination],
+    secrets: &BTreeMap<String, SecretDigests>,
+    now: Timestamp,
+) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    for destination in destinations {
+        let name = destination.metadata.name.clone().unwrap_or_default();
+        if let Some(entry) = store.get(&name)
+            && entry.fingerprint == fingerprint(destination, secrets)
+            && now.duration_since(entry.since) < TRY_AGAIN_AFTER
+        {
+            out.insert(name, entry.said.clone());
+        }
+    }
+    out
+}
+
+/// Reads the store; entries that are no entries are passed over.
+#[must_use]
+pub fn read(data: &BTreeMap<String, String>) -> BTreeMap<String, SetAside> {
+    data.iter().filter_map(|(name, text)| Some((name.clone(), serde_json::from_str(text).ok()?))).collect()
+}
+
+/// What the gateways of a configuration version do not start with: the message of the container that ended.
+#[must_use]
+pub fn said(pods: &[Value], version: &str) -> Option<String> {
+    let of_version = pods.iter().filter(|pod| mounts(pod, version) && !is_ready(pod));
+    of_version.filter_map(message).next()
+}
+
+/// The configuration version of the first gateway that is ready and not going.
+#[must_use]
+pub fn serving(pods: &[Value]) -> Option<String> {
+    let ready = pods.iter().filter(|pod| is_ready(pod) && pod.pointer("/metadata/deletionTimestamp").is_none());
+    ready.filter_map(version).next()
+}
+
+/// Whether a pod of another version is left, going ones included: they take items until they are gone.
+#[must_use]
+pub fn others_left(pods: &[Value], wanted: &str) -> bool {
+    let over =
+        |pod: &Value| matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"));
+    pods.iter().filter(|pod| !over(pod)).any(|pod| version(pod).is_some_and(|version| version != wanted))
+}
+
+/// The configuration version that a pod mounts.
+fn version(pod: &Value) -> Option<String> {
+    let volumes = pod.pointer("/spec/volumes")?.as_array()?;
+    let config = volumes.iter().find(|volume| volume["name"] == "config")?;
+    config.pointer("/configMap/name")?.as_str().map(str::to_owned)
+}
+
+/// Why the newest pods do not come up although no collector ended, e.g. that no node has room for them.
+#[must_use]
+pub fn waiting_for(pods: &[Value], version: &str) -> Option<String> {
+    pods.iter().filter(|pod| mounts(pod, version)).find_map(|pod| {
+        let conditions = pod.pointer("/status/conditions")?.as_array()?;
+        let scheduled = conditions.iter().find(|one| one["type"] == "PodScheduled" && one["status"] == "False");
+        if let Some(condition) = scheduled {
+            return Some(format!("no node takes the pod: {}", condition["message"].as_str().unwrap_or_default()));
+        }
+        let states = statuses(pod).filter_map(|one| one.pointer("/state/waiting"));
+        let stuck = |state: &&Value| matches!(state["reason"].as_str(), Some(reason) if reason.contains("Image"));
+        let state = states.into_iter().find(stuck)?;
+        let text = |key: &str| state[key].as_str().unwrap_or_default().to_owned();
+        Some(format!("{}: {}", text("reason"), text("message")))
+    })
+}
+
+fn mounts(pod: &Value, wanted: &str) -> bool {
+    version(pod).is_some_and(|version| version == wanted)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+}
+
+fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    let of = |key: &str| pod.pointer(&format!("/status/{key}")).and_then(Value::as_array).into_iter().flatten();
+    of("initContainerStatuses").chain(of("containerStatuses"))
+}
+
+/// What the first container that failed left behind. Running out of memory is no destination's fault.
+fn message(pod: &Value) -> Option<String> {
+    statuses(pod).find_map(|status| {
+        let ended =
+            ["/state/terminated", "/lastState/terminated"].iter().find_map(|pointer| status.pointer(pointer))?;
+        let failed = ended["exitCode"].as_i64().is_some_and(|code| code != 0) && ended["reason"] != "OOMKilled";
+        let text = ended["message"].as_str().unwrap_or_default();
+        (failed && !text.is_empty()).then(|| reason_line(text))
+    })
+}
+
+/// The line of a collector's last words that tells why: the last `Error:`, else the last line.
+fn reason_line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let error = lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("\"level\":\"error\""));
+    let mut line = error.or(lines.last()).copied().unwrap_or_default().to_owned();
+    let mut end = line.len().min(LONGEST);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line.truncate(end);
+    line
+}
+
+/// The destinations whose components a message names; of ids that begin alike, the longest counts.
+#[must_use]
+pub fn named(message: &str, components: &BTreeMap<String, (String, Value)>) -> BTreeSet<String> {
+    let inside = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '/');
+    let mut found = BTreeSet::new();
+    for (id, (destination, _)) in components {
+        let whole = message.match_indices(id.as_str()).any(|(position, _)| {
+            let before = message[..position].chars().next_back();
+            let rest = &message[position + id.len()..];
+            // A full stop may end the sentence.
+            let mut after = rest.trim_start_matches('.').chars();
+            !before.is_some_and(inside) && !after.next().is_some_and(|next| inside(next) && !rest.starts_with('.'))
+        });
+        if whole {
+            found.insert(destination.clone());
+        }
+    }
+    found
+}
+
+/// The destinations that are to be left out from now on, for what the newest pods said. When the collector names none, those
+/// that the version before did not have in the same form are suspected, since it did start; without one, nobody is.
+#[must_use]
+pub fn blame(
+    seen: &Observed<'_>,
+    said: &str,
+    components: &BTreeMap<String, (String, Value)>,
+    good: Option<&Value>,
+    now: Timestamp,
+) -> BTreeMap<String, SetAside> {
+    let mut culprits = named(said, components);
+    if culprits.is_empty()
+        && let Some(good) = good
+    {
+        let known = |id: &str, settings: &Value| {
+            let sections = ["exporters", "processors", "extensions", "connectors"];
+            let of = |section: &&str| good.get(section)?.get(id).map(without_queue);
+            sections.iter().filter_map(of).any(|before| before == without_queue(settings))
+        };
+        let changed = components.iter().filter(|(id, (_, settings))| !known(id, settings));
+        culprits = changed.map(|(_, (destination, _))| destination.clone()).collect();
+    }
+    let entries = seen.destinations.iter().filter_map(|destination| {
+        let name = destination.metadata.name.clone()?;
+        let entry = SetAside { fingerprint: fingerprint(destination, seen.secrets), said: said.to_owned(), since: now };
+        culprits.contains(&name).then_some((name, entry))
+    });
+    entries.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn components() -> BTreeMap<String, (String, Value)> {
+        [("otlp_grpc/jaeger-a", "a"), ("otlp_grpc/jaeger-a-b", "a-b"), ("kafka/kafka-c", "c")]
+            .map(|(id, name)| (id.to_owned(), (name.to_owned(), json!({"endpoint": name}))))
+            .into()
+    }
+
+    #[test]
+    fn the_destination_that_the_collector_names_is_found_exactly() {
+        for (message, expected) in [
+            (r#"Error: cannot start pipelines: failed to start "kafka/kafka-c" exporter: no brokers"#, vec!["c"]),
+            ("Error: invalid configuration: exporters::otlp_grpc/jaeger-a-b: requires an endpoint", vec!["a-b"]),
+            ("failed to create otlp_grpc/jaeger-a.", vec!["a"]),
+            ("address already in use", vec![]),
+        ] {
+            let found: Vec<String> = named(message, &components()).into_iter().collect();
+            assert_eq!(found, expected, "{message}");
+        }
+    }
+
+    fn pod(version: &str, ended: Value) -> Value {
+        json!({
+            "spec": {"volumes": [{"name": "config", "configMap": {"name": version}}]},
+            "status": {
+                "conditions": [{"type": "Ready", "status": "False"}],
+                "containerStatuses": [{"name": "gateway", "lastState": {"terminated": ended}}],
+            },
+        })
+    }
+
+    #[test]
+    fn only_failures_of_the_version_that_is_rolled_out_count() {
+        let ended = json!({"exitCode": 1, "message": "{\"level\":\"info\"}\nError: no\n2026/11/21 collector server run finished with error"});
+        assert_eq!(said(&[pod("v-2", ended.clone())], "v-2").as_deref(), Some("Error: no"));
+        assert_eq!(said(&[pod("v-1", ended.clone())], "v-2"), None);
+        assert_eq!(said(&[pod("v-2", json!({"exitCode": 0, "message": "bye"}))], "v-2"), None);
+        let full = json!({"exitCode": 137, "reason": "OOMKilled", "message": "x"});
+        assert_eq!(said(&[pod("v-2", full)], "v-2"), None, "memory is no destination's fault");
+        let mut ready = pod("v-2", ended);
+        ready["status"]["conditions"][0]["status"] = json!("True");
+        assert_eq!(said(&[ready], "v-2"), None, "it serves again");
+    }
+
+    #[test]
+    fn a_pod_of_an_old_version_counts_until_it_is_gone() {
+        let mut old = pod("v-1", json!({}));
+        old["metadata"] = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        old["status"]["phase"] = json!("Running");
+        old["status"]["conditions"][0]["status"] = json!("True");
+        assert!(others_left(&[old.clone()], "v-2"));
+        assert_eq!(serving(&[old.clone()]), None);
+        old["status"]["phase"] = json!("Succeeded");
+        assert!(!others_left(&[old, pod("v-2", json!({}))], "v-2"));
+    }
+
+    #[test]
+    fn pods_that_find_no_room_are_told_of() {
+        let mut waiting = pod("v-2", json!({}));
+        waiting["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available: 2 Insufficient cpu."}]);
+        assert!(waiting_for(&[waiting], "v-2").is_some_and(|why| why.contains("Insufficient cpu")));
+    }
+
+    #[test]
+    fn a_changed_destination_is_tried_at_once_and_an_unchanged_one_after_a_while() {
+        let mut destination = Destination::default();
+        destination.metadata.name = Some("a".into());
+        let none = BTreeMap::new();
+        let since: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let entry = SetAside { fingerprint: fingerprint(&destination, &none), said: "no".into(), since };
+        let store = BTreeMap::from([("a".to_owned(), entry.clone())]);
+        let out = |destination: &Destination, minutes: i64| {
+            in_force(&store, &[destination], &none, since + SignedDuration::from_mins(minutes)).len()
+        };
+        assert_eq!((out(&destination, 29), out(&destination, 30)), (1, 0));
+        destination.spec.data.insert("JAEGER_URL".into(), "other:4317".into());
+        assert_eq!(out(&destination, 1), 0);
+        let text = BTreeMap::from([("a".to_owned(), serde_json::to_string(&entry).unwrap()), ("b".into(), "?".into())]);
+        assert_eq!(read(&text), store);
+    }
+}

@@ -1,0 +1,75 @@
+//! What happens when parts fail: telemetry flows on, and everything finds its way back.
+
+use crate::routing::{BACKENDS, Stage};
+use odigos_api::names;
+use odigos_e2e::cluster::Cluster;
+use serde_json::json;
+use std::time::Duration;
+
+/// Without controllers and without the API server, what runs goes on.
+pub(crate) async fn nobody_steers(cluster: Cluster) -> anyhow::Result<()> {
+    let stage = Stage { cluster: &cluster, applications: "e2e-steer", backends: "e2e-steer-backends" };
+    stage.set(20).await?;
+    stage.begin().await?;
+    let controllers = [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER];
+    for controller in controllers {
+        let none = json!({"spec": {"replicas": 0}});
+        cluster.merge("apps/v1", "Deployment", (&cluster.namespace, controller), &none).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    // A gateway that goes while nobody steers is replaced by the cluster itself.
+    for pod in cluster.pods(&cluster.namespace, "odigos.io/collector-role=CLUSTER_GATEWAY").await? {
+        cluster.delete("v1", "Pod", (&cluster.namespace, &pod.name())).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    if cluster.script.is_some() {
+        cluster.script(&["api-stop"]).await?;
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        cluster.script(&["api-start"]).await?;
+        println!("  20 s without the API server, 35 s without controllers");
+    } else {
+        println!("  NOT TOLD: stopping the API server needs the cluster that `cargo xtask e2e` makes");
+    }
+    for controller in controllers {
+        let two = json!({"spec": {"replicas": 2}});
+        cluster.merge("apps/v1", "Deployment", (&cluster.namespace, controller), &two).await?;
+    }
+    for controller in controllers {
+        cluster.rolled_out("Deployment", (&cluster.namespace, controller), Duration::from_secs(90)).await?;
+    }
+    let sent = stage.hush().await?;
+    let mut total = 0;
+    for (backend, stream) in BACKENDS {
+        total += stage.has_all(backend, &Stage::members(stream), &sent).await?;
+    }
+    println!("  {total} items and lines arrived, none lost");
+    stage.strike().await
+}
+
+/// A node that loses its power comes back with its collector, its agent and its log offsets.
+pub(crate) async fn a_node_boots_again(cluster: Cluster) -> anyhow::Result<()> {
+    if cluster.script.is_none() {
+        println!("  NOT TOLD: powering a node off needs the cluster that `cargo xtask e2e` makes");
+        return Ok(());
+    }
+    let stage = Stage { cluster: &cluster, applications: "e2e-boot", backends: "e2e-boot-backends" };
+    stage.set(20).await?;
+    let spared = cluster.pods(&cluster.namespace, "odigos.io/collector-role=CLUSTER_GATEWAY").await?;
+    let victim = if spared.iter().any(|pod| pod.node() == "n2") { "1" } else { "2" };
+    cluster.script(&["node-stop", victim]).await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    cluster.script(&["node-start", victim]).await?;
+    let limit = Duration::from_secs(120);
+    cluster.rolled_out("DaemonSet", (&cluster.namespace, names::NODE_COLLECTOR), limit).await?;
+    cluster.rolled_out("DaemonSet", (&cluster.namespace, names::AGENT_SERVICE), limit).await?;
+    stage.ready(limit).await?;
+    stage.begin().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let sent = stage.hush().await?;
+    let mut total = 0;
+    for (backend, stream) in BACKENDS {
+        total += stage.has_all(backend, &Stage::members(stream), &sent).await?;
+    }
+    println!("  {total} items and lines of both nodes arrived after the boot");
+    stage.strike().await
+}

@@ -1,0 +1,75 @@
+//! Stories on a cluster with real nodes: the product is installed as users install it, and every claim is counted.
+//!
+//! They run one after another in the order of [`STORIES`], each in namespaces of its own. `stories PART` runs those whose
+//! name contains PART. Bring a cluster with `cargo xtask e2e`, or name one with KUBECONFIG (see `docs/contributing.md`).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a story ends where something unexpected happens, and tells what it measured"
+)]
+
+mod destinations;
+mod failures;
+mod install;
+mod release;
+mod routing;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use odigos_e2e::cluster::Cluster;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::Instant;
+
+type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
+
+/// Every story, in order. The first installs the product.
+const STORIES: [(&str, Story); 6] = [
+    ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
+    ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
+    ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
+    ("a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
+    ("nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
+    ("a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
+];
+
+fn main() -> ExitCode {
+    let part = std::env::args().nth(1).unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (mut passed, mut failed) = (0, 0);
+    for (position, (name, story)) in STORIES.iter().enumerate() {
+        // Nothing can be told about a product that is not there.
+        if position > 0 && !name.contains(&part) {
+            continue;
+        }
+        let begun = Instant::now();
+        println!("story: {name}");
+        let told = runtime.block_on(async {
+            let cluster = Cluster::connect().await?;
+            AssertUnwindSafe(story(cluster)).catch_unwind().await.unwrap_or_else(|cause| {
+                let text = cause.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| cause.downcast_ref::<&str>().copied());
+                Err(anyhow::anyhow!("{}", text.unwrap_or("a claim does not hold")))
+            })
+        });
+        let seconds = begun.elapsed().as_secs_f64();
+        match told {
+            Ok(()) => {
+                passed += 1;
+                println!("  ok after {seconds:.1} s");
+            }
+            Err(error) => {
+                failed += 1;
+                println!("  FAILED after {seconds:.1} s: {error:#}");
+                if position == 0 {
+                    break;
+                }
+            }
+        }
+    }
+    println!("stories: {passed} passed, {failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
