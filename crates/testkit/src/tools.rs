@@ -187,7 +187,7 @@ fn python() -> anyhow::Result<String> {
     let output =
         Command::new("python3").args(["-c", "import sys, pip; print(sys.executable)"]).output().context(NEEDED)?;
     if !output.status.success() {
-        bail!("{NEEDED}: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{NEEDED}: {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
     }
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

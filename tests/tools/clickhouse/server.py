@@ -2,7 +2,7 @@
 
     clickhouse PORT DIRECTORY USER PASSWORD
 
-The engine is ClickHouse itself, as the library `chdb`: it parses and runs every statement, decodes what is inserted,
+The engine is ClickHouse itself, as the library `chdb-core`: it parses and runs every statement, decodes what is inserted,
 and keeps it in MergeTree tables in DIRECTORY. Only this front is a stand-in for the server around it. It speaks the part
 of the HTTP interface that the collector's exporter and the tests use: one user with HTTP basic authentication, the
 statement in the body or in `query`, blocks with LZ4 and checksum, Native blocks of a client's protocol version, errors
@@ -28,8 +28,8 @@ from clickhouse_cityhash.cityhash import CityHash128
 LZ4, UNCOMPRESSED = 0x82, 0x02
 # Statuses that the server has for its error codes; any other code is 500.
 STATUSES = {36: 400, 47: 400, 60: 404, 62: 400, 81: 404, 516: 403}
-# From the first on, each Native block has a header and each column a mark; from the second on, the header is longer.
-COLUMN_MARKS, LONGER_HEADERS = 54454, 54480
+# Protocol versions in which each Native block has the header below and each column a mark; later headers are longer.
+VERSIONS = range(54454, 54480)
 BLOCK_HEADER = b"\x01\x00\x02\xff\xff\xff\xff\x00"
 WIDTHS = {"UInt8": 1, "UInt16": 2, "UInt32": 4, "UInt64": 8}
 # What a request may say about its statement.
@@ -176,13 +176,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             statement, data = asked.get("query") or body.decode(), None
         format = asked.get("default_format", "TabSeparated")
-        answer = self.engine.run(statement, data, asked.get("database") or "default", format)
-        version = int(asked.get("client_protocol_version", 0))
-        if version >= LONGER_HEADERS:
+        version = int(asked.get("client_protocol_version", 0)) if format == "Native" else 0
+        if version and version not in VERSIONS:
             raise Refused(48, f"Native blocks of protocol version {version} are not written here")
-        if format == "Native" and version >= COLUMN_MARKS:
-            answer = Native(answer).with_marks()
-        return answer
+        answer = self.engine.run(statement, data, asked.get("database") or "default", format)
+        return Native(answer).with_marks() if version else answer
 
     def respond(self):
         # The whole request is read before it is judged, or what remains would be taken for the next one.
