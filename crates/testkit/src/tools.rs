@@ -1,7 +1,9 @@
-//! Where the real peers are: built from pinned Go modules into a cache outside the checkout, keyed by their lock files.
+//! Where the real peers are: built from pinned Go modules, or installed from pinned Python packages, into a cache outside
+//! the checkout, keyed by their lock files.
 
 use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -9,14 +11,17 @@ use std::time::Instant;
 /// Version of the Kubernetes binaries; also stamped into them.
 const KUBERNETES: &str = "1.34.4";
 
+/// Lock file of a tool in Python: exact versions with the digests of their packages.
+const PYTHON_LOCK: &str = "requirements.txt";
+
 /// One tool.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
     /// Name of its binary.
     pub name: &'static str,
-    /// Folder of its go.mod, from the root of the repository.
+    /// Folder of its go.mod or [`PYTHON_LOCK`], from the root of the repository.
     module: &'static str,
-    /// Package to build.
+    /// Go package to build, or the Python program of that folder.
     package: &'static str,
     tags: &'static str,
 }
@@ -27,7 +32,7 @@ const fn kubernetes(name: &'static str, package: &'static str) -> Tool {
 }
 
 /// Peers of `make test`, in the order in which they are built.
-pub const TOOLS: [Tool; 8] = [
+pub const TOOLS: [Tool; 9] = [
     Tool { name: "etcd", module: "tests/tools/etcd", package: "go.etcd.io/etcd/server/v3", tags: "" },
     kubernetes("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
     kubernetes("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
@@ -40,6 +45,7 @@ pub const TOOLS: [Tool; 8] = [
         package: "github.com/prometheus/prometheus/cmd/prometheus",
         tags: "remove_all_sd",
     },
+    Tool { name: "clickhouse", module: "tests/tools/clickhouse", package: "server.py", tags: "" },
     Tool { name: "odigos-collector", module: "deploy/collector", package: ".", tags: "grpcnotrace" },
 ];
 
@@ -93,10 +99,10 @@ impl Tool {
         Ok(cache().join(format!("{}-{hash}", self.name)).join(self.name))
     }
 
-    /// Builds the binary unless it is there.
+    /// Builds or installs the tool unless it is there.
     ///
     /// # Errors
-    /// When Go is missing or the build fails.
+    /// When Go or Python is missing, or the build fails.
     pub fn build(&self) -> anyhow::Result<PathBuf> {
         let path = self.path()?;
         if path.exists() {
@@ -108,6 +114,18 @@ impl Tool {
         std::fs::create_dir_all(folder)?;
         // Another process may build the same; each has its own file and the last rename wins.
         let partial = folder.join(format!("{}.{}", self.name, std::process::id()));
+        if root().join(self.module).join(PYTHON_LOCK).exists() {
+            self.install(folder, &partial)?;
+        } else {
+            self.compile(&partial)?;
+        }
+        std::fs::rename(&partial, &path)?;
+        report(&format!("built {} in {} s", self.name, begun.elapsed().as_secs()));
+        Ok(path)
+    }
+
+    /// Builds a Go binary.
+    fn compile(&self, partial: &Path) -> anyhow::Result<()> {
         let version = format!(
             "-s -w -X k8s.io/component-base/version.gitVersion=v{KUBERNETES} -X k8s.io/component-base/version.gitMajor=1 \
              -X k8s.io/component-base/version.gitMinor=34 -X k8s.io/client-go/pkg/version.gitVersion=v{KUBERNETES}"
@@ -125,7 +143,7 @@ impl Tool {
                 self.tags,
                 "-o",
             ])
-            .arg(&partial)
+            .arg(partial)
             .arg(self.package)
             .current_dir(root().join(self.module))
             .env("CGO_ENABLED", "0")
@@ -136,10 +154,45 @@ impl Tool {
         if !status.success() {
             bail!("{} cannot be built: go ended with {status}", self.name);
         }
-        std::fs::rename(&partial, &path)?;
-        report(&format!("built {} in {} s", self.name, begun.elapsed().as_secs()));
-        Ok(path)
+        Ok(())
     }
+
+    /// Installs the locked packages beside a copy of the Python program, and writes the script that starts it.
+    fn install(&self, folder: &Path, partial: &Path) -> anyhow::Result<()> {
+        let source = root().join(self.module);
+        let python = python().with_context(|| format!("{} cannot be installed", self.name))?;
+        let packages = format!("packages.{}", std::process::id());
+        let target = folder.join(&packages);
+        let status = Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"])
+            .args(["--only-binary", ":all:", "--require-hashes", "--root-user-action", "ignore", "--target"])
+            .arg(&target)
+            .arg("--requirement")
+            .arg(source.join(PYTHON_LOCK))
+            .stdin(Stdio::null())
+            .status()?;
+        if !status.success() {
+            let _ = std::fs::remove_dir_all(&target);
+            bail!("{} cannot be installed: pip ended with {status}", self.name);
+        }
+        std::fs::copy(source.join(self.package), target.join(self.package))?;
+        // The interpreter that the packages were chosen for; it finds them beside the program.
+        let script = format!("#!/bin/sh\nexec \"{python}\" \"$(dirname \"$0\")/{packages}/{}\" \"$@\"\n", self.package);
+        std::fs::write(partial, script)?;
+        std::fs::set_permissions(partial, std::fs::Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+}
+
+/// Absolute path of a Python interpreter that has pip.
+fn python() -> anyhow::Result<String> {
+    const NEEDED: &str = "Python 3.9 or later with pip is needed; install the Debian packages python3 and python3-pip";
+    let output =
+        Command::new("python3").args(["-c", "import sys, pip; print(sys.executable)"]).output().context(NEEDED)?;
+    if !output.status.success() {
+        bail!("{NEEDED}: {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
+    }
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
 #[allow(clippy::print_stderr, reason = "progress of a build that takes minutes")]

@@ -12,6 +12,7 @@
 )]
 
 mod backends;
+mod clickhouse;
 
 use odigos_api::{API_VERSION, Signal, names};
 use odigos_plan::gateway::GatewayPlan;
