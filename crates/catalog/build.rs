@@ -39,8 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     embed("distributions.rs", &distributions)
 }
 
-/// Path, stem and text of every file of a folder, by name.
-fn files(folder: &str) -> Result<Vec<(PathBuf, String, String)>, Box<dyn Error>> {
+/// Path, stem and text of a file.
+type Read = (PathBuf, String, String);
+
+/// Every file of a folder, by name.
+fn files(folder: &str) -> Result<Vec<Read>, Box<dyn Error>> {
     let directory = Path::new(&std::env::var("CARGO_MANIFEST_DIR")?).join("data").join(folder);
     println!("cargo::rerun-if-changed={}", directory.display());
     let mut entries: Vec<_> = std::fs::read_dir(&directory)?.collect::<Result<Vec<_>, _>>()?;
@@ -56,7 +59,7 @@ fn files(folder: &str) -> Result<Vec<(PathBuf, String, String)>, Box<dyn Error>>
         .collect()
 }
 
-fn embed(name: &str, files: &[(PathBuf, String, String)]) -> Result<(), Box<dyn Error>> {
+fn embed(name: &str, files: &[Read]) -> Result<(), Box<dyn Error>> {
     let mut list = String::from("pub(crate) const FILES: &[(&str, &str)] = &[\n");
     for (path, stem, _) in files {
         writeln!(list, "    ({stem:?}, include_str!({:?})),", path.display().to_string())?;

@@ -123,7 +123,8 @@ fn seen(process: &Process, mark: &Mark) -> Option<String> {
                     ["-javaagent:", "-agentpath:", "-agentlib:", "-D"].iter().any(|one| option.starts_with(one));
                 is_telling && !is_ours(option) && holds(option)
             })
-            .map(str::to_owned)
+            // What stands behind the first `=` may be a key of an account.
+            .map(|option| option.split('=').next().unwrap_or(option).to_owned())
             .or_else(|| process.open.iter().find(|path| is_agent_jar(path, mark.text)).cloned()),
         Place::NodeRequire => node_requires(process).into_iter().find(|one| !is_ours(one) && holds(one)),
         Place::Argument => process.command_line.iter().find(|one| !is_ours(one) && holds(one)).cloned(),
@@ -277,6 +278,15 @@ mod tests {
         let environment =
             [("NODE_OPTIONS", "--require /var/odigos/n/@opentelemetry/auto-instrumentations-node/register")];
         assert!(names(&with(&["node"], &environment, &[]), Javascript).is_empty());
+    }
+
+    #[test]
+    fn keys_of_accounts_never_become_evidence() {
+        let options =
+            ["java", "-Dappdynamics.agent.accountAccessKey=secret", "-javaagent:/e/elastic-apm-agent.jar=token=secret"];
+        let found = find(&with(&options, &[], &[]), Java);
+        assert_eq!(found.len(), 2);
+        assert!(found.iter().all(|one| !one.seen.contains("secret")), "{found:?}");
     }
 
     #[test]

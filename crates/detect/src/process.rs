@@ -88,14 +88,15 @@ pub(crate) fn base_name(path: &str) -> &str {
 }
 
 impl Process {
-    /// Base name of the executable; of the first argument where the link cannot be read. The flag tells that it is only
-    /// the argument, which a process may choose freely.
+    /// Base name of the executable; where the link cannot be read, of the first argument, else the name of the main thread.
+    /// The flag tells that it is one of the latter, which a process may choose freely.
     #[must_use]
     pub fn program(&self) -> (&str, bool) {
         if !self.executable.is_empty() {
             return (base_name(&self.executable), false);
         }
         let first = self.command_line.first().map(String::as_str).unwrap_or_default();
-        (base_name(first.split(' ').next().unwrap_or_default()), true)
+        let first = base_name(first.split(' ').next().unwrap_or_default());
+        (if first.is_empty() { &self.name } else { first }, true)
     }
 }

@@ -399,6 +399,9 @@ fn contradicting_libraries_make_the_language_unknown_with_both_as_evidence() {
 fn a_name_that_the_process_chose_is_weak_evidence() {
     let hidden = Recorded::new("", "java -jar app.jar").detect();
     assert_eq!((hidden.language, hidden.confidence), (Language::Java, Confidence::Low));
+    let mut silent = Recorded::new("", "");
+    silent.process.name = "redis-server".into();
+    assert_eq!((silent.detect().language, silent.detect().confidence), (Language::Redis, Confidence::Low));
     let named = Recorded::new("/usr/bin/java", "anything").detect();
     assert_eq!((named.language, named.confidence), (Language::Java, Confidence::Medium));
 }

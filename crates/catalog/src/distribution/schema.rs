@@ -286,6 +286,7 @@ fn check_braces(text: &str, parameters: &[Parameter]) -> Result<(), String> {
 }
 
 /// Checks what files say about each other: fallbacks exist, are of the same language and end; one default for a language.
+#[allow(dead_code, reason = "the build script calls it, and tests do")]
 pub(crate) fn check_together(files: &[File]) -> Result<(), String> {
     let mut defaults: BTreeMap<&str, &str> = BTreeMap::new();
     for file in files {
