@@ -16,6 +16,7 @@ mod tests;
 pub use injection::InjectionMode;
 pub use options::Options;
 pub use reason::Reason;
+pub use rules::{Expressed, expressed};
 
 use container::Subject;
 use odigos_api::condition::ConditionDraft;
@@ -229,5 +230,5 @@ fn hash(
         return before.agents_meta_hash.clone();
     }
     let text: Vec<String> = now.iter().map(|(name, enabled, distro)| format!("{name}\t{enabled}\t{distro}")).collect();
-    crate::objects::hash(&text.join("\n"), 16)
+    crate::objects::hash(text.join("\n"), 16)
 }

@@ -36,7 +36,8 @@ impl BuildInformation {
             let mut at = None;
             let mut seen = offset;
             while at.is_none() && seen < offset.saturating_add(length) {
-                let piece = window.read(seen, 64 << 10);
+                let rest = usize::try_from(offset.saturating_add(length) - seen).unwrap_or(usize::MAX);
+                let piece = window.read(seen, rest.min(64 << 10));
                 let found = memchr::memmem::find_iter(&piece, MAGIC).find(|start| start % 16 == 0);
                 at = found.map(|start| seen + start as u64);
                 if piece.len() < 64 << 10 {

@@ -220,7 +220,8 @@ fn causes_of_one_container_come_in_order() {
     case.found(0).other_agents = vec![OtherAgent { name: "Datadog".into() }];
     case.found(0).cri_error_message = Some("timed out".into());
     case.rules = vec![rule("off", traces_off())];
-    let reasons: [(&str, fn(&mut Case)); 10] = [
+    type Mend = fn(&mut Case);
+    let reasons: [(&str, Mend); 10] = [
         ("IgnoredContainer", |case| case.options.ignored_containers.clear()),
         ("UnsupportedProgrammingLanguage", |case| {
             *case.found(0) = RuntimeDetails { language: "rust".into(), ..case.found(0).clone() }
@@ -353,6 +354,32 @@ fn rules_switch_traces_off_where_they_apply() {
     let mut case = Case::of("go", "1.22");
     case.signals = Some(vec![Signal::Logs]);
     assert_eq!(case.outcome(), off);
+}
+
+#[test]
+fn blocks_of_a_rule_that_an_agent_can_express() {
+    let rule: InstrumentationRuleSpec = serde_json::from_value(serde_json::json!({
+        "headersCollection": {"headerKeys": ["x-id"]},
+        "codeAttributes": {"function": true},
+        "traceVerbosity": {"disabledLibraries": [{"language": "python", "libraryName": "flask"}]},
+        "customInstrumentations": {"java": [{"className": "A", "methodName": "b"}]},
+    }))
+    .unwrap();
+    let of = |name: &str| {
+        let distribution = odigos_catalog::distribution::find(name).unwrap();
+        let short = |how: &Expressed<'_>| match how {
+            Expressed::Whole => "whole",
+            Expressed::Except(_) => "except",
+            Expressed::Nothing => "nothing",
+        };
+        expressed(&rule, distribution).iter().map(|(kind, how)| format!("{kind:?} {}", short(how))).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of("java-community"),
+        ["HeadersCollection except", "CodeAttributes nothing", "CustomInstrumentations whole"]
+    );
+    assert_eq!(of("python-community"), ["HeadersCollection whole", "CodeAttributes nothing", "TraceVerbosity except"]);
+    assert_eq!(of("golang-community"), ["HeadersCollection nothing", "CodeAttributes nothing"]);
 }
 
 #[test]
