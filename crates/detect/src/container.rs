@@ -145,7 +145,7 @@ fn members(processes: &[Detection]) -> Vec<&Detection> {
     let numbers: BTreeSet<u32> = sorted.iter().map(|one| one.pid).collect();
     // The container was started with the process number 1; where containers share the namespace, with the oldest one
     // whose parent is outside.
-    let is_root = |one: &&&Detection| one.inner_pid == 1 || !numbers.contains(&one.parent) || one.parent == one.pid;
+    let is_root = |one: &&&Detection| !numbers.contains(&one.parent) || one.parent == one.pid;
     let Some(root) = sorted.iter().find(is_root).or(sorted.first()).map(|one| one.pid) else { return Vec::new() };
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for one in sorted.iter().filter(|one| one.pid != root) {

@@ -106,6 +106,14 @@ fn a_version_counts_when_all_processes_agree() {
 }
 
 #[test]
+fn one_process_in_secure_mode_is_enough() {
+    let mut worker = python().at(2, 1, 2);
+    worker.process.secure_execution = Some(true);
+    assert_eq!(of(&[python().at(1, 0, 1), worker]).details.secure_execution_mode, Some(true));
+    assert_eq!(of(&[python().at(1, 0, 1)]).details.secure_execution_mode, Some(false));
+}
+
+#[test]
 fn details_as_a_status_wants_them() {
     let mut capable = python()
         .env(&[("PYTHONPATH", "/app"), ("LD_PRELOAD", "/lib/j.so"), ("NEW_RELIC_CONFIG_FILE", "/nr.ini")])
