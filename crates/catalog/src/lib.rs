@@ -1,11 +1,12 @@
-//! Embedded destination catalogue and its rendering rules.
+//! Embedded catalogue: destinations with their rendering rules, and agent distributions.
 //!
-//! One YAML file for each type in `data/destinations/`: what a form shows, and how the settings become collector
-//! components. Adding a destination of a common shape is one file and no code. Owns value parsing and URL rules
-//! (`spec/destinations.md` 3, 5, 6) and the variables through which secrets reach a collector. Secret values never come
-//! here; nor does anything about streams, queues or Kubernetes objects.
+//! One YAML file for each destination type in `data/destinations/`: what a form shows, and how the settings become collector
+//! components; one for each agent distribution in `data/distributions/`. Adding a destination of a common shape is one
+//! file and no code. Owns value parsing and URL rules (`spec/destinations.md` 3, 5, 6) and the variables through which
+//! secrets reach a collector. Secret values never come here; nor does anything about streams, queues or Kubernetes objects.
 
 pub mod destination;
+pub mod distribution;
 pub mod example;
 pub mod normalise;
 pub mod render;

@@ -5,6 +5,7 @@
 //! in-memory cluster; the controllers run the same planners over the real one.
 
 pub mod admission;
+pub mod agents;
 pub mod collector;
 pub mod configuration;
 pub mod coverage;

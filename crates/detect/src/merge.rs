@@ -1,0 +1,142 @@
+//! What a status says, joined with what was found again (`spec/sources-and-instrumentation.md` 4.9).
+//!
+//! The same image keeps its details and only gains: pods come and go, and one look at a half-started process must not turn a
+//! language round. Another image replaces them. The result of joining the same finding twice is the same, so nothing is
+//! written without need.
+
+use crate::environment::{LD_PRELOAD, is_ours};
+use crate::language::Language;
+use odigos_api::instrumentation_config::{EnvVar, RuntimeDetails};
+
+/// A finding for one container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fresh {
+    /// What was found.
+    pub details: RuntimeDetails,
+    /// Whether the container ran another image than the stored details describe.
+    pub is_other_image: bool,
+}
+
+/// The details to store. `containers` are the names in the pod template, in its order; details of others are dropped.
+/// Containers that were not looked at keep what is stored.
+#[must_use]
+pub fn merged(stored: &[RuntimeDetails], fresh: &[Fresh], containers: &[String]) -> Vec<RuntimeDetails> {
+    containers
+        .iter()
+        .filter_map(|name| {
+            let before = stored.iter().find(|one| &one.container_name == name);
+            let found = fresh.iter().find(|one| &one.details.container_name == name);
+            match (before, found) {
+                (Some(before), Some(found)) => Some(joined(before, found)),
+                (Some(before), None) => Some(before.clone()),
+                (None, Some(found)) => Some(found.details.clone()),
+                (None, None) => None,
+            }
+        })
+        .collect()
+}
+
+fn joined(before: &RuntimeDetails, found: &Fresh) -> RuntimeDetails {
+    let fresh = &found.details;
+    let unknown = Language::Unknown.as_str();
+    if fresh.language == unknown && before.language != unknown {
+        // A look that found nothing says nothing, of whatever image.
+        return before.clone();
+    }
+    if found.is_other_image || before.language == unknown {
+        return fresh.clone();
+    }
+    if fresh.language != before.language {
+        return before.clone();
+    }
+    let mut details = before.clone();
+    if !fresh.runtime_version.is_empty() {
+        details.runtime_version.clone_from(&fresh.runtime_version);
+    }
+    details.other_agents.clone_from(&fresh.other_agents);
+    details.libc_type = before.libc_type.clone().or_else(|| fresh.libc_type.clone());
+    details.secure_execution_mode = match (before.secure_execution_mode, fresh.secure_execution_mode) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (known, other) => known.or(other),
+    };
+    add_preload(&mut details.env_vars, &fresh.env_vars);
+    if fresh.cri_error_message.is_none() && !fresh.env_from_container_runtime.is_empty() {
+        details.env_from_container_runtime.clone_from(&fresh.env_from_container_runtime);
+    }
+    // An answer of the container runtime settles an earlier failure.
+    details.cri_error_message = fresh.cri_error_message.clone().and(before.cri_error_message.clone());
+    details
+}
+
+/// A preloaded library that appeared is added, and stays: the reason not to use a loader must not flicker.
+fn add_preload(stored: &mut Vec<EnvVar>, fresh: &[EnvVar]) {
+    let Some(seen) = fresh.iter().find(|one| one.name == LD_PRELOAD && !is_ours(&one.value)) else { return };
+    match stored.iter_mut().find(|one| one.name == LD_PRELOAD) {
+        Some(known) => known.value.clone_from(&seen.value),
+        None => {
+            stored.push(seen.clone());
+            stored.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use odigos_api::instrumentation_config::OtherAgent;
+
+    fn details(language: &str, version: &str) -> RuntimeDetails {
+        RuntimeDetails {
+            container_name: "app".into(),
+            language: language.into(),
+            runtime_version: version.into(),
+            secure_execution_mode: Some(false),
+            ..RuntimeDetails::default()
+        }
+    }
+
+    fn once(before: &RuntimeDetails, fresh: RuntimeDetails, is_other_image: bool) -> RuntimeDetails {
+        let fresh = [Fresh { details: fresh, is_other_image }];
+        let first = merged(std::slice::from_ref(before), &fresh, &["app".into()]);
+        assert_eq!(merged(&first, &fresh, &["app".into()]), first, "joining again changes nothing");
+        first.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_language_changes_only_from_unknown_or_with_the_image() {
+        let before = details("java", "17");
+        assert_eq!(once(&before, details("python", "3"), false), before);
+        assert_eq!(once(&before, details("python", "3"), true).language, "python");
+        assert_eq!(once(&before, details("unknown", ""), true), before);
+        assert_eq!(once(&details("unknown", ""), details("go", "1.22.1"), false).language, "go");
+        assert_eq!(once(&before, details("java", "21"), false).runtime_version, "21");
+        assert_eq!(once(&before, details("java", ""), false).runtime_version, "17");
+    }
+
+    #[test]
+    fn security_and_preloads_only_grow() {
+        let mut fresh = details("java", "17");
+        fresh.secure_execution_mode = Some(true);
+        fresh.env_vars = vec![EnvVar { name: LD_PRELOAD.into(), value: "/lib/a.so".into() }];
+        fresh.other_agents = vec![OtherAgent { name: "Datadog".into() }];
+        let grown = once(&details("java", "17"), fresh, false);
+        assert_eq!(grown.secure_execution_mode, Some(true));
+        assert_eq!(grown.env_vars.len(), 1);
+        let after = once(&grown, details("java", "17"), false);
+        assert_eq!((after.secure_execution_mode, after.env_vars.len()), (Some(true), 1));
+        assert!(after.other_agents.is_empty(), "agents of others are what was seen last");
+        let mut ours = details("java", "17");
+        ours.env_vars = vec![EnvVar { name: LD_PRELOAD.into(), value: "/var/odigos/loader/loader.so".into() }];
+        assert!(once(&details("java", "17"), ours, false).env_vars.is_empty());
+    }
+
+    #[test]
+    fn containers_come_and_go_with_the_template() {
+        let mut sidecar = details("go", "1.22.1");
+        sidecar.container_name = "sidecar".into();
+        let fresh = [Fresh { details: sidecar.clone(), is_other_image: false }];
+        let both = merged(&[details("java", "17")], &fresh, &["sidecar".into(), "app".into()]);
+        assert_eq!(both, [sidecar.clone(), details("java", "17")]);
+        assert_eq!(merged(&both, &[], &["sidecar".into()]), [sidecar]);
+    }
+}

@@ -1,0 +1,234 @@
+//! The agent decision: which container of a workload gets which agent, and why not
+//! (`spec/sources-and-instrumentation.md` 2.7, 3.3, 5.4; scenarios 29, 31–37, 43, 62 of section 7).
+//!
+//! Owns the order of causes, first blocking cause first, and their words. Never looks at processes (`detect` did), never
+//! changes a pod (admission does, by what is decided here). Steps: [`decide`] checks what stands in the way of all
+//! containers, `container` decides about one, [`reason`] holds the words and their rank.
+
+mod container;
+mod injection;
+mod options;
+pub mod reason;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use injection::InjectionMode;
+pub use options::Options;
+pub use reason::Reason;
+pub use rules::{Expressed, expressed};
+
+use container::Subject;
+use odigos_api::condition::ConditionDraft;
+use odigos_api::condition::kind::{AGENT_ENABLED, WORKLOAD_ROLLOUT};
+use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationConfig, RuntimeDetails};
+use odigos_api::instrumentation_rule::InstrumentationRule;
+use odigos_api::source::ContainerOverride;
+use odigos_api::{Signal, WorkloadKind, WorkloadRef};
+use std::collections::BTreeSet;
+
+/// The collectors on the nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeCollector<'a> {
+    /// Their CollectorsGroup is absent or not ready.
+    NotReady,
+    /// They run and take these signals (`status.receiverSignals`).
+    Ready(&'a [Signal]),
+}
+
+/// A pod that the kubelet has given up starting for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// The pod.
+    pub pod: String,
+    /// The container, an init container perhaps.
+    pub container: String,
+    /// `CrashLoopBackOff` or `ImagePullBackOff`.
+    pub reason: String,
+}
+
+/// Everything that the decision for one workload looks at.
+#[derive(Clone, Debug)]
+pub struct Seen<'a> {
+    /// The workload.
+    pub workload: &'a WorkloadRef,
+    /// Whether a pod of it runs that can be looked at; true for CronJobs.
+    pub has_running_pods: bool,
+    /// Its InstrumentationConfig: overrides, details, what was decided before, whether it was rolled back.
+    pub config: &'a InstrumentationConfig,
+    /// Data streams that it is in.
+    pub data_streams: &'a BTreeSet<String>,
+    /// A pod of it without an agent that does not start.
+    pub backoff_without_agent: Option<&'a Backoff>,
+    /// The collectors on the nodes.
+    pub node_collector: NodeCollector<'a>,
+    /// Every InstrumentationRule of the control plane's namespace.
+    pub rules: &'a [&'a InstrumentationRule],
+    /// What the effective configuration says.
+    pub options: &'a Options,
+}
+
+/// The decision for one workload.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentDecision {
+    /// What the spec shall hold; `None` leaves it as it is.
+    pub spec: Option<AgentSpec>,
+    /// `AgentEnabled`, and `WorkloadRollout` where the decision itself keeps the workload from restarting.
+    pub conditions: Vec<ConditionDraft>,
+}
+
+/// The part of an InstrumentationConfig's spec that the decision owns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AgentSpec {
+    /// `agentInjectionEnabled`.
+    pub agent_injection_enabled: bool,
+    /// `podManifestInjectionOptional`.
+    pub pod_manifest_injection_optional: Option<bool>,
+    /// `containers`, in the order of the pod template.
+    pub containers: Vec<ContainerAgentConfig>,
+    /// `agentsMetaHash`; whoever stores a changed one also stores the time.
+    pub agents_meta_hash: String,
+}
+
+/// Decides about a workload.
+#[must_use]
+pub fn decide(seen: &Seen<'_>) -> AgentDecision {
+    if let Some(decision) = blocked_by_backoff(seen) {
+        return decision;
+    }
+    let before = &seen.config.spec;
+    let was_enabled = before.agent_injection_enabled && before.containers.iter().any(|one| one.agent_enabled);
+    let signals = match seen.node_collector {
+        // Collectors come and go; taking agents out and putting them in again would restart the workload twice.
+        NodeCollector::NotReady if was_enabled => return kept(seen, "The collectors on the nodes are not ready"),
+        NodeCollector::NotReady => {
+            return all_blocked(seen, Reason::WaitingForNodeCollector, "Waits for the collectors on the nodes.");
+        }
+        NodeCollector::Ready([]) if was_enabled => return kept(seen, "No destination takes anything"),
+        NodeCollector::Ready([]) => {
+            return all_blocked(seen, Reason::NoCollectedSignals, "No destination takes anything; create one.");
+        }
+        NodeCollector::Ready(signals) => signals.iter().copied().collect::<BTreeSet<Signal>>(),
+    };
+    let details = seen.config.status.as_ref().map(|status| status.runtime_details_by_container.as_slice());
+    let details = details.unwrap_or_default();
+    let is_stated = before.containers_overrides.iter().any(|one| one.runtime_info.is_some());
+    if !is_stated && details.is_empty() {
+        return if seen.has_running_pods || seen.workload.kind == WorkloadKind::CronJob {
+            let message = "Waits until it is known what runs in the containers.";
+            all_blocked(seen, Reason::WaitingForRuntimeInspection, message)
+        } else {
+            let message = "No pod runs, so it cannot be known what runs in the containers.";
+            all_blocked(seen, Reason::RuntimeDetailsUnavailable, message)
+        };
+    }
+    let containers = before.containers_overrides.iter();
+    let decided: Vec<container::Decided> = containers
+        .map(|stated| {
+            let details = details_of(stated, details);
+            let subject =
+                Subject { seen, stated, details, signals: &signals, decided_before: decided_before(seen, stated) };
+            container::decide(&subject)
+        })
+        .collect();
+    finish(seen, decided)
+}
+
+/// What is known of a container: what the user stated, else what was found.
+fn details_of<'a>(stated: &'a ContainerOverride, found: &'a [RuntimeDetails]) -> Option<&'a RuntimeDetails> {
+    stated.runtime_info.as_ref().or_else(|| found.iter().find(|one| one.container_name == stated.container_name))
+}
+
+fn decided_before<'a>(seen: &Seen<'a>, stated: &ContainerOverride) -> Option<&'a ContainerAgentConfig> {
+    seen.config.spec.containers.iter().find(|one| one.container_name == stated.container_name)
+}
+
+/// Pods that do not start without an agent would not start with one either, and the blame would be wrong (step 1).
+fn blocked_by_backoff(seen: &Seen<'_>) -> Option<AgentDecision> {
+    let backoff = seen.backoff_without_agent?;
+    if matches!(seen.workload.kind, WorkloadKind::CronJob | WorkloadKind::Job) {
+        return None;
+    }
+    let message = format!(
+        "Container {} of pod {} does not start ({}), without any agent; it goes on as soon as the pod is mended.",
+        backoff.container, backoff.pod, backoff.reason
+    );
+    let word = Reason::CrashLoopBackOff.as_str();
+    let conditions = vec![
+        ConditionDraft::no(AGENT_ENABLED, word, message.clone()),
+        ConditionDraft::no(WORKLOAD_ROLLOUT, word, message),
+    ];
+    Some(AgentDecision { spec: None, conditions })
+}
+
+/// Agents that run stay, although something is missing that a first enablement would wait for.
+fn kept(seen: &Seen<'_>, why: &str) -> AgentDecision {
+    let enabled = seen.config.spec.containers.iter().filter(|one| one.agent_enabled);
+    let names: Vec<&str> = enabled.map(|one| one.container_name.as_str()).collect();
+    let message = format!("{why}; agents that are in place stay: {}.", names.join(", "));
+    let condition = ConditionDraft::yes(AGENT_ENABLED, Reason::EnabledSuccessfully.as_str(), message);
+    AgentDecision { spec: None, conditions: vec![condition] }
+}
+
+/// One cause for every container.
+fn all_blocked(seen: &Seen<'_>, reason: Reason, message: &str) -> AgentDecision {
+    let names = seen.config.spec.containers_overrides.iter().map(|one| one.container_name.as_str());
+    let decided = names.map(|name| container::Decided::blocked(name, reason, message.to_owned())).collect();
+    let mut decision = finish(seen, decided);
+    // The cause is the same for all, also where the pod template has no container that could carry it.
+    decision.conditions = vec![reason.condition(message.to_owned())];
+    decision
+}
+
+/// Joins the containers' decisions (step 4) and states the condition.
+fn finish(seen: &Seen<'_>, decided: Vec<container::Decided>) -> AgentDecision {
+    let is_rolled_back = seen.config.status.as_ref().and_then(|status| status.rollback_occurred) == Some(true);
+    let enabled: Vec<&container::Decided> = decided.iter().filter(|one| one.config.agent_enabled).collect();
+    let is_enabled = !enabled.is_empty() && !is_rolled_back;
+    let condition = if enabled.is_empty() {
+        let worst = decided.iter().max_by_key(|one| one.reason.priority());
+        worst.map_or_else(
+            || Reason::RuntimeDetailsUnavailable.condition("The pod template has no container.".to_owned()),
+            |worst| {
+                let message = format!("{}: {}", worst.config.container_name, worst.config.agent_enabled_message);
+                worst.reason.condition(message)
+            },
+        )
+    } else {
+        let names: Vec<String> = enabled
+            .iter()
+            .map(|one| format!("{} ({})", one.config.container_name, one.config.otel_distro_name))
+            .collect();
+        let message = format!("{} of {} containers have an agent: {}.", names.len(), decided.len(), names.join(", "));
+        Reason::EnabledSuccessfully.condition(message)
+    };
+    let optional = is_enabled && enabled.iter().all(|one| one.config.pod_manifest_injection_optional == Some(true));
+    let containers: Vec<ContainerAgentConfig> = decided.into_iter().map(|one| one.config).collect();
+    let agents_meta_hash = if is_enabled { hash(&seen.config.spec, &containers) } else { String::new() };
+    let spec = AgentSpec {
+        agent_injection_enabled: is_enabled,
+        pod_manifest_injection_optional: optional.then_some(true),
+        containers,
+        agents_meta_hash,
+    };
+    AgentDecision { spec: Some(spec), conditions: vec![condition] }
+}
+
+/// Hash over (container, enabled, distribution), sorted. One that another implementation wrote stays as long as these are
+/// unchanged, so that taking over a cluster restarts nothing (1.2).
+fn hash(
+    before: &odigos_api::instrumentation_config::InstrumentationConfigSpec,
+    containers: &[ContainerAgentConfig],
+) -> String {
+    let tuples = |containers: &[ContainerAgentConfig]| -> BTreeSet<(String, bool, String)> {
+        let tuple =
+            |one: &ContainerAgentConfig| (one.container_name.clone(), one.agent_enabled, one.otel_distro_name.clone());
+        containers.iter().map(tuple).collect()
+    };
+    let now = tuples(containers);
+    if !before.agents_meta_hash.is_empty() && tuples(&before.containers) == now {
+        return before.agents_meta_hash.clone();
+    }
+    let text: Vec<String> = now.iter().map(|(name, enabled, distro)| format!("{name}\t{enabled}\t{distro}")).collect();
+    crate::objects::hash(text.join("\n"), 16)
+}

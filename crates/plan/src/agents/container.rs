@@ -1,0 +1,262 @@
+//! The decision about one container: step 3 of `spec/sources-and-instrumentation.md` 3.3, cause by cause in its order.
+
+use super::reason::Reason;
+use super::rules::Rules;
+use super::{Seen, injection};
+use odigos_api::Signal;
+use odigos_api::agent_settings::{AgentLogs, AgentMetrics, AgentTraces};
+use odigos_api::instrumentation_config::{ContainerAgentConfig, EnvInjectionMethod, RuntimeDetails};
+use odigos_api::source::ContainerOverride;
+use odigos_catalog::distribution::{self, Attach, Distribution, Files, LibcType, Parameter, Version};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What the decision about a container looks at.
+pub(super) struct Subject<'a> {
+    pub(super) seen: &'a Seen<'a>,
+    pub(super) stated: &'a ContainerOverride,
+    pub(super) details: Option<&'a RuntimeDetails>,
+    /// Signals that the collectors take.
+    pub(super) signals: &'a BTreeSet<Signal>,
+    pub(super) decided_before: Option<&'a ContainerAgentConfig>,
+}
+
+/// The decision, with its reason also where the API leaves it empty.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Decided {
+    pub(super) reason: Reason,
+    pub(super) config: ContainerAgentConfig,
+}
+
+impl Decided {
+    pub(super) fn blocked(name: &str, reason: Reason, message: String) -> Self {
+        let config = ContainerAgentConfig {
+            container_name: name.to_owned(),
+            agent_enabled: false,
+            agent_enabled_reason: reason.as_str().to_owned(),
+            agent_enabled_message: message,
+            ..ContainerAgentConfig::default()
+        };
+        Self { reason, config }
+    }
+}
+
+/// A cause that keeps the agent out.
+type Blocked = (Reason, String);
+
+/// Decides.
+pub(super) fn decide(subject: &Subject<'_>) -> Decided {
+    let name = &subject.stated.container_name;
+    match enabled(subject) {
+        Ok(decided) => decided,
+        Err((reason, message)) => Decided::blocked(name, reason, message),
+    }
+}
+
+fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
+    let (seen, stated) = (subject.seen, subject.stated);
+    let name = &stated.container_name;
+    if seen.options.ignored_containers.contains(name) {
+        let message = "The configuration lists it among ignoredContainers.".to_owned();
+        return Err((Reason::IgnoredContainer, message));
+    }
+    let details = subject.details.ok_or_else(|| {
+        let message = "Nothing is known about what runs in it; it may not have run yet.".to_owned();
+        (Reason::RuntimeDetailsUnavailable, message)
+    })?;
+    if details.language == "ignored" {
+        return Err((Reason::IgnoredContainer, "The Source states that it is ignored.".to_owned()));
+    }
+    if matches!(details.language.as_str(), "unknown" | "") {
+        let message =
+            "Its language could not be found; state it with containerOverrides[].runtimeInfo.language of the Source.";
+        return Err((Reason::UnsupportedProgrammingLanguage, message.to_owned()));
+    }
+    let rules = Rules::of(seen.rules, seen.workload, seen.data_streams, &details.language);
+    let distribution = chosen(subject, details, &rules)?;
+    let signals = signals(subject, distribution, &rules)?;
+    if let Some(suffix) = &seen.options.trace_id_suffix
+        && !(suffix.len() == 2 && suffix.bytes().all(|one| one.is_ascii_hexdigit()))
+    {
+        let message =
+            format!("traceIdSuffix {suffix:?} of the configuration is not one byte as two hexadecimal digits.");
+        return Err((Reason::InjectionConflict, message));
+    }
+    let method = injection::method(seen.options.injection, seen.options.has_loader, distribution, details)
+        .map_err(|message| (Reason::InjectionConflict, message))?;
+    let known = known_parameters(distribution, details);
+    if let Some(message) = injection::conflict(distribution, &known, details) {
+        return Err((Reason::InjectionConflict, message));
+    }
+    let parameters = complete(known, distribution, details, method)?;
+    let mut config = ContainerAgentConfig {
+        container_name: name.clone(),
+        agent_enabled: true,
+        pod_manifest_injection_optional: (distribution.attach == Attach::EbpfRunning).then_some(true),
+        otel_distro_name: distribution.name.clone(),
+        distro_params: parameters,
+        env_injection_method: method,
+        traces: signals.contains(&Signal::Traces).then(AgentTraces::default),
+        metrics: signals.contains(&Signal::Metrics).then(AgentMetrics::default),
+        logs: signals.contains(&Signal::Logs).then(AgentLogs::default),
+        ..ContainerAgentConfig::default()
+    };
+    let reason = judged(subject, details)?;
+    match &reason {
+        (Reason::EnabledSuccessfully, _) => {}
+        (reason, message) => {
+            config.agent_enabled = *reason == Reason::EnabledWithOtherAgents;
+            config.agent_enabled_reason = reason.as_str().to_owned();
+            config.agent_enabled_message.clone_from(message);
+        }
+    }
+    Ok(Decided { reason: reason.0, config })
+}
+
+/// Rollback and agents of other vendors: what is decided once the agent itself is fit. A rollback keeps the name and the
+/// parameters of the distribution.
+fn judged(subject: &Subject<'_>, details: &RuntimeDetails) -> Result<Blocked, Blocked> {
+    let seen = subject.seen;
+    if seen.config.status.as_ref().and_then(|status| status.rollback_occurred) == Some(true) {
+        let stored = subject.decided_before.and_then(|before| Reason::parse(&before.agent_enabled_reason));
+        let reason = match stored {
+            Some(Reason::ImagePullBackOff) => Reason::ImagePullBackOff,
+            _ => Reason::CrashLoopBackOff,
+        };
+        let message = "Its pods failed with the agent, which was taken out again; annotate the Source with \
+                       odigos.io/rollback-recovery and the time to try once more.";
+        return Ok((reason, message.to_owned()));
+    }
+    let others: Vec<&str> = details.other_agents.iter().map(|one| one.name.as_str()).collect();
+    if others.is_empty() {
+        return Ok((Reason::EnabledSuccessfully, String::new()));
+    }
+    let others = others.join(", ");
+    let is_allowed = subject.stated.allow_concurrent_agents.unwrap_or(seen.options.allow_concurrent_agents);
+    if is_allowed {
+        return Ok((Reason::EnabledWithOtherAgents, format!("Runs beside {others}, which is allowed.")));
+    }
+    let message = format!(
+        "{others} runs in it; two agents in a process may break it. Remove it, or set containerOverrides[].allowConcurrentAgents of the Source."
+    );
+    Err((Reason::OtherAgentDetected, message))
+}
+
+/// The distribution: the one of the Source, else of a rule, else of the language; its fallback where the version wants it.
+fn chosen(
+    subject: &Subject<'_>,
+    details: &RuntimeDetails,
+    rules: &Rules<'_>,
+) -> Result<&'static Distribution, Blocked> {
+    let language = details.language.as_str();
+    let mut chosen = match &subject.stated.otel_distro_name {
+        Some(name) => {
+            let found = distribution::find(name).ok_or_else(|| {
+                let message = format!("There is no distribution {name:?} (containerOverrides[].otelDistroName of the Source).");
+                (Reason::NoAvailableAgent, message)
+            })?;
+            if found.language != language && !found.is_for_any_language() {
+                let message = format!("{name} is for {}, and the container runs {language}.", found.language);
+                return Err((Reason::UnsupportedProgrammingLanguage, message));
+            }
+            found
+        }
+        None => rules.distribution(language).or_else(|| distribution::default_for(language)).ok_or_else(|| {
+            let message = format!(
+                "There is no agent for {language}; containerOverrides[].otelDistroName opentelemetry-ebpf-instrumentation of the Source would watch it from the node."
+            );
+            (Reason::NoAvailableAgent, message)
+        })?,
+    };
+    while let Err(blocked) = supports(chosen, &details.runtime_version) {
+        match chosen.fallback.as_deref().and_then(distribution::find) {
+            Some(fallback) => chosen = fallback,
+            None => return Err(blocked),
+        }
+    }
+    let libc = match details.libc_type.as_deref() {
+        Some("glibc") => Some(LibcType::Glibc),
+        Some("musl") => Some(LibcType::Musl),
+        _ => None,
+    };
+    if let Some(libc) = libc.filter(|libc| !chosen.libc.contains(libc)) {
+        let message = format!("{} does not run with {libc:?}, which the container has.", chosen.name);
+        return Err((Reason::NoAvailableAgent, message));
+    }
+    if chosen.files == Files::Configured && !subject.seen.options.agent_images.contains(&chosen.name) {
+        let message = format!(
+            "The release brings no files of {0}; name an image that has them as agentImages.{0} in the configuration.",
+            chosen.name
+        );
+        return Err((Reason::NoAvailableAgent, message));
+    }
+    Ok(chosen)
+}
+
+/// Whether the version is supported. One that is not known is tried.
+fn supports(distribution: &Distribution, version: &str) -> Result<(), Blocked> {
+    let Some(constraint) = distribution.versions.as_ref().filter(|_| !version.is_empty()) else { return Ok(()) };
+    match Version::parse(version) {
+        Some(known) if constraint.allows(&known) => Ok(()),
+        Some(_) => {
+            let message = format!("{} supports {constraint}, and the container runs {version}.", distribution.name);
+            Err((Reason::UnsupportedRuntimeVersion, message))
+        }
+        None => Err((Reason::UnsupportedRuntimeVersion, format!("{version:?} cannot be read as a version."))),
+    }
+}
+
+/// What the agent shall send: what it can, what somebody takes, and what no rule switches off.
+fn signals(subject: &Subject<'_>, distribution: &Distribution, rules: &Rules<'_>) -> Result<BTreeSet<Signal>, Blocked> {
+    let taken: BTreeSet<Signal> = subject.signals.intersection(&distribution.signals).copied().collect();
+    let off = rules.traces_off();
+    let left: BTreeSet<Signal> =
+        taken.iter().copied().filter(|signal| off.is_none() || *signal != Signal::Traces).collect();
+    if !left.is_empty() {
+        return Ok(left);
+    }
+    let message = match off {
+        Some(rule) if !taken.is_empty() => format!("InstrumentationRule {rule} switches off all that would be sent."),
+        _ => format!("No destination takes what {} sends.", distribution.name),
+    };
+    Err((Reason::NoCollectedSignals, message))
+}
+
+/// Values that the distribution needs, as far as they are known.
+fn known_parameters(distribution: &Distribution, details: &RuntimeDetails) -> BTreeMap<String, String> {
+    let value = |parameter: Parameter| match parameter {
+        Parameter::LibcType => details.libc_type.clone().filter(|libc| !libc.is_empty()),
+        Parameter::RuntimeVersionMajorMinor => {
+            Version::parse(&details.runtime_version).and_then(|version| version.major_minor())
+        }
+    };
+    let known = distribution.parameters.iter();
+    known.filter_map(|parameter| Some((parameter.as_str().to_owned(), value(*parameter)?))).collect()
+}
+
+/// Insists on all of them, and on the image's environment where a value of it could be lost.
+fn complete(
+    known: BTreeMap<String, String>,
+    distribution: &Distribution,
+    details: &RuntimeDetails,
+    method: Option<EnvInjectionMethod>,
+) -> Result<BTreeMap<String, String>, Blocked> {
+    if let Some(missing) = distribution.parameters.iter().find(|parameter| !known.contains_key(parameter.as_str())) {
+        let (what, field) = match missing {
+            Parameter::LibcType => ("C library", "libCType"),
+            Parameter::RuntimeVersionMajorMinor => ("version", "runtimeVersion"),
+        };
+        let message = format!(
+            "{} needs to know the {what} of the container, which could not be found; state it with containerOverrides[].runtimeInfo.{field} of the Source.",
+            distribution.name
+        );
+        return Err((Reason::MissingDistroParameter, message));
+    }
+    match &details.cri_error_message {
+        // A variable is set, and it is not known whether by the image: extending it could lose the image's value.
+        Some(why) if method == Some(EnvInjectionMethod::PodManifest) => {
+            let message = format!("The environment of the image could not be read: {why}.");
+            Err((Reason::MissingDistroParameter, message))
+        }
+        _ => Ok(known),
+    }
+}
