@@ -4,7 +4,7 @@ use crate::state::State;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::collectors_group::CollectorsGroup;
-use odigos_api::condition::{ConditionDraft, kind, merged};
+use odigos_api::condition::{ConditionDraft, Status, kind, merged};
 use odigos_api::{API_VERSION, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
@@ -40,6 +40,8 @@ async fn conditions(
 }
 
 pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<(), ApplyError> {
+    let unwell = plan.destinations.values().filter(|draft| draft.status == Status::False).count();
+    state.metrics.count_unwell("Destination", "DestinationConfigured", unwell);
     for (name, draft) in &plan.destinations {
         let Some(live) = state.destinations.get(&state.namespace, name) else { continue };
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
@@ -48,7 +50,7 @@ pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<()
         if let (true, Some(draft)) = (changed, draft.first()) {
             let object = about(API_VERSION, "Destination", &state.namespace, name, live.metadata.uid.as_deref());
             match draft.status {
-                odigos_api::condition::Status::True => state.events.note(&object, &draft.reason, &draft.message).await,
+                Status::True => state.events.note(&object, &draft.reason, &draft.message).await,
                 _ => state.events.warn(&object, &draft.reason, &draft.message).await,
             }
         }
@@ -203,6 +205,8 @@ pub(crate) async fn gateway_group(
     let waiting_for = start_failure::waiting_for(&state.gateway_pods(), version);
     let drafts =
         [valid(&plan.problems, refused), deployed(error.as_deref()), progressing(rolled_out, version, waiting_for)];
+    let invalid = drafts.iter().filter(|draft| draft.kind == kind::CONFIG_VALID && draft.status == Status::False);
+    state.metrics.count_unwell("CollectorsGroup", "ConfigValid", invalid.count());
     let facts = json!({
         "ready": available >= 1,
         "receiverSignals": plan.receiver_signals,

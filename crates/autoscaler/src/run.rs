@@ -79,6 +79,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         client: client.clone(),
         applier: Applier::new(client.clone(), AUTOSCALER, metrics.clone()),
         events: Events::new(client.clone(), AUTOSCALER),
+        metrics: metrics.clone(),
         installation: installation(&client, &arguments).await,
         groups: Hub::new("CollectorsGroup"),
         destinations: Hub::new("Destination"),

@@ -14,6 +14,7 @@ use odigos_api::sampling::Sampling;
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
+use odigos_kit::metrics::Metrics;
 use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) client: Client,
     pub(crate) applier: Applier,
     pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
     pub(crate) installation: Installation,
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
     pub(crate) destinations: Arc<Hub<Destination>>,

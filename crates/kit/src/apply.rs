@@ -203,11 +203,13 @@ fn list_key(items: &[Value]) -> Option<&'static str> {
         .find(|key| !items.is_empty() && items.iter().all(|item| item.get(key).is_some()))
 }
 
-/// Whether two lists of conditions say the same, times and generations aside.
+/// Whether two lists of conditions say the same of the same generation, times aside. A condition of an older generation would
+/// be out of date to whoever waits for it.
 #[must_use]
 pub fn same_conditions(one: &[Condition], other: &[Condition]) -> bool {
     let facts = |condition: &Condition| {
-        (condition.type_.clone(), condition.status.clone(), condition.reason.clone(), condition.message.clone())
+        let words = [&condition.type_, &condition.status, &condition.reason, &condition.message].map(String::clone);
+        (words, condition.observed_generation)
     };
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| facts(a) == facts(b))
 }

@@ -33,6 +33,15 @@ pub struct WriteLabels {
     pub outcome: &'static str,
 }
 
+/// Labels of a condition that objects of a kind have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConditionLabels {
+    /// Kind of the objects.
+    pub kind: &'static str,
+    /// Type of the condition.
+    pub condition: &'static str,
+}
+
 /// The metrics that every controller has.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -49,6 +58,8 @@ pub struct Metrics {
     pub undecodable: Family<ControllerLabel, Counter>,
     /// 1 while this replica leads.
     pub leading: Gauge,
+    /// How many objects of a kind have a condition that says False.
+    pub unwell: Family<ConditionLabels, Gauge>,
 }
 
 impl Default for Metrics {
@@ -61,6 +72,7 @@ impl Default for Metrics {
             writes: Family::default(),
             undecodable: Family::default(),
             leading: Gauge::default(),
+            unwell: Family::default(),
             registry: Arc::default(),
         };
         registry.register("reconciles", "Finished reconciles", metrics.reconciles.clone());
@@ -73,6 +85,7 @@ impl Default for Metrics {
             metrics.undecodable.clone(),
         );
         registry.register("leading", "1 while this replica leads", metrics.leading.clone());
+        registry.register("objects_unwell", "Objects whose condition says False", metrics.unwell.clone());
         if let Ok(mut own) = metrics.registry.lock() {
             *own = registry;
         }
@@ -89,6 +102,12 @@ impl Metrics {
             let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
         }
         text
+    }
+
+    /// Tells how many objects of a kind have a condition that says False.
+    pub fn count_unwell(&self, kind: &'static str, condition: &'static str, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.unwell.get_or_create(&ConditionLabels { kind, condition }).set(count);
     }
 
     /// Counts a write.

@@ -92,7 +92,7 @@ pub(crate) async fn a_broken_one_harms_nobody(cluster: Cluster) -> anyhow::Resul
     eventually("the removed destination left the configuration", Duration::from_secs(60), || async {
         let map =
             cluster.get("v1", "ConfigMap", (&cluster.namespace, names::GATEWAY)).await?.context("no ConfigMap")?;
-        match map.to_string().contains(BROKEN) {
+        match map.to_string().contains("clickhouse-broken") {
             true => bail!("it is there"),
             false => Ok(()),
         }

@@ -1,8 +1,9 @@
 //! What happens when parts fail: telemetry flows on, and everything finds its way back.
 
 use crate::routing::{BACKENDS, Stage};
+use anyhow::bail;
 use odigos_api::names;
-use odigos_e2e::cluster::Cluster;
+use odigos_e2e::cluster::{Cluster, eventually};
 use serde_json::json;
 use std::time::Duration;
 
@@ -56,10 +57,24 @@ pub(crate) async fn a_node_boots_again(cluster: Cluster) -> anyhow::Result<()> {
     stage.set(20).await?;
     let spared = cluster.pods(&cluster.namespace, "odigos.io/collector-role=CLUSTER_GATEWAY").await?;
     let victim = if spared.iter().any(|pod| pod.node() == "n2") { "1" } else { "2" };
+    let node = format!("n{victim}");
+    let before: Vec<_> = cluster.pods("", "").await?.into_iter().filter(|pod| pod.node() == node).collect();
     cluster.script(&["node-stop", victim]).await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     cluster.script(&["node-start", victim]).await?;
     let limit = Duration::from_secs(120);
+    // Until the node tells otherwise, everything on it looks as it did.
+    eventually("every pod of the node was started again", limit, || async {
+        let now = cluster.pods("", "").await?;
+        for old in &before {
+            let again = now.iter().find(|pod| pod.uid() == old.uid());
+            if let Some(pod) = again.filter(|pod| pod.restarts() <= old.restarts() || !pod.is_ready()) {
+                bail!("{} is not", pod.name());
+            }
+        }
+        Ok(())
+    })
+    .await?;
     cluster.rolled_out("DaemonSet", (&cluster.namespace, names::NODE_COLLECTOR), limit).await?;
     cluster.rolled_out("DaemonSet", (&cluster.namespace, names::AGENT_SERVICE), limit).await?;
     stage.ready(limit).await?;

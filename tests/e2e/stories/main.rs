@@ -14,6 +14,7 @@
 mod destinations;
 mod failures;
 mod install;
+mod observability;
 mod release;
 mod routing;
 

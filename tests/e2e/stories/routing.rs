@@ -74,6 +74,12 @@ impl Stage<'_> {
         }
         self.every_pod_has_its_class(limit).await?;
         eventually("the gateways are at rest", limit, || async {
+            for (backend, _) in BACKENDS {
+                let key = (self.cluster.namespace.as_str(), backend);
+                let live = self.cluster.get(API_VERSION, "Destination", key).await?.context("no destination")?;
+                let seen = live.pointer("/status/conditions/0/observedGeneration");
+                anyhow::ensure!(seen == live.pointer("/metadata/generation"), "{backend} is not looked at yet");
+            }
             let group = (self.cluster.namespace.as_str(), odigos_api::names::GATEWAY);
             let group = self.cluster.get(API_VERSION, "CollectorsGroup", group).await?.context("there is no group")?;
             let conditions = group.pointer("/status/conditions").and_then(|all| all.as_array().cloned());
@@ -149,8 +155,15 @@ impl Stage<'_> {
         let records = eventually(&format!("{backend} has everything"), Duration::from_secs(60), || async {
             let records = self.arrived(backend).await?;
             for (signal, name, items) in &expected {
-                let (missing, _) = compare(&records.of(signal, name), items);
-                anyhow::ensure!(missing == 0, "{missing} of {} {signal} of {name} are missing", items.len());
+                let record = records.of(signal, name);
+                let (missing, _) = compare(&record, items);
+                let which = || ranges(items.iter().filter(|item| !record.names.contains_key(*item)));
+                anyhow::ensure!(
+                    missing == 0,
+                    "{missing} of {} {signal} of {name} are missing: {}",
+                    items.len(),
+                    which()
+                );
             }
             Ok(records)
         })
@@ -251,6 +264,29 @@ fn expected(workloads: &BTreeSet<&str>, sent: &BTreeMap<String, Vec<Sent>>) -> a
     Ok(expected)
 }
 
+/// Names with running numbers, as `pod/first-last` for each run.
+fn ranges<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let mut numbers: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
+    for name in names {
+        if let Some((pod, number)) = name.rsplit_once('/').and_then(|(pod, number)| Some((pod, number.parse().ok()?))) {
+            numbers.entry(pod).or_default().insert(number);
+        }
+    }
+    let mut runs: Vec<String> = Vec::new();
+    for (pod, numbers) in numbers {
+        let mut numbers = numbers.into_iter().peekable();
+        while let Some(first) = numbers.next() {
+            let mut last = first;
+            while let Some(next) = numbers.next_if(|next| *next == last + 1) {
+                last = next;
+            }
+            runs.push(format!("{pod}/{first}-{last}"));
+        }
+    }
+    runs.truncate(12);
+    runs.join(" ")
+}
+
 /// What is missing, and what came more than once, of names that were to arrive.
 pub(crate) fn compare(record: &Record, expected: &BTreeSet<String>) -> (usize, usize) {
     let missing = expected.iter().filter(|name| !record.names.contains_key(*name)).count();
@@ -275,6 +311,7 @@ pub(crate) async fn each_stream_gets_its_own(cluster: Cluster) -> anyhow::Result
     }
     let metrics = host_and_kubelet_metrics(&stage).await?;
     println!("  {total} items and lines arrived once where they belong, and {metrics} metrics of hosts and kubelets");
+    crate::observability::everything_asked_for_is_exposed(&cluster).await?;
     stage.strike().await
 }
 
