@@ -10,7 +10,7 @@ mod template;
 mod values;
 
 pub use metadata::Metadata;
-pub use values::{Leaf, assign, leaves, merge, read};
+pub use values::{assign, leaves, merge, overlay, read};
 
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -7,9 +7,6 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// One value that is no map, by its path: what differences are made of.
-pub type Leaf = (String, Value);
-
 /// Reads a file of values; an empty one is an empty map.
 ///
 /// # Errors
@@ -136,6 +133,22 @@ pub fn merge(base: Value, given: &Value) -> Value {
     }
 }
 
+/// Values of the user on top of earlier ones of the user: as [`merge`], but a `null` stays, since it still has a default
+/// to take away.
+#[must_use]
+pub fn overlay(base: Value, given: &Value) -> Value {
+    match (base, given) {
+        (Value::Object(mut base), Value::Object(given)) => {
+            for (key, value) in given {
+                let below = base.remove(key).unwrap_or(Value::Null);
+                base.insert(key.clone(), overlay(below, value));
+            }
+            Value::Object(base)
+        }
+        (_, given) => given.clone(),
+    }
+}
+
 /// Every value that is no map or an empty one, by path such as `controllers.replicas`.
 #[must_use]
 pub fn leaves(value: &Value) -> BTreeMap<String, Value> {
@@ -205,6 +218,12 @@ mod tests {
         let base = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x", "m": {"k": 1}});
         let given = json!({"a": {"b": 2, "c": [3]}, "d": null, "e": {"f": null, "g": true}, "m": "text"});
         assert_eq!(merge(base, &given), json!({"a": {"b": 2, "c": [3]}, "e": {"g": true}, "m": "text"}));
+    }
+
+    #[test]
+    fn a_null_of_the_user_is_remembered() {
+        let kept = overlay(json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"b": null}, "d": 3}));
+        assert_eq!(kept, json!({"a": {"b": null, "c": 2}, "d": 3}));
     }
 
     #[test]
