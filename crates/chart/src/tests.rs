@@ -117,6 +117,7 @@ fn what_is_not_known_is_refused_where_it_stands() {
         ("{{ merge (dict \"a\" \"\") (dict \"a\" \"b\") }}", "empty entry"),
         ("{{ define \"d\" }}{{ include \"d\" . }}{{ end }}{{ include \"d\" . }}", "without end"),
         ("{{ define \"d\" }}{{ end }}{{ define \"d\" }}{{ end }}", "defined twice"),
+        ("{{ nil | default 1 }}", "nil is no command"),
         ("{{ .a", "not closed"),
     ] {
         let error = text(template).expect_err(template);

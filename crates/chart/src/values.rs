@@ -119,7 +119,10 @@ pub fn merge(base: Value, given: &Value) -> Value {
         (Value::Object(mut base), Value::Object(given)) => {
             for (key, value) in given {
                 if value.is_null() {
-                    base.remove(key);
+                    // Without a default to take away it is data, e.g. inside of a free-form map.
+                    if base.remove(key).is_none() {
+                        base.insert(key.clone(), Value::Null);
+                    }
                 } else {
                     let below = base.remove(key).unwrap_or(Value::Null);
                     base.insert(key.clone(), merge(below, value));
@@ -127,8 +130,6 @@ pub fn merge(base: Value, given: &Value) -> Value {
             }
             Value::Object(base)
         }
-        // A null deep inside takes away a default that is not there.
-        (_, Value::Object(given)) => merge(Value::Object(Map::new()), &Value::Object(given.clone())),
         (_, given) => given.clone(),
     }
 }
@@ -217,7 +218,7 @@ mod tests {
     fn values_merge_as_helm_merges_them() {
         let base = json!({"a": {"b": 1, "c": [1, 2]}, "d": "x", "m": {"k": 1}});
         let given = json!({"a": {"b": 2, "c": [3]}, "d": null, "e": {"f": null, "g": true}, "m": "text"});
-        assert_eq!(merge(base, &given), json!({"a": {"b": 2, "c": [3]}, "e": {"g": true}, "m": "text"}));
+        assert_eq!(merge(base, &given), json!({"a": {"b": 2, "c": [3]}, "e": {"f": null, "g": true}, "m": "text"}));
     }
 
     #[test]

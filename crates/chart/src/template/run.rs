@@ -143,6 +143,7 @@ impl<'a> Scope<'a> {
                     }
                 };
             }
+            Operand::Nil => return Err(self.failed(pipeline, "nil is no command")),
             Operand::Path(base, path) => path.split_last().map(|(name, before)| (base, before, name)),
             _ => None,
         };
