@@ -58,13 +58,22 @@ fn failure(code: u8, message: impl std::fmt::Display) -> Failure {
     Failure::Exit(code, anyhow::anyhow!("{message}"))
 }
 
-/// An error of the API server: not permitted, or failed.
+/// An error of the API server: not permitted, or failed. What the server said is told once, without its wrapping.
+#[allow(clippy::needless_pass_by_value, reason = "taken by map_err")]
 fn classified(error: anyhow::Error) -> Failure {
-    let forbidden = error
-        .chain()
-        .filter_map(|cause| cause.downcast_ref::<kube::Error>())
-        .any(|cause| matches!(cause, kube::Error::Api(status) if status.code == 403 || status.code == 401));
-    Failure::Exit(if forbidden { code::FORBIDDEN } else { code::FAILED }, error)
+    let mut told = Vec::new();
+    let mut code = code::FAILED;
+    for cause in error.chain() {
+        if let Some(kube::Error::Api(status)) = cause.downcast_ref::<kube::Error>() {
+            if [401, 403].contains(&status.code) {
+                code = code::FORBIDDEN;
+            }
+            told.push(status.message.clone());
+            break;
+        }
+        told.push(cause.to_string());
+    }
+    failure(code, told.join(": "))
 }
 
 /// Lines about what happens, on standard error.

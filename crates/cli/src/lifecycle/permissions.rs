@@ -27,7 +27,13 @@ fn questions(objects: &[Value], namespace: &str) -> BTreeSet<Question> {
     ask(&super::record::Record::reference(namespace));
     objects.iter().for_each(|object| ask(&Reference::of(object)));
     // What is installed already, whether it becomes ready, and why not.
-    for (group, resource, namespace) in [("apps", "deployments", ""), ("", "pods", namespace), ("", "configmaps", "")] {
+    let listed = [
+        ("apps", "deployments", ""),
+        ("", "pods", namespace),
+        ("", "configmaps", ""),
+        (odigos_api::GROUP, "sources", ""),
+    ];
+    for (group, resource, namespace) in listed {
         asked.insert((group.to_owned(), resource.to_owned(), namespace.to_owned(), "list"));
     }
     asked

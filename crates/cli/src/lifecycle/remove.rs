@@ -7,6 +7,7 @@
 use super::cluster::{Cluster, Reference, Where, text};
 use super::record::Record;
 use super::{MADE_NAMESPACE, PREFIX, Progress, RELEASE, install, restart, traces, user};
+use jiff::Timestamp;
 use odigos_api::{API_VERSION, GROUP, names};
 use odigos_chart::Chart;
 use serde_json::{Value, json};
@@ -15,6 +16,10 @@ use std::time::{Duration, Instant};
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(500);
+/// Between two reminders that a kind is to go.
+const NUDGE: Duration = Duration::from_secs(5);
+/// Annotation of a kind that does not go: when the API server was reminded.
+const RETRIED: &str = "odigos.io/removal-retried-at";
 /// How long a pod of a node that is away is waited for.
 const NODE_PATIENCE: Duration = Duration::from_secs(10);
 /// The three controllers.
@@ -266,12 +271,25 @@ impl Removal<'_> {
             self.delete(&crd).await?;
         }
         let until = Instant::now() + self.limit;
-        while !self.crds().await?.is_empty() && Instant::now() < until {
+        let mut nudged = Instant::now();
+        loop {
+            let left = self.crds().await?;
+            if left.is_empty() || Instant::now() >= until {
+                return Ok(());
+            }
             // What was written after the first look would hold its kind for ever.
             traces::release(self.cluster).await?;
+            // The API server gives up on a kind whose storage was not ready, and looks again only minutes later, or when
+            // the object changes.
+            if nudged.elapsed() > NUDGE {
+                nudged = Instant::now();
+                for crd in &left {
+                    let change = json!({"metadata": {"annotations": {RETRIED: Timestamp::now().to_string()}}});
+                    self.cluster.merge(crd, &change).await?;
+                }
+            }
             tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
     }
 
     /// The namespace, if the installer made it and nobody else needs it.

@@ -86,11 +86,21 @@ impl Lab {
         let mut api = ApiServer::start().await.unwrap();
         api.start_controller_manager().unwrap();
         let client = api.client().await.unwrap();
-        // The server comes with the kinds, as most tests need them; here they are what is installed.
-        for crd in list(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap() {
+        // The server comes with the kinds, as most tests need them; here they are what is installed. A kind that was never
+        // read is not ready to be deleted either, and the server tries again only minutes later.
+        let kinds = list(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap();
+        for crd in &kinds {
+            let kind = crd.data["spec"]["names"]["kind"].as_str().unwrap();
+            eventually("the kind can be read", Duration::from_secs(30), || async {
+                list(&client, odigos_api::API_VERSION, kind).await.is_ok()
+            })
+            .await
+            .unwrap();
+        }
+        for crd in &kinds {
             delete(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &crd.name_any()).await;
         }
-        eventually("no kind is left", Duration::from_secs(30), || async {
+        eventually("no kind is left", Duration::from_secs(60), || async {
             list(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap().is_empty()
         })
         .await
@@ -102,7 +112,8 @@ impl Lab {
         }
         eventually("the applications have pods", Duration::from_secs(30), || async {
             let pods = list(&client, "v1", "Pod").await.unwrap();
-            let settled = pods.iter().all(|pod| !kubelet || pod.data.pointer("/status/phase") == Some(&json!("Running")));
+            let settled =
+                pods.iter().all(|pod| !kubelet || pod.data.pointer("/status/phase") == Some(&json!("Running")));
             pods.len() == 2 && settled
         })
         .await
@@ -163,6 +174,8 @@ impl Lab {
         let mut running = self.controllers.lock().await;
         running.clear();
         for name in BINARIES {
+            // Tokens of an account that was removed meanwhile are worth nothing.
+            let _ = std::fs::remove_file(self.api.directory().join(format!("kubeconfig-{NAMESPACE}-{name}")));
             running.push(launch.start(&self.api, name, 0).await.unwrap());
         }
     }
