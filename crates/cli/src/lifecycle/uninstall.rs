@@ -134,7 +134,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     export(arguments, &cluster, &found).await?;
     if let Found::Ours(record) = &found {
         let leaving = Record { phase: Phase::Uninstalling, ..record.as_ref().clone() };
-        leaving.write(&cluster, &arguments.namespace).await.map_err(classified)?;
+        if let Err(error) = leaving.write(&cluster, &arguments.namespace).await {
+            // An earlier run may have just removed it with its namespace.
+            let still = Record::read(&cluster, &arguments.namespace).await.map_err(classified)?;
+            if still.is_some() {
+                return Err(classified(error));
+            }
+        }
     }
     uninstrument(arguments, &removal).await?;
     if let Some(release) = helm.as_ref().filter(|_| !arguments.force) {

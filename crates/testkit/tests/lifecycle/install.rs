@@ -6,8 +6,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use odigos_kit::apply::covered;
-use odigos_testkit::control_plane::{NAMESPACE, apply, create_namespace, get_object, list};
+use odigos_testkit::control_plane::{Kubelet, NAMESPACE, apply, create_namespace, get_object, list};
+use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 fn list_of(value: &Value) -> Vec<String> {
     value.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect()
@@ -250,6 +252,15 @@ async fn what_is_not_ready_says_why_and_other_installers_are_respected() {
     let late = lab.odigos(&["install", "--timeout", "8s", "--set", "controllers.log=debug"]).await.ended(6);
     assert!(late.out.contains("pods are refused") || late.out.contains("maximum memory"), "{}", late.out);
     delete(&lab.client, "v1", "LimitRange", NAMESPACE, "tiny").await;
+    // A node takes the pods and goes silent: nobody will ever say that they have ended.
+    let node = Kubelet::start(lab.client.clone(), Duration::ZERO).await.unwrap();
+    eventually("pods are on a node", Duration::from_secs(20), || async {
+        let pods = pods.list(&ListParams::default()).await.unwrap();
+        pods.iter().any(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running")))
+    })
+    .await
+    .unwrap();
+    drop(node);
     lab.odigos(&["uninstall", "--yes", "--purge", "--timeout", "20s"]).await.ended(0);
 
     // A release of Helm is Helm's.

@@ -1,7 +1,9 @@
 //! Uninstalling: whoever runs, whatever is missing, however often it is interrupted, nothing is left.
 
 use super::lab::{Lab, Ran, TURN, delete, user_objects};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use odigos_kit::apply::covered;
 use odigos_testkit::control_plane::{NAMESPACE, apply, create_namespace, get_object, list};
 use odigos_testkit::process::eventually;
@@ -125,8 +127,26 @@ async fn objects_of_users_stay_as_they_were() {
     let cart = get_object(&lab.client, odigos_api::API_VERSION, "Source", "shop", "cart").await.unwrap();
     assert_eq!(cart.data.pointer("/spec/disableInstrumentation"), None);
     lab.kill_controllers().await;
-    complete(&lab.odigos(&["uninstall", "--yes", "-o", "json"]).await.ended(0).json());
+    // A pod that runs with agents, and nobody left to restart it.
+    let pods: Api<Pod> = Api::namespaced(lab.client.clone(), "shop");
+    let agents = ListParams::default().labels(odigos_api::labels::AGENTS_META_HASH);
+    let web = pods.list(&ListParams::default().labels("app=web")).await.unwrap().items.remove(0).name_any();
+    let change = json!({"metadata": {"labels": {odigos_api::labels::AGENTS_META_HASH: "0123"}}});
+    pods.patch(&web, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+    let done = lab.odigos(&["uninstall", "--yes", "-o", "json"]).await.ended(0);
+    complete(&done.json());
+    assert!(
+        done.said.contains("restarted  Deployment shop/web") && !done.said.contains("shop/cart again"),
+        "{}",
+        done.said
+    );
+    assert!(pods.list(&agents).await.unwrap().items.is_empty());
     assert_eq!(kept().await, first);
+}
+
+/// How often an installation is interrupted and taken away; every second time without controllers.
+fn rounds() -> u64 {
+    std::env::var("ODIGOS_INTERRUPTED_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -140,7 +160,7 @@ async fn interrupted_at_any_point_it_is_finished_by_the_next_run() {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (seed >> 33) % bound
     };
-    for round in 0..4 {
+    for round in 0..rounds() {
         // Installing is interrupted too, and finished by the next run.
         let mut child = lab.command(&["install", "--quiet"]).spawn().unwrap();
         tokio::time::sleep(Duration::from_millis(50 + next(1500))).await;
@@ -149,10 +169,11 @@ async fn interrupted_at_any_point_it_is_finished_by_the_next_run() {
         if round % 2 == 1 {
             lab.kill_controllers().await;
         }
-        let mut kills = 0;
+        let mut kills = 0_u64;
         loop {
             let mut child = lab.command(&["uninstall", "--purge", "--yes", "--timeout", "60s"]).spawn().unwrap();
-            let limit = Duration::from_millis(100 + next(2500));
+            // Longer each time: noticing that no instrumentor is left takes as long as its lease.
+            let limit = Duration::from_millis(100 + next(2500) + kills * 500);
             match tokio::time::timeout(limit, child.wait()).await {
                 Ok(status) => {
                     let status = status.unwrap();
