@@ -282,4 +282,47 @@ async fn what_is_not_ready_says_why_and_other_installers_are_respected() {
     lab.helm(&["install", args[0], args[1], args[2], args[3]]).await.ended(0);
     lab.odigos(&["uninstall", "--yes", "--purge", "--force", "--timeout", "20s"]).await.ended(0);
     assert_eq!(lab.helm(&["list", "--all-namespaces", "--short"]).await.ended(0).out.trim(), "");
+    namesakes(&lab).await;
+}
+
+/// Objects of the same names that are not this installation's.
+async fn namesakes(lab: &Lab) {
+    create_namespace(&lab.client, "people").await.unwrap();
+    let controller = |labels: Value| {
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "odigos-instrumentor", "namespace": "people", "labels": labels},
+            "spec": {
+                "replicas": 0, "selector": {"matchLabels": {"app": "x"}},
+                "template": {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "app", "image": "none"}]}},
+            },
+        })
+    };
+    apply(&lab.client, &controller(json!({"app": "x"}))).await.unwrap();
+    let refused = lab.odigos(&["install"]).await.ended(1);
+    assert!(refused.out.contains("of another product, run in namespace people"), "{refused:?}");
+    lab.odigos(&["uninstall", "--yes"]).await.ended(3);
+    let labels = json!({"app.kubernetes.io/part-of": "odigos", "app.kubernetes.io/managed-by": "Helm"});
+    apply(&lab.client, &controller(labels)).await.unwrap();
+    let refused = lab.odigos(&["install"]).await.ended(1);
+    assert!(refused.out.contains("applied as manifests in namespace people"), "{refused:?}");
+    delete(&lab.client, "apps/v1", "Deployment", "people", "odigos-instrumentor").await;
+
+    // A kind whose objects are stored in a version that this release does not know.
+    let kind = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "sources.odigos.io"},
+        "spec": {
+            "group": "odigos.io", "scope": "Namespaced", "names": {"kind": "Source", "plural": "sources"},
+            "versions": [{"name": "v1beta9", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        },
+    });
+    apply(&lab.client, &kind).await.unwrap();
+    eventually("the kind is stored", Duration::from_secs(20), || async {
+        let kinds = list(&lab.client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap();
+        kinds.iter().any(|kind| kind.data.pointer("/status/storedVersions/0") == Some(&json!("v1beta9")))
+    })
+    .await
+    .unwrap();
+    let refused = lab.odigos(&["install"]).await.ended(1);
+    assert!(refused.out.contains("sources.odigos.io stores v1beta9"), "{refused:?}");
 }
