@@ -25,7 +25,10 @@ pub(super) async fn run(removal: &Removal<'_>) -> anyhow::Result<Vec<Check>> {
         namespace(removal).await?,
         nodes(cluster).await?,
         marks(removal).await?,
-        Check::skipped("agent files on nodes", "no release has written any"),
+        Check::skipped(
+            "agent files on nodes",
+            "cannot be seen from here: /var/odigos stays on nodes where an agent ran",
+        ),
         permissions(removal).await?,
         workloads(cluster).await?,
         sources(cluster).await?,
