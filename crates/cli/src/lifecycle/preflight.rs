@@ -149,11 +149,9 @@ pub(super) async fn pod_security(cluster: &Cluster, namespace: &str) -> anyhow::
     let level = text(&live, "/metadata/labels/pod-security.kubernetes.io~1enforce");
     Ok(match level {
         "" | "privileged" => Check::ok(check, format!("namespace {namespace} admits every pod")),
-        level => Check::warning(
+        level => Check::error(
             check,
-            format!(
-                "namespace {namespace} enforces {level}: controllers and gateway run, node collectors read logs of the node and are refused"
-            ),
+            format!("namespace {namespace} enforces {level}: pods that read logs of their node would be refused"),
             format!("kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite"),
         ),
     })

@@ -87,7 +87,7 @@ fn cases() -> Vec<Value> {
         json!({"controllers": {"priorityClassName": "system-cluster-critical"}}),
         json!({"controllers": {"podDisruptionBudget": false}}),
         json!({"agent": {"log": "debug", "podLogs": "/data/pods", "priorityClassName": ""}}),
-        json!({"agent": {"resources": {"requests": null, "limits": {"memory": "1Gi"}}, "tolerations": []}}),
+        json!({"agent": {"resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}, "tolerations": []}}),
         json!({"agent": {"nodeSelector": {"kubernetes.io/os": null, "pool": "apps"}, "tolerations": [{"key": "a", "operator": "Exists"}]}}),
         json!({"webhooks": {"pods": false}}),
         json!({"webhooks": {"ignoredNamespaces": []}}),

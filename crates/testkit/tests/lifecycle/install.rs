@@ -308,6 +308,15 @@ async fn namesakes(lab: &Lab) {
     assert!(refused.out.contains("applied as manifests in namespace people"), "{refused:?}");
     delete(&lab.client, "apps/v1", "Deployment", "people", "odigos-instrumentor").await;
 
+    // A namespace that would refuse the pods of nodes.
+    let strict = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "strict", "labels": {"pod-security.kubernetes.io/enforce": "baseline"}},
+    });
+    apply(&lab.client, &strict).await.unwrap();
+    let refused = lab.odigos(&["install", "--namespace", "strict"]).await.ended(1);
+    assert!(refused.out.contains("pod-security.kubernetes.io/enforce=privileged"), "{refused:?}");
+
     // A kind whose objects are stored in a version that this release does not know.
     let kind = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "sources.odigos.io"},
