@@ -1,12 +1,14 @@
 //! The `odigos` command: renders, plans and explains, with the same planners as the controllers.
 //!
 //! Owns arguments, files and terminal output. Never decides anything: every answer comes from `plan`. Exit codes: 0 fine,
-//! 1 findings of severity error (or changes that `plan` shows, with `--exit-code`), 2 input that cannot be read.
+//! 1 findings of severity error, 2 input that cannot be read; install, upgrade and uninstall also know 3 not installed,
+//! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending.
 
 mod connection;
 mod describe;
 mod destinations;
 mod input;
+mod lifecycle;
 mod live;
 mod output;
 mod plan;
@@ -26,6 +28,12 @@ struct Arguments {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Install the control plane into the current cluster: the Helm chart, without Helm.
+    Install(lifecycle::install::Arguments),
+    /// Bring an installation to this version, or show what that would change.
+    Upgrade(lifecycle::upgrade::Arguments),
+    /// Take instrumentation back, remove everything, and verify that nothing is left.
+    Uninstall(lifecycle::uninstall::Arguments),
     /// Show every object that the control plane would write for these manifests. No cluster, no network.
     Render(render::Arguments),
     /// Show what the control plane would change in the current cluster, before anything changes.
@@ -43,6 +51,8 @@ enum Command {
 enum Failure {
     /// Input that cannot be read, or a cluster that cannot be reached: exit code 2.
     Input(anyhow::Error),
+    /// Anything else, with the exit code that tells what.
+    Exit(u8, anyhow::Error),
 }
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
@@ -55,6 +65,9 @@ fn main() -> ExitCode {
     // A second provider cannot be installed in a process that has just begun.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let outcome = match Arguments::parse().command {
+        Command::Install(arguments) => live::block_on(lifecycle::install::run(&arguments)),
+        Command::Upgrade(arguments) => live::block_on(lifecycle::upgrade::run(&arguments)),
+        Command::Uninstall(arguments) => live::block_on(lifecycle::uninstall::run(&arguments)),
         Command::Render(arguments) => render::run(&arguments),
         Command::Destinations(arguments) => live::block_on(destinations::run(&arguments)),
         Command::Sampling(arguments) => sampling::run(&arguments),
@@ -63,9 +76,13 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => code,
-        Err(Failure::Input(error)) => {
+        Err(failure) => {
+            let (code, error) = match failure {
+                Failure::Input(error) => (2, error),
+                Failure::Exit(code, error) => (code, error),
+            };
             output::error(&format!("error: {error:#}"));
-            ExitCode::from(2)
+            ExitCode::from(code)
         }
     }
 }

@@ -101,7 +101,7 @@ fn report(created: &[String], changed: &[(String, String)], deleted: &[String], 
 }
 
 /// The fields that the control plane owns and that are not as they should be, as a readable difference.
-fn difference(desired: &Value, live: &Value) -> Option<String> {
+pub(crate) fn difference(desired: &Value, live: &Value) -> Option<String> {
     let projected = projection(desired, live);
     if &projected == desired {
         return None;
