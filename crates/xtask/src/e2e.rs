@@ -132,6 +132,7 @@ impl Cluster {
         command.args(&arguments.filter).current_dir(root());
         command.env("ODIGOS_E2E_PREFIX", &arguments.image_prefix);
         command.env("ODIGOS_E2E_HELM", tools::find("helm")?);
+        command.env("ODIGOS_E2E_CLI", images::command_line(arguments.release));
         command.env("ODIGOS_E2E_CHART", root().join("charts/odigos"));
         let version = env!("CARGO_PKG_VERSION");
         command.env("ODIGOS_E2E_VERSION", version);

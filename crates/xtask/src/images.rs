@@ -53,6 +53,15 @@ pub(crate) enum Purpose {
     Figures,
 }
 
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The command line that [`build`] has built.
+pub(crate) fn command_line(release: bool) -> PathBuf {
+    target().join(if release { "release" } else { "debug" }).join("odigos")
+}
+
 /// Builds the binaries and writes one archive for each image; returns the archives.
 pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
     let (profile, folder) = match purpose {
@@ -69,7 +78,7 @@ pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
         command.args(["--package", package, "--bin", binary]);
     }
     anyhow::ensure!(command.status()?.success(), "the binaries cannot be built");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target = target();
     let folder = target.join(folder);
     std::fs::create_dir_all(&folder)?;
     let version = env!("CARGO_PKG_VERSION");

@@ -14,9 +14,11 @@
 mod destinations;
 mod failures;
 mod install;
+mod leaving;
 mod observability;
 mod release;
 mod routing;
+mod sampling;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -28,13 +30,16 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 6] = [
+const STORIES: [(&str, Story); 9] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
     ("a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
+    ("sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     ("nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
     ("a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
+    ("nothing is left after leaving", |cluster| leaving::nothing_is_left(cluster).boxed()),
+    ("the command line installs the same", |cluster| leaving::the_command_line_installs_the_same(cluster).boxed()),
 ];
 
 fn main() -> ExitCode {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use tokio::process::Command;
 
 /// Values of the stories: images from where the cluster has them.
-fn values() -> anyhow::Result<Vec<String>> {
+pub(crate) fn values() -> anyhow::Result<Vec<String>> {
     let variable =
         |name: &str| std::env::var(name).with_context(|| format!("{name} is not set; run `cargo xtask e2e`"));
     let (prefix, version) = (variable("ODIGOS_E2E_PREFIX")?, variable("ODIGOS_E2E_VERSION")?);
@@ -42,4 +42,22 @@ pub(crate) async fn install(namespace: &str, more: &[&str]) -> anyhow::Result<()
         arguments.extend(["--set", value]);
     }
     helm(&arguments).await.map(drop)
+}
+
+/// Runs the product's command line; returns what it printed.
+///
+/// # Errors
+/// What it said.
+pub(crate) async fn odigos(arguments: &[&str]) -> anyhow::Result<String> {
+    let binary = std::env::var_os("ODIGOS_E2E_CLI").context("ODIGOS_E2E_CLI is not set; run `cargo xtask e2e`")?;
+    let output = Command::new(PathBuf::from(binary)).args(arguments).stdin(Stdio::null()).output().await?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let printed = String::from_utf8(output.stdout)?;
+    anyhow::ensure!(
+        output.status.success(),
+        "odigos {} ended with {}: {said}\n{printed}",
+        arguments.join(" "),
+        output.status
+    );
+    Ok(printed + &said)
 }

@@ -43,6 +43,11 @@ impl Stage<'_> {
 
     /// Backends, Destinations and Sources first, then the applications: nothing is sent that nobody waits for.
     pub(crate) async fn set(&self, rate: u64) -> anyhow::Result<()> {
+        self.set_with(rate, &[]).await
+    }
+
+    /// The same, with further arguments of the applications.
+    pub(crate) async fn set_with(&self, rate: u64, more: &[&str]) -> anyhow::Result<()> {
         let cluster = self.cluster;
         cluster.apply_all([shop::namespace(self.applications), shop::namespace(self.backends)]).await?;
         for (backend, stream) in BACKENDS {
@@ -60,7 +65,7 @@ impl Stage<'_> {
         let limit = Duration::from_secs(120);
         // Covered workloads are what brings the node collectors; the applications wait until they are told to begin.
         for (kind, name, _) in WORKLOADS {
-            let arguments = shop::application(name, &cluster.namespace, rate, &[]);
+            let arguments = shop::application(name, &cluster.namespace, rate, more);
             cluster.apply(&shop::workload(kind, (self.applications, name), 2, &cluster.image, &arguments)).await?;
         }
         cluster.rolled_out("DaemonSet", (&cluster.namespace, odigos_api::names::NODE_COLLECTOR), limit).await?;
