@@ -102,17 +102,18 @@ async fn gateway(state: &State) -> Result<(), Error> {
     report::streams(state, &seen, &plan).await?;
     let deployment = gateway::objects::deployment_name(&seen);
     let version = configuration_version(names::GATEWAY, &plan.config.to_yaml());
-    report::samplings(state, &rules, &plan, deployment, &version).await?;
+    let kind = gateway::objects::workload_kind(&seen, &plan);
+    report::samplings(state, &rules, &plan, (kind, deployment), &version).await?;
     let failure = start_failure::said(&state.gateway_pods(), &version);
     if let Some(said) = &failure {
         set_culprits_aside(state, &seen, &plan, said, now).await?;
     }
-    let rollout = report::Rollout { deployment, version: &version, failure: failure.as_deref() };
+    let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
     let error = outcome.as_ref().err().map(ToString::to_string);
     report::gateway_group(state, &group, &seen, &plan, &rollout, error).await?;
     outcome?;
-    remove_old_versions(state, names::GATEWAY, &version, "Deployment", deployment).await?;
-    remove_renamed(state, deployment).await?;
+    remove_old_versions(state, names::GATEWAY, &version, kind, deployment).await?;
+    remove_replaced(state, kind, deployment).await?;
     Ok(())
 }
 
@@ -254,21 +255,23 @@ async fn remove_old_versions(
     Ok(())
 }
 
-/// Deletes gateways of another name once the one that is wanted serves (A38).
-async fn remove_renamed(state: &State, wanted: &str) -> Result<(), ApplyError> {
+/// Deletes gateways of another name or kind once the one that is wanted serves (A38).
+async fn remove_replaced(state: &State, kind: &str, wanted: &str) -> Result<(), ApplyError> {
     let available =
         |object: &Value| object.pointer("/status/availableReplicas").and_then(Value::as_i64).unwrap_or_default() > 0;
-    if !state.live("Deployment", wanted).is_some_and(|live| available(&live)) {
+    if !state.live(kind, wanted).is_some_and(|live| available(&live)) {
         return Ok(());
     }
-    let Some((_, deployments)) = state.workloads.iter().find(|(kind, _)| *kind == "Deployment") else { return Ok(()) };
-    for other in deployments.namespace(&state.namespace) {
-        let role = other.metadata.labels.as_ref().and_then(|all| all.get(labels::COLLECTOR_ROLE).cloned());
-        let owned = other.metadata.owner_references.iter().flatten().any(|owner| owner.api_version == API_VERSION);
-        let name = other.metadata.name.clone().unwrap_or_default();
-        if role.as_deref() == Some(CollectorRole::ClusterGateway.as_str()) && owned && name != wanted {
-            let object = reference("apps/v1", "Deployment", &state.namespace, &name);
-            state.applier.delete(&object, other.metadata.uid.as_deref()).await?;
+    for (other_kind, hub) in state.workloads.iter().filter(|(kind, _)| matches!(*kind, "Deployment" | "StatefulSet")) {
+        for other in hub.namespace(&state.namespace) {
+            let role = other.metadata.labels.as_ref().and_then(|all| all.get(labels::COLLECTOR_ROLE).cloned());
+            let owned = other.metadata.owner_references.iter().flatten().any(|owner| owner.api_version == API_VERSION);
+            let name = other.metadata.name.clone().unwrap_or_default();
+            let replaced = name != wanted || *other_kind != kind;
+            if role.as_deref() == Some(CollectorRole::ClusterGateway.as_str()) && owned && replaced {
+                let object = reference("apps/v1", other_kind, &state.namespace, &name);
+                state.applier.delete(&object, other.metadata.uid.as_deref()).await?;
+            }
         }
     }
     Ok(())

@@ -72,10 +72,10 @@ pub(crate) async fn samplings(
     state: &State,
     rules: &Rules,
     plan: &GatewayPlan,
-    deployment: &str,
+    workload: (&str, &str),
     version: &str,
 ) -> Result<(), ApplyError> {
-    let rolled_out = is_gateway_rolled_out(state, deployment, version);
+    let rolled_out = is_gateway_rolled_out(state, workload, version);
     let drafts =
         sampling::report::conditions(&rules.accepted, plan.sampling, plan.sampling_conditions, false, rolled_out);
     for (name, drafts) in drafts {
@@ -106,8 +106,8 @@ pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &
 }
 
 /// Whether every gateway runs the configuration `version`, and none of another is left.
-pub(crate) fn is_gateway_rolled_out(state: &State, deployment: &str, version: &str) -> bool {
-    let complete = state.live("Deployment", deployment).is_some_and(|live| is_rolled_out("Deployment", &live, version));
+pub(crate) fn is_gateway_rolled_out(state: &State, (kind, name): (&str, &str), version: &str) -> bool {
+    let complete = state.live(kind, name).is_some_and(|live| is_rolled_out(kind, &live, version));
     complete && !start_failure::others_left(&state.gateway_pods(), version)
 }
 
@@ -161,7 +161,10 @@ fn progressing(rolled_out: bool, version: &str, waiting_for: Option<String>) -> 
 
 /// How the newest configuration of the gateway fares.
 pub(crate) struct Rollout<'a> {
-    pub(crate) deployment: &'a str,
+    /// Kind of the gateway's workload.
+    pub(crate) kind: &'a str,
+    /// Its name.
+    pub(crate) name: &'a str,
     pub(crate) version: &'a str,
     /// What its pods do not start with.
     pub(crate) failure: Option<&'a str>,
@@ -175,14 +178,14 @@ pub(crate) async fn gateway_group(
     rollout: &Rollout<'_>,
     error: Option<String>,
 ) -> Result<(), ApplyError> {
-    let Rollout { deployment, version, failure } = *rollout;
-    let live = state.live("Deployment", deployment);
+    let Rollout { kind: workload, name, version, failure } = *rollout;
+    let live = state.live(workload, name);
     let available = live
         .as_ref()
         .and_then(|live| live.pointer("/status/availableReplicas"))
         .and_then(Value::as_i64)
         .unwrap_or_default();
-    let rolled_out = is_gateway_rolled_out(state, deployment, version);
+    let rolled_out = is_gateway_rolled_out(state, (workload, name), version);
     let before = group.status.clone().unwrap_or_default();
     // Until every pod runs the new rows, only what the old ones know as well is served.
     let rendered: BTreeSet<&String> = plan.classes.iter().collect();
@@ -208,7 +211,8 @@ pub(crate) async fn gateway_group(
     let invalid = drafts.iter().filter(|draft| draft.kind == kind::CONFIG_VALID && draft.status == Status::False);
     state.metrics.count_unwell("CollectorsGroup", "ConfigValid", invalid.count());
     let facts = json!({
-        "ready": available >= 1,
+        // While one workload takes over from another, the other's pods serve.
+        "ready": available >= 1 || state.serving_version().is_some(),
         "receiverSignals": plan.receiver_signals,
         "servedStreamClasses": served,
         "configHash": if rolled_out { Some(version) } else { before.config_hash.as_deref() },

@@ -47,8 +47,9 @@ pub struct Arguments {
 }
 
 /// Objects of the control plane that the autoscaler owns, by apiVersion and kind.
-const OWNED: [(&str, &str, &str); 5] = [
+const OWNED: [(&str, &str, &str); 6] = [
     ("apps", "v1", "Deployment"),
+    ("apps", "v1", "StatefulSet"),
     ("apps", "v1", "DaemonSet"),
     ("", "v1", "Service"),
     ("autoscaling", "v2", "HorizontalPodAutoscaler"),

@@ -145,6 +145,18 @@ impl Configuration {
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    /// Size of the volume that each gateway keeps its queues on, e.g. `2Gi`; without one they live and die with the pod.
+    #[must_use]
+    pub fn queue_volume_size(&self) -> Option<&str> {
+        self.text("collectorGateway.queueVolume.size").filter(|size| !size.is_empty())
+    }
+
+    /// Storage class of that volume; the cluster's default without one.
+    #[must_use]
+    pub fn queue_volume_class(&self) -> Option<&str> {
+        self.text("collectorGateway.queueVolume.storageClass")
+    }
+
     /// Whether a UI is deployed: `uiMode` is anything but `none`, which is our word beside those of the reference.
     #[must_use]
     pub fn has_ui(&self) -> bool {

@@ -15,8 +15,8 @@ use std::time::Instant;
 /// How the stories are run.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// Only stories whose name contains this.
-    filter: Option<String>,
+    /// Only stories whose name contains one of these; installing always runs.
+    parts: Vec<String>,
     /// Leave the cluster up afterwards; a cluster that is up already is used again.
     #[arg(long)]
     keep: bool,
@@ -129,7 +129,7 @@ impl Cluster {
 
     fn tell(&self, stories: &Path, arguments: &Arguments) -> anyhow::Result<()> {
         let mut command = self.inside(stories);
-        command.args(&arguments.filter).current_dir(root());
+        command.args(&arguments.parts).current_dir(root());
         command.env("ODIGOS_E2E_PREFIX", &arguments.image_prefix);
         command.env("ODIGOS_E2E_HELM", tools::find("helm")?);
         command.env("ODIGOS_E2E_CLI", images::command_line(arguments.release));

@@ -51,6 +51,16 @@ const NOBODY: i64 = 65_534;
 /// Seconds between SIGTERM and SIGKILL: the pre-stop pause, then one attempt for each queued batch.
 const GRACE_SECONDS: i64 = 60;
 
+/// Kind of the gateway's workload: a StatefulSet where queues on disk have volumes of their own, so that what waits outlives
+/// its pod and its node; a Deployment everywhere else, since it adds a pod before it takes one away.
+#[must_use]
+pub fn workload_kind(seen: &Observed<'_>, plan: &GatewayPlan) -> &'static str {
+    match plan.persistent_queues && seen.configuration.queue_volume_size().is_some() {
+        true => "StatefulSet",
+        false => "Deployment",
+    }
+}
+
 /// Every object of the gateway, in apply order.
 #[must_use]
 pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation) -> Vec<Desired> {
@@ -60,8 +70,9 @@ pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installat
         objects::configuration_objects(names::GATEWAY, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
     all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
     all.push(Desired { rank: Rank::Network, object: balanced_service(seen, &owner) });
-    all.push(Desired { rank: Rank::Workload, object: deployment(seen, plan, installation, &text, &owner) });
-    all.push(Desired { rank: Rank::Scaling, object: autoscaler(seen, installation, &owner) });
+    all.push(Desired { rank: Rank::Workload, object: workload(seen, plan, installation, &text, &owner) });
+    let scaled = workload_kind(seen, plan);
+    all.push(Desired { rank: Rank::Scaling, object: autoscaler(seen, scaled, installation, &owner) });
     all.push(Desired { rank: Rank::Scaling, object: disruption_budget(seen, &owner) });
     all
 }
@@ -134,13 +145,7 @@ fn balanced_service(seen: &Observed<'_>, owner: &Value) -> Value {
     })
 }
 
-fn deployment(
-    seen: &Observed<'_>,
-    plan: &GatewayPlan,
-    installation: &Installation,
-    text: &str,
-    owner: &Value,
-) -> Value {
+fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation, text: &str, owner: &Value) -> Value {
     let spec = &seen.group.spec;
     let configuration = configuration_version(names::GATEWAY, text);
     let (environment, files) = secret_mounts(plan);
@@ -154,9 +159,12 @@ fn deployment(
         mounts.push(json!({"name": name, "mountPath": directory, "readOnly": true}));
         volumes.push(json!({"name": name, "secret": {"secretName": file.0, "items": file.1}}));
     }
+    let kind = workload_kind(seen, plan);
     if plan.persistent_queues {
-        // The volume outlives a crash of the container, and goes with the pod.
         mounts.push(json!({"name": "queues", "mountPath": QUEUE_DIRECTORY}));
+    }
+    if plan.persistent_queues && kind == "Deployment" {
+        // The volume outlives a crash of the container, and goes with the pod.
         volumes.push(json!({"name": "queues", "emptyDir": {}}));
     }
     let mut pod_spec = json!({
@@ -189,27 +197,51 @@ fn deployment(
         });
         pod_spec["topologySpreadConstraints"] = constraints.collect();
     }
+    // No replicas: they belong to the autoscaler object, and a manual scale survives (A42).
+    let mut spec = json!({
+        "selector": {"matchLabels": role_labels()},
+        "revisionHistoryLimit": 3,
+        "template": {
+            "metadata": {
+                "labels": pod_labels(),
+                "annotations": { labels::SECRETS_HASH: secrets_hash(plan) },
+            },
+            "spec": pod_spec,
+        },
+    });
+    if kind == "Deployment" {
+        // Never fewer ready pods than before: a configuration that does not start leaves the old pods serving.
+        spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}});
+    } else {
+        spec["serviceName"] = json!(names::GATEWAY);
+        // A pod that does not start is replaced by one of the next revision without anybody's hand.
+        spec["podManagementPolicy"] = json!("Parallel");
+        spec["updateStrategy"] = json!({"type": "RollingUpdate"});
+        spec["volumeClaimTemplates"] = json!([queue_volume_claim(seen)]);
+    }
     json!({
         "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "kind": kind,
         "metadata": {
             "name": deployment_name(seen), "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner,
         },
-        // No replicas: they belong to the autoscaler object, and a manual scale survives (A42).
-        "spec": {
-            "selector": {"matchLabels": role_labels()},
-            "revisionHistoryLimit": 3,
-            // Never fewer ready pods than before: a configuration that does not start leaves the old pods serving.
-            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}},
-            "template": {
-                "metadata": {
-                    "labels": pod_labels(),
-                    "annotations": { labels::SECRETS_HASH: secrets_hash(plan) },
-                },
-                "spec": pod_spec,
-            },
-        },
+        "spec": spec,
     })
+}
+
+/// The volume that each pod of a StatefulSet keeps its queues on. It stays when the pod goes: what waits is sent by the pod
+/// that has its number next.
+fn queue_volume_claim(seen: &Observed<'_>) -> Value {
+    let size = seen.configuration.queue_volume_size().unwrap_or("2Gi");
+    let mut spec = json!({
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": size}},
+        "volumeMode": "Filesystem",
+    });
+    if let Some(class) = seen.configuration.queue_volume_class() {
+        spec["storageClassName"] = json!(class);
+    }
+    json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "queues"}, "spec": spec})
 }
 
 /// Items of a Secret volume: the Secret's name and its key-to-path list.
@@ -336,7 +368,7 @@ fn container(
 }
 
 /// The autoscaler object in the newest API that the cluster serves (spec 6.1, A40–A41).
-fn autoscaler(seen: &Observed<'_>, installation: &Installation, owner: &Value) -> Value {
+fn autoscaler(seen: &Observed<'_>, kind: &str, installation: &Installation, owner: &Value) -> Value {
     let resources = &seen.group.spec.resources_settings;
     let memory = mebibytes(i64::from(resources.gomemlimit_mib) * 75 / 100);
     let cpu = millicores(i64::from(resources.cpu_limit_millicores) * 75 / 100);
@@ -360,13 +392,13 @@ fn autoscaler(seen: &Observed<'_>, installation: &Installation, owner: &Value) -
             0,
             json!({"type": "Object", "object": {
                 "metric": {"name": "odigos_gateway_rejections"},
-                "describedObject": {"apiVersion": "apps/v1", "kind": "Deployment", "name": names::GATEWAY},
+                "describedObject": {"apiVersion": "apps/v1", "kind": kind, "name": names::GATEWAY},
                 "target": {"type": "Value", "value": "500m"},
             }}),
         );
     }
     let mut spec = json!({
-        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment_name(seen)},
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": deployment_name(seen)},
         "minReplicas": bound(resources.min_replicas, 1),
         "maxReplicas": bound(resources.max_replicas, 10),
         "metrics": metrics,

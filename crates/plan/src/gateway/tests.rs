@@ -390,6 +390,39 @@ fn a_destination_that_stopped_a_collector_is_set_aside() {
 }
 
 #[test]
+fn queues_on_volumes_of_their_own_make_a_stateful_set() {
+    let mut given = Given::new(vec![otlp("d-1", &["TRACES"], Value::Null)]);
+    given.destinations[0].spec.delivery = serde_json::from_value(json!({"persistentQueue": true})).unwrap();
+    let objects = |given: &Given| -> Vec<Value> {
+        let (seen, plan) = (given.seen(), given.plan());
+        objects::desired(&seen, &plan, &objects::Installation::default()).into_iter().map(|one| one.object).collect()
+    };
+    let kinds =
+        |all: &[Value]| all.iter().filter_map(|one| one["kind"].as_str().map(str::to_owned)).collect::<Vec<_>>();
+    assert!(
+        kinds(&objects(&given)).contains(&"Deployment".to_owned()),
+        "without a volume the queue lives with the pod"
+    );
+    given.configuration =
+        crate::configuration::Configuration::parse("collectorGateway: {queueVolume: {size: 5Gi, storageClass: fast}}")
+            .unwrap();
+    let all = objects(&given);
+    assert!(!kinds(&all).contains(&"Deployment".to_owned()));
+    let set = all.iter().find(|one| one["kind"] == "StatefulSet").unwrap();
+    let claim = &set["spec"]["volumeClaimTemplates"][0];
+    assert_eq!(claim["spec"]["resources"]["requests"]["storage"], "5Gi");
+    assert_eq!(claim["spec"]["storageClassName"], "fast");
+    let pod = &set["spec"]["template"]["spec"];
+    assert!(pod["volumes"].as_array().unwrap().iter().all(|volume| volume["name"] != claim["metadata"]["name"]));
+    let mounts = pod["containers"][0]["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().any(|mount| mount["name"] == claim["metadata"]["name"]));
+    let scaler = all.iter().find(|one| one["kind"] == "HorizontalPodAutoscaler").unwrap();
+    assert_eq!(scaler["spec"]["scaleTargetRef"]["kind"], "StatefulSet");
+    given.destinations[0].spec.delivery = None;
+    assert!(kinds(&objects(&given)).contains(&"Deployment".to_owned()), "no queue on disk needs no volume");
+}
+
+#[test]
 fn unknown_types_and_odd_names() {
     let plan =
         Given::new(vec![destination("d-1", "nosuchtype", &["TRACES"], json!({})), jaeger("d-2", Value::Null)]).plan();
@@ -486,7 +519,7 @@ mod objects_tests {
                 Value::Null,
             )]);
             let plan = given.plan();
-            desired(&given.seen(), &plan, &Installation::default())
+            desired(&given.seen(), &plan, &objects::Installation::default())
                 .into_iter()
                 .filter(|one| one.object["kind"] == "ConfigMap")
                 .map(|one| one.object["metadata"]["name"].as_str().unwrap().to_owned())
