@@ -228,6 +228,20 @@ pub struct RuntimeDetails {
     /// Why the container runtime could not be asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cri_error_message: Option<String>,
+    /// The image that the details are of. Another one, in a younger pod, replaces them; ignored in overrides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_image: Option<ObservedImage>,
+}
+
+/// An image that was looked at.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ObservedImage {
+    /// The image with its digest, as the container runtime names it.
+    pub id: String,
+    /// When the first pod was created in which it was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_created: Option<Time>,
 }
 
 /// A variable.

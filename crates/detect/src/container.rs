@@ -125,6 +125,8 @@ pub fn decide(name: &str, processes: &[Detection], image: &ImageEnvironment) -> 
         libc_type: main.libc.map(|libc| libc.as_str().to_owned()),
         secure_execution_mode: if is_any_secure { Some(true) } else { main.secure_execution },
         cri_error_message: image_error(language, image, main),
+        // The caller knows which image it is.
+        observed_image: None,
     };
     let obstacles: BTreeSet<Obstacle> = same.iter().flat_map(|one| one.obstacles.iter().copied()).collect();
     ContainerFound {

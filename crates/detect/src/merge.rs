@@ -6,7 +6,34 @@
 
 use crate::environment::{LD_PRELOAD, is_ours};
 use crate::language::Language;
-use odigos_api::instrumentation_config::{EnvVar, RuntimeDetails};
+use odigos_api::instrumentation_config::{EnvVar, ObservedImage, RuntimeDetails};
+
+/// How the image of a finding stands to the one of the stored details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// It is the same one, or nothing is known of the stored one.
+    Same,
+    /// Another one in a younger pod: the finding replaces the details.
+    Newer,
+    /// Another one in a pod that was there before: what an old pod runs says nothing about the workload any more.
+    Older,
+}
+
+/// Compares the image of a finding with the stored one. While a workload changes over, pods with both run and either may be looked
+/// at last; the younger pod tells where it goes.
+#[must_use]
+pub fn image(stored: Option<&ObservedImage>, found: &ObservedImage) -> Image {
+    match stored {
+        Some(stored) if stored.id != found.id => {
+            let is_younger = match (&found.pod_created, &stored.pod_created) {
+                (Some(found), Some(stored)) => found.0 > stored.0,
+                _ => true,
+            };
+            if is_younger { Image::Newer } else { Image::Older }
+        }
+        _ => Image::Same,
+    }
+}
 
 /// A finding for one container.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +90,7 @@ fn joined(before: &RuntimeDetails, found: &Fresh) -> RuntimeDetails {
     if fresh.cri_error_message.is_none() && !fresh.env_from_container_runtime.is_empty() {
         details.env_from_container_runtime.clone_from(&fresh.env_from_container_runtime);
     }
+    details.observed_image = before.observed_image.clone().or_else(|| fresh.observed_image.clone());
     // An answer of the container runtime settles an earlier failure.
     details.cri_error_message = fresh.cri_error_message.clone().and(before.cri_error_message.clone());
     details
@@ -111,6 +139,34 @@ mod tests {
         assert_eq!(once(&details("unknown", ""), details("go", "1.22.1"), false).language, "go");
         assert_eq!(once(&before, details("java", "21"), false).runtime_version, "21");
         assert_eq!(once(&before, details("java", ""), false).runtime_version, "17");
+    }
+
+    #[test]
+    fn the_younger_pod_tells_which_image_counts() {
+        let of = |id: &str, minute: i32| ObservedImage {
+            id: id.into(),
+            pod_created: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
+                format!("2026-01-01T00:{minute:02}:00Z").parse().unwrap(),
+            )),
+        };
+        let unknown_age = |id: &str| ObservedImage { id: id.into(), pod_created: None };
+        let cases = [
+            (None, of("a", 1), Image::Same),
+            (Some(of("a", 1)), of("a", 9), Image::Same),
+            (Some(of("a", 1)), of("b", 2), Image::Newer),
+            (Some(of("b", 2)), of("a", 1), Image::Older),
+            (Some(of("b", 2)), of("a", 2), Image::Older),
+            (Some(unknown_age("a")), of("b", 2), Image::Newer),
+        ];
+        for (stored, found, expected) in cases {
+            assert_eq!(image(stored.as_ref(), &found), expected, "{stored:?} {found:?}");
+        }
+        // The same image keeps the age of the pod in which it was seen first, so that replicas write nothing.
+        let mut before = details("java", "17");
+        before.observed_image = Some(of("a", 1));
+        let mut fresh = details("java", "17");
+        fresh.observed_image = Some(of("a", 9));
+        assert_eq!(once(&before, fresh, false), before);
     }
 
     #[test]
