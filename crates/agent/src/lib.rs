@@ -2,13 +2,22 @@
 //!
 //! | watches | form | for |
 //! |---|---|---|
-//! | Pods of its node | names of containers, stream class | links to container logs |
+//! | Pods of its node | names of containers and of variables, statuses of containers, stream class | what runs in them; links to container logs |
 //! | ConfigMap `effective-config` | the configuration | containers that are ignored |
 //!
-//! Writes nothing to the API server. On the node it keeps the directory of log links (design 4.5), and nothing else.
-//! Decisions are in `plan::log_links`.
+//! | reads one at a time | writes |
+//! |---|---|
+//! | InstrumentationConfig of a pod's workload | its status: `runtimeDetailsByContainer`, condition `RuntimeDetection` |
+//!
+//! On the node it keeps the directory of log links (design 4.5), and nothing else. Decisions are in `detect` and
+//! `plan::log_links`.
 
 mod links;
+mod observe;
+mod processes;
+mod report;
 mod run;
+mod subject;
+mod watchdog;
 
 pub use run::{Arguments, run};

@@ -1,6 +1,10 @@
-//! Wiring: arguments, watches, and the loop that keeps the links. No decisions.
+//! Wiring: arguments, watches, the loop that keeps the links, and the one that looks at pods. No decisions.
 
 use crate::links::LogLinks;
+use crate::observe::Observer;
+use crate::processes::Processes;
+use crate::report::Reporter;
+use crate::subject::{self, Subject};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
 use kube::api::Api;
@@ -8,6 +12,7 @@ use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
 use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION};
 use odigos_kit::admin::{self, Readiness};
+use odigos_kit::apply::Applier;
 use odigos_kit::hub::{self, Hub};
 use odigos_kit::metrics::Metrics;
 use odigos_kit::tasks::Tasks;
@@ -23,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Keeps the links to the container logs that are wanted on this node.
+/// Looks at what runs in covered pods of this node, and keeps the links to the container logs that are wanted.
 #[derive(clap::Parser, Debug)]
 #[command(name = AGENT, version, about)]
 pub struct Arguments {
@@ -45,6 +50,9 @@ pub struct Arguments {
     /// Directory in which the kubelet keeps the logs of pods.
     #[arg(long, default_value = "/var/log/pods")]
     pod_logs: PathBuf,
+    /// Where the processes of the node are seen.
+    #[arg(long, env = "ODIGOS_PROC_DIR", default_value = "/proc")]
+    proc: PathBuf,
 }
 
 /// Changes that come together are handled together.
@@ -90,9 +98,23 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             waker.notify_one();
         }
     });
+    let looks = Arc::new(Notify::new());
+    let waker = looks.clone();
+    state.pods.subscribe(move |change| {
+        if change.differs(|pod| Subject::of(pod)) {
+            waker.notify_one();
+        }
+    });
+    let observer = Observer {
+        pods: state.pods.clone(),
+        processes: Processes { root: arguments.proc },
+        reporter: Reporter { client: client.clone(), applier: Applier::new(client.clone(), AGENT, metrics.clone()) },
+        node: arguments.node.clone(),
+    };
     let waker = changed.clone();
     state.config_maps.subscribe(move |_| waker.notify_one());
     watch(&mut tasks, &client, &state, &arguments.node, &metrics);
+    tasks.spawn("runtime detection", observer.run(looks, stop.clone()));
     tasks.spawn("log links", keep_links(state, changed, ready, stop));
     tasks.wait().await?;
     tracing::info!("{AGENT} ended");
@@ -103,29 +125,11 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &State, node: &str, metrics:
     let stop = tasks.stop();
     let api: Api<DeserializeGuard<Pod>> = Api::all(client.clone());
     let own = watcher::Config::default().any_semantic().fields(&format!("spec.nodeName={node}"));
-    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, own, prune, metrics.clone(), stop.clone()));
+    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, own, subject::prune, metrics.clone(), stop.clone()));
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), &state.namespace);
     let one = watcher::Config::default().any_semantic().fields(&format!("metadata.name={EFFECTIVE_CONFIGURATION}"));
     let maps = state.config_maps.clone();
     tasks.spawn("watch of the configuration", hub::run(maps, api, one, |_| {}, metrics.clone(), stop));
-}
-
-/// Keeps what the decision reads.
-fn prune(pod: &mut Pod) {
-    pod.status = None;
-    if let Some(spec) = &mut pod.spec {
-        let name = |container: &mut k8s_openapi::api::core::v1::Container| {
-            let name = std::mem::take(&mut container.name);
-            *container = k8s_openapi::api::core::v1::Container { name, ..Default::default() };
-        };
-        spec.containers.iter_mut().for_each(name);
-        spec.init_containers.iter_mut().flatten().for_each(name);
-        *spec = k8s_openapi::api::core::v1::PodSpec {
-            containers: std::mem::take(&mut spec.containers),
-            init_containers: spec.init_containers.take(),
-            ..Default::default()
-        };
-    }
 }
 
 async fn keep_links(state: State, changed: Arc<Notify>, ready: Readiness, stop: CancellationToken) {
