@@ -53,6 +53,9 @@ pub struct Arguments {
     /// Where the processes of the node are seen.
     #[arg(long, env = "ODIGOS_PROC_DIR", default_value = "/proc")]
     proc: PathBuf,
+    /// Looks at no process.
+    #[arg(long)]
+    no_detection: bool,
 }
 
 /// Changes that come together are handled together.
@@ -114,7 +117,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let waker = changed.clone();
     state.config_maps.subscribe(move |_| waker.notify_one());
     watch(&mut tasks, &client, &state, &arguments.node, &metrics);
-    tasks.spawn("runtime detection", observer.run(looks, stop.clone()));
+    if !arguments.no_detection {
+        tasks.spawn("runtime detection", observer.run(looks, stop.clone()));
+    }
     tasks.spawn("log links", keep_links(state, changed, ready, stop));
     tasks.wait().await?;
     tracing::info!("{AGENT} ended");

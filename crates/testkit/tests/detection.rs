@@ -1,0 +1,352 @@
+//! The node agent against a real API server: made-up processes of a node in, status of an InstrumentationConfig out; two nodes,
+//! restarts, other images, and no permission that it lacks.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test ends where something unexpected happens, and reports figures"
+)]
+
+use kube::Client;
+use kube::api::{Api, DynamicObject, Patch, PatchParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use odigos_api::labels::STREAM_CLASS;
+use odigos_api::{API_VERSION, names};
+use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::control_plane::{self, NAMESPACE, apply, create_namespace, get_object};
+use odigos_testkit::http;
+use odigos_testkit::process::{Process, eventually, free_port};
+use odigos_testkit::tools::root;
+use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Builds the agent and returns its binary.
+fn binary(profile: &str, folder: &str) -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["build", "--quiet", "--profile", profile, "--package", names::AGENT];
+    assert!(Command::new(cargo).args(arguments).current_dir(root()).status().unwrap().success());
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join(folder).join(names::AGENT)
+}
+
+/// A node: its made-up `/proc` and its agent.
+struct Node {
+    folder: TempDir,
+    name: &'static str,
+    agent: Option<Process>,
+    admin_port: u16,
+}
+
+impl Node {
+    fn new(name: &'static str) -> Self {
+        let folder = TempDir::new().unwrap();
+        std::fs::create_dir(folder.path().join("proc")).unwrap();
+        Self { folder, name, agent: None, admin_port: free_port().unwrap() }
+    }
+
+    /// Starts the agent with the permissions that the chart gives it.
+    async fn start(&mut self, api: &ApiServer, binary: &Path) {
+        let path = self.folder.path();
+        let mut command = Command::new(binary);
+        command
+            .env("KUBECONFIG", api.kubeconfig_of(NAMESPACE, "odiglet").await.unwrap())
+            .arg(format!("--node={}", self.name))
+            .arg(format!("--admin-address=127.0.0.1:{}", self.admin_port))
+            .arg(format!("--proc={}", path.join("proc").display()))
+            .arg(format!("--log-links={}", path.join("links").display()))
+            .arg(format!("--pod-logs={}", path.join("pods").display()));
+        self.agent = None;
+        self.agent = Some(Process::start(self.name, &mut command, &path.join("agent.log")).unwrap());
+        let port = self.admin_port;
+        let ready = eventually("the agent is ready", Duration::from_secs(30), || async move {
+            http::get(port, "/readyz", None).await.is_some()
+        });
+        if let Err(error) = ready.await {
+            panic!("{error}\n{}", self.agent.as_ref().unwrap().tail());
+        }
+    }
+
+    /// Writes of the agent to the API server, by what came of them.
+    async fn writes(&self) -> u64 {
+        let text = http::get(self.admin_port, "/metrics", None).await.unwrap_or_default();
+        let lines = text.lines().filter(|line| line.starts_with("odigos_api_writes_total"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    }
+
+    /// A process of a container; every text as `/proc` shows it.
+    fn process(&self, pid: u32, pod: &str, container: &str, executable: &str, environment: &[&str]) {
+        let folder = self.folder.path().join("proc").join(pid.to_string());
+        std::fs::create_dir_all(folder.join("fd")).unwrap();
+        std::fs::create_dir_all(folder.join("root")).unwrap();
+        let write = |name: &str, text: &[u8]| std::fs::write(folder.join(name), text).unwrap();
+        let slice = pod.replace('-', "_");
+        let group = format!(
+            "0::/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{slice}.slice/cri-containerd-{container}.scope\n"
+        );
+        write("cgroup", group.as_bytes());
+        write(
+            "status",
+            format!("State:\tS (sleeping)\nPid:\t{pid}\nPPid:\t1\nUid:\t0\t0\t0\t0\nNSpid:\t{pid}\t1\n").as_bytes(),
+        );
+        write("stat", format!("{pid} (x) S 1 1 1 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 {pid} 1 2").as_bytes());
+        write("comm", b"x\n");
+        write("cmdline", format!("{executable}\0").as_bytes());
+        let environment: String = environment.iter().map(|one| format!("{one}\0")).collect();
+        write("environ", environment.as_bytes());
+        write("maps", b"7f00-7f01 r--p 00000000 fe:00 9 /usr/lib/x86_64-linux-gnu/libc.so.6\n");
+        let auxv = [(6u64, 4096u64), (23, 0), (0, 0)];
+        write("auxv", &auxv.iter().flat_map(|(a, b)| [a.to_ne_bytes(), b.to_ne_bytes()].concat()).collect::<Vec<u8>>());
+        symlink(executable, folder.join("exe")).unwrap();
+    }
+}
+
+/// Number of a container, as container runtimes give it.
+fn id(seed: u32) -> String {
+    format!("{seed:064x}")
+}
+
+fn api_of(client: &Client, kind: &str, version: &str) -> Api<DynamicObject> {
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
+    Api::namespaced_with(client.clone(), "shop", &ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)))
+}
+
+/// A covered pod of the Deployment `web`, bound to a node; returns its uid.
+async fn pod(client: &Client, name: &str, node: &str, containers: &[&str]) -> String {
+    let containers: Vec<Value> = containers
+        .iter()
+        .map(|name| json!({"name": name, "image": "none", "env": [{"name": "PYTHONPATH", "value": "/stated"}]}))
+        .collect();
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "namespace": "shop", "name": name, "labels": {STREAM_CLASS: "default", "pod-template-hash": "5d4f"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "r-1", "controller": true}],
+        },
+        "spec": {"nodeName": node, "containers": containers, "terminationGracePeriodSeconds": 0},
+    });
+    apply(client, &object).await.unwrap().metadata.uid.unwrap()
+}
+
+/// What a kubelet says when all containers are ready. Each is name, number and image.
+async fn is_ready(client: &Client, name: &str, containers: &[(&str, String, &str)]) {
+    let statuses: Vec<Value> = containers
+        .iter()
+        .map(|(name, id, image)| {
+            json!({
+                "name": name, "ready": true, "started": true, "restartCount": 0, "image": "none", "imageID": image,
+                "containerID": format!("containerd://{id}"), "state": {"running": {}},
+            })
+        })
+        .collect();
+    let status = json!({"status": {"phase": "Running", "containerStatuses": statuses}});
+    let api = api_of(client, "Pod", "v1");
+    api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
+}
+
+async fn config(client: &Client) -> DynamicObject {
+    get_object(client, API_VERSION, "InstrumentationConfig", "shop", "deployment-web").await.unwrap()
+}
+
+/// Container, language and version of each entry.
+async fn details(client: &Client) -> Vec<String> {
+    let config = config(client).await;
+    let list = config.data.pointer("/status/runtimeDetailsByContainer").and_then(Value::as_array).cloned();
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    let tell = |one: &Value| {
+        format!("{} {} {}", text(one, "containerName"), text(one, "language"), text(one, "runtimeVersion"))
+            .trim()
+            .to_owned()
+    };
+    list.unwrap_or_default().iter().map(tell).collect()
+}
+
+async fn detection(client: &Client) -> String {
+    let config = config(client).await;
+    let all = config.data.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    let one = all.iter().find(|one| one["type"] == "RuntimeDetection").cloned().unwrap_or_default();
+    format!("{}/{}", one["status"].as_str().unwrap_or_default(), one["reason"].as_str().unwrap_or_default())
+}
+
+/// What the instrumentor writes for a workload that it begins to cover.
+async fn covered(client: &Client, containers: &[&str]) {
+    let overrides: Vec<Value> = containers.iter().map(|name| json!({"containerName": name})).collect();
+    let object = json!({
+        "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"namespace": "shop", "name": "deployment-web"},
+        "spec": {"serviceName": "web", "agentInjectionEnabled": false, "containersOverrides": overrides},
+    });
+    apply(client, &object).await.unwrap();
+    waits(client).await;
+}
+
+/// The instrumentor's conditions, written as it does.
+async fn waits(client: &Client) {
+    let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "Unknown", "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let status = json!({
+        "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"namespace": "shop", "name": "deployment-web"},
+        "status": {"conditions": [condition("MarkedForInstrumentation", "X"), condition("RuntimeDetection", "WaitingForDetection")]},
+    });
+    let api = api_of(client, "InstrumentationConfig", API_VERSION);
+    let parameters = PatchParams::apply(names::INSTRUMENTOR).force();
+    api.patch_status("deployment-web", &parameters, &Patch::Apply(&status)).await.unwrap();
+}
+
+async fn told(client: &Client, node: &Node, expected: &[&str]) {
+    let what = format!("{expected:?}");
+    let outcome = eventually(&what, Duration::from_secs(30), || async { details(client).await == expected }).await;
+    if let Err(error) = outcome {
+        panic!("{error}: {:?}\n{}", details(client).await, node.agent.as_ref().unwrap().tail());
+    }
+}
+
+async fn start() -> (ApiServer, Client) {
+    let api = ApiServer::start().await.unwrap();
+    let client = api.client().await.unwrap();
+    create_namespace(&client, NAMESPACE).await.unwrap();
+    create_namespace(&client, "shop").await.unwrap();
+    control_plane::install(&client, free_port().unwrap()).await.unwrap();
+    // Pods are made here by hand; nothing shall wait for a webhook that does not run.
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind));
+        let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        all.delete_collection(&Default::default(), &Default::default()).await.unwrap();
+    }
+    (api, client)
+}
+
+#[tokio::test]
+async fn two_nodes_tell_what_runs_and_then_rest() {
+    let binary = binary("dev", "debug");
+    let (api, client) = start().await;
+    covered(&client, &["app", "sidecar"]).await;
+    let (mut one, mut two) = (Node::new("one"), Node::new("two"));
+    one.start(&api, &binary).await;
+    two.start(&api, &binary).await;
+
+    // A pod that is not ready is not looked at, though its process is there.
+    let uid = pod(&client, "web-5d4f-a", "one", &["app", "sidecar"]).await;
+    one.process(
+        100,
+        &uid,
+        &id(1),
+        "/usr/local/bin/python3.11",
+        &["PYTHON_VERSION=3.11.4", "PYTHONPATH=/stated", "PASSWORD=hunter2"],
+    );
+    one.process(
+        101,
+        &uid,
+        &id(2),
+        "/usr/local/bin/node",
+        &["NODE_VERSION=20.17.0", "NODE_OPTIONS=--enable-source-maps"],
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(detection(&client).await, "Unknown/WaitingForDetection");
+    let begun = Instant::now();
+    is_ready(&client, "web-5d4f-a", &[("app", id(1), "app@sha256:1"), ("sidecar", id(2), "side@sha256:1")]).await;
+    told(&client, &one, &["app python 3.11.4", "sidecar javascript 20.17.0"]).await;
+    eprintln!("ready to status: {} ms", begun.elapsed().as_millis());
+    assert_eq!(detection(&client).await, "True/DetectedSuccessfully");
+    let written = config(&client).await;
+    let text = serde_json::to_string(&written.data).unwrap();
+    assert!(!text.contains("hunter2") && text.contains("MarkedForInstrumentation"), "{text}");
+    let entry = &written.data["status"]["runtimeDetailsByContainer"];
+    assert_eq!(entry[0]["libCType"], "glibc");
+    assert_eq!(entry[0]["secureExecutionMode"], false);
+    assert_eq!(entry[0]["envVars"], json!([{"name": "PYTHONPATH", "value": "/stated"}]));
+    assert_eq!(entry[0].get("envFromContainerRuntime"), None, "the pod states it");
+    assert_eq!(entry[1]["envFromContainerRuntime"], json!([{"name": "NODE_OPTIONS", "value": "--enable-source-maps"}]));
+    assert_eq!(entry[0]["observedImage"]["id"], "app@sha256:1");
+
+    // A replica on another node adds nothing, and nothing is written; neither by an agent that starts anew.
+    let version = written.metadata.resource_version.clone();
+    let uid = pod(&client, "web-5d4f-b", "two", &["app", "sidecar"]).await;
+    two.process(100, &uid, &id(3), "/usr/local/bin/python3.11", &["PYTHON_VERSION=3.11.4", "PYTHONPATH=/stated"]);
+    two.process(
+        101,
+        &uid,
+        &id(4),
+        "/usr/local/bin/node",
+        &["NODE_VERSION=20.17.0", "NODE_OPTIONS=--enable-source-maps"],
+    );
+    is_ready(&client, "web-5d4f-b", &[("app", id(3), "app@sha256:1"), ("sidecar", id(4), "side@sha256:1")]).await;
+    let looked = || async { two.agent.as_ref().unwrap().output().matches("looked at a container").count() >= 2 };
+    eventually("the second node looked", Duration::from_secs(20), looked).await.unwrap();
+    one.start(&api, &binary).await;
+    let output = || one.agent.as_ref().unwrap().output();
+    let again = || async { output().matches("looked at a container").count() >= 4 };
+    eventually("the first node looked again", Duration::from_secs(20), again).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(config(&client).await.metadata.resource_version, version);
+    assert_eq!((one.writes().await, two.writes().await), (0, 0), "since the agents started, nothing was written");
+
+    // A younger pod with another image replaces its container; the other node's container stays as it is.
+    tokio::time::sleep(Duration::from_millis(1100)).await; // creation times are whole seconds
+    let uid = pod(&client, "web-5d4f-c", "two", &["app", "sidecar"]).await;
+    two.process(110, &uid, &id(5), "/opt/ruby/bin/ruby", &["RUBY_VERSION=3.3.1"]);
+    two.process(111, &uid, &id(6), "/usr/local/bin/node", &["NODE_VERSION=20.17.0"]);
+    is_ready(&client, "web-5d4f-c", &[("app", id(5), "app@sha256:2"), ("sidecar", id(6), "side@sha256:1")]).await;
+    told(&client, &two, &["app ruby 3.3.1", "sidecar javascript 20.17.0"]).await;
+    // An old pod whose container restarts says nothing about the workload any more.
+    one.process(
+        102,
+        &pod_uid(&client, "web-5d4f-a").await,
+        &id(7),
+        "/usr/local/bin/python3.11",
+        &["PYTHON_VERSION=3.11.4"],
+    );
+    is_ready(&client, "web-5d4f-a", &[("app", id(7), "app@sha256:1"), ("sidecar", id(2), "side@sha256:1")]).await;
+    let third = || async { output().matches("looked at a container").count() >= 6 };
+    eventually("the restarted container was looked at", Duration::from_secs(20), third).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(details(&client).await, ["app ruby 3.3.1", "sidecar javascript 20.17.0"]);
+
+    // The instrumentor writes from an older view: the condition comes back.
+    waits(&client).await;
+    let restored = || async { detection(&client).await == "True/DetectedSuccessfully" };
+    eventually("the condition is restored", Duration::from_secs(20), restored).await.unwrap();
+    for (agent, did) in api.audited() {
+        assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
+    }
+}
+
+async fn pod_uid(client: &Client, name: &str) -> String {
+    get_object(client, "v1", "Pod", "shop", name).await.unwrap().metadata.uid.unwrap()
+}
+
+#[tokio::test]
+async fn a_process_that_starts_late_is_seen_and_none_is_an_error_until_then() {
+    let binary = binary("dev", "debug");
+    let (api, client) = start().await;
+    covered(&client, &["app"]).await;
+    let mut node = Node::new("one");
+    node.start(&api, &binary).await;
+    let uid = pod(&client, "web-5d4f-a", "one", &["app"]).await;
+    // At first only a shell runs.
+    node.process(100, &uid, &id(1), "/bin/sh", &[]);
+    is_ready(&client, "web-5d4f-a", &[("app", id(1), "app@sha256:1")]).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(details(&client).await, Vec::<String>::new(), "a shell is no finding yet");
+    node.process(101, &uid, &id(1), "/usr/local/bin/node", &["NODE_VERSION=18.20.4"]);
+    let folder = node.folder.path().join("proc/101/status");
+    std::fs::write(folder, "State:\tS (sleeping)\nPid:\t101\nPPid:\t100\nNSpid:\t101\t7\n").unwrap();
+    told(&client, &node, &["app javascript 18.20.4"]).await;
+}
+
+#[tokio::test]
+async fn a_pod_without_processes_says_so() {
+    let binary = binary("dev", "debug");
+    let (api, client) = start().await;
+    covered(&client, &["app"]).await;
+    let mut node = Node::new("one");
+    pod(&client, "web-5d4f-a", "one", &["app"]).await;
+    is_ready(&client, "web-5d4f-a", &[("app", id(1), "app@sha256:1")]).await;
+    node.start(&api, &binary).await;
+    let told = || async { detection(&client).await == "False/Error" };
+    eventually("the failure is told", Duration::from_secs(40), told).await.unwrap();
+    assert_eq!(details(&client).await, Vec::<String>::new());
+}
