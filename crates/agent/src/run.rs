@@ -104,7 +104,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let looks = Arc::new(Notify::new());
     let waker = looks.clone();
     state.pods.subscribe(move |change| {
-        if change.differs(|pod| Subject::of(pod)) {
+        if change.differs(Subject::of) {
             waker.notify_one();
         }
     });

@@ -350,3 +350,82 @@ async fn a_pod_without_processes_says_so() {
     eventually("the failure is told", Duration::from_secs(40), told).await.unwrap();
     assert_eq!(details(&client).await, Vec::<String>::new());
 }
+
+/// A process that ends with its handle, in a control group that goes with it.
+struct Live(std::process::Child, PathBuf);
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+        let _ = std::fs::remove_dir(&self.1);
+        let _ = self.1.parent().map(std::fs::remove_dir);
+    }
+}
+
+/// Processor time of a process in clock ticks (hundredths of a second), and its greatest memory in kB.
+fn cost(pid: u32) -> (u64, u64) {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let behind = stat.rsplit(')').next().unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let ticks = behind[11].parse::<u64>().unwrap() + behind[12].parse::<u64>().unwrap();
+    (ticks, peak.trim().trim_end_matches(" kB").parse().unwrap())
+}
+
+/// 2,000 real processes of 200 pods in real control groups (needs root): `cargo test -p odigos-testkit --test detection -- --ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement: builds the agent as it is shipped and starts 2,000 processes"]
+async fn measure() {
+    let hierarchy = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(Path::new);
+    let hierarchy = hierarchy.into_iter().find(|path| path.join("cgroup.procs").exists()).unwrap();
+    let binary = match std::env::var_os("ODIGOS_AGENT") {
+        Some(path) => path.into(),
+        None => binary("release", "release"),
+    };
+    let (api, client) = start().await;
+    covered(&client, &["app"]).await;
+    let mut node = Node::new("one");
+    std::fs::remove_dir(node.folder.path().join("proc")).unwrap();
+    symlink("/proc", node.folder.path().join("proc")).unwrap();
+    let programs: [&[&str]; 4] = [
+        &["python3", "-c", "import time; time.sleep(600)"],
+        &["node", "-e", "setTimeout(() => 0, 600000)"],
+        &["sleep", "600"],
+        &["sleep", "600"],
+    ];
+    let mut live = Vec::new();
+    for index in 0..200u32 {
+        let name = format!("web-5d4f-{index}");
+        let uid = pod(&client, &name, "one", &["app"]).await;
+        let group = hierarchy.join(format!("pod{uid}")).join(id(index));
+        std::fs::create_dir_all(&group).unwrap();
+        let program = if index % 10 == 0 { programs[1] } else { programs[index as usize % 2 * 2] };
+        for _ in 0..10 {
+            let child =
+                Command::new(program[0]).args(&program[1..]).stdin(std::process::Stdio::null()).spawn().unwrap();
+            std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
+            live.push(Live(child, group.clone()));
+        }
+        is_ready(&client, &name, &[("app", id(index), "app@sha256:1")]).await;
+    }
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    node.start(&api, &binary).await;
+    let pid = node.agent.as_ref().unwrap().id();
+    let output = || async { node.agent.as_ref().unwrap().output().matches("looked at a container").count() >= 200 };
+    eventually("every pod was looked at", Duration::from_secs(60), output).await.unwrap();
+    let (first, _) = cost(pid);
+    // Those of unknown language are looked at four times.
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    let (all, peak) = cost(pid);
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let (later, _) = cost(pid);
+    eprintln!(
+        "{} processes: first look {:.2} s of CPU, all looks {:.2} s, peak {} MB, 30 s idle {:.2} s",
+        live.len(),
+        first as f64 / 100.0,
+        all as f64 / 100.0,
+        peak / 1024,
+        (later - all) as f64 / 100.0
+    );
+}
