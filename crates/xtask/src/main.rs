@@ -1,5 +1,6 @@
-//! Repository tasks: `cargo xtask tools | generate | tidy | run | images | e2e`.
+//! Repository tasks: `cargo xtask tools | generate | tidy | agents | run | images | e2e`.
 
+mod agents;
 mod demo;
 mod e2e;
 mod generate;
@@ -29,6 +30,8 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
+    /// Fetch the agents that a release carries into target/agents.
+    Agents,
     /// Write the container images as OCI archives into target/images.
     Images,
     /// Bring up a cluster with real nodes, install the product with Helm, and run the stories on it.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
+        Task::Agents => agents::fetch().map(drop),
         Task::Images => images::build(images::Purpose::Release).map(drop),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Run { keep } => demo::run(keep),
