@@ -8,10 +8,13 @@
 //! | reads one at a time | writes |
 //! |---|---|
 //! | InstrumentationConfig of a pod's workload | its status: `runtimeDetailsByContainer`, condition `RuntimeDetection` |
+//! | Node, its own | the label `odigos.io/odiglet-oss-installed`, once the agents' files are there |
 //!
-//! On the node it keeps the directory of log links (design 4.5), and nothing else. Decisions are in `detect` and
+//! On the node it keeps the directory of log links (design 4.5) and the agents' files, and nothing else. Decisions are in `detect` and
 //! `plan::log_links`.
 
+mod files;
+mod install;
 mod links;
 mod observe;
 mod processes;
@@ -20,4 +23,5 @@ mod run;
 mod subject;
 mod watchdog;
 
+pub use files::{CopyArguments, copy};
 pub use run::{Arguments, run};

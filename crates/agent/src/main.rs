@@ -4,12 +4,21 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == "copy") {
+        let arguments = odigos_agent::CopyArguments::parse_from(std::env::args_os().skip(1));
+        let _level = odigos_kit::telemetry::start("info");
+        return finished(odigos_agent::copy(&arguments));
+    }
     odigos_kit::client::install_crypto();
     let arguments = odigos_agent::Arguments::parse();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(2);
     };
-    match runtime.block_on(odigos_agent::run(arguments)) {
+    finished(runtime.block_on(odigos_agent::run(arguments)))
+}
+
+fn finished(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");

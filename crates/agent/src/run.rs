@@ -1,5 +1,7 @@
 //! Wiring: arguments, watches, the loop that keeps the links, and the one that looks at pods. No decisions.
 
+use crate::files::{self, NodeLabel};
+use crate::install::Install;
 use crate::links::LogLinks;
 use crate::observe::Observer;
 use crate::processes::Processes;
@@ -11,6 +13,7 @@ use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
 use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION};
+use odigos_catalog::distribution::AGENTS_DIRECTORY;
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
 use odigos_kit::hub::{self, Hub};
@@ -53,6 +56,15 @@ pub struct Arguments {
     /// Where the processes of the node are seen.
     #[arg(long, env = "ODIGOS_PROC_DIR", default_value = "/proc")]
     proc: PathBuf,
+    /// Folder of the image with the agents' files; one that is not there means that the image carries none.
+    #[arg(long, default_value = "/instrumentations")]
+    agents: PathBuf,
+    /// Folder of the node that pods mount agents from.
+    #[arg(long, default_value = AGENTS_DIRECTORY)]
+    agents_target: PathBuf,
+    /// Leaves the node's labels alone.
+    #[arg(long)]
+    no_node_label: bool,
     /// Looks at no process.
     #[arg(long)]
     no_detection: bool,
@@ -117,6 +129,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let waker = changed.clone();
     state.config_maps.subscribe(move |_| waker.notify_one());
     watch(&mut tasks, &client, &state, &arguments.node, &metrics);
+    let install =
+        Install { source: arguments.agents, target: arguments.agents_target, proc: observer.processes.root.clone() };
+    let labels = NodeLabel {
+        applier: observer.reporter.applier.clone(),
+        node: (!arguments.no_node_label).then(|| arguments.node.clone()),
+    };
+    tasks.spawn("agents' files", files::keep(install, labels, stop.clone()));
     if !arguments.no_detection {
         tasks.spawn("runtime detection", observer.run(looks, stop.clone()));
     }

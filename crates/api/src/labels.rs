@@ -69,3 +69,6 @@ pub fn stream_labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, bool
 pub fn streams(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
     stream_labels(labels).into_iter().filter_map(|(stream, joined)| joined.then_some(stream)).collect()
 }
+
+/// Node: it holds the agents' files.
+pub const PREPARED_NODE: &str = "odigos.io/odiglet-oss-installed";

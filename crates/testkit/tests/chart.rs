@@ -134,6 +134,7 @@ fn permissions_are_few() {
             let ours = resource.contains("odigos.io") || resource.contains("admissionregistration");
             let known = ours
                 || (verb, resource) == ("patch", "pods")
+                || (verb, resource) == ("patch", "nodes")
                 || resource.contains("/finalizers")
                 || resource.starts_with("events.events");
             assert!(!writes || known, "writes to the whole cluster: {line}");

@@ -59,6 +59,8 @@ impl Node {
             .arg(format!("--node={}", self.name))
             .arg(format!("--admin-address=127.0.0.1:{}", self.admin_port))
             .arg(format!("--proc={}", path.join("proc").display()))
+            .arg(format!("--agents={}", path.join("image").display()))
+            .arg(format!("--agents-target={}", path.join("odigos").display()))
             .arg(format!("--log-links={}", path.join("links").display()))
             .arg(format!("--pod-logs={}", path.join("pods").display()));
         self.agent = None;
@@ -349,6 +351,42 @@ async fn a_pod_without_processes_says_so() {
     let told = || async { detection(&client).await == "False/Error" };
     eventually("the failure is told", Duration::from_secs(40), told).await.unwrap();
     assert_eq!(details(&client).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn agents_are_installed_and_the_node_says_so() {
+    let binary = binary("dev", "debug");
+    let (api, client) = start().await;
+    apply(&client, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}})).await.unwrap();
+    let mut node = Node::new("one");
+    let image = node.folder.path().join("image");
+    std::fs::create_dir_all(image.join("java")).unwrap();
+    std::fs::write(image.join("java/javaagent.jar"), "agent").unwrap();
+    std::fs::write(image.join("VERSION"), "abc123").unwrap();
+    node.start(&api, &binary).await;
+    let nodes: Api<DynamicObject> =
+        Api::all_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Node")));
+    let labelled = || async {
+        let labels = nodes.get("one").await.unwrap().metadata.labels.unwrap_or_default();
+        labels.get("odigos.io/odiglet-oss-installed").is_some_and(|value| value == "true")
+    };
+    eventually("the node is labelled", Duration::from_secs(20), labelled).await.unwrap();
+    let installed = node.folder.path().join("odigos/java/javaagent.jar");
+    assert_eq!(std::fs::read_to_string(installed).unwrap(), "agent");
+    // The same binary is what an init container runs.
+    let to = node.folder.path().join("pod");
+    let copy = |folder: &str| {
+        let mut command = Command::new(&binary);
+        command
+            .arg("copy")
+            .arg(format!("--from={}", image.display()))
+            .arg(format!("--to={}", to.display()))
+            .arg(folder);
+        command.output().unwrap().status.success()
+    };
+    assert!(copy("java") && copy("java"), "a restarted init container copies again");
+    assert_eq!(std::fs::read_to_string(to.join("java/javaagent.jar")).unwrap(), "agent");
+    assert!(!copy("../image") && !copy("python"), "only folders of the image");
 }
 
 /// A process that ends with its handle, in a control group that goes with it.
