@@ -370,7 +370,9 @@ async fn agents_are_installed_and_the_node_says_so() {
         let labels = nodes.get("one").await.unwrap().metadata.labels.unwrap_or_default();
         labels.get("odigos.io/odiglet-oss-installed").is_some_and(|value| value == "true")
     };
-    eventually("the node is labelled", Duration::from_secs(20), labelled).await.unwrap();
+    if let Err(error) = eventually("the node is labelled", Duration::from_secs(20), labelled).await {
+        panic!("{error}\n{}", node.agent.as_ref().unwrap().tail());
+    }
     let installed = node.folder.path().join("odigos/java/javaagent.jar");
     assert_eq!(std::fs::read_to_string(installed).unwrap(), "agent");
     // The same binary is what an init container runs.
