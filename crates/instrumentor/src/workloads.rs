@@ -9,8 +9,9 @@ use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::queue::Outcome;
+use odigos_plan::agents::NodeCollector;
 use odigos_plan::coverage::{self, Matcher};
-use odigos_plan::instrumentation::{self, Desired};
+use odigos_plan::instrumentation::{self, Desired, Surroundings};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,7 +57,17 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         .filter(|source| !coverage::is_namespace_source(source) && !coverage::is_terminating(source))
         .filter_map(|source| source.metadata.name.clone())
         .collect();
-    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &state.options.load());
+    let (options, signals, rules) = (state.options.load(), state.node_signals(), state.rules.all());
+    let rules: Vec<_> = rules.iter().map(|(_, rule)| rule.as_ref()).collect();
+    let backoff = state.index.backoff_without_agent(&workload);
+    let around = Surroundings {
+        options: &options,
+        node_collector: signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready),
+        rules: &rules,
+        backoff: backoff.as_ref(),
+        now: Timestamp::now(),
+    };
+    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &around);
     let config = match plan.desired {
         Desired::Delete => {
             if let Some(existing) = existing {

@@ -1,0 +1,1 @@
+//! Tables of section 5 and of the rows of section 7 about pods.
