@@ -394,7 +394,7 @@ fn artefacts(pod: &Value) -> (Vec<String>, Vec<String>, bool) {
 fn each_mount_method_leaves_its_own_marks_and_no_others() {
     use MountMethod::{Automatic, HostPath, ImageVolume, InitContainer};
     use SecurityLevel::{Baseline, Privileged, Restricted};
-    let rows: [(MountMethod, Option<SecurityLevel>, bool, Option<(&str, bool, bool)>); 12] = [
+    let rows = [
         (Automatic, Some(Privileged), true, Some(("hostPath", false, true))),
         (Automatic, Some(Privileged), false, Some(("emptyDir", true, false))),
         (Automatic, Some(Baseline), true, Some(("emptyDir", true, false))),
@@ -499,7 +499,8 @@ fn required_affinity_is_narrowed_and_never_widened() {
 
 #[test]
 fn pods_that_stay_as_they_are() {
-    let rows: [(&str, fn(&mut Case)); 7] = [
+    type Change = fn(&mut Case);
+    let rows: [(&str, Change); 7] = [
         ("injection is off", |case| case.config.spec.agent_injection_enabled = false),
         ("no container has an agent", |case| case.config.spec.containers[0].agent_enabled = false),
         ("no distribution", |case| case.config.spec.containers[0].otel_distro_name.clear()),
