@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use odigos_api::WorkloadRef;
 use odigos_api::labels::AGENTS_META_HASH;
 use odigos_plan::agents::Backoff;
+use odigos_plan::instrumentation::rollout::PodSeen;
 use odigos_plan::workload::pod_workload;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -91,6 +92,11 @@ impl PodFacts {
         self.metadata.labels.as_ref()?.get(AGENTS_META_HASH).map(String::as_str)
     }
 
+    fn seen(&self) -> PodSeen {
+        let created = self.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        PodSeen { hash: self.hash().map(str::to_owned), created }
+    }
+
     /// Whether it has ended for good.
     fn has_ended(&self) -> bool {
         matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
@@ -124,13 +130,12 @@ pub(crate) fn prune(pod: &mut PodFacts) {
     }
 }
 
-/// What a workload's pods are like.
+/// What a workload's pod is like.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct PodOfWorkload {
-    /// Hash of its agents.
-    pub(crate) hash: Option<String>,
+struct PodOfWorkload {
+    seen: PodSeen,
     /// What does not start in it.
-    pub(crate) backoff: Option<Backoff>,
+    backoff: Option<Backoff>,
 }
 
 /// Pods that have not ended, by workload and name.
@@ -142,9 +147,8 @@ impl PodIndex {
     pub(crate) fn update(&self, before: Option<&PodFacts>, after: Option<&PodFacts>) -> Option<WorkloadRef> {
         let workload = before.or(after).and_then(|pod| pod_workload(&pod.metadata))?;
         let name = before.or(after).and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
-        let fresh = after
-            .filter(|pod| !pod.has_ended())
-            .map(|pod| PodOfWorkload { hash: pod.hash().map(str::to_owned), backoff: pod.backoff() });
+        let fresh =
+            after.filter(|pod| !pod.has_ended()).map(|pod| PodOfWorkload { seen: pod.seen(), backoff: pod.backoff() });
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let pods = all.entry(workload.clone()).or_default();
         let known = match &fresh {
@@ -158,16 +162,15 @@ impl PodIndex {
     }
 
     /// The pods of a workload.
-    #[cfg(test)]
-    fn of(&self, workload: &WorkloadRef) -> Vec<PodOfWorkload> {
+    pub(crate) fn of(&self, workload: &WorkloadRef) -> Vec<PodSeen> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(workload).into_iter().flat_map(|pods| pods.values().cloned()).collect()
+        all.get(workload).into_iter().flat_map(|pods| pods.values().map(|pod| pod.seen.clone())).collect()
     }
 
     /// A pod of the workload that does not start although it has no agent.
     pub(crate) fn backoff_without_agent(&self, workload: &WorkloadRef) -> Option<Backoff> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(workload)?.values().filter(|pod| pod.hash.is_none()).find_map(|pod| pod.backoff.clone())
+        all.get(workload)?.values().filter(|pod| pod.seen.hash.is_none()).find_map(|pod| pod.backoff.clone())
     }
 }
 

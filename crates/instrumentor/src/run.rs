@@ -30,7 +30,7 @@ use odigos_plan::configuration::Configuration;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Decides which workloads are observed, and answers admission reviews.
@@ -91,6 +91,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         workloads: BUILT_IN.into_iter().chain(OPTIONAL).map(|kind| (kind, Hub::new(kind.as_str()))).collect(),
         pods: Hub::new("Pod"),
         index: PodIndex::default(),
+        rollouts: Mutex::default(),
         groups: Hub::new("CollectorsGroup"),
         rules: Hub::new("InstrumentationRule"),
         namespaces: Hub::new("Namespace"),
@@ -241,7 +242,8 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
         }
         let Some(state) = weak.upgrade() else { return };
         let changed = state.index.update(change.before.as_deref(), change.after.as_deref());
-        let covered = |one: &WorkloadRef| state.configs.get(&one.namespace, &one.config_name()).is_some();
+        let has_agent = change.after.as_ref().is_some_and(|pod| pod.hash().is_some());
+        let covered = |one: &WorkloadRef| has_agent || state.configs.get(&one.namespace, &one.config_name()).is_some();
         if let Some(workload) = changed.filter(covered) {
             queue.add(workload);
         }

@@ -16,9 +16,11 @@ use odigos_kit::hub::Hub;
 use odigos_plan::coverage::Matcher;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
+use odigos_plan::instrumentation::rollout::Progress;
 use odigos_plan::workload::Workload;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 /// Kinds that every cluster serves.
 pub(crate) const BUILT_IN: [WorkloadKind; 4] =
@@ -45,6 +47,8 @@ pub(crate) struct State {
     pub(crate) pods: Arc<Hub<PodFacts>>,
     /// Pods by workload.
     pub(crate) index: PodIndex,
+    /// Workloads whose pods are being made anew at our request.
+    pub(crate) rollouts: Mutex<BTreeSet<WorkloadRef>>,
     /// Collectors groups of the control plane's namespace.
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
     /// Rules of the control plane's namespace.
@@ -71,36 +75,68 @@ pub(crate) fn resource(kind: WorkloadKind) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.object_kind()))
 }
 
+/// Fields of a workload that planning reads, beside its containers.
+const KEPT: [&str; 17] = [
+    "/spec/paused",
+    "/spec/replicas",
+    "/spec/restartAt",
+    "/spec/updateStrategy/type",
+    "/spec/updateStrategy/rollingUpdate/partition",
+    "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt",
+    "/status/availableReplicas",
+    "/status/currentRevision",
+    "/status/desiredNumberScheduled",
+    "/status/numberReady",
+    "/status/observedGeneration",
+    "/status/phase",
+    "/status/readyReplicas",
+    "/status/replicas",
+    "/status/updateRevision",
+    "/status/updatedNumberScheduled",
+    "/status/updatedReplicas",
+];
+
 /// Drops everything of a workload that planning does not read.
 pub(crate) fn prune(object: &mut DynamicObject) {
-    let containers = |pointer: &str| {
-        let list = object.data.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        let kept = ["name", "livenessProbe", "readinessProbe", "startupProbe"];
-        let slim = |container: &Value| {
-            let fields = kept.iter().filter_map(|key| Some(((*key).to_owned(), container.get(*key)?.clone())));
-            Value::Object(fields.collect())
-        };
-        list.map(slim).collect::<Vec<_>>()
-    };
-    let status = |key: &str| object.data.pointer(&format!("/status/{key}")).cloned().unwrap_or(Value::Null);
-    let active =
-        object.data.pointer("/status/active").and_then(Value::as_array).map(|list| vec![Value::Null; list.len()]);
-    let data = json!({
-        "spec": {
-            "template": {"spec": {"containers": containers("/spec/template/spec/containers")}},
-            "jobTemplate": {"spec": {"template": {"spec": {"containers": containers("/spec/jobTemplate/spec/template/spec/containers")}}}},
-        },
-        "status": {
-            "availableReplicas": status("availableReplicas"),
-            "readyReplicas": status("readyReplicas"),
-            "numberReady": status("numberReady"),
-            "active": active,
-        },
-    });
-    object.data = data;
+    let mut kept = json!({});
+    let data = &object.data;
+    for pointer in KEPT {
+        if let Some(value) = data.pointer(pointer) {
+            put(&mut kept, pointer, value.clone());
+        }
+    }
+    for pointer in ["/spec/template/spec/containers", "/spec/jobTemplate/spec/template/spec/containers"] {
+        if let Some(Value::Array(list)) = data.pointer(pointer) {
+            put(&mut kept, pointer, list.iter().map(slim).collect());
+        }
+    }
+    if let Some(Value::Array(list)) = data.pointer("/status/active") {
+        put(&mut kept, "/status/active", Value::Array(vec![Value::Null; list.len()]));
+    }
+    let is_stuck = |one: &&Value| one.get("reason").and_then(Value::as_str) == Some("ProgressDeadlineExceeded");
+    let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
+    if let Some(stuck) = conditions.and_then(|list| list.iter().find(is_stuck)) {
+        put(&mut kept, "/status/conditions", json!([{"reason": stuck["reason"]}]));
+    }
+    object.data = kept;
     object.metadata.annotations = None;
     object.metadata.labels = None;
     object.metadata.owner_references = None;
+}
+
+/// What of a container is read.
+fn slim(container: &Value) -> Value {
+    let kept = ["name", "livenessProbe", "readinessProbe", "startupProbe"];
+    let fields = kept.iter().filter_map(|key| Some(((*key).to_owned(), container.get(*key)?.clone())));
+    Value::Object(fields.collect())
+}
+
+fn put(at: &mut Value, pointer: &str, value: Value) {
+    let mut at = at;
+    for key in pointer.split('/').skip(1) {
+        at = &mut at[key.replace("~1", "/").as_str()];
+    }
+    *at = value;
 }
 
 /// A stored object as planning sees it.
@@ -117,6 +153,13 @@ impl State {
         let group = self.groups.get(&self.namespace, names::NODE_COLLECTOR)?;
         let status = group.status.as_ref().filter(|status| status.ready)?;
         Some(status.receiver_signals.clone().unwrap_or_default())
+    }
+
+    /// How far rollouts of a workload are, if it exists.
+    pub(crate) fn progress(&self, workload: &WorkloadRef) -> Option<Progress> {
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == workload.kind).map(|(_, hub)| hub)?;
+        let object = hub.get(&workload.namespace, &workload.name)?;
+        Some(Progress::of(workload.kind, &serde_json::to_value(object.as_ref()).ok()?))
     }
 
     /// One workload, if it exists.

@@ -3,6 +3,8 @@
 //! Owns `spec/sources-and-instrumentation.md` 2.6–2.8 and 2.11, and where the agent decision (`agents`, 3.3) goes: into the
 //! object's spec and the condition `AgentEnabled`. Never looks at processes and never touches a pod.
 
+pub mod rollout;
+
 use crate::agents::{self, Backoff, NodeCollector, Seen};
 use crate::configuration::Configuration;
 use crate::coverage::{Coverage, Decision, marked};
@@ -50,13 +52,19 @@ pub struct Options {
     pub health_probes: Option<Percentage>,
     /// Settings of the agent decision.
     pub agents: agents::Options,
+    /// Settings of restarts.
+    pub rollout: rollout::Options,
 }
 
 impl Options {
     /// Reads them.
     #[must_use]
     pub fn of(configuration: &Configuration) -> Self {
-        Self { health_probes: configuration.health_probes(), agents: agents::Options::of(configuration) }
+        Self {
+            health_probes: configuration.health_probes(),
+            agents: agents::Options::of(configuration),
+            rollout: rollout::Options::of(configuration),
+        }
     }
 }
 

@@ -8,12 +8,14 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, Config};
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::AGENTS_META_HASH;
+use odigos_api::source::Source;
 use odigos_api::{API_VERSION, CollectorRole, Signal, names};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::control_plane::{self, Kubelet, NAMESPACE, apply};
@@ -97,6 +99,30 @@ impl Plane {
 
     fn pods(&self, namespace: &str) -> Api<Pod> {
         Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Waits until the rollout is through; returns the pod, and how often the template has changed.
+    async fn rolled_out(&self, namespace: &str, name: &str) -> (Value, i64) {
+        let configs: Api<InstrumentationConfig> = Api::namespaced(self.client.clone(), namespace);
+        let config = format!("deployment-{name}");
+        let finished = async || {
+            let found = configs.get(&config).await.unwrap();
+            let says = |kind: &str, reason: &str| {
+                let conditions = found.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+                conditions.iter().any(|one| one.type_ == kind && one.reason == reason)
+            };
+            says("WorkloadRollout", "RolloutFinished") && says("PodsManifestInjection", "PodsAppliedSuccessfully")
+        };
+        let settled = eventually("the rollout is finished", LIMIT, finished).await;
+        let found = configs.get(&config).await.unwrap();
+        settled.unwrap_or_else(|error| panic!("{error:#} {:?}", found.status));
+        assert_eq!(found.status.unwrap().workload_rollout_hash, found.spec.agents_meta_hash);
+        (self.newest(namespace, name, &[]).await, self.generation(namespace, name).await)
+    }
+
+    async fn generation(&self, namespace: &str, name: &str) -> i64 {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        api.get(name).await.unwrap().metadata.generation.unwrap()
     }
 
     /// Deletes the pods of a Deployment and returns the one that takes their place.
@@ -198,7 +224,9 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
     ]);
     let config = plane.detect("shop", "deployment-cart", java).await;
     assert_eq!(config.spec.containers[1].agent_enabled_reason, "IgnoredContainer");
-    let pod = plane.replaced("shop", "cart").await;
+    // 31: exactly one restart.
+    let (pod, generation) = plane.rolled_out("shop", "cart").await;
+    assert_eq!(generation, 2);
     assert_eq!(pod["metadata"]["labels"][AGENTS_META_HASH], json!(config.spec.agents_meta_hash));
     assert_eq!(value_of(&pod, "JAVA_TOOL_OPTIONS"), "-Dx=1 -javaagent:/var/odigos/java/javaagent.jar");
     assert!(value_of(&pod, "OTEL_RESOURCE_ATTRIBUTES").starts_with("team=x,k8s.pod.name=$(ODIGOS_POD_NAME),"));
@@ -213,7 +241,7 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
     // 44: the API server's own Pod Security admission lets the pod with the agent pass.
     let node = json!([{"containerName": "app", "language": "javascript", "runtimeVersion": "20.17.0", "secureExecutionMode": false}]);
     plane.detect("strict", "deployment-api", node).await;
-    let pod = plane.replaced("strict", "api").await;
+    let (pod, _) = plane.rolled_out("strict", "api").await;
     assert_eq!(value_of(&pod, "NODE_OPTIONS"), "--require /var/odigos/nodejs-community/autoinstrumentation.js");
     assert_eq!(pod["spec"]["initContainers"][0]["image"], "registry/agents:1");
     assert!(!pod.to_string().contains("hostPath"));
@@ -225,12 +253,38 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
 
     measure(&plane).await;
 
-    // 57: the instrumentor is down; pods come all the same, without agents.
+    // 60: the Source goes; one more restart, and nothing of ours is left.
+    let sources: Api<Source> = Api::namespaced(client.clone(), "strict");
+    sources.delete("all", &DeleteParams::default()).await.unwrap();
+    let pods = plane.pods("strict");
+    let clean = async || {
+        let list = pods.list(&ListParams::default()).await.map(|list| list.items).unwrap_or_default();
+        let is_clean =
+            |pod: &Pod| !serde_json::to_string(&(&pod.spec, &pod.metadata.labels)).unwrap().contains("odigos");
+        list.len() == 1 && list.iter().all(is_clean)
+    };
+    eventually("the pods are as before", LIMIT, clean).await.unwrap();
+    assert_eq!(sources.get_opt("all").await.unwrap(), None, "the finalizer is released");
+    let configs: Api<InstrumentationConfig> = Api::namespaced(client.clone(), "strict");
+    assert!(configs.list(&ListParams::default()).await.unwrap().items.is_empty());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(plane.generation("strict", "api").await, 3, "no further restart");
+    assert_eq!(plane.generation("other", "plain").await, 1);
+    assert_eq!(plane.generation("shop", "cart").await, 2, "others are left alone");
+
+    // 57: the instrumentor is down; pods come all the same, without agents, and it is said afterwards.
     instrumentor.kill();
     let pod = plane.replaced("shop", "cart").await;
     assert_eq!(pod["metadata"]["labels"].get(AGENTS_META_HASH), None);
     assert_eq!(value_of(&pod, "JAVA_TOOL_OPTIONS"), "-Dx=1");
     assert_eq!(pod["spec"]["containers"][0]["env"].as_array().unwrap().len(), 2);
+    let _again = plane.start_instrumentor().await;
+    let configs: Api<InstrumentationConfig> = Api::namespaced(client.clone(), "shop");
+    let missed = async || {
+        let found = configs.get("deployment-cart").await.unwrap().status.unwrap_or_default();
+        found.conditions.iter().any(|one| one.reason == "RestartRequiredWebhookMissed")
+    };
+    eventually("the missed pod is noticed", LIMIT, missed).await.unwrap();
     for (agent, did) in plane.api.audited() {
         assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
     }
