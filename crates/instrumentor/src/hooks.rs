@@ -4,11 +4,14 @@ use crate::state::State;
 use json_patch::Patch;
 use kube::api::DynamicObject;
 use kube::core::admission::{AdmissionRequest, AdmissionResponse};
+use odigos_api::WorkloadRef;
 use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::STREAM_CLASS;
 use odigos_api::source::Source;
 use odigos_kit::webhook::{Handler, Hook};
 use odigos_plan::admission::{destination, pod, refusal_text, source};
+use odigos_plan::injection;
 use odigos_plan::workload::pod_workload;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -28,7 +31,7 @@ pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
         hook("/default-sources", default_source),
         hook("/validate-sources", validate_source),
         hook("/validate-destinations", validate_destination),
-        hook("/label-pods", label_pod),
+        hook("/label-pods", admit_pod),
     ]
 }
 
@@ -59,7 +62,10 @@ fn default_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObje
 }
 
 fn patched(response: AdmissionResponse, before: &Value, after: &Value) -> AdmissionResponse {
-    let patch: Patch = json_patch::diff(before, after);
+    with_patch(response, json_patch::diff(before, after))
+}
+
+fn with_patch(response: AdmissionResponse, patch: Patch) -> AdmissionResponse {
     if patch.0.is_empty() {
         return response;
     }
@@ -93,19 +99,26 @@ fn validate_destination(_: &State, namespace: &str, request: &AdmissionRequest<D
     response
 }
 
-/// Copies the stream class of the workload's InstrumentationConfig to the pod. Whatever cannot be read is admitted as it is.
-fn label_pod(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+/// Gives a new pod its agents and copies the stream class of the workload's InstrumentationConfig to it. Everything comes
+/// from the stores; whatever cannot be read or done is admitted as it is.
+fn admit_pod(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
     let response = AdmissionResponse::from(request);
     let Some(raw) = &request.object else { return response };
     let mut metadata = raw.metadata.clone();
     metadata.namespace = metadata.namespace.or_else(|| request.namespace.clone());
     let workload = pod_workload(&metadata);
-    let config = workload.and_then(|workload| state.configs.get(&workload.namespace, &workload.config_name()));
+    let config = workload.as_ref().and_then(|workload| state.configs.get(&workload.namespace, &workload.config_name()));
     let change = pod::stream_class_change(metadata.labels.as_ref(), config.as_deref());
+    if config.is_none() && change == pod::LabelChange::None {
+        return response;
+    }
     let Ok(before) = serde_json::to_value(raw) else { return response };
-    let mut after = before.clone();
+    let mut after = match (&workload, &config) {
+        (Some(workload), Some(config)) => with_agents(state, workload, config, &before),
+        _ => before.clone(),
+    };
     match change {
-        pod::LabelChange::None => return response,
+        pod::LabelChange::None => {}
         pod::LabelChange::Set(class) => after["metadata"]["labels"][STREAM_CLASS] = json!(class),
         pod::LabelChange::Remove => {
             if let Some(labels) = after.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
@@ -113,5 +126,26 @@ fn label_pod(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) 
             }
         }
     }
-    patched(response, &before, &after)
+    let Ok(patch) = serde_json::from_value::<Patch>(injection::patch(&before, &after)) else { return response };
+    with_patch(response, patch)
+}
+
+fn with_agents(state: &State, workload: &WorkloadRef, config: &InstrumentationConfig, pod: &Value) -> Value {
+    let namespace = state.namespaces.get("", &workload.namespace);
+    let subject = injection::Subject {
+        pod,
+        workload,
+        config,
+        level: namespace.map(|one| injection::SecurityLevel::of(one.metadata.labels.as_ref())),
+        has_prepared_nodes: !state.nodes.is_empty(),
+        options: &state.injection.load(),
+    };
+    match injection::inject(&subject) {
+        injection::Outcome::Unchanged => pod.clone(),
+        injection::Outcome::Injected(pod) => *pod,
+        injection::Outcome::Refused(reason) => {
+            tracing::warn!(%workload, reason, "a pod is admitted without its agents");
+            pod.clone()
+        }
+    }
 }

@@ -1,16 +1,19 @@
 //! Wiring: arguments, watches, queues, hooks. No decisions.
 
-use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State, is_static};
+use crate::pods::{self, PodFacts, PodIndex};
+use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
 use crate::{hooks, sources, workloads};
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher;
+use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::names::{CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, INSTRUMENTOR};
+use odigos_api::instrumentation_rule::InstrumentationRule;
+use odigos_api::names::{CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, INSTRUMENTOR, NODE_COLLECTOR};
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::admin::{self, Readiness};
@@ -24,9 +27,10 @@ use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry, webhook};
 use odigos_plan::configuration::Configuration;
+use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Decides which workloads are observed, and answers admission reviews.
@@ -41,6 +45,9 @@ pub struct Arguments {
     /// Further names for the webhooks' certificate, beside those of the Service.
     #[arg(long, env = "ODIGOS_WEBHOOK_NAMES", value_delimiter = ',')]
     webhook_names: Vec<String>,
+    /// Image with the files of the agents, for pods that do not get them from their node.
+    #[arg(long, env = "ODIGOS_INIT_CONTAINER_IMAGE", default_value = "")]
+    agents_image: String,
 }
 
 /// Secret with the CA of the webhooks.
@@ -69,18 +76,31 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     });
 
     let state = Arc::new(State {
+        namespace: common.namespace.clone(),
         client: ClientHandle(client.clone()),
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
         options: ArcSwap::default(),
+        injection: ArcSwap::from_pointee(injection::Options::of(
+            &Configuration::default(),
+            &common.namespace,
+            &arguments.agents_image,
+        )),
         config_maps: Hub::new("ConfigMap"),
         sources: Hub::new("Source"),
         configs: Hub::new("InstrumentationConfig"),
         workloads: BUILT_IN.into_iter().chain(OPTIONAL).map(|kind| (kind, Hub::new(kind.as_str()))).collect(),
         pods: Hub::new("Pod"),
+        index: PodIndex::default(),
+        rollouts: Mutex::default(),
+        groups: Hub::new("CollectorsGroup"),
+        rules: Hub::new("InstrumentationRule"),
+        namespaces: Hub::new("Namespace"),
+        nodes: Hub::new("Node"),
     });
     let workload_queue: Queue<WorkloadRef> = Queue::new(Duration::from_millis(50));
     let source_queue: Queue<ObjectKey> = Queue::new(Duration::from_millis(100));
     subscribe(&state, &workload_queue, &source_queue);
+    subscribe_to_what_concerns_all(&state, &workload_queue, &arguments.agents_image);
     watch(&mut tasks, &client, &state, &common.namespace, &metrics);
 
     let server = webhook::Server {
@@ -103,6 +123,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             state.sources.synced().await;
             state.configs.synced().await;
             state.pods.synced().await;
+            state.groups.synced().await;
+            state.rules.synced().await;
+            state.namespaces.synced().await;
+            state.nodes.synced().await;
             for (kind, hub) in &state.workloads {
                 if BUILT_IN.contains(kind) {
                     hub.synced().await;
@@ -188,20 +212,6 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
             }
         }
     });
-    let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
-    state.config_maps.subscribe(move |change| {
-        let Some(state) = weak.upgrade() else { return };
-        let map = change.after.as_ref().and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned());
-        // Broken text leaves what is in force.
-        let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
-        let options = Options::of(&configuration);
-        if **state.options.load() != options {
-            state.options.store(Arc::new(options));
-            let all = state.configs.all();
-            let workloads = all.iter().filter_map(|(key, _)| WorkloadRef::from_config_name(&key.0, &key.1));
-            workloads.for_each(|workload| queue.add(workload));
-        }
-    });
     let queue = workloads.clone();
     state.configs.subscribe(move |change| {
         if let Some(workload) = WorkloadRef::from_config_name(&change.key.0, &change.key.1) {
@@ -225,10 +235,57 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
             }
         });
     }
-    let queue = workloads.clone();
+    let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
     state.pods.subscribe(move |change| {
-        if change.before.iter().chain(&change.after).any(|pod| is_static(pod)) {
+        if change.before.iter().chain(&change.after).any(|pod| pod.is_static()) {
             queue.add(WorkloadRef::new(change.key.0.clone(), WorkloadKind::StaticPod, change.key.1.clone()));
+        }
+        let Some(state) = weak.upgrade() else { return };
+        let changed = state.index.update(change.before.as_deref(), change.after.as_deref());
+        let has_agent = change.after.as_ref().is_some_and(|pod| pod.hash().is_some());
+        let covered = |one: &WorkloadRef| has_agent || state.configs.get(&one.namespace, &one.config_name()).is_some();
+        if let Some(workload) = changed.filter(covered) {
+            queue.add(workload);
+        }
+    });
+}
+
+/// Configuration, rules and the collectors on the nodes: a change of what is read of them concerns every workload.
+fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<WorkloadRef>, agents_image: &str) {
+    let all = {
+        let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
+        Arc::new(move || {
+            let Some(state) = weak.upgrade() else { return };
+            let configs = state.configs.all();
+            let workloads = configs.iter().filter_map(|(key, _)| WorkloadRef::from_config_name(&key.0, &key.1));
+            workloads.for_each(|workload| queue.add(workload));
+        })
+    };
+    let (weak, agents_image, add) = (Arc::downgrade(state), agents_image.to_owned(), all.clone());
+    state.config_maps.subscribe(move |change| {
+        let Some(state) = weak.upgrade() else { return };
+        let map = change.after.as_ref().and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned());
+        // Broken text leaves what is in force.
+        let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
+        state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace, &agents_image)));
+        let options = Options::of(&configuration);
+        if **state.options.load() != options {
+            state.options.store(Arc::new(options));
+            add();
+        }
+    });
+    let add = all.clone();
+    state.groups.subscribe(move |change| {
+        let facts = |group: &CollectorsGroup| {
+            group.status.as_ref().map(|status| (status.ready, status.receiver_signals.clone()))
+        };
+        if change.key.1 == NODE_COLLECTOR && change.differs(facts) {
+            add();
+        }
+    });
+    state.rules.subscribe(move |change| {
+        if change.differs(|rule| rule.spec.clone()) {
+            all();
         }
     });
 }
@@ -282,13 +339,23 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str
         let api: Api<DeserializeGuard<DynamicObject>> = Api::all_with(client.clone(), &state::resource(*kind));
         tasks.spawn(kind.as_str(), hub::run(hub.clone(), api, config(), state::prune, metrics.clone(), stop.clone()));
     }
-    let api: Api<DeserializeGuard<PartialObjectMeta<Pod>>> = Api::all(client.clone());
-    let prune = |pod: &mut PartialObjectMeta<Pod>| {
-        pod.metadata.labels = None;
-        pod.metadata.owner_references = None;
-        if let Some(annotations) = &mut pod.metadata.annotations {
-            annotations.retain(|key, _| key.starts_with("kubernetes.io/config."));
-        }
+    let api: Api<DeserializeGuard<PodFacts>> = Api::all(client.clone());
+    let hub = state.pods.clone();
+    tasks.spawn("watch of Pods", hub::run(hub, api, config(), pods::prune, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<CollectorsGroup>> = Api::namespaced(client.clone(), namespace);
+    let hub = state.groups.clone();
+    tasks.spawn("watch of CollectorsGroups", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<InstrumentationRule>> = Api::namespaced(client.clone(), namespace);
+    let hub = state.rules.clone();
+    tasks.spawn("watch of InstrumentationRules", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<PartialObjectMeta<Namespace>>> = Api::all(client.clone());
+    let hub = state.namespaces.clone();
+    tasks.spawn("watch of Namespaces", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<PartialObjectMeta<Node>>> = Api::all(client.clone());
+    let prepared = config().labels(&format!("{}=true", injection::PREPARED_NODE));
+    let prune = |node: &mut PartialObjectMeta<Node>| {
+        node.metadata.labels = None;
+        node.metadata.annotations = None;
     };
-    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, config(), prune, metrics.clone(), stop));
+    tasks.spawn("watch of Nodes", hub::run(state.nodes.clone(), api, prepared, prune, metrics.clone(), stop));
 }

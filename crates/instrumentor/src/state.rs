@@ -1,20 +1,26 @@
 //! The stores that reconciles and hooks read: workloads of every kind, Sources, InstrumentationConfigs.
 
+use crate::pods::{PodFacts, PodIndex};
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
+use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::source::Source;
-use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_api::{Signal, WorkloadKind, WorkloadRef, names};
 use odigos_kit::apply::Applier;
 use odigos_kit::hub::Hub;
 use odigos_plan::coverage::Matcher;
+use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
+use odigos_plan::instrumentation::rollout::Progress;
 use odigos_plan::workload::Workload;
 use serde_json::{Value, json};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
 /// Kinds that every cluster serves.
 pub(crate) const BUILT_IN: [WorkloadKind; 4] =
@@ -25,16 +31,32 @@ pub(crate) const OPTIONAL: [WorkloadKind; 2] = [WorkloadKind::Rollout, WorkloadK
 /// Everything that reconciles and hooks read.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// Namespace of the control plane.
+    pub(crate) namespace: String,
     pub(crate) client: ClientHandle,
     pub(crate) applier: Applier,
     /// The effective configuration, as far as it matters to workloads.
     pub(crate) options: ArcSwap<Options>,
-    /// The ConfigMap that it comes from.
+    /// The effective configuration, as far as it matters to new pods.
+    pub(crate) injection: ArcSwap<injection::Options>,
+    /// The ConfigMap that both come from.
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,
     pub(crate) sources: Arc<Hub<Source>>,
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) workloads: Vec<(WorkloadKind, Arc<Hub<DynamicObject>>)>,
-    pub(crate) pods: Arc<Hub<PartialObjectMeta<Pod>>>,
+    pub(crate) pods: Arc<Hub<PodFacts>>,
+    /// Pods by workload.
+    pub(crate) index: PodIndex,
+    /// Workloads whose pods are being made anew at our request.
+    pub(crate) rollouts: Mutex<BTreeSet<WorkloadRef>>,
+    /// Collectors groups of the control plane's namespace.
+    pub(crate) groups: Arc<Hub<CollectorsGroup>>,
+    /// Rules of the control plane's namespace.
+    pub(crate) rules: Arc<Hub<InstrumentationRule>>,
+    /// Labels of namespaces: their Pod Security level.
+    pub(crate) namespaces: Arc<Hub<PartialObjectMeta<Namespace>>>,
+    /// Nodes that say by a label that they hold the agents' files.
+    pub(crate) nodes: Arc<Hub<PartialObjectMeta<Node>>>,
 }
 
 /// A client that can stand in a `Debug` struct.
@@ -53,36 +75,68 @@ pub(crate) fn resource(kind: WorkloadKind) -> ApiResource {
     ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind.object_kind()))
 }
 
+/// Fields of a workload that planning reads, beside its containers.
+const KEPT: [&str; 17] = [
+    "/spec/paused",
+    "/spec/replicas",
+    "/spec/restartAt",
+    "/spec/updateStrategy/type",
+    "/spec/updateStrategy/rollingUpdate/partition",
+    "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt",
+    "/status/availableReplicas",
+    "/status/currentRevision",
+    "/status/desiredNumberScheduled",
+    "/status/numberReady",
+    "/status/observedGeneration",
+    "/status/phase",
+    "/status/readyReplicas",
+    "/status/replicas",
+    "/status/updateRevision",
+    "/status/updatedNumberScheduled",
+    "/status/updatedReplicas",
+];
+
 /// Drops everything of a workload that planning does not read.
 pub(crate) fn prune(object: &mut DynamicObject) {
-    let containers = |pointer: &str| {
-        let list = object.data.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
-        let kept = ["name", "livenessProbe", "readinessProbe", "startupProbe"];
-        let slim = |container: &Value| {
-            let fields = kept.iter().filter_map(|key| Some(((*key).to_owned(), container.get(*key)?.clone())));
-            Value::Object(fields.collect())
-        };
-        list.map(slim).collect::<Vec<_>>()
-    };
-    let status = |key: &str| object.data.pointer(&format!("/status/{key}")).cloned().unwrap_or(Value::Null);
-    let active =
-        object.data.pointer("/status/active").and_then(Value::as_array).map(|list| vec![Value::Null; list.len()]);
-    let data = json!({
-        "spec": {
-            "template": {"spec": {"containers": containers("/spec/template/spec/containers")}},
-            "jobTemplate": {"spec": {"template": {"spec": {"containers": containers("/spec/jobTemplate/spec/template/spec/containers")}}}},
-        },
-        "status": {
-            "availableReplicas": status("availableReplicas"),
-            "readyReplicas": status("readyReplicas"),
-            "numberReady": status("numberReady"),
-            "active": active,
-        },
-    });
-    object.data = data;
+    let mut kept = json!({});
+    let data = &object.data;
+    for pointer in KEPT {
+        if let Some(value) = data.pointer(pointer) {
+            put(&mut kept, pointer, value.clone());
+        }
+    }
+    for pointer in ["/spec/template/spec/containers", "/spec/jobTemplate/spec/template/spec/containers"] {
+        if let Some(Value::Array(list)) = data.pointer(pointer) {
+            put(&mut kept, pointer, list.iter().map(slim).collect());
+        }
+    }
+    if let Some(Value::Array(list)) = data.pointer("/status/active") {
+        put(&mut kept, "/status/active", Value::Array(vec![Value::Null; list.len()]));
+    }
+    let is_stuck = |one: &&Value| one.get("reason").and_then(Value::as_str) == Some("ProgressDeadlineExceeded");
+    let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
+    if let Some(stuck) = conditions.and_then(|list| list.iter().find(is_stuck)) {
+        put(&mut kept, "/status/conditions", json!([{"reason": stuck["reason"]}]));
+    }
+    object.data = kept;
     object.metadata.annotations = None;
     object.metadata.labels = None;
     object.metadata.owner_references = None;
+}
+
+/// What of a container is read.
+fn slim(container: &Value) -> Value {
+    let kept = ["name", "livenessProbe", "readinessProbe", "startupProbe"];
+    let fields = kept.iter().filter_map(|key| Some(((*key).to_owned(), container.get(*key)?.clone())));
+    Value::Object(fields.collect())
+}
+
+fn put(at: &mut Value, pointer: &str, value: Value) {
+    let mut at = at;
+    for key in pointer.split('/').skip(1) {
+        at = &mut at[key.replace("~1", "/").as_str()];
+    }
+    *at = value;
 }
 
 /// A stored object as planning sees it.
@@ -93,19 +147,26 @@ pub(crate) fn workload(kind: WorkloadKind, object: &DynamicObject) -> Option<Wor
     Workload::from_object(&value)
 }
 
-/// Whether the pod is one that a kubelet runs from a file.
-pub(crate) fn is_static(pod: &PartialObjectMeta<Pod>) -> bool {
-    let source =
-        pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get("kubernetes.io/config.source"));
-    matches!(source.map(String::as_str), Some("file" | "http"))
-}
-
 impl State {
+    /// Signals that the collectors on the nodes take; `None` while they are not ready.
+    pub(crate) fn node_signals(&self) -> Option<Vec<Signal>> {
+        let group = self.groups.get(&self.namespace, names::NODE_COLLECTOR)?;
+        let status = group.status.as_ref().filter(|status| status.ready)?;
+        Some(status.receiver_signals.clone().unwrap_or_default())
+    }
+
+    /// How far rollouts of a workload are, if it exists.
+    pub(crate) fn progress(&self, workload: &WorkloadRef) -> Option<Progress> {
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == workload.kind).map(|(_, hub)| hub)?;
+        let object = hub.get(&workload.namespace, &workload.name)?;
+        Some(Progress::of(workload.kind, &serde_json::to_value(object.as_ref()).ok()?))
+    }
+
     /// One workload, if it exists.
     pub(crate) async fn workload(&self, reference: &WorkloadRef) -> Result<Option<Workload>, kube::Error> {
         if reference.kind == WorkloadKind::StaticPod {
             // Static pods are few; their containers are read when they are needed.
-            let known = self.pods.get(&reference.namespace, &reference.name).is_some_and(|pod| is_static(&pod));
+            let known = self.pods.get(&reference.namespace, &reference.name).is_some_and(|pod| pod.is_static());
             if !known {
                 return Ok(None);
             }
@@ -131,7 +192,7 @@ impl State {
             let names = hub.namespace(namespace).into_iter().filter_map(|object| object.metadata.name.clone());
             found.extend(names.map(|name| WorkloadRef::new(namespace, *kind, name)).filter(|one| matcher.selects(one)));
         }
-        let pods = self.pods.namespace(namespace).into_iter().filter(|pod| is_static(pod));
+        let pods = self.pods.namespace(namespace).into_iter().filter(|pod| pod.is_static());
         let pods = pods.filter_map(|pod| pod.metadata.name.clone());
         found.extend(
             pods.map(|name| WorkloadRef::new(namespace, WorkloadKind::StaticPod, name))
@@ -143,7 +204,7 @@ impl State {
     /// Whether a workload of an exact Source exists.
     pub(crate) fn exists(&self, reference: &WorkloadRef) -> bool {
         if reference.kind == WorkloadKind::StaticPod {
-            return self.pods.get(&reference.namespace, &reference.name).is_some_and(|pod| is_static(&pod));
+            return self.pods.get(&reference.namespace, &reference.name).is_some_and(|pod| pod.is_static());
         }
         let hub = self.workloads.iter().find(|(kind, _)| *kind == reference.kind);
         hub.is_some_and(|(_, hub)| hub.get(&reference.namespace, &reference.name).is_some())

@@ -1,19 +1,26 @@
 //! One workload: its coverage becomes an InstrumentationConfig, or none.
 
+use crate::rollouts;
 use crate::state::State;
 use jiff::Timestamp;
-use odigos_api::condition::merged;
-use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
+use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, merged};
+use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
 use odigos_api::labels::STREAM_PREFIX;
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::queue::Outcome;
+use odigos_plan::agents::NodeCollector;
 use odigos_plan::coverage::{self, Matcher};
-use odigos_plan::instrumentation::{self, Desired};
-use serde_json::{Value, json};
+use odigos_plan::instrumentation::{self, Desired, Surroundings};
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a workload that waits for a place, or whose restart was refused, asks again.
+const QUEUE_CHECK: Duration = Duration::from_secs(10);
 
 /// Why a workload could not be reconciled.
 #[derive(Debug)]
@@ -41,12 +48,12 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
     let existing = state.configs.get(&workload.namespace, &workload.config_name());
     let sources = state.sources.namespace(&workload.namespace);
     if existing.is_none() && sources.is_empty() {
-        return Ok(Outcome::default());
+        return uncovered(&state, &workload).await;
     }
     let selecting: Vec<&Source> =
         sources.iter().map(AsRef::as_ref).filter(|source| Matcher::new(source).selects(&workload)).collect();
     if existing.is_none() && selecting.is_empty() {
-        return Ok(Outcome::default());
+        return uncovered(&state, &workload).await;
     }
     // A workload that is gone takes its config with it; a Source waits for the next one of that name.
     let Some(found) = state.workload(&workload).await.map_err(Error::Read)? else { return Ok(Outcome::default()) };
@@ -56,15 +63,27 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         .filter(|source| !coverage::is_namespace_source(source) && !coverage::is_terminating(source))
         .filter_map(|source| source.metadata.name.clone())
         .collect();
-    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &state.options.load());
+    let (options, signals, rules) = (state.options.load(), state.node_signals(), state.rules.all());
+    let rules: Vec<_> = rules.iter().map(|(_, rule)| rule.as_ref()).collect();
+    let backoff = state.index.backoff_without_agent(&workload);
+    let around = Surroundings {
+        options: &options,
+        node_collector: signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready),
+        rules: &rules,
+        backoff: backoff.as_ref(),
+        now: Timestamp::now(),
+    };
+    let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &around);
     let config = match plan.desired {
         Desired::Delete => {
             if let Some(existing) = existing {
                 let object =
                     reference(API_VERSION, "InstrumentationConfig", &workload.namespace, &workload.config_name());
                 state.applier.delete(&object, existing.metadata.uid.as_deref()).await?;
+                // Pods that are made from now on must not find it any more.
+                state.configs.put((workload.namespace.clone(), workload.config_name()), None);
             }
-            return Ok(Outcome::default());
+            return uncovered(&state, &workload).await;
         }
         Desired::Keep => match existing {
             Some(existing) => existing.as_ref().clone(),
@@ -72,7 +91,29 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         },
         Desired::Apply(desired) => apply(&state, &desired, existing.as_deref()).await?,
     };
-    write_conditions(&state, config, &plan.conditions).await?;
+    let mut conditions = plan.conditions;
+    let mut progress = config.status.clone().unwrap_or_default();
+    let is_held = conditions.iter().any(|one| one.kind == WORKLOAD_ROLLOUT);
+    let has_agents = config.spec.agent_injection_enabled
+        || !progress.workload_rollout_hash.is_empty()
+        || state.index.of(&workload).iter().any(|pod| pod.hash.is_some());
+    let mut outcome = Outcome::default();
+    if has_agents && !is_held {
+        let followed = rollouts::follow(&state, &workload, &config).await;
+        conditions.retain(|one| followed.conditions.iter().all(|other| other.kind != one.kind));
+        conditions.extend(followed.conditions);
+        progress.workload_rollout_hash = followed.applied_hash;
+        progress.pods_manifest_injection_status = Some(followed.pods);
+        progress.instrumentation_time = followed.instrumentation_time;
+        outcome.recheck_after = followed.is_queued.then_some(QUEUE_CHECK);
+    }
+    write_status(&state, config, &conditions, progress).await?;
+    Ok(outcome)
+}
+
+/// What is left to do for a workload that no Source covers.
+async fn uncovered(state: &State, workload: &WorkloadRef) -> Result<Outcome, Error> {
+    rollouts::clean(state, workload).await?;
     Ok(Outcome::default())
 }
 
@@ -86,7 +127,7 @@ async fn apply(
         return Ok(existing.clone());
     }
     let mut object = serde_json::to_value(desired).unwrap_or_default();
-    if let Value::Object(map) = &mut object {
+    if let serde_json::Value::Object(map) = &mut object {
         map.remove("status");
     }
     let applied = state.applier.apply(&object).await?;
@@ -117,26 +158,41 @@ fn is_as_desired(desired: &InstrumentationConfig, existing: &InstrumentationConf
         && annotations(desired) == annotations(existing)
 }
 
-async fn write_conditions(
+/// Writes the conditions and how far the rollout is, unless they stand so.
+async fn write_status(
     state: &State,
-    mut config: InstrumentationConfig,
-    drafts: &[odigos_api::condition::ConditionDraft],
+    config: InstrumentationConfig,
+    drafts: &[ConditionDraft],
+    progress: InstrumentationConfigStatus,
 ) -> Result<(), Error> {
-    let before = config.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-    let own: Vec<_> = before.iter().filter(|one| drafts.iter().any(|draft| draft.kind == one.type_)).cloned().collect();
-    let conditions = merged(&before, drafts, config.metadata.generation, Timestamp::now());
-    if same_conditions(&own, &conditions) {
+    let before = config.status.unwrap_or_default();
+    let own = before.conditions.iter().filter(|one| drafts.iter().any(|draft| draft.kind == one.type_));
+    let own: Vec<_> = own.cloned().collect();
+    let mut conditions = merged(&before.conditions, drafts, config.metadata.generation, Timestamp::now());
+    let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
+    conditions.sort_by_key(|condition| position(&condition.type_));
+    let facts = |status: &InstrumentationConfigStatus| {
+        let pods = status.pods_manifest_injection_status.clone();
+        (status.workload_rollout_hash.clone(), pods, status.instrumentation_time.clone())
+    };
+    if same_conditions(&own, &conditions) && facts(&before) == facts(&progress) {
         return Ok(());
     }
-    let namespace = config.metadata.namespace.clone().unwrap_or_default();
-    let name = config.metadata.name.clone().unwrap_or_default();
+    let namespace = config.metadata.namespace.unwrap_or_default();
+    let name = config.metadata.name.unwrap_or_default();
     let mut object = reference(API_VERSION, "InstrumentationConfig", &namespace, &name);
-    object["status"] = json!({"conditions": conditions});
+    // Fields that are left out would be removed, since they are ours.
+    let (hash, pods, time) = facts(&progress);
+    let written = InstrumentationConfigStatus {
+        conditions,
+        workload_rollout_hash: hash,
+        pods_manifest_injection_status: pods,
+        instrumentation_time: time,
+        ..InstrumentationConfigStatus::default()
+    };
+    object["status"] = json!(written);
     match state.applier.apply_status(&object).await {
-        Err(error) if error.is_not_found() => return Ok(()),
-        other => other?,
+        Err(error) if error.is_not_found() => Ok(()),
+        other => other.map_err(Error::from),
     }
-    let foreign = before.into_iter().filter(|one| !drafts.iter().any(|draft| draft.kind == one.type_));
-    config.status.get_or_insert_default().conditions = conditions.into_iter().chain(foreign).collect();
-    Ok(())
 }

@@ -25,6 +25,7 @@ use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationCo
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::source::ContainerOverride;
 use odigos_api::{Signal, WorkloadKind, WorkloadRef};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The collectors on the nodes.
@@ -45,6 +46,24 @@ pub struct Backoff {
     pub container: String,
     /// `CrashLoopBackOff` or `ImagePullBackOff`.
     pub reason: String,
+}
+
+impl Backoff {
+    /// The first container of a pod, init containers first, that the kubelet has given up starting for now.
+    #[must_use]
+    pub fn of_pod(pod: &Value) -> Option<Self> {
+        let of = |field: &str| pod.pointer(&format!("/status/{field}")).and_then(Value::as_array).into_iter().flatten();
+        let mut statuses = of("initContainerStatuses").chain(of("containerStatuses"));
+        let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        statuses.find_map(|status| {
+            let reason = text(status, "/state/waiting/reason")?;
+            matches!(reason.as_str(), "CrashLoopBackOff" | "ImagePullBackOff").then(|| Self {
+                pod: text(pod, "/metadata/name").unwrap_or_default(),
+                container: text(status, "/name").unwrap_or_default(),
+                reason,
+            })
+        })
+    }
 }
 
 /// Everything that the decision for one workload looks at.

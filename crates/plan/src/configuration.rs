@@ -321,7 +321,8 @@ fn fill_defaults(configuration: &mut Configuration, own_namespace: &str) {
     let mut containers: BTreeSet<String> = configuration.texts("ignoredContainers").into_iter().collect();
     containers.extend(IGNORED_CONTAINERS.map(str::to_owned));
     configuration.set("ignoredContainers", json!(containers));
-    let methods = ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver"];
+    // The last one is ours beside those of the reference.
+    let methods = ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver", "k8s-image-volume"];
     let method =
         configuration.text("mountMethod").filter(|method| methods.contains(method)).unwrap_or(methods[0]).to_owned();
     if method == "k8s-init-container" {

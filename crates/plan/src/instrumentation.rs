@@ -1,23 +1,29 @@
 //! InstrumentationConfigs: what the coverage of a workload means for its object and conditions.
 //!
-//! Owns `spec/sources-and-instrumentation.md` 2.6–2.8 and 2.11. The agent decision itself comes from runtime detection;
-//! until something was detected the object says what it waits for, and decisions that others made are kept.
+//! Owns `spec/sources-and-instrumentation.md` 2.6–2.8 and 2.11, and where the agent decision (`agents`, 3.3) goes: into the
+//! object's spec and the condition `AgentEnabled`. Never looks at processes and never touches a pod.
 
+pub mod rollout;
+
+use crate::agents::{self, Backoff, NodeCollector, Seen};
 use crate::configuration::Configuration;
 use crate::coverage::{Coverage, Decision, marked};
 use crate::sampling::Percentage;
+use crate::streams;
 use crate::workload::Workload;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
-use odigos_api::WorkloadKind;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use odigos_api::agent_settings::CollectorSampling;
 use odigos_api::condition::kind::{AGENT_ENABLED, PODS_INJECTION, RUNTIME_DETECTION};
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, Status};
 use odigos_api::instrumentation_config::{
-    ContainerAgentConfig, InstrumentationConfig, InstrumentationConfigSpec, InstrumentationConfigStatus,
-    WorkloadCollectorConfig,
+    InstrumentationConfig, InstrumentationConfigSpec, InstrumentationConfigStatus, WorkloadCollectorConfig,
 };
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels;
 use odigos_api::source::ContainerOverride;
+use odigos_api::{WorkloadKind, WorkloadRef};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of a workload's InstrumentationConfig.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,14 +50,37 @@ pub struct InstrumentationPlan {
 pub struct Options {
     /// Percentage of health probes that is kept, while the built-in rule is on (`spec/sampling.md` 4).
     pub health_probes: Option<Percentage>,
+    /// Settings of the agent decision.
+    pub agents: agents::Options,
+    /// Settings of restarts.
+    pub rollout: rollout::Options,
 }
 
 impl Options {
     /// Reads them.
     #[must_use]
     pub fn of(configuration: &Configuration) -> Self {
-        Self { health_probes: configuration.health_probes() }
+        Self {
+            health_probes: configuration.health_probes(),
+            agents: agents::Options::of(configuration),
+            rollout: rollout::Options::of(configuration),
+        }
     }
+}
+
+/// What the decision about a workload looks at beside the workload and its Sources.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// What the effective configuration says.
+    pub options: &'a Options,
+    /// The collectors on the nodes.
+    pub node_collector: NodeCollector<'a>,
+    /// Every InstrumentationRule of the control plane's namespace.
+    pub rules: &'a [&'a InstrumentationRule],
+    /// A pod of the workload without an agent that does not start.
+    pub backoff: Option<&'a Backoff>,
+    /// Stamped where the agents change.
+    pub now: Timestamp,
 }
 
 /// Decides about the InstrumentationConfig of a workload. `rivals` names the Sources of an ambiguous coverage.
@@ -61,19 +90,62 @@ pub fn plan(
     coverage: &Coverage,
     existing: Option<&InstrumentationConfig>,
     rivals: &str,
-    options: &Options,
+    around: &Surroundings<'_>,
 ) -> InstrumentationPlan {
-    let desired = match coverage.decision {
-        Decision::Ambiguous => Desired::Keep,
-        decision if decision.is_covered() => Desired::Apply(Box::new(object(workload, coverage, existing, options))),
-        _ => Desired::Delete,
-    };
     let status = existing.and_then(|config| config.status.as_ref());
     let mut conditions = vec![marked(coverage.decision, rivals)];
+    let desired = match coverage.decision {
+        Decision::Ambiguous => {
+            conditions.extend(restated(AGENT_ENABLED, status));
+            Desired::Keep
+        }
+        decision if decision.is_covered() => {
+            let mut config = object(workload, coverage, existing, around.options);
+            conditions.extend(decide_agents(&workload.reference, workload.available_replicas > 0, &mut config, around));
+            config.status = None;
+            Desired::Apply(Box::new(config))
+        }
+        _ => Desired::Delete,
+    };
     conditions.extend(waiting_conditions(workload, status));
     let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
     conditions.sort_by_key(|condition| position(condition.kind));
     InstrumentationPlan { desired, conditions }
+}
+
+/// Decides about the agents of a workload and writes the decision into its config's spec; returns the conditions. The
+/// config holds the containers and what was detected in them.
+#[must_use]
+pub fn decide_agents(
+    workload: &WorkloadRef,
+    has_running_pods: bool,
+    config: &mut InstrumentationConfig,
+    around: &Surroundings<'_>,
+) -> Vec<ConditionDraft> {
+    let none = BTreeMap::new();
+    let labels = config.metadata.labels.as_ref().unwrap_or(&none);
+    let data_streams = streams::membership(labels, &workload.namespace, &BTreeSet::new());
+    let decision = agents::decide(&Seen {
+        workload,
+        has_running_pods,
+        config,
+        data_streams: &data_streams,
+        backoff_without_agent: around.backoff,
+        node_collector: around.node_collector,
+        rules: around.rules,
+        options: &around.options.agents,
+    });
+    if let Some(decided) = decision.spec {
+        let spec = &mut config.spec;
+        if spec.agents_meta_hash != decided.agents_meta_hash {
+            spec.agents_meta_hash_changed_time = Some(Time(around.now));
+        }
+        spec.agent_injection_enabled = decided.agent_injection_enabled;
+        spec.pod_manifest_injection_optional = decided.pod_manifest_injection_optional;
+        spec.containers = decided.containers;
+        spec.agents_meta_hash = decided.agents_meta_hash;
+    }
+    decision.conditions
 }
 
 fn object(
@@ -98,9 +170,12 @@ fn object(
             block_owner_deletion: Some(true),
         }]);
     }
+    // The agent decision reads what was detected; it is not written from here.
+    config.status = existing.and_then(|existing| existing.status.clone());
     config
 }
 
+/// Everything but the agent decision, which stays as it was until it is made anew.
 fn spec(
     workload: &Workload,
     coverage: &Coverage,
@@ -116,27 +191,11 @@ fn spec(
             stated.unwrap_or_else(|| ContainerOverride { container_name: name.clone(), ..ContainerOverride::default() })
         })
         .collect();
-    let containers = workload
-        .containers
-        .iter()
-        .map(|name| {
-            let decided = before.and_then(|spec| spec.containers.iter().find(|one| &one.container_name == name));
-            // A decision of a later part is kept; our own words about waiting follow the state of the pods.
-            let decided = decided.filter(|one| one.agent_enabled || !is_waiting_reason(&one.agent_enabled_reason));
-            decided.cloned().unwrap_or_else(|| ContainerAgentConfig {
-                container_name: name.clone(),
-                agent_enabled: false,
-                agent_enabled_reason: waiting(workload).1.to_owned(),
-                agent_enabled_message: "It is not known yet what runs in the container.".into(),
-                ..ContainerAgentConfig::default()
-            })
-        })
-        .collect();
     InstrumentationConfigSpec {
         service_name: coverage.service_name.clone().unwrap_or_else(|| workload.reference.name.clone()),
         agent_injection_enabled: before.is_some_and(|spec| spec.agent_injection_enabled),
         pod_manifest_injection_optional: before.and_then(|spec| spec.pod_manifest_injection_optional),
-        containers,
+        containers: before.map(|spec| spec.containers.clone()).unwrap_or_default(),
         workload_collector_config: collector_config(workload, before, options),
         container_overrides_hash: overrides_hash(&overrides),
         containers_overrides: overrides,
@@ -182,32 +241,18 @@ fn overrides_hash(overrides: &[ContainerOverride]) -> String {
     crate::objects::hash(&text, 32)
 }
 
-/// Whether pods run that could be looked at, and the reason to give for the agent decision until then.
-fn waiting(workload: &Workload) -> (bool, &'static str) {
-    let runs = workload.available_replicas > 0 || workload.reference.kind == WorkloadKind::CronJob;
-    (runs, if runs { "WaitingForRuntimeInspection" } else { "RuntimeDetailsUnavailable" })
-}
-
 /// Whether a reason only says what is waited for.
 fn is_waiting_reason(reason: &str) -> bool {
-    matches!(
-        reason,
-        "NoRunningPods"
-            | "WaitingForDetection"
-            | "WaitingForRuntimeInspection"
-            | "RuntimeDetailsUnavailable"
-            | "NotYetReconciled"
-    )
+    matches!(reason, "NoRunningPods" | "WaitingForDetection" | "NotYetReconciled")
 }
 
-/// Conditions while nothing is detected yet. What the detection or the rollout wrote later is theirs and stays.
-fn waiting_conditions(workload: &Workload, status: Option<&InstrumentationConfigStatus>) -> Vec<ConditionDraft> {
-    let written = |kind: &str| status.and_then(|status| status.conditions.iter().find(|one| one.type_ == kind));
-    let is_waiting = |condition: &Condition| is_waiting_reason(&condition.reason);
-    let detected = status.is_some_and(|status| !status.runtime_details_by_container.is_empty());
-    let open = |kind: &str| !detected && written(kind).is_none_or(is_waiting);
-    let (runs, agent_reason) = waiting(workload);
-    let detection = if runs {
+/// What detection and rollout have to say while they have not come; what they wrote is theirs and stays.
+fn waiting_conditions(workload: &Workload, status: Option<&InstrumentationConfigStatus>) -> [ConditionDraft; 2] {
+    let is_detected = status.is_some_and(|status| !status.runtime_details_by_container.is_empty());
+    let runs = workload.available_replicas > 0 || workload.reference.kind == WorkloadKind::CronJob;
+    let detection = if is_detected {
+        ConditionDraft::yes(RUNTIME_DETECTION, "DetectedSuccessfully", "It is known what runs in the containers.")
+    } else if runs {
         let what = match workload.reference.kind {
             WorkloadKind::CronJob => "Waits for the next job to look at what runs in it.",
             _ => "Waits until the node agent has looked at what runs in the containers.",
@@ -220,37 +265,36 @@ fn waiting_conditions(workload: &Workload, status: Option<&InstrumentationConfig
             "No pod runs, so nothing can be looked at; it goes on as soon as one is ready.",
         )
     };
-    let agent = ConditionDraft::unknown(
-        AGENT_ENABLED,
-        agent_reason,
-        "Decided as soon as it is known what runs in the containers.",
-    );
     let pods = ConditionDraft::unknown(PODS_INJECTION, "NotYetReconciled", "Decided after the agent decision.");
-    [detection, agent, pods]
-        .into_iter()
-        .map(|draft| match written(draft.kind) {
-            // Written again as it stands, since an apply that leaves a condition out would remove it.
-            Some(condition) if !open(draft.kind) => restate(&draft, condition),
-            _ => draft,
-        })
-        .collect()
+    [detection, pods].map(|draft| {
+        // Written again as it stands, since an apply that leaves a condition out would remove it.
+        let written = restated(draft.kind, status).filter(|written| !is_waiting_reason(&written.reason));
+        written.unwrap_or(draft)
+    })
 }
 
-fn restate(draft: &ConditionDraft, condition: &Condition) -> ConditionDraft {
+/// A condition as it stands.
+fn restated(kind: &'static str, status: Option<&InstrumentationConfigStatus>) -> Option<ConditionDraft> {
+    let condition: &Condition = status?.conditions.iter().find(|one| one.type_ == kind)?;
     let status = match condition.status.as_str() {
         "True" => Status::True,
         "False" => Status::False,
         _ => Status::Unknown,
     };
-    ConditionDraft { kind: draft.kind, status, reason: condition.reason.clone(), message: condition.message.clone() }
+    Some(ConditionDraft { kind, status, reason: condition.reason.clone(), message: condition.message.clone() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use odigos_api::WorkloadRef;
+    use odigos_api::Signal;
     use odigos_api::condition::merged;
-    use std::collections::BTreeMap;
+    use odigos_api::instrumentation_config::RuntimeDetails;
+
+    fn around<'a>(options: &'a Options) -> Surroundings<'a> {
+        let node_collector = NodeCollector::Ready(&[Signal::Traces]);
+        Surroundings { options, node_collector, rules: &[], backoff: None, now: Timestamp::UNIX_EPOCH }
+    }
 
     fn workload(replicas: i64, kind: WorkloadKind) -> Workload {
         Workload {
@@ -297,7 +341,7 @@ mod tests {
             &coverage(Decision::WorkloadSource),
             None,
             "",
-            &Options::default(),
+            &around(&Options::default()),
         ));
         assert_eq!(config.metadata.name.as_deref(), Some("deployment-web"));
         assert_eq!(config.metadata.owner_references.as_ref().map(|owners| owners[0].uid.as_str()), Some("u-1"));
@@ -323,7 +367,7 @@ mod tests {
                 &coverage(Decision::NamespaceSource),
                 None,
                 "",
-                &Options::default(),
+                &around(&Options::default()),
             ))
         };
         assert_eq!(
@@ -340,41 +384,62 @@ mod tests {
     }
 
     #[test]
-    fn what_others_decided_is_kept() {
-        let mut config = applied(plan(
-            &workload(1, WorkloadKind::Deployment),
-            &coverage(Decision::WorkloadSource),
-            None,
-            "",
-            &Options::default(),
-        ));
-        config.spec.containers[0].agent_enabled = true;
-        config.spec.agent_injection_enabled = true;
-        let written = [
-            ConditionDraft::yes(RUNTIME_DETECTION, "DetectedSuccessfully", ""),
-            ConditionDraft::yes(AGENT_ENABLED, "EnabledSuccessfully", ""),
-        ];
+    fn what_was_detected_becomes_a_decision_and_stays() {
+        let options = Options::default();
+        let web = workload(1, WorkloadKind::Deployment);
+        let mut config = applied(plan(&web, &coverage(Decision::WorkloadSource), None, "", &around(&options)));
+        assert_eq!(config.spec.agents_meta_hash_changed_time, None);
+        let details = RuntimeDetails {
+            container_name: "app".into(),
+            language: "java".into(),
+            runtime_version: "17.0.12+7".into(),
+            ..RuntimeDetails::default()
+        };
+        let written = [ConditionDraft::yes(RUNTIME_DETECTION, "ResolvedFromMultipleLanguages", "")];
         config.status = Some(InstrumentationConfigStatus {
-            conditions: merged(&[], &written, None, jiff::Timestamp::UNIX_EPOCH),
+            conditions: merged(&[], &written, None, Timestamp::UNIX_EPOCH),
+            runtime_details_by_container: vec![details],
             ..InstrumentationConfigStatus::default()
         });
-        let again = plan(
-            &workload(1, WorkloadKind::Deployment),
-            &coverage(Decision::WorkloadSource),
-            Some(&config),
-            "",
-            &Options::default(),
-        );
-        assert_eq!(reasons(&again)[1].1, "True/DetectedSuccessfully");
+        let again = plan(&web, &coverage(Decision::WorkloadSource), Some(&config), "", &around(&options));
+        assert_eq!(reasons(&again)[1].1, "True/ResolvedFromMultipleLanguages");
         assert_eq!(reasons(&again)[2].1, "True/EnabledSuccessfully");
-        let config = applied(again);
-        assert!(config.spec.agent_injection_enabled && config.spec.containers[0].agent_enabled);
+        let mut decided = applied(again);
+        assert!(decided.status.is_none() && decided.spec.agent_injection_enabled);
+        assert_eq!(decided.spec.containers[0].otel_distro_name, "java-community");
+        assert_eq!(decided.spec.containers[1].agent_enabled_reason, "RuntimeDetailsUnavailable");
+        assert_eq!(decided.spec.agents_meta_hash.len(), 16);
+        assert_eq!(decided.spec.agents_meta_hash_changed_time, Some(Time(Timestamp::UNIX_EPOCH)));
+        // The same again later changes nothing, not even the time.
+        decided.status = config.status.clone();
+        let later = Surroundings { now: Timestamp::MAX, ..around(&options) };
+        let third = applied(plan(&web, &coverage(Decision::WorkloadSource), Some(&decided), "", &later));
+        assert_eq!(third.spec, decided.spec);
+    }
+
+    #[test]
+    fn pods_that_do_not_start_keep_the_decision_and_the_rollout_waits() {
+        let options = Options::default();
+        let backoff = Backoff { pod: "web-1".into(), container: "app".into(), reason: "CrashLoopBackOff".into() };
+        let around = Surroundings { backoff: Some(&backoff), ..around(&options) };
+        let coverage = coverage(Decision::WorkloadSource);
+        let planned = plan(&workload(1, WorkloadKind::Deployment), &coverage, None, "", &around);
+        let found = reasons(&planned);
+        assert_eq!(found[2], ("AgentEnabled", "False/CrashLoopBackOff".to_owned()));
+        assert_eq!(found[3], ("WorkloadRollout", "False/CrashLoopBackOff".to_owned()));
+        assert!(applied(planned).spec.containers.is_empty());
     }
 
     #[test]
     fn no_coverage_deletes_and_ambiguity_keeps() {
         let of = |decision| {
-            plan(&workload(1, WorkloadKind::Deployment), &coverage(decision), None, "a, b", &Options::default())
+            plan(
+                &workload(1, WorkloadKind::Deployment),
+                &coverage(decision),
+                None,
+                "a, b",
+                &around(&Options::default()),
+            )
         };
         assert_eq!(of(Decision::NoSource).desired, Desired::Delete);
         assert_eq!(of(Decision::WorkloadSourceDisabled).desired, Desired::Delete);

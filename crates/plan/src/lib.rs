@@ -13,6 +13,7 @@ pub mod duration;
 #[cfg(test)]
 mod fixtures;
 pub mod gateway;
+pub mod injection;
 pub mod instrumentation;
 pub mod log_links;
 pub mod node;

@@ -13,6 +13,7 @@ mod tests;
 pub use read::{ReadError, read};
 pub use settle::{Settled, implicit_stream, stream_status};
 
+use crate::agents::Backoff;
 use crate::gateway::SecretDigests;
 use crate::objects::title;
 use crate::workload::{self, Workload};
@@ -20,6 +21,7 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::processor::Processor;
 use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
@@ -63,6 +65,10 @@ pub struct World {
     pub configs: BTreeMap<Key, InstrumentationConfig>,
     /// Processors.
     pub processors: BTreeMap<Key, Processor>,
+    /// Instrumentation rules.
+    pub rules: BTreeMap<Key, InstrumentationRule>,
+    /// Workloads of which a pod without an agent does not start.
+    pub backoffs: BTreeMap<WorkloadRef, Backoff>,
     /// Sampling objects.
     pub samplings: BTreeMap<Key, Sampling>,
     /// Secrets: names of keys and digests of values; the values are dropped when they are read.
@@ -113,6 +119,7 @@ impl World {
             (true, "CollectorsGroup") => drop(self.groups.insert(key, typed(object)?)),
             (true, "InstrumentationConfig") => drop(self.configs.insert(key, typed(object)?)),
             (true, "Processor") => drop(self.processors.insert(key, typed(object)?)),
+            (true, "InstrumentationRule") => drop(self.rules.insert(key, typed(object)?)),
             (true, "Sampling") => drop(self.samplings.insert(key, typed(object)?)),
             (false, "Namespace") => drop(self.namespaces.insert(name)),
             (false, "Secret") => drop(self.secrets.insert(key, read::secret_digests(&object))),
@@ -145,6 +152,11 @@ impl World {
                 .and_then(Value::as_str)
                 .map(str::to_owned),
         };
+        let has_agent =
+            object.pointer("/metadata/labels").and_then(|one| one.get(odigos_api::labels::AGENTS_META_HASH)).is_some();
+        if let (false, Some(workload), Some(backoff)) = (has_agent, &facts.workload, Backoff::of_pod(object)) {
+            self.backoffs.entry(workload.clone()).or_insert(backoff);
+        }
         self.pods.insert(key, facts);
     }
 

@@ -132,7 +132,19 @@ fn permissions_are_few() {
             assert!(!resource.starts_with("secrets") && !resource.starts_with("configmaps"), "{line}");
             let writes = !["get", "list", "watch"].contains(&verb);
             let ours = resource.contains("odigos.io") || resource.contains("admissionregistration");
+            // Agents come with a restart, which is an annotation of the pod template.
+            let restarts = verb == "patch"
+                && words[1] == names::INSTRUMENTOR
+                && [
+                    "deployments.apps",
+                    "statefulsets.apps",
+                    "daemonsets.apps",
+                    "rollouts.argoproj.io",
+                    "deploymentconfigs.apps.openshift.io",
+                ]
+                .contains(&resource);
             let known = ours
+                || restarts
                 || (verb, resource) == ("patch", "pods")
                 || (verb, resource) == ("patch", "nodes")
                 || resource.contains("/finalizers")

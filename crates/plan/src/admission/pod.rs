@@ -1,7 +1,7 @@
 //! Pods: the stream class label that a new pod carries (design 4.1).
 //!
 //! The label comes from the InstrumentationConfig of the pod's workload and from nowhere else, so that an application
-//! cannot choose its stream. Agents are injected by a later part.
+//! cannot choose its stream. Agents come from `injection`.
 
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::STREAM_CLASS;

@@ -4,10 +4,11 @@
 //! groups and classes stand still. Every workload counts as ready at once, so that two-phase changes go through.
 
 use super::{Key, World};
+use crate::agents::NodeCollector;
 use crate::configuration::{self, Configuration};
 use crate::coverage::{self, Matcher};
 use crate::gateway::{self, GatewayPlan};
-use crate::instrumentation::{self, Desired};
+use crate::instrumentation::{self, Desired, Surroundings};
 use crate::node::{self, NodePlan};
 use crate::objects::Rank;
 use crate::sampling;
@@ -15,13 +16,14 @@ use crate::scheduling::{self, NodeGroupState};
 use crate::streams;
 use jiff::Timestamp;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus};
-use odigos_api::condition::merged;
+use odigos_api::condition::{INSTRUMENTATION_ORDER, merged};
 use odigos_api::data_stream::{DataStream, DataStreamSpec, DataStreamStatus};
 use odigos_api::destination::Destination;
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
 use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
-use odigos_api::{Finding, WorkloadRef, names};
+use odigos_api::{Finding, Signal, WorkloadRef, names};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -57,6 +59,7 @@ impl World {
                 break;
             }
         }
+        self.decide_agents(&configuration, now);
         self.describe_streams(now, &settled);
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
@@ -76,6 +79,8 @@ impl World {
     /// The instrumentor: an InstrumentationConfig for every covered workload.
     fn instrument(&mut self, configuration: &Configuration, now: Timestamp, findings: &mut Vec<Finding>) {
         let options = instrumentation::Options::of(configuration);
+        let signals = self.node_signals();
+        let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
         let mut by_namespace: BTreeMap<&str, Vec<Matcher<'_>>> = BTreeMap::new();
         let mut sources_of: BTreeMap<&str, Vec<&Source>> = BTreeMap::new();
         for ((namespace, _), source) in &self.sources {
@@ -121,7 +126,10 @@ impl World {
                     entry.1.extend(rivals.iter().filter(|rival| **rival != name).cloned());
                 }
             }
-            let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "), &options);
+            let backoff = self.backoffs.get(reference);
+            let around =
+                Surroundings { options: &options, node_collector: collector(&signals), rules: &rules, backoff, now };
+            let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "), &around);
             if decided.decision == coverage::Decision::Ambiguous {
                 let object = reference.to_string();
                 findings.push(Finding::error(
@@ -180,6 +188,40 @@ impl World {
             if let Some(source) = self.sources.get_mut(&key) {
                 source.status.get_or_insert_default().conditions = conditions;
             }
+        }
+        self.configs = configs;
+    }
+
+    /// What the collectors on the nodes take; `None` while they are not ready.
+    fn node_signals(&self) -> Option<Vec<Signal>> {
+        let group = self.groups.get(&(self.namespace.clone(), names::NODE_COLLECTOR.to_owned()))?;
+        let status = group.status.as_ref().filter(|status| status.ready)?;
+        Some(status.receiver_signals.clone().unwrap_or_default())
+    }
+
+    fn own_rules(&self) -> impl Iterator<Item = &InstrumentationRule> {
+        self.rules.iter().filter(|((namespace, _), _)| *namespace == self.namespace).map(|(_, rule)| rule)
+    }
+
+    /// The instrumentor again, once the collectors on the nodes are there: which container gets which agent.
+    fn decide_agents(&mut self, configuration: &Configuration, now: Timestamp) {
+        let options = instrumentation::Options::of(configuration);
+        let signals = self.node_signals();
+        let mut configs = std::mem::take(&mut self.configs);
+        let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
+        for (key, config) in &mut configs {
+            let Some(reference) = WorkloadRef::from_config_name(&key.0, &key.1) else { continue };
+            let Some(workload) = self.workloads.get(&reference) else { continue };
+            let backoff = self.backoffs.get(&reference);
+            let around =
+                Surroundings { options: &options, node_collector: collector(&signals), rules: &rules, backoff, now };
+            let drafts = instrumentation::decide_agents(&reference, workload.available_replicas > 0, config, &around);
+            let status = config.status.get_or_insert_default();
+            let decided = merged(&status.conditions, &drafts, None, now);
+            status.conditions.retain(|one| decided.iter().all(|other| other.type_ != one.type_));
+            status.conditions.extend(decided);
+            let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
+            status.conditions.sort_by_key(|condition| position(&condition.type_));
         }
         self.configs = configs;
     }
@@ -444,6 +486,10 @@ impl World {
         }
         objects
     }
+}
+
+fn collector(signals: &Option<Vec<Signal>>) -> NodeCollector<'_> {
+    signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready)
 }
 
 /// Whether an output belongs to a collector and is rendered anew in each round.

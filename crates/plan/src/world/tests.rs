@@ -43,6 +43,39 @@ fn class_of(world: &World, name: &str) -> String {
     world.configs[&("shop".to_owned(), name.to_owned())].metadata.labels.as_ref().unwrap()[STREAM_CLASS].clone()
 }
 
+/// What was detected stands in the manifests, as `odigos plan` reads it from a cluster.
+fn detected(language: &str) -> String {
+    format!(
+        "apiVersion: odigos.io/v1alpha1\nkind: InstrumentationConfig\nmetadata: {{name: deployment-web, namespace: shop}}\nspec: {{agentInjectionEnabled: false}}\nstatus: {{runtimeDetailsByContainer: [{{containerName: app, language: {language}}}]}}\n---\n"
+    )
+}
+
+#[test]
+fn agents_are_decided_once_the_collectors_of_the_nodes_are_there() {
+    let covered = || deployment("web") + &source("s", "Deployment", "web", "");
+    let agent = |manifests: String| {
+        let (world, _) = settled(&manifests);
+        let config = &world.configs[&("shop".to_owned(), "deployment-web".to_owned())];
+        let conditions = config.status.clone().unwrap().conditions;
+        let reason = conditions.iter().find(|one| one.type_ == "AgentEnabled").unwrap().reason.clone();
+        let first = config.spec.containers.first().map(|one| one.otel_distro_name.clone()).unwrap_or_default();
+        (reason, config.spec.agent_injection_enabled, first)
+    };
+    let rows = [
+        ("known", covered() + &detected("java") + &jaeger("d", ""), ("EnabledSuccessfully", true, "java-community")),
+        ("31: no destination", covered() + &detected("java"), ("NoCollectedSignals", false, "")),
+        ("not known yet", covered() + &jaeger("d", ""), ("WaitingForRuntimeInspection", false, "")),
+        ("no agent for it", covered() + &detected("rust") + &jaeger("d", ""), ("NoAvailableAgent", false, "")),
+    ];
+    for (what, manifests, (reason, is_enabled, distribution)) in rows {
+        assert_eq!(agent(manifests), (reason.to_owned(), is_enabled, distribution.to_owned()), "{what}");
+    }
+    let crashing = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-1-a, namespace: shop, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: u, controller: true}]}\nstatus: {containerStatuses: [{name: app, state: {waiting: {reason: CrashLoopBackOff}}}]}\n---\n";
+    let before = agent(covered() + &detected("java") + &jaeger("d", "") + crashing);
+    assert_eq!(before.0, "CrashLoopBackOff", "43: it crashes without an agent");
+    assert!(!before.1);
+}
+
 #[test]
 fn the_documented_manifests_work() {
     let stream = settled(

@@ -1,0 +1,218 @@
+//! Pods as the instrumentor needs them: a few fields of each, and which workload they belong to.
+//!
+//! A cluster has many pods that change often, so only what is read is decoded at all. Decides nothing.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use odigos_api::WorkloadRef;
+use odigos_api::labels::AGENTS_META_HASH;
+use odigos_plan::agents::Backoff;
+use odigos_plan::instrumentation::rollout::PodSeen;
+use odigos_plan::workload::pod_workload;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+/// What is kept of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PodFacts {
+    #[serde(default)]
+    pub(crate) metadata: ObjectMeta,
+    #[serde(default)]
+    status: PodStatus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodStatus {
+    phase: String,
+    init_container_statuses: Vec<ContainerStatus>,
+    container_statuses: Vec<ContainerStatus>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct ContainerStatus {
+    name: String,
+    state: ContainerState,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct ContainerState {
+    waiting: Option<Waiting>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+struct Waiting {
+    reason: String,
+}
+
+impl kube::Resource for PodFacts {
+    type DynamicType = ();
+    type Scope = kube::core::NamespaceResourceScope;
+
+    fn kind((): &()) -> Cow<'_, str> {
+        "Pod".into()
+    }
+
+    fn group((): &()) -> Cow<'_, str> {
+        "".into()
+    }
+
+    fn version((): &()) -> Cow<'_, str> {
+        "v1".into()
+    }
+
+    fn plural((): &()) -> Cow<'_, str> {
+        "pods".into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+impl PodFacts {
+    /// Whether the pod is one that a kubelet runs from a file.
+    pub(crate) fn is_static(&self) -> bool {
+        let annotations = self.metadata.annotations.as_ref();
+        let source = annotations.and_then(|annotations| annotations.get("kubernetes.io/config.source"));
+        matches!(source.map(String::as_str), Some("file" | "http"))
+    }
+
+    /// Hash of the agents that it was created with; `None` without agents.
+    pub(crate) fn hash(&self) -> Option<&str> {
+        self.metadata.labels.as_ref()?.get(AGENTS_META_HASH).map(String::as_str)
+    }
+
+    fn seen(&self) -> PodSeen {
+        let created = self.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        PodSeen { hash: self.hash().map(str::to_owned), created }
+    }
+
+    /// Whether it has ended for good.
+    fn has_ended(&self) -> bool {
+        matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
+    }
+
+    /// The container that the kubelet has given up starting for now.
+    fn backoff(&self) -> Option<Backoff> {
+        let mut statuses = self.status.init_container_statuses.iter().chain(&self.status.container_statuses);
+        if !statuses.any(|one| one.state.waiting.as_ref().is_some_and(|waiting| waiting.reason.ends_with("BackOff"))) {
+            return None;
+        }
+        let value = json!({"metadata": {"name": self.metadata.name}, "status": self.status});
+        Backoff::of_pod(&value)
+    }
+}
+
+/// Drops everything of a pod that nobody reads.
+pub(crate) fn prune(pod: &mut PodFacts) {
+    let metadata = &mut pod.metadata;
+    let kept = ["pod-template-hash", "rollouts-pod-template-hash", AGENTS_META_HASH];
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|key, _| kept.contains(&key.as_str()));
+    }
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.retain(|key, _| key.starts_with("kubernetes.io/config."));
+    }
+    metadata.finalizers = None;
+    metadata.generate_name = None;
+    for statuses in [&mut pod.status.init_container_statuses, &mut pod.status.container_statuses] {
+        statuses.retain(|one| one.state.waiting.is_some());
+    }
+}
+
+/// What a workload's pod is like.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct PodOfWorkload {
+    seen: PodSeen,
+    /// What does not start in it.
+    backoff: Option<Backoff>,
+}
+
+/// Pods that have not ended, by workload and name.
+#[derive(Debug, Default)]
+pub(crate) struct PodIndex(RwLock<BTreeMap<WorkloadRef, BTreeMap<String, PodOfWorkload>>>);
+
+impl PodIndex {
+    /// Takes over a change of a pod; returns the workload when its pods look different now.
+    pub(crate) fn update(&self, before: Option<&PodFacts>, after: Option<&PodFacts>) -> Option<WorkloadRef> {
+        let workload = before.or(after).and_then(|pod| pod_workload(&pod.metadata))?;
+        let name = before.or(after).and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
+        let fresh =
+            after.filter(|pod| !pod.has_ended()).map(|pod| PodOfWorkload { seen: pod.seen(), backoff: pod.backoff() });
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let pods = all.entry(workload.clone()).or_default();
+        let known = match &fresh {
+            Some(fresh) => pods.insert(name, fresh.clone()),
+            None => pods.remove(&name),
+        };
+        if pods.is_empty() {
+            all.remove(&workload);
+        }
+        (known != fresh).then_some(workload)
+    }
+
+    /// The pods of a workload.
+    pub(crate) fn of(&self, workload: &WorkloadRef) -> Vec<PodSeen> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(workload).into_iter().flat_map(|pods| pods.values().map(|pod| pod.seen.clone())).collect()
+    }
+
+    /// A pod of the workload that does not start although it has no agent.
+    pub(crate) fn backoff_without_agent(&self, workload: &WorkloadRef) -> Option<Backoff> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(workload)?.values().filter(|pod| pod.seen.hash.is_none()).find_map(|pod| pod.backoff.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, hash: Option<&str>, reason: &str) -> PodFacts {
+        let mut labels = json!({"pod-template-hash": "5d4f", "team": "blue"});
+        if let Some(hash) = hash {
+            labels[AGENTS_META_HASH] = json!(hash);
+        }
+        let state = if reason.is_empty() { json!({"running": {}}) } else { json!({"waiting": {"reason": reason}}) };
+        let value = json!({
+            "metadata": {
+                "name": name, "namespace": "shop", "labels": labels,
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u", "controller": true}],
+            },
+            "spec": {"containers": [{"name": "app"}]},
+            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": state, "restartCount": 3}]},
+        });
+        let mut pod: PodFacts = serde_json::from_value(value).unwrap();
+        prune(&mut pod);
+        pod
+    }
+
+    #[test]
+    fn pods_are_counted_for_their_workload() {
+        let index = PodIndex::default();
+        let web = WorkloadRef::new("shop", odigos_api::WorkloadKind::Deployment, "web");
+        let (plain, injected) = (pod("a", None, ""), pod("b", Some("h"), "CrashLoopBackOff"));
+        assert_eq!(index.update(None, Some(&plain)).as_ref(), Some(&web));
+        assert_eq!(index.update(Some(&plain), Some(&plain)), None, "nothing that is looked at changed");
+        assert_eq!(index.update(None, Some(&injected)).as_ref(), Some(&web));
+        assert_eq!(index.of(&web).len(), 2);
+        assert_eq!(index.backoff_without_agent(&web), None, "the one that fails has an agent");
+        let failing = pod("a", None, "CrashLoopBackOff");
+        assert_eq!(index.update(Some(&plain), Some(&failing)).as_ref(), Some(&web));
+        let expected = Backoff { pod: "a".into(), container: "app".into(), reason: "CrashLoopBackOff".into() };
+        assert_eq!(index.backoff_without_agent(&web), Some(expected));
+        index.update(Some(&failing), None);
+        index.update(Some(&injected), None);
+        assert!(index.of(&web).is_empty());
+    }
+}

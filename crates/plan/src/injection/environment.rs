@@ -1,0 +1,233 @@
+//! The variables of a container (`spec/sources-and-instrumentation.md` 5.3, 5.4).
+//!
+//! A name that the user has set is never overwritten; where an agent must extend it, the user's value stays in front,
+//! whatever it comes from: a literal, a reference, `envFrom` or the image.
+
+use super::attributes::{self, POD_NAME};
+use super::{Subject, Target, loader_path};
+use odigos_api::instrumentation_config::EnvVar;
+use odigos_api::names::{NODE_SERVICE, OTLP_HTTP_PORT};
+use odigos_catalog::distribution::{Attach, Distribution, Existing, Variable};
+use serde_json::{Value, json};
+
+/// Variables of a container that is being changed.
+pub(super) struct Container<'a> {
+    entries: Vec<Value>,
+    /// Sources of `envFrom`.
+    sources: Vec<Value>,
+    target: &'a Target<'a>,
+}
+
+impl<'a> Container<'a> {
+    pub(super) fn of(container: &Value, target: &'a Target<'a>) -> Self {
+        let list = |key: &str| container.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+        Self { entries: list("env"), sources: list("envFrom"), target }
+    }
+
+    pub(super) fn into_list(self) -> Value {
+        Value::Array(self.entries)
+    }
+
+    /// Adds everything that the agent of the container needs.
+    pub(super) fn add_agent(&mut self, subject: &Subject<'_>) -> Result<(), String> {
+        let target = self.target;
+        let parameters = &target.config.distro_params;
+        // In front, so that every other value can refer to it.
+        if !self.has(POD_NAME) {
+            let entry = json!({"name": POD_NAME, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}});
+            self.entries.insert(0, entry);
+        }
+        self.add("ODIGOS_CONTAINER_NAME", target.name);
+        self.add("ODIGOS_DISTRO_NAME", &target.distribution.name);
+        self.add("ODIGOS_WORKLOAD_NAMESPACE", &subject.workload.namespace);
+        for variable in &target.distribution.environment {
+            match variable.existing {
+                Existing::Keep => self.add(&variable.name, &Distribution::filled(&variable.value, parameters)),
+                Existing::Conflict => self.claim(variable)?,
+                // The loader sets them inside the process.
+                Existing::Append if target.uses_loader => {}
+                Existing::Append => self.extend(variable)?,
+            }
+        }
+        if target.uses_loader {
+            self.add("LD_PRELOAD", &loader_path());
+        }
+        if target.distribution.attach == Attach::Environment {
+            self.add_exporters(&subject.options.namespace);
+        }
+        self.add_identity(subject)?;
+        for (name, value) in subject.options.user_variables.get(self.language()).into_iter().flatten() {
+            self.add_written(name, value);
+        }
+        Ok(())
+    }
+
+    fn language(&self) -> &str {
+        let distribution = self.target.distribution;
+        let found = self.target.details.map(|details| details.language.as_str());
+        found.filter(|_| distribution.is_for_any_language()).unwrap_or(&distribution.language)
+    }
+
+    /// Which signals go where (rows 7 and 9).
+    fn add_exporters(&mut self, namespace: &str) {
+        let config = self.target.config;
+        let signals = [
+            ("OTEL_LOGS_EXPORTER", config.logs.is_some()),
+            ("OTEL_METRICS_EXPORTER", config.metrics.is_some()),
+            ("OTEL_TRACES_EXPORTER", config.traces.is_some()),
+        ];
+        for (name, is_sent) in signals {
+            self.add(name, if is_sent { "otlp" } else { "none" });
+        }
+        self.add("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{NODE_SERVICE}.{namespace}:{OTLP_HTTP_PORT}"));
+    }
+
+    /// What the telemetry is about (rows 12 and 13); what the user says about it counts more.
+    fn add_identity(&mut self, subject: &Subject<'_>) -> Result<(), String> {
+        const ATTRIBUTES: &str = "OTEL_RESOURCE_ATTRIBUTES";
+        let ours = attributes::of(subject, self.target.name);
+        let mut names_service = false;
+        if let Some(index) = self.position(ATTRIBUTES) {
+            if self.is_reference(index) {
+                // Theirs come last, and of two equal keys the last one counts.
+                let original = self.rename(index, ATTRIBUTES)?;
+                let list = attributes::merged("", &ours);
+                self.insert_after(&original, ATTRIBUTES, &format!("{list},$({original})"));
+            } else {
+                let users = self.literal(index).to_owned();
+                names_service = attributes::keys(&users).contains("service.name");
+                self.entries[index]["value"] = json!(attributes::merged(&users, &ours));
+            }
+        } else if let Some(users) = self.inherited(ATTRIBUTES)? {
+            names_service = attributes::keys(&users).contains("service.name");
+            self.add_written(ATTRIBUTES, &attributes::merged(&written(&users), &ours));
+        } else {
+            self.add_written(ATTRIBUTES, &attributes::merged("", &ours));
+        }
+        if !names_service {
+            self.add("OTEL_SERVICE_NAME", &subject.config.spec.service_name);
+        }
+        Ok(())
+    }
+
+    /// Puts ours behind the value that is there (5.4, append rules).
+    fn extend(&mut self, variable: &Variable) -> Result<(), String> {
+        let parameters = &self.target.config.distro_params;
+        let name = &variable.name;
+        let Some(index) = self.position(name) else {
+            let original = self.inherited(name)?.unwrap_or_default();
+            let value = variable.joined(&written(&original), parameters).unwrap_or_else(|| written(&original));
+            self.add_written(name, &value);
+            return Ok(());
+        };
+        if self.is_reference(index) {
+            let original = self.rename(index, name)?;
+            let value = variable.joined(&format!("$({original})"), parameters).unwrap_or_default();
+            self.insert_after(&original, name, &value);
+        } else if let Some(value) = variable.joined(self.literal(index), parameters) {
+            self.entries[index]["value"] = json!(value);
+        }
+        Ok(())
+    }
+
+    /// Sets a value that the agent cannot share.
+    fn claim(&mut self, variable: &Variable) -> Result<(), String> {
+        let ours = Distribution::filled(&variable.value, &self.target.config.distro_params);
+        let Some(index) = self.position(&variable.name) else {
+            self.add(&variable.name, &ours);
+            return Ok(());
+        };
+        if !self.is_reference(index) && self.literal(index).eq_ignore_ascii_case(&ours) {
+            return Ok(());
+        }
+        Err(format!("it sets {}, which {} needs for itself; remove it", variable.name, self.target.distribution.name))
+    }
+
+    /// The value that a variable has although `env` does not name it: from `envFrom`, else from the image.
+    fn inherited(&self, name: &str) -> Result<Option<String>, String> {
+        let find = |list: &[EnvVar]| list.iter().find(|one| one.name == name && !one.value.is_empty()).cloned();
+        let Some(details) = self.target.details else { return Ok(None) };
+        let image = find(&details.env_from_container_runtime).map(|one| one.value);
+        let process = find(&details.env_vars).map(|one| one.value);
+        let prefix = |source: &Value| source.get("prefix").and_then(Value::as_str).unwrap_or_default().to_owned();
+        let mut able = self.sources.iter().filter(|source| name.starts_with(&prefix(source))).peekable();
+        match process {
+            // What the process saw and the image does not explain came from there. A start script may have made it too;
+            // then the same value is set twice.
+            Some(process) if able.peek().is_some() && image.as_ref() != Some(&process) => {
+                if able.any(|source| source.get("secretRef").is_some()) {
+                    return Err(format!(
+                        "{name} may come from a Secret that envFrom names, and would be copied into the pod; name it in env with valueFrom"
+                    ));
+                }
+                Ok(Some(process))
+            }
+            _ => Ok(image),
+        }
+    }
+
+    /// Keeps the user's reference under another name (rule 2); returns that name.
+    fn rename(&mut self, index: usize, name: &str) -> Result<String, String> {
+        let original = format!("ORIGINAL_{name}");
+        if self.has(&original) {
+            return Err(format!("it sets both {name} by a reference and {original}, which would keep it"));
+        }
+        let reference = &mut self.entries[index];
+        reference["name"] = json!(original);
+        let is_optional = ["configMapKeyRef", "secretKeyRef"].iter().any(|kind| {
+            let source = reference.get("valueFrom").and_then(|from| from.get(*kind));
+            source.and_then(|source| source.get("optional")).and_then(Value::as_bool) == Some(true)
+        });
+        if is_optional {
+            // A reference that leads nowhere sets nothing, and what refers to it would stay unexpanded; this stands in.
+            self.entries.insert(index, json!({"name": original, "value": ""}));
+        }
+        Ok(original)
+    }
+
+    fn insert_after(&mut self, before: &str, name: &str, value: &str) {
+        let index = self.position(before).map_or(self.entries.len(), |index| index + 1);
+        self.entries.insert(index, json!({"name": name, "value": value}));
+    }
+
+    /// Adds a variable unless the user has it. The value is taken as it is.
+    fn add(&mut self, name: &str, value: &str) {
+        let is_inherited = !self.sources.is_empty()
+            && self
+                .target
+                .details
+                .is_some_and(|details| details.env_vars.iter().any(|one| one.name == name && !one.value.is_empty()));
+        if !is_inherited {
+            self.add_written(name, &written(value));
+        }
+    }
+
+    /// Adds a variable unless the pod names it. The value may refer to others.
+    fn add_written(&mut self, name: &str, value: &str) {
+        if !self.has(name) {
+            self.entries.push(json!({"name": name, "value": value}));
+        }
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.position(name).is_some()
+    }
+
+    /// Of several entries with one name the last one counts.
+    fn position(&self, name: &str) -> Option<usize> {
+        self.entries.iter().rposition(|one| one.get("name").and_then(Value::as_str) == Some(name))
+    }
+
+    fn is_reference(&self, index: usize) -> bool {
+        self.entries[index].get("valueFrom").is_some_and(|from| !from.is_null())
+    }
+
+    fn literal(&self, index: usize) -> &str {
+        self.entries[index].get("value").and_then(Value::as_str).unwrap_or_default()
+    }
+}
+
+/// A value as a manifest writes it, where `$(…)` would refer to a variable.
+fn written(value: &str) -> String {
+    value.replace('$', "$$")
+}

@@ -1,0 +1,250 @@
+//! How the agents' files come into a pod: volumes, mounts, init containers, and the nodes that can run it
+//! (`spec/sources-and-instrumentation.md` 5.5).
+//!
+//! Mounts are read-only, one for each folder. Virtual devices and CSI volumes are not offered: both tie pods to what nodes
+//! have registered, and keep them pending where schedulers cannot know it.
+
+use super::options::{MountMethod, Options};
+use super::{LOADER, Subject, Target};
+use odigos_catalog::distribution::{AGENTS_DIRECTORY, Distribution, Files};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Nodes that hold the agents' files say so with this label.
+pub const PREPARED_NODE: &str = "odigos.io/odiglet-oss-installed";
+/// Where images keep the folders of agents.
+const IN_IMAGE: &str = "/instrumentations";
+
+/// What a namespace enforces of the Pod Security Standards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SecurityLevel {
+    /// Nothing.
+    Privileged,
+    /// No host paths, among others.
+    Baseline,
+    /// No root, no privileges.
+    Restricted,
+}
+
+impl SecurityLevel {
+    /// The level by the labels of a namespace; one that is not known counts as the strictest.
+    #[must_use]
+    pub fn of(labels: Option<&BTreeMap<String, String>>) -> Self {
+        let label = labels.and_then(|labels| labels.get("pod-security.kubernetes.io/enforce"));
+        match label.map(String::as_str) {
+            None | Some("privileged") => Self::Privileged,
+            Some("baseline") => Self::Baseline,
+            Some(_) => Self::Restricted,
+        }
+    }
+}
+
+/// Where the folders of one volume come from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Node,
+    Copied { image: String },
+    Image { image: String },
+}
+
+/// Folders that containers need, by name of the volume.
+type Volumes = BTreeMap<String, (Source, BTreeSet<String>)>;
+
+/// Adds volumes, mounts, init containers and affinity.
+pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value) -> Result<(), String> {
+    let mut volumes = Volumes::new();
+    for target in targets {
+        for (volume, source, folder) in wanted(subject, target)? {
+            let container = pod.pointer_mut(&format!("/spec/containers/{}", target.index));
+            let container = container.ok_or_else(|| format!("container {} is not in the pod", target.name))?;
+            mount(container, &volume, &source, &folder)?;
+            volumes.entry(volume).or_insert_with(|| (source, BTreeSet::new())).1.insert(folder);
+        }
+    }
+    for (name, (source, folders)) in &volumes {
+        add_volume(pod, name, source)?;
+        if let Source::Copied { image } = source {
+            add_init_container(pod, name, image, folders, subject.options);
+        }
+    }
+    let from_node = volumes.values().any(|(source, _)| *source == Source::Node);
+    if from_node && !subject.options.has_karpenter {
+        require_prepared_node(pod);
+    }
+    Ok(())
+}
+
+/// Volume, source and folder for everything that a container needs.
+fn wanted(subject: &Subject<'_>, target: &Target<'_>) -> Result<Vec<(String, Source, String)>, String> {
+    let distribution = target.distribution;
+    let folders = distribution.directories.iter().map(|one| Distribution::filled(one, &target.config.distro_params));
+    let mut wanted = Vec::new();
+    if distribution.files != Files::None {
+        let is_included = distribution.files == Files::Included;
+        let (volume, source) = source(subject, is_included, &distribution.name)?;
+        wanted.extend(folders.map(|folder| (volume.clone(), source.clone(), folder)));
+    }
+    if target.uses_loader {
+        let (volume, source) = source(subject, true, &distribution.name)?;
+        wanted.push((volume, source, LOADER.to_owned()));
+    }
+    Ok(wanted)
+}
+
+fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Result<(String, Source), String> {
+    let options = subject.options;
+    let allows_host_path = subject.level == Some(SecurityLevel::Privileged);
+    let own_image = || match options.agents_image.as_str() {
+        "" => Err("no image with the agents' files is configured (images.agent of the chart)".to_owned()),
+        image => Ok(image.to_owned()),
+    };
+    let (volume, image) = if is_included {
+        ("odigos-agent".to_owned(), own_image())
+    } else {
+        let image = options.agent_images.get(distribution).cloned();
+        let missing =
+            || format!("no image with the files of {distribution} is configured (agentImages.{distribution})");
+        (format!("odigos-agent-{}", distribution.replace('.', "-")), image.ok_or_else(missing))
+    };
+    let source = match options.mount {
+        MountMethod::HostPath if is_included && !allows_host_path => {
+            return Err("mountMethod is k8s-host-path, and the namespace's Pod Security level allows no host paths; k8s-init-container would work".into());
+        }
+        MountMethod::HostPath if is_included && !subject.has_prepared_nodes => {
+            return Err(format!(
+                "mountMethod is k8s-host-path, and no node has the agents' files yet (label {PREPARED_NODE})"
+            ));
+        }
+        MountMethod::HostPath if is_included => Source::Node,
+        MountMethod::Automatic if is_included && allows_host_path && subject.has_prepared_nodes => Source::Node,
+        MountMethod::ImageVolume => Source::Image { image: image? },
+        _ => Source::Copied { image: image? },
+    };
+    Ok((volume, source))
+}
+
+fn list_of<'a>(at: &'a mut Value, key: &str) -> Option<&'a mut Vec<Value>> {
+    let map = at.as_object_mut()?;
+    let list = map.entry(key).or_insert_with(|| json!([]));
+    if list.is_null() {
+        *list = json!([]);
+    }
+    list.as_array_mut()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn mount(container: &mut Value, volume: &str, source: &Source, folder: &str) -> Result<(), String> {
+    let path = format!("{AGENTS_DIRECTORY}/{folder}");
+    let name = text(container, "name").to_owned();
+    let Some(mounts) = list_of(container, "volumeMounts") else {
+        return Err(format!("container {name}: volumeMounts is no list"));
+    };
+    if let Some(there) = mounts.iter().find(|one| text(one, "mountPath").trim_end_matches('/') == path) {
+        if text(there, "name") == volume {
+            return Ok(());
+        }
+        return Err(format!("container {name}: it mounts something else at {path}"));
+    }
+    // The container runtime could not make the folder inside of what is read-only.
+    let covers = |one: &&Value| {
+        let outer = text(one, "mountPath").trim_end_matches('/');
+        let is_outer = path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+        is_outer && one.get("readOnly").and_then(Value::as_bool) == Some(true)
+    };
+    if let Some(outer) = mounts.iter().find(covers) {
+        return Err(format!(
+            "container {name}: {} is mounted read-only, so {path} cannot be",
+            text(outer, "mountPath")
+        ));
+    }
+    let sub_path = match source {
+        Source::Image { .. } => format!("{}/{folder}", IN_IMAGE.trim_start_matches('/')),
+        Source::Node | Source::Copied { .. } => folder.to_owned(),
+    };
+    mounts.push(json!({"name": volume, "mountPath": path, "subPath": sub_path, "readOnly": true}));
+    Ok(())
+}
+
+fn add_volume(pod: &mut Value, name: &str, source: &Source) -> Result<(), String> {
+    let (kind, value) = match source {
+        Source::Node => ("hostPath", json!({"path": AGENTS_DIRECTORY})),
+        Source::Copied { .. } => ("emptyDir", json!({})),
+        Source::Image { image } => ("image", json!({"reference": image, "pullPolicy": "IfNotPresent"})),
+    };
+    let Some(volumes) = list_of(&mut pod["spec"], "volumes") else { return Err("spec.volumes is no list".into()) };
+    match volumes.iter().find(|one| text(one, "name") == name) {
+        None => {
+            let mut volume = json!({"name": name});
+            volume[kind] = value;
+            volumes.push(volume);
+            Ok(())
+        }
+        Some(there) if there.get(kind).is_some() => Ok(()),
+        Some(_) => Err(format!("it has a volume {name} of its own; that name is taken by agents")),
+    }
+}
+
+/// The copy runs as nobody, without any privilege, so that it starts where only that is allowed.
+fn add_init_container(pod: &mut Value, volume: &str, image: &str, folders: &BTreeSet<String>, options: &Options) {
+    let name = volume.replacen("odigos-agent", "odigos-agents", 1);
+    let amount = |key: &str, default: i64| options.init_resources.get(key).copied().unwrap_or(default);
+    let copies: Vec<String> = folders
+        .iter()
+        .map(|folder| {
+            format!("rm -rf {AGENTS_DIRECTORY}/{folder} && cp -r {IN_IMAGE}/{folder} {AGENTS_DIRECTORY}/{folder}")
+        })
+        .collect();
+    let mut security = json!({
+        "privileged": false,
+        "allowPrivilegeEscalation": false,
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": true,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    if !options.is_openshift {
+        security["runAsUser"] = json!(65532);
+        security["runAsGroup"] = json!(65532);
+    }
+    let container = json!({
+        "name": name,
+        "image": image,
+        "command": ["sh", "-c", format!("umask 022 && {}", copies.join(" && "))],
+        "resources": {
+            "requests": {"cpu": format!("{}m", amount("requestCPUm", 10)), "memory": format!("{}Mi", amount("requestMemoryMiB", 32))},
+            "limits": {"cpu": format!("{}m", amount("limitCPUm", 300)), "memory": format!("{}Mi", amount("limitMemoryMiB", 300))},
+        },
+        "securityContext": security,
+        "volumeMounts": [{"name": volume, "mountPath": AGENTS_DIRECTORY}],
+    });
+    let Some(containers) = list_of(&mut pod["spec"], "initContainers") else { return };
+    if !containers.iter().any(|one| text(one, "name") == name) {
+        containers.push(container);
+    }
+}
+
+/// Only nodes with the files will do, beside what the user requires: terms are alternatives, so each of them gets it.
+fn require_prepared_node(pod: &mut Value) {
+    let expression = json!({"key": PREPARED_NODE, "operator": "In", "values": ["true"]});
+    let required = &mut pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
+    let Some(terms) = list_of(or_object(required), "nodeSelectorTerms") else { return };
+    if terms.is_empty() {
+        terms.push(json!({}));
+    }
+    for term in terms {
+        let Some(expressions) = list_of(term, "matchExpressions") else { continue };
+        if !expressions.iter().any(|one| text(one, "key") == PREPARED_NODE) {
+            expressions.push(expression.clone());
+        }
+    }
+}
+
+fn or_object(value: &mut Value) -> &mut Value {
+    if value.is_null() {
+        *value = json!({});
+    }
+    value
+}

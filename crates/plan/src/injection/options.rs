@@ -1,0 +1,102 @@
+//! What of the effective configuration the change of a pod looks at (`spec/sources-and-instrumentation.md` 8).
+
+use crate::agents::InjectionMode;
+use crate::configuration::Configuration;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How the agents' files come into a pod (5.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MountMethod {
+    /// What the namespace allows: from the node where it enforces nothing, else by an init container. Virtual devices and
+    /// CSI volumes are not offered; their words choose this.
+    #[default]
+    Automatic,
+    /// From the node, where the agent keeps them.
+    HostPath,
+    /// Copied by an init container.
+    InitContainer,
+    /// As a volume that is an image; needs a cluster that has such volumes.
+    ImageVolume,
+}
+
+/// Settings of the change of pods.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Namespace of the control plane, where the Service of the nodes' collectors is.
+    pub namespace: String,
+    /// Image that holds the agents of the release below `/instrumentations`; empty when there is none.
+    pub agents_image: String,
+    /// Images of distributions that the release has no files of (`agentImages.<distribution>`), laid out the same way.
+    pub agent_images: BTreeMap<String, String>,
+    /// How the files come in.
+    pub mount: MountMethod,
+    /// How appended variables come in.
+    pub injection: InjectionMode,
+    /// Nodes are made for pods, so pods must not ask for labels that new nodes lack.
+    pub has_karpenter: bool,
+    /// User ids of pods are given by the cluster.
+    pub is_openshift: bool,
+    /// Limits and requests of the init container.
+    pub init_resources: BTreeMap<String, i64>,
+    /// Variables that the user wants in every container with an agent of a language (`userInstrumentationEnvs`).
+    pub user_variables: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Options {
+    /// Reads them. `namespace` is the control plane's, `agents_image` comes from the installation.
+    #[must_use]
+    pub fn of(configuration: &Configuration, namespace: &str, agents_image: &str) -> Self {
+        let object = |path: &str| configuration.get(path).and_then(Value::as_object).into_iter().flatten();
+        let image = |image: &Value| image.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+        Self {
+            namespace: namespace.to_owned(),
+            agents_image: agents_image.trim().to_owned(),
+            agent_images: object("agentImages")
+                .filter_map(|(name, value)| Some((name.clone(), image(value)?)))
+                .collect(),
+            mount: match configuration.text("mountMethod").unwrap_or_default() {
+                "k8s-host-path" => MountMethod::HostPath,
+                "k8s-init-container" => MountMethod::InitContainer,
+                "k8s-image-volume" => MountMethod::ImageVolume,
+                _ => MountMethod::Automatic,
+            },
+            injection: InjectionMode::parse(configuration.text("agentEnvVarsInjectionMethod").unwrap_or_default()),
+            has_karpenter: configuration.flag("karpenterEnabled").unwrap_or_default(),
+            is_openshift: configuration.flag("openshiftEnabled").unwrap_or_default(),
+            init_resources: object("agentsInitContainerResources")
+                .filter_map(|(name, value)| Some((name.clone(), value.as_i64().filter(|amount| *amount > 0)?)))
+                .collect(),
+            user_variables: object("userInstrumentationEnvs.languages")
+                .filter(|(_, value)| is_enabled(value))
+                .map(|(language, value)| (language.clone(), pairs(value)))
+                .collect(),
+        }
+    }
+
+    /// Whether the pod's manifest is no substitute for a loader.
+    pub(super) fn insists_on_loader(&self) -> bool {
+        self.injection == InjectionMode::Loader
+    }
+}
+
+fn is_enabled(language: &Value) -> bool {
+    language.get("enabled").is_some_and(|value| value == &Value::Bool(true) || value.as_str() == Some("true"))
+}
+
+/// Names and values, written as a map or as a list of pairs.
+fn pairs(language: &Value) -> BTreeMap<String, String> {
+    let text = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
+        _ => None,
+    };
+    match language.get("env") {
+        Some(Value::Object(map)) => map.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect(),
+        Some(Value::Array(list)) => {
+            let pair = |one: &Value| Some((text(one.get("name")?)?, text(one.get("value")?)?));
+            list.iter().filter_map(pair).collect()
+        }
+        _ => BTreeMap::new(),
+    }
+}
