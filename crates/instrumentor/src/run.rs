@@ -45,9 +45,6 @@ pub struct Arguments {
     /// Further names for the webhooks' certificate, beside those of the Service.
     #[arg(long, env = "ODIGOS_WEBHOOK_NAMES", value_delimiter = ',')]
     webhook_names: Vec<String>,
-    /// Image with the files of the agents, for pods that do not get them from their node.
-    #[arg(long, env = "ODIGOS_INIT_CONTAINER_IMAGE", default_value = "")]
-    agents_image: String,
 }
 
 /// Secret with the CA of the webhooks.
@@ -80,11 +77,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         client: ClientHandle(client.clone()),
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
         options: ArcSwap::default(),
-        injection: ArcSwap::from_pointee(injection::Options::of(
-            &Configuration::default(),
-            &common.namespace,
-            &arguments.agents_image,
-        )),
+        injection: ArcSwap::from_pointee(injection::Options::of(&Configuration::default(), &common.namespace)),
         config_maps: Hub::new("ConfigMap"),
         sources: Hub::new("Source"),
         configs: Hub::new("InstrumentationConfig"),
@@ -100,7 +93,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let workload_queue: Queue<WorkloadRef> = Queue::new(Duration::from_millis(50));
     let source_queue: Queue<ObjectKey> = Queue::new(Duration::from_millis(100));
     subscribe(&state, &workload_queue, &source_queue);
-    subscribe_to_what_concerns_all(&state, &workload_queue, &arguments.agents_image);
+    subscribe_to_what_concerns_all(&state, &workload_queue);
     watch(&mut tasks, &client, &state, &common.namespace, &metrics);
 
     let server = webhook::Server {
@@ -251,7 +244,7 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
 }
 
 /// Configuration, rules and the collectors on the nodes: a change of what is read of them concerns every workload.
-fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<WorkloadRef>, agents_image: &str) {
+fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<WorkloadRef>) {
     let all = {
         let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
         Arc::new(move || {
@@ -261,13 +254,13 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
             workloads.for_each(|workload| queue.add(workload));
         })
     };
-    let (weak, agents_image, add) = (Arc::downgrade(state), agents_image.to_owned(), all.clone());
+    let (weak, add) = (Arc::downgrade(state), all.clone());
     state.config_maps.subscribe(move |change| {
         let Some(state) = weak.upgrade() else { return };
         let map = change.after.as_ref().and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned());
         // Broken text leaves what is in force.
         let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
-        state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace, &agents_image)));
+        state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace)));
         let options = Options::of(&configuration);
         if **state.options.load() != options {
             state.options.store(Arc::new(options));
@@ -352,7 +345,7 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str
     let hub = state.namespaces.clone();
     tasks.spawn("watch of Namespaces", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
     let api: Api<DeserializeGuard<PartialObjectMeta<Node>>> = Api::all(client.clone());
-    let prepared = config().labels(&format!("{}=true", injection::PREPARED_NODE));
+    let prepared = config().labels(&format!("{}=true", odigos_api::labels::PREPARED_NODE));
     let prune = |node: &mut PartialObjectMeta<Node>| {
         node.metadata.labels = None;
         node.metadata.annotations = None;

@@ -157,6 +157,13 @@ impl Configuration {
         self.text("collectorGateway.queueVolume.storageClass")
     }
 
+    /// Image that holds the files of the release's own agents below `/instrumentations`; without one no agent of the release is
+    /// offered. Ours.
+    #[must_use]
+    pub fn agents_image(&self) -> Option<&str> {
+        self.text("agentsImage").map(str::trim).filter(|image| !image.is_empty())
+    }
+
     /// Whether a UI is deployed: `uiMode` is anything but `none`, which is our word beside those of the reference.
     #[must_use]
     pub fn has_ui(&self) -> bool {

@@ -14,7 +14,7 @@ mod patch;
 #[cfg(test)]
 mod tests;
 
-pub use mount::{PREPARED_NODE, SecurityLevel};
+pub use mount::SecurityLevel;
 pub use options::{MountMethod, Options};
 pub use patch::patch;
 

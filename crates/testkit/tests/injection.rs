@@ -51,7 +51,7 @@ impl Plane {
         // What scheduler and autoscaler would have written.
         let configuration = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::EFFECTIVE_CONFIGURATION, "namespace": NAMESPACE},
-            "data": {"config.yaml": "ignoredContainers: [istio-proxy]\nagentEnvVarsInjectionMethod: loader-fallback-to-pod-manifest\n"},
+            "data": {"config.yaml": "agentsImage: registry/agents:1\nignoredContainers: [istio-proxy]\nagentEnvVarsInjectionMethod: loader-fallback-to-pod-manifest\n"},
         });
         apply(&client, &configuration).await.unwrap();
         let spec = CollectorsGroupSpec {
@@ -75,7 +75,7 @@ impl Plane {
             .env("HOSTNAME", "instrumentor-0")
             .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
             .arg(format!("--webhook-address=127.0.0.1:{}", self.webhook_port))
-            .args(["--webhook-names=127.0.0.1", "--lease-seconds=3", "--agents-image=registry/agents:1"]);
+            .args(["--webhook-names=127.0.0.1", "--lease-seconds=3"]);
         let log = self.api.directory().join("instrumentor.log");
         let process = Process::start("instrumentor", &mut command, &log).unwrap();
         let ready = eventually("the instrumentor is ready", LIMIT, || async move {

@@ -182,6 +182,13 @@ fn chosen(
         let message = format!("{} does not run with {libc:?}, which the container has.", chosen.name);
         return Err((Reason::NoAvailableAgent, message));
     }
+    if chosen.files == Files::Included && subject.seen.options.lacks_agents {
+        let message = format!(
+            "The files of {} are not installed; name the image that holds the release's agents as agentsImage in the configuration.",
+            chosen.name
+        );
+        return Err((Reason::NoAvailableAgent, message));
+    }
     if chosen.files == Files::Configured && !subject.seen.options.agent_images.contains(&chosen.name) {
         let message = format!(
             "The release brings no files of {0}; name an image that has them as agentImages.{0} in the configuration.",

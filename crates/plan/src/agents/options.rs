@@ -18,6 +18,9 @@ pub struct Options {
     pub has_loader: bool,
     /// Distributions for which the user has named an image with their files (`agentImages.<distribution>`).
     pub agent_images: BTreeSet<String>,
+    /// Whether the files of the release's own agents are nowhere: no image that holds them is named (`agentsImage`). Nothing is
+    /// restarted or changed for an agent that could not come.
+    pub lacks_agents: bool,
     /// Marker in the ids of traces: one byte, as two hexadecimal digits.
     pub trace_id_suffix: Option<String>,
 }
@@ -39,6 +42,7 @@ impl Options {
                 .filter(|(_, image)| has_image(image))
                 .map(|(name, _)| name.clone())
                 .collect(),
+            lacks_agents: configuration.agents_image().is_none(),
             trace_id_suffix: configuration.text("traceIdSuffix").map(str::to_owned),
         }
     }

@@ -6,12 +6,11 @@
 
 use super::options::{MountMethod, Options};
 use super::{LOADER, Subject, Target};
+use odigos_api::labels::PREPARED_NODE;
 use odigos_catalog::distribution::{AGENTS_DIRECTORY, Distribution, Files};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Nodes that hold the agents' files say so with this label.
-pub const PREPARED_NODE: &str = "odigos.io/odiglet-oss-installed";
 /// Where images keep the folders of agents.
 const IN_IMAGE: &str = "/instrumentations";
 
@@ -95,7 +94,7 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
     let options = subject.options;
     let allows_host_path = subject.level == Some(SecurityLevel::Privileged);
     let own_image = || match options.agents_image.as_str() {
-        "" => Err("no image with the agents' files is configured (images.agent of the chart)".to_owned()),
+        "" => Err("no image with the agents' files is configured (agentsImage of the configuration)".to_owned()),
         image => Ok(image.to_owned()),
     };
     let (volume, image) = if is_included {

@@ -44,14 +44,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads them. `namespace` is the control plane's, `agents_image` comes from the installation.
+    /// Reads them. `namespace` is the control plane's.
     #[must_use]
-    pub fn of(configuration: &Configuration, namespace: &str, agents_image: &str) -> Self {
+    pub fn of(configuration: &Configuration, namespace: &str) -> Self {
         let object = |path: &str| configuration.get(path).and_then(Value::as_object).into_iter().flatten();
         let image = |image: &Value| image.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
             namespace: namespace.to_owned(),
-            agents_image: agents_image.trim().to_owned(),
+            agents_image: configuration.agents_image().unwrap_or_default().to_owned(),
             agent_images: object("agentImages")
                 .filter_map(|(name, value)| Some((name.clone(), image(value)?)))
                 .collect(),

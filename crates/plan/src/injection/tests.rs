@@ -4,6 +4,7 @@ use super::*;
 use odigos_api::WorkloadKind;
 use odigos_api::agent_settings::AgentTraces;
 use odigos_api::instrumentation_config::{EnvVar, InstrumentationConfigStatus};
+use odigos_api::labels::PREPARED_NODE;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -451,7 +452,7 @@ fn files_that_the_release_does_not_have_come_from_the_configured_image() {
     assert!(case.refusal().contains("agentImages.python-community3.8"));
     let mut none = Case::new("java-community");
     (none.options.agents_image, none.options.mount) = (String::new(), MountMethod::InitContainer);
-    assert!(none.refusal().contains("images.agent"));
+    assert!(none.refusal().contains("agentsImage"));
 }
 
 /// 44: what the copy asks for is allowed where nothing else is.

@@ -52,7 +52,9 @@ fn detected(language: &str) -> String {
 
 #[test]
 fn agents_are_decided_once_the_collectors_of_the_nodes_are_there() {
-    let covered = || deployment("web") + &source("s", "Deployment", "web", "");
+    let installed = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odigos-configuration, namespace: odigos-system}\ndata: {config.yaml: 'agentsImage: registry/agents:1'}\n---\n";
+    let bare = || deployment("web") + &source("s", "Deployment", "web", "");
+    let covered = || installed.to_owned() + &bare();
     let agent = |manifests: String| {
         let (world, _) = settled(&manifests);
         let config = &world.configs[&("shop".to_owned(), "deployment-web".to_owned())];
@@ -65,6 +67,7 @@ fn agents_are_decided_once_the_collectors_of_the_nodes_are_there() {
         ("known", covered() + &detected("java") + &jaeger("d", ""), ("EnabledSuccessfully", true, "java-community")),
         ("31: no destination", covered() + &detected("java"), ("NoCollectedSignals", false, "")),
         ("not known yet", covered() + &jaeger("d", ""), ("WaitingForRuntimeInspection", false, "")),
+        ("no files of it", bare() + &detected("java") + &jaeger("d", ""), ("NoAvailableAgent", false, "")),
         ("no agent for it", covered() + &detected("rust") + &jaeger("d", ""), ("NoAvailableAgent", false, "")),
     ];
     for (what, manifests, (reason, is_enabled, distribution)) in rows {
