@@ -86,6 +86,8 @@ fn cases() -> Vec<Value> {
         json!({"controllers": {"tolerations": [{"key": "a", "operator": "Exists"}, {"key": "b", "value": "no", "effect": "NoSchedule", "tolerationSeconds": 3600}]}}),
         json!({"controllers": {"priorityClassName": "system-cluster-critical"}}),
         json!({"controllers": {"podDisruptionBudget": false}}),
+        json!({"agent": {"detection": false}}),
+        json!({"agent": {"labelNode": false}}),
         json!({"agent": {"log": "debug", "podLogs": "/data/pods", "priorityClassName": ""}}),
         json!({"agent": {"resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}, "tolerations": []}}),
         json!({"agent": {"nodeSelector": {"kubernetes.io/os": null, "pool": "apps"}, "tolerations": [{"key": "a", "operator": "Exists"}]}}),
