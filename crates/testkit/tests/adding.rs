@@ -50,7 +50,7 @@ fn the_walk_through_works_as_written() {
     }
     // Only the three crates are members here, so the others are no dependencies of the workspace either.
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    std::fs::write(folder.join("Cargo.toml"), manifest.replace(", \"tests/e2e\"", "")).unwrap();
     std::fs::copy(root().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
     let text = std::fs::read_to_string(root().join("docs/adding-a-destination.md")).unwrap();
     let file = folder.join("crates/catalog/data/destinations/mydest.yaml");
