@@ -64,7 +64,10 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).unwrap_or(here).to_path_buf()
 }
 
-fn cache() -> PathBuf {
+/// Where built tools and fetched packages are kept, by the digest of their lock files: ODIGOS_TOOLS_CACHE, else below the
+/// user's cache.
+#[must_use]
+pub fn cache() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("ODIGOS_TOOLS_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|home| home.join("odigos-tools")))

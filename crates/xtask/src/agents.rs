@@ -1,5 +1,5 @@
 //! The agents that a release carries (Java, Node.js, Python), fetched from their registries by lock files with digests
-//! (`deploy/images/agents`), into `target/agents` in the shape in which nodes hold them.
+//! (`deploy/images/agents`), into the cache of the tools in the shape in which nodes hold them.
 //!
 //! Only packages that run everywhere are taken: no native code, no install scripts, so one set serves every C library and
 //! architecture. Licence notices stay beside the files that they belong to. The same lock files give the same bytes; the file
@@ -7,7 +7,7 @@
 
 use crate::say;
 use anyhow::{Context, bail};
-use odigos_testkit::tools::root;
+use odigos_testkit::tools::{cache, root};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,19 +17,18 @@ use std::process::Command;
 const MAVEN_COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy";
 /// Names the content; nodes keep versions apart by it.
 const VERSION: &str = "VERSION";
-/// Names the lock files that a folder was made from.
-const LOCKS: &str = "LOCKS";
 
 /// Fetches the agents unless they are there, and returns their folder.
 pub(crate) fn fetch() -> anyhow::Result<PathBuf> {
     let locks = root().join("deploy/images/agents");
     let wanted = digest(&locks)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let folder = target.join("agents");
-    if std::fs::read_to_string(folder.join(LOCKS)).is_ok_and(|text| text == wanted) {
+    let name = format!("agents-{}", wanted.get(..12).unwrap_or(&wanted));
+    let folder = cache().join(&name);
+    if folder.exists() {
         return Ok(folder);
     }
-    let partial = target.join("agents.partial");
+    say("fetching the agents of Java, Node.js and Python (a minute the first time)");
+    let partial = cache().join(format!("{name}.{}", std::process::id()));
     remove(&partial)?;
     std::fs::create_dir_all(&partial)?;
     java(&locks.join("java"), &partial.join("java"))?;
@@ -38,8 +37,6 @@ pub(crate) fn fetch() -> anyhow::Result<PathBuf> {
     readable(&partial)?;
     let version = digest(&partial)?;
     std::fs::write(partial.join(VERSION), version.get(..16).unwrap_or(&version))?;
-    std::fs::write(partial.join(LOCKS), wanted)?;
-    remove(&folder)?;
     std::fs::rename(&partial, &folder)?;
     say(&format!(
         "agents {}: {} MiB in {}",
@@ -107,6 +104,17 @@ fn python(locks: &Path, into: &Path) -> anyhow::Result<()> {
     run(&mut command, "pip")?;
     // Programs, which would name this machine's interpreter.
     remove(&into.join("bin"))?;
+    // What is ours stands in folders beside the lock file, laid out as installed.
+    for entry in std::fs::read_dir(locks)?.collect::<Result<Vec<_>, _>>()? {
+        let (folder, name) = (entry.path(), entry.file_name());
+        if folder.is_dir() {
+            std::fs::create_dir_all(into.join(&name))?;
+            for file in files(&folder)?.iter().filter(|file| !file.display().to_string().contains("__pycache__")) {
+                let inside = into.join(&name).join(file.strip_prefix(&folder)?);
+                std::fs::copy(file, inside)?;
+            }
+        }
+    }
     refuse_native(into)
 }
 

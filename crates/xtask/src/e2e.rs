@@ -17,7 +17,7 @@ use std::time::Instant;
 pub(crate) struct Arguments {
     /// Only stories whose name contains one of these; installing always runs.
     parts: Vec<String>,
-    /// Leave the cluster up afterwards; a cluster that is up already is used again.
+    /// Leave the cluster up afterwards, and what a failed story left; a cluster that is up already is used again.
     #[arg(long)]
     keep: bool,
     /// Optimised binaries, for figures of memory and throughput; without, those that the tests have built.
@@ -41,9 +41,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stories = stories_binary()?;
     if arguments.kubeconfig.is_none() {
         let archives = images::build(if arguments.release { Purpose::Figures } else { Purpose::Stories })?;
-        cluster.up()?;
+        let was_up = cluster.up()?;
         for archive in &archives {
             cluster.script(&["load", &archive.display().to_string()])?;
+        }
+        if was_up {
+            // The images have kept their names, so nothing but this brings their content into pods.
+            let all = ["kubectl", "-n", "odigos-system", "delete", "pods", "--all", "--wait=true"];
+            cluster.script(&all)?;
         }
     }
     say(&format!("e2e: everything is prepared after {} s", begun.elapsed().as_secs()));
@@ -100,19 +105,20 @@ impl Cluster {
         Ok(())
     }
 
-    fn up(&self) -> anyhow::Result<()> {
+    /// Whether it was up already.
+    fn up(&self) -> anyhow::Result<bool> {
         let begun = Instant::now();
         let state = self.environment.iter().find(|(name, _)| *name == "RUN").map(|(_, path)| path.clone());
         if state.is_some_and(|state| state.exists()) {
             say("e2e: a cluster is up already and used again");
-            return Ok(());
+            return Ok(true);
         }
         if let Err(error) = self.script(&["up"]) {
             self.script(&["down"])?;
             return Err(error);
         }
         say(&format!("e2e: nodes are ready after {:.1} s", begun.elapsed().as_secs_f64()));
-        Ok(())
+        Ok(false)
     }
 
     /// A program that reaches the API server.
@@ -139,6 +145,9 @@ impl Cluster {
         command.env("ODIGOS_E2E_IMAGE", format!("{}/odigos-e2e:{version}", arguments.image_prefix));
         if let Some(script) = &self.script {
             command.env("ODIGOS_E2E_CLUSTER", script);
+        }
+        if arguments.keep {
+            command.env("ODIGOS_E2E_KEEP", "1");
         }
         let status = command.status().context("the stories cannot be started")?;
         if !status.success() {

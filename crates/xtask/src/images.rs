@@ -27,8 +27,14 @@ pub(crate) struct Image {
     pub(crate) reference: String,
     /// Path of the binary inside.
     pub(crate) entry: String,
-    /// Files by their path inside, without the leading slash.
+    /// What is started beside it: arguments that come before a pod's own.
+    pub(crate) arguments: Vec<String>,
+    /// Environment.
+    pub(crate) environment: Vec<String>,
+    /// Programs and libraries by their path inside, without the leading slash.
     pub(crate) files: BTreeMap<String, PathBuf>,
+    /// Files that are only read, the same way.
+    pub(crate) data: BTreeMap<String, PathBuf>,
 }
 
 /// Binaries, their package, and the name of their image.
@@ -41,6 +47,9 @@ const BINARIES: [(&str, &str, &str); 5] = [
 ];
 /// The actors of the stories; no part of a release.
 const ACTORS: (&str, &str, &str) = ("odigos-e2e", "odigos-e2e", "odigos-e2e");
+
+/// Where the image of the agent has the files of the languages' agents.
+const AGENTS: &str = "instrumentations";
 
 /// What the images are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +103,14 @@ pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
             );
             path = stripped;
         }
-        images.push(Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &path)?);
+        let mut image = Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &path)?;
+        if binary == "odigos-agent" {
+            image.add(AGENTS, &crate::agents::fetch()?)?;
+        }
+        images.push(image);
+    }
+    if actors {
+        images.extend(crate::applications::images(version)?);
     }
     let collector =
         TOOLS.iter().find(|tool| tool.name == "odigos-collector").context("the collector is no known tool")?;
@@ -116,9 +132,40 @@ impl Image {
     /// An image of `binary` and what it loads.
     pub(crate) fn of(reference: &str, entry: &str, binary: &Path) -> anyhow::Result<Self> {
         let mut files: BTreeMap<String, PathBuf> =
-            libraries(binary)?.into_iter().map(|path| (inside(&path), path)).collect();
+            libraries(binary, &[])?.into_iter().map(|path| (inside(&path), path)).collect();
         files.insert(entry.trim_start_matches('/').to_owned(), binary.to_path_buf());
-        Ok(Self { reference: reference.to_owned(), entry: entry.to_owned(), files })
+        Ok(Self {
+            reference: reference.to_owned(),
+            entry: entry.to_owned(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            files,
+            data: BTreeMap::new(),
+        })
+    }
+
+    /// Adds the files of a folder as data, below `inside`.
+    pub(crate) fn add(&mut self, inside: &str, folder: &Path) -> anyhow::Result<()> {
+        for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+            let entry = entry?;
+            let path = entry.path();
+            let name = entry.file_name().into_string().map_err(|name| anyhow::anyhow!("{name:?} is no text"))?;
+            let inside = format!("{inside}/{name}");
+            // Links are followed: what they name is wanted.
+            if path.is_dir() {
+                self.add(&inside, &path)?;
+            } else if path.is_file() {
+                self.data.insert(inside, path);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the libraries that a library loads, which a program loads that is not asked here; `beside` are the folders of the
+    /// program's own.
+    pub(crate) fn add_libraries(&mut self, of: &Path, beside: &[PathBuf]) -> anyhow::Result<()> {
+        self.files.extend(libraries(of, beside)?.into_iter().map(|path| (inside(&path), path)));
+        Ok(())
     }
 
     /// The whole archive; `compression` of its layer from 1 (fast) to 9 (small).
@@ -136,6 +183,7 @@ impl Image {
             "created": CREATED, "architecture": architecture, "os": "linux",
             "config": {
                 "User": format!("{USER}:{USER}"), "Entrypoint": [self.entry], "WorkingDir": "/",
+                "Cmd": self.arguments, "Env": self.environment,
                 "Labels": {"org.opencontainers.image.licenses": "Apache-2.0", "org.opencontainers.image.version": env!("CARGO_PKG_VERSION")},
             },
             "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", hex(&layer))]},
@@ -169,9 +217,10 @@ impl Image {
         let users = format!("root:x:0:0:root:/:/sbin/nologin\nodigos:x:{USER}:{USER}:odigos:/:/sbin/nologin\n");
         append(&mut layer, "etc/passwd", 0o644, users.as_bytes())?;
         append(&mut layer, "etc/nsswitch.conf", 0o644, b"hosts: files dns\n")?;
-        for (path, source) in &self.files {
+        let files = self.files.iter().map(|(path, source)| (path, source, 0o755));
+        for (path, source, mode) in files.chain(self.data.iter().map(|(path, source)| (path, source, 0o644))) {
             let content = std::fs::read(source).with_context(|| format!("{} cannot be read", source.display()))?;
-            append(&mut layer, path, 0o755, &content)?;
+            append(&mut layer, path, mode, &content)?;
         }
         Ok(layer.into_inner()?)
     }
@@ -201,8 +250,12 @@ fn inside(path: &Path) -> String {
 }
 
 /// Shared libraries and the loader of a binary, at the paths where it looks for them; none for a static one.
-fn libraries(binary: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let output = Command::new("ldd").arg(binary).output().context("ldd cannot be started")?;
+fn libraries(binary: &Path, beside: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut command = Command::new("ldd");
+    if !beside.is_empty() {
+        command.env("LD_LIBRARY_PATH", std::env::join_paths(beside)?);
+    }
+    let output = command.arg(binary).output().context("ldd cannot be started")?;
     let text = String::from_utf8_lossy(&output.stdout);
     if text.contains("not found") {
         bail!("{} needs a library that is not here: {text}", binary.display());

@@ -1,6 +1,7 @@
 //! Repository tasks: `cargo xtask tools | generate | tidy | agents | run | images | e2e`.
 
 mod agents;
+mod applications;
 mod demo;
 mod e2e;
 mod generate;
@@ -30,7 +31,7 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
-    /// Fetch the agents that a release carries into target/agents.
+    /// Fetch the agents that a release carries into the cache of the tools.
     Agents,
     /// Write the container images as OCI archives into target/images.
     Images,

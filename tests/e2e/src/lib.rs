@@ -5,5 +5,6 @@
 
 pub mod actors;
 pub mod cluster;
+pub mod office;
 pub mod records;
 pub mod shop;

@@ -5,7 +5,7 @@ use anyhow::bail;
 use odigos_api::names;
 use odigos_e2e::cluster::{Cluster, eventually};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Without controllers and without the API server, what runs goes on.
 pub(crate) async fn nobody_steers(cluster: Cluster) -> anyhow::Result<()> {
@@ -35,9 +35,13 @@ pub(crate) async fn nobody_steers(cluster: Cluster) -> anyhow::Result<()> {
         let two = json!({"spec": {"replicas": 2}});
         cluster.merge("apps/v1", "Deployment", (&cluster.namespace, controller), &two).await?;
     }
+    // The cluster's own parts look for a lost API server again after up to 30 s each, one after another: the controller
+    // manager, the scheduler, the kubelet.
+    let begun = Instant::now();
     for controller in controllers {
-        cluster.rolled_out("Deployment", (&cluster.namespace, controller), Duration::from_secs(90)).await?;
+        cluster.rolled_out("Deployment", (&cluster.namespace, controller), Duration::from_secs(240)).await?;
     }
+    println!("  controllers are back after {:.0} s", begun.elapsed().as_secs_f64());
     let sent = stage.hush().await?;
     let mut total = 0;
     for (backend, stream) in BACKENDS {

@@ -11,9 +11,11 @@
     reason = "a story ends where something unexpected happens, and tells what it measured"
 )]
 
+mod aftermath;
 mod destinations;
 mod failures;
 mod install;
+mod instrumentation;
 mod leaving;
 mod observability;
 mod queues;
@@ -31,10 +33,14 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 10] = [
+const STORIES: [(&str, Story); 12] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
+    ("one Source tells of three languages", |cluster| {
+        instrumentation::one_source_tells_of_three_languages(cluster).boxed()
+    }),
+    ("guarded applications are told of", |cluster| instrumentation::guarded_applications_are_told_of(cluster).boxed()),
     ("a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
     ("sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     ("what waits on disk outlives its gateway", |cluster| queues::what_waits_outlives_its_gateway(cluster).boxed()),
@@ -73,6 +79,19 @@ fn main() -> ExitCode {
                 failed += 1;
                 println!("  FAILED after {seconds:.1} s: {error:#}");
                 if position == 0 {
+                    break;
+                }
+                let is_kept = std::env::var_os("ODIGOS_E2E_KEEP").is_some();
+                // What is left of one story would make others fail for no reason of their own.
+                let outcome = runtime.block_on(async {
+                    let cluster = Cluster::connect().await?;
+                    aftermath::tell(&cluster).await?;
+                    if is_kept { Ok(()) } else { aftermath::clear(&cluster).await }
+                });
+                if let Err(error) = outcome {
+                    println!("  afterwards: {error:#}");
+                }
+                if is_kept {
                     break;
                 }
             }

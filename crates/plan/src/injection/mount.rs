@@ -42,8 +42,14 @@ impl SecurityLevel {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Node,
-    Copied { image: String },
-    Image { image: String },
+    /// `is_own`: the image is the release's own, which has a program for it and no shell.
+    Copied {
+        image: String,
+        is_own: bool,
+    },
+    Image {
+        image: String,
+    },
 }
 
 /// Folders that containers need, by name of the volume.
@@ -62,8 +68,9 @@ pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value
     }
     for (name, (source, folders)) in &volumes {
         add_volume(pod, name, source)?;
-        if let Source::Copied { image } = source {
-            add_init_container(pod, name, image, folders, subject.options);
+        if let Source::Copied { image, is_own } = source {
+            let command = if *is_own { copied_by_agent(folders) } else { copied_by_shell(folders) };
+            add_init_container(pod, name, image, &command, subject.options);
         }
     }
     let from_node = volumes.values().any(|(source, _)| *source == Source::Node);
@@ -117,7 +124,7 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
         MountMethod::HostPath if is_included => Source::Node,
         MountMethod::Automatic if is_included && allows_host_path && subject.has_prepared_nodes => Source::Node,
         MountMethod::ImageVolume => Source::Image { image: image? },
-        _ => Source::Copied { image: image? },
+        _ => Source::Copied { image: image?, is_own: is_included },
     };
     Ok((volume, source))
 }
@@ -186,16 +193,24 @@ fn add_volume(pod: &mut Value, name: &str, source: &Source) -> Result<(), String
     }
 }
 
+/// Images of other distributions come from users, and have what images usually have.
+fn copied_by_shell(folders: &BTreeSet<String>) -> Vec<String> {
+    let copy = |folder: &String| {
+        format!("rm -rf {AGENTS_DIRECTORY}/{folder} && cp -r {IN_IMAGE}/{folder} {AGENTS_DIRECTORY}/{folder}")
+    };
+    let copies: Vec<String> = folders.iter().map(copy).collect();
+    vec!["sh".into(), "-c".into(), format!("umask 022 && {}", copies.join(" && "))]
+}
+
+fn copied_by_agent(folders: &BTreeSet<String>) -> Vec<String> {
+    let fixed = ["/odigos-agent", "copy", "--from", IN_IMAGE, "--to", AGENTS_DIRECTORY];
+    fixed.into_iter().map(str::to_owned).chain(folders.iter().cloned()).collect()
+}
+
 /// The copy runs as nobody, without any privilege, so that it starts where only that is allowed.
-fn add_init_container(pod: &mut Value, volume: &str, image: &str, folders: &BTreeSet<String>, options: &Options) {
+fn add_init_container(pod: &mut Value, volume: &str, image: &str, command: &[String], options: &Options) {
     let name = volume.replacen("odigos-agent", "odigos-agents", 1);
     let amount = |key: &str, default: i64| options.init_resources.get(key).copied().unwrap_or(default);
-    let copies: Vec<String> = folders
-        .iter()
-        .map(|folder| {
-            format!("rm -rf {AGENTS_DIRECTORY}/{folder} && cp -r {IN_IMAGE}/{folder} {AGENTS_DIRECTORY}/{folder}")
-        })
-        .collect();
     let mut security = json!({
         "privileged": false,
         "allowPrivilegeEscalation": false,
@@ -211,7 +226,7 @@ fn add_init_container(pod: &mut Value, volume: &str, image: &str, folders: &BTre
     let container = json!({
         "name": name,
         "image": image,
-        "command": ["sh", "-c", format!("umask 022 && {}", copies.join(" && "))],
+        "command": command,
         "resources": {
             "requests": {"cpu": format!("{}m", amount("requestCPUm", 10)), "memory": format!("{}Mi", amount("requestMemoryMiB", 32))},
             "limits": {"cpu": format!("{}m", amount("limitCPUm", 300)), "memory": format!("{}Mi", amount("limitMemoryMiB", 300))},

@@ -1,0 +1,3 @@
+"""Found only when the user's own PYTHONPATH is in force."""
+
+OPTION = "kept"

@@ -1,0 +1,264 @@
+//! What the product is loved for: one Source, and ordinary applications in Java, Node.js and Python tell of themselves, with
+//! their owners' options in force and everything as it was afterwards.
+
+use anyhow::{Context, bail};
+use odigos_api::API_VERSION;
+use odigos_e2e::cluster::{Cluster, Pod, eventually};
+use odigos_e2e::office::{self, CHAIN, Manner, Service};
+use odigos_e2e::records::Records;
+use odigos_e2e::shop;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+const BACKEND: &str = "office";
+/// Time for a rollout of a Java application on two busy cores.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// Identity that every item of an instrumented workload carries.
+const IDENTITY: [&str; 5] =
+    ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name", "odigos.workload.name"];
+
+/// The chain in a namespace, and a backend in another.
+struct Office<'a> {
+    cluster: &'a Cluster,
+    namespace: &'static str,
+    backends: &'static str,
+    manner: Manner,
+}
+
+/// A namespace Source alone: one trace crosses three languages; taking it away leaves what was there before.
+pub(crate) async fn one_source_tells_of_three_languages(cluster: Cluster) -> anyhow::Result<()> {
+    let office =
+        Office { cluster: &cluster, namespace: "e2e-office", backends: "e2e-office-backends", manner: Manner::Plain };
+    office.set().await?;
+    let before = office.templates().await?;
+    office.is_told_of().await?;
+    for pod in office.pods().await? {
+        assert!(pod.0.pointer("/spec/initContainers").is_none(), "{}: files are on the node", pod.name());
+    }
+    office.is_left_as_it_was(&before).await?;
+    office.strike().await
+}
+
+/// The same where pods may do next to nothing, and options come from elsewhere.
+pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow::Result<()> {
+    let office = Office {
+        cluster: &cluster,
+        namespace: "e2e-guarded",
+        backends: "e2e-guarded-backends",
+        manner: Manner::Guarded,
+    };
+    office.set().await?;
+    let before = office.templates().await?;
+    office.is_told_of().await?;
+    for pod in office.pods().await? {
+        assert!(pod.0.pointer("/spec/initContainers/0").is_some(), "{}: no files of the node there", pod.name());
+    }
+    office.is_left_as_it_was(&before).await?;
+    office.strike().await
+}
+
+impl Office<'_> {
+    async fn set(&self) -> anyhow::Result<()> {
+        let cluster = self.cluster;
+        cluster.apply_all(office::surroundings(self.namespace, self.manner)).await?;
+        cluster.apply(&shop::namespace(self.backends)).await?;
+        cluster.apply_all(shop::backend((self.backends, BACKEND), &cluster.image)).await?;
+        cluster.rolled_out("Deployment", (self.backends, BACKEND), LIMIT).await?;
+        let endpoint = format!("{BACKEND}.{}:4317", self.backends);
+        cluster.apply(&shop::destination(&cluster.namespace, BACKEND, &endpoint, &["default"])).await?;
+        for service in CHAIN {
+            cluster.apply_all(office::deployment(self.namespace, service, &cluster.image, 1, self.manner)).await?;
+        }
+        for service in CHAIN {
+            cluster.rolled_out("Deployment", (self.namespace, service.name), LIMIT).await?;
+        }
+        // Services follow their pods a moment later.
+        eventually("the chain answers", Duration::from_secs(30), || self.ask()).await
+    }
+
+    /// Applies the Source, and waits for everything that is promised.
+    async fn is_told_of(&self) -> anyhow::Result<()> {
+        let (cluster, namespace) = (self.cluster, self.namespace);
+        let begun = Instant::now();
+        cluster.apply(&shop::source(namespace, "Namespace", namespace, &[])).await?;
+        // People go on asking: every rollout happens under requests.
+        let whole = eventually("one trace crosses all three services", LIMIT, || async {
+            self.ask().await?;
+            crossing(&self.arrived().await?)
+        })
+        .await?;
+        println!("  first whole trace {:.1} s after the Source: {whole}", begun.elapsed().as_secs_f64());
+        eventually("metrics of every runtime and logs arrived", Duration::from_secs(120), || async {
+            self.ask().await?;
+            signals(&self.arrived().await?)
+        })
+        .await?;
+        println!("  metrics of every runtime and logs {:.1} s after the Source", begun.elapsed().as_secs_f64());
+        for service in CHAIN {
+            cluster.rolled_out("Deployment", (namespace, service.name), LIMIT).await?;
+            let sets = cluster.list("apps/v1", "ReplicaSet", namespace, &format!("app={}", service.name)).await?;
+            assert_eq!(sets.len(), 2, "{} was made anew once", service.name);
+            for pod in cluster.pods(namespace, &format!("app={}", service.name)).await? {
+                assert_eq!(pod.restarts(), 0, "{} never ended", pod.name());
+                assert!(agents_of(&pod), "{} carries an agent", pod.name());
+                self.keeps_options(service, &pod).await?;
+            }
+            self.is_said_to_be_well(service).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the Source away; everything is then as its owner made it.
+    async fn is_left_as_it_was(&self, before: &BTreeMap<String, Value>) -> anyhow::Result<()> {
+        let source = format!("namespace-{}", self.namespace);
+        self.cluster.delete(API_VERSION, "Source", (self.namespace, &source)).await?;
+        eventually("no pod carries an agent", LIMIT, || async {
+            match self.pods().await?.iter().find(|pod| agents_of(pod) || !pod.is_ready()) {
+                Some(pod) => bail!("{} does", pod.name()),
+                None => Ok(()),
+            }
+        })
+        .await?;
+        assert_eq!(*before, self.templates().await?, "the templates are as their owner wrote them");
+        for service in CHAIN {
+            for pod in self.cluster.pods(self.namespace, &format!("app={}", service.name)).await? {
+                self.keeps_options(service, &pod).await?;
+                let (container, owner) =
+                    (&pod.0["spec"]["containers"][0], &before[service.name]["spec"]["containers"][0]);
+                for field in ["env", "envFrom", "securityContext", "args"] {
+                    assert_eq!(container[field], owner[field], "{field} of {}", pod.name());
+                }
+            }
+        }
+        println!("  without the Source everything is as it was");
+        Ok(())
+    }
+
+    async fn strike(&self) -> anyhow::Result<()> {
+        self.cluster.delete(API_VERSION, "Destination", (&self.cluster.namespace, BACKEND)).await?;
+        for namespace in [self.namespace, self.backends] {
+            self.cluster.delete("v1", "Namespace", ("", namespace)).await?;
+        }
+        for namespace in [self.namespace, self.backends] {
+            eventually(&format!("namespace {namespace} is gone"), Duration::from_secs(90), || async {
+                let left = self.cluster.get("v1", "Namespace", ("", namespace)).await?;
+                anyhow::ensure!(left.is_none(), "it is there");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn pods(&self) -> anyhow::Result<Vec<Pod>> {
+        self.cluster.pods(self.namespace, "").await
+    }
+
+    /// One request through the whole chain.
+    async fn ask(&self) -> anyhow::Result<()> {
+        let pods = self.cluster.pods(self.namespace, &format!("app={}", CHAIN[0].name)).await?;
+        let pod = pods.iter().find(|pod| pod.is_ready()).context("no frontend is ready")?;
+        let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/").await?;
+        let last = answer.pointer("/next/next/service").and_then(Value::as_str);
+        anyhow::ensure!(last == Some(CHAIN[2].name), "the chain answers {answer}");
+        Ok(())
+    }
+
+    async fn arrived(&self) -> anyhow::Result<Records> {
+        let pods = self.cluster.pods(self.backends, &format!("app={BACKEND}")).await?;
+        let pod = pods.first().context("the backend has no pod")?;
+        self.cluster.ask(self.backends, &pod.name(), "/").await
+    }
+
+    /// What the user passes to the runtime is in force.
+    async fn keeps_options(&self, service: Service, pod: &Pod) -> anyhow::Result<()> {
+        let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/options").await?;
+        assert_eq!(answer["option"], service.answer, "{}: {answer}", pod.name());
+        Ok(())
+    }
+
+    /// The templates' specs, and their metadata without the note of a restart.
+    async fn templates(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+        let mut templates = BTreeMap::new();
+        for service in CHAIN {
+            let live = self
+                .cluster
+                .get("apps/v1", "Deployment", (self.namespace, service.name))
+                .await?
+                .context("no Deployment")?;
+            let mut template = live["spec"]["template"].clone();
+            if let Some(metadata) = template.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+                metadata.remove("annotations");
+            }
+            templates.insert(service.name.to_owned(), template);
+        }
+        Ok(templates)
+    }
+
+    /// The status tells what was found and done.
+    async fn is_said_to_be_well(&self, service: Service) -> anyhow::Result<()> {
+        let name = format!("deployment-{}", service.name);
+        eventually(&format!("{name} is said to be well"), Duration::from_secs(60), || async {
+            let live = self
+                .cluster
+                .get(API_VERSION, "InstrumentationConfig", (self.namespace, &name))
+                .await?
+                .context("no config")?;
+            let details = live.pointer("/status/runtimeDetailsByContainer/0").cloned().unwrap_or_default();
+            anyhow::ensure!(details["language"] == service.language, "{details}");
+            let conditions = live.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+            let bad = conditions.iter().find(|one| one["status"] != "True");
+            anyhow::ensure!(bad.is_none() && conditions.len() >= 5, "{} conditions, {bad:?}", conditions.len());
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// A trace with spans of every service, each under the name of its workload and with its identity.
+fn crossing(records: &Records) -> anyhow::Result<String> {
+    let of = |service: &Service| records.of("traces", service.name);
+    let traces = |service: &Service| of(service).traces.into_keys().collect::<BTreeSet<String>>();
+    let mut common = traces(&CHAIN[0]);
+    for service in &CHAIN[1..] {
+        let theirs = traces(service);
+        common.retain(|trace| theirs.contains(trace));
+    }
+    let trace = common.pop_first().with_context(|| {
+        let counts: Vec<_> = CHAIN.iter().map(|one| (one.name, of(one).traces.len())).collect();
+        format!("traces by service: {counts:?}, none in common")
+    })?;
+    for service in &CHAIN {
+        let without: Vec<_> = IDENTITY.iter().filter(|key| !of(service).keys.contains(**key)).collect();
+        assert!(without.is_empty(), "spans of {} lack {without:?}: {:?}", service.name, of(service).keys);
+    }
+    Ok(trace)
+}
+
+fn signals(records: &Records) -> anyhow::Result<()> {
+    for (service, prefix) in CHAIN.iter().zip(["jvm.", "nodejs.", "cpython."]) {
+        let metrics = records.of("metrics", service.name).names;
+        anyhow::ensure!(
+            metrics.keys().any(|name| name.starts_with(prefix)),
+            "no metric {prefix}* of {}: {:?}",
+            service.name,
+            metrics.keys().collect::<Vec<_>>()
+        );
+        let logs = records.of("logs", service.name).names;
+        let line = format!("{} served a request", service.name);
+        anyhow::ensure!(
+            logs.keys().any(|log| log.contains(&line)),
+            "no log of {}: {:?}",
+            service.name,
+            logs.keys().take(5).collect::<Vec<_>>()
+        );
+    }
+    Ok(())
+}
+
+fn agents_of(pod: &Pod) -> bool {
+    let labels = pod.0.pointer("/metadata/labels").and_then(Value::as_object);
+    labels.into_iter().flatten().any(|(key, _)| key == odigos_api::labels::AGENTS_META_HASH)
+}
