@@ -139,6 +139,33 @@ impl Install {
         Ok(old)
     }
 
+    /// Removes every version that nobody has mounted, the one in force too; returns those that stay. Without sight of the
+    /// processes of the node, all stay.
+    ///
+    /// # Errors
+    /// When mounts cannot be read, in which case nothing is removed, or a version cannot be removed.
+    pub(crate) fn remove_all(&self, sees_processes: bool) -> io::Result<Vec<String>> {
+        let versions = self.target.join(VERSIONS);
+        let Ok(entries) = fs::read_dir(&versions) else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for entry in entries {
+            all.extend(entry?.file_name().into_string().ok());
+        }
+        all.sort();
+        let mut unused = if sees_processes { all.clone() } else { Vec::new() };
+        if !unused.is_empty() {
+            self.drop_mounted(&mut unused)?;
+        }
+        for name in &unused {
+            remove(&versions.join(name))?;
+        }
+        all.retain(|name| !unused.contains(name));
+        if all.is_empty() {
+            remove(&versions)?;
+        }
+        Ok(all.into_iter().map(|name| format!("{VERSIONS}/{name}")).collect())
+    }
+
     /// Versions that links point to.
     fn linked(&self) -> io::Result<BTreeSet<String>> {
         let mut linked = BTreeSet::new();

@@ -15,6 +15,7 @@
 
 mod files;
 mod install;
+mod leave;
 mod links;
 mod observe;
 mod processes;

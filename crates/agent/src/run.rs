@@ -2,6 +2,7 @@
 
 use crate::files::{self, NodeLabel};
 use crate::install::Install;
+use crate::leave;
 use crate::links::LogLinks;
 use crate::observe::Observer;
 use crate::processes::Processes;
@@ -68,12 +69,17 @@ pub struct Arguments {
     /// Looks at no process.
     #[arg(long)]
     no_detection: bool,
+    /// Removes what agents keep on this node, is ready when that is done, and does nothing else: for uninstalling.
+    #[arg(long)]
+    leave: bool,
 }
 
 /// Changes that come together are handled together.
 const GATHER: Duration = Duration::from_millis(100);
 /// When to look again although nothing changed: the kubelet removes logs without telling.
 const RECHECK: Duration = Duration::from_secs(30);
+/// When to try again to remove what could not be removed.
+const LEAVE_AGAIN: Duration = Duration::from_secs(2);
 
 struct State {
     namespace: String,
@@ -89,7 +95,6 @@ struct State {
 pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let level = telemetry::start(&arguments.log);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), node = arguments.node, "{AGENT} starts");
-    let client = client::connect(AGENT).await?;
     let metrics = Metrics::default();
     let mut tasks = Tasks::new();
     let stop = tasks.stop();
@@ -100,6 +105,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             tracing::error!(%error, "the admin server ended");
         }
     });
+    let install = Install { source: arguments.agents, target: arguments.agents_target, proc: arguments.proc.clone() };
+    if arguments.leave {
+        tasks.spawn("leaving", leave_node(install, !arguments.no_detection, ready, stop));
+        return Ok(tasks.wait().await?);
+    }
+    let client = client::connect(AGENT).await?;
     let state = State {
         namespace: arguments.namespace.clone(),
         pods: Hub::new("Pod"),
@@ -129,8 +140,6 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let waker = changed.clone();
     state.config_maps.subscribe(move |_| waker.notify_one());
     watch(&mut tasks, &client, &state, &arguments.node, &metrics);
-    let install =
-        Install { source: arguments.agents, target: arguments.agents_target, proc: observer.processes.root.clone() };
     let labels = NodeLabel {
         applier: observer.reporter.applier.clone(),
         node: (!arguments.no_node_label).then(|| arguments.node.clone()),
@@ -143,6 +152,24 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tasks.wait().await?;
     tracing::info!("{AGENT} ended");
     Ok(())
+}
+
+/// Removes everything, again and again until it is done, and then waits for the end.
+async fn leave_node(install: Install, sees_processes: bool, ready: Readiness, stop: CancellationToken) {
+    loop {
+        match leave::remove(&install, sees_processes) {
+            Ok(kept) => {
+                tracing::info!(folder = %install.target.display(), ?kept, "this node is left");
+                ready.set();
+                return stop.cancelled().await;
+            }
+            Err(error) => tracing::warn!(%error, "not everything could be removed, it is tried again"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LEAVE_AGAIN) => {}
+            () = stop.cancelled() => return,
+        }
+    }
 }
 
 fn watch(tasks: &mut Tasks, client: &Client, state: &State, node: &str, metrics: &Metrics) {

@@ -7,6 +7,7 @@
 mod cluster;
 mod found;
 pub(crate) mod install;
+mod nodes;
 mod permissions;
 mod planned;
 mod preflight;

@@ -5,7 +5,7 @@ use crate::routing::{BACKENDS, Stage};
 use anyhow::bail;
 use odigos_e2e::cluster::{Cluster, Pod, eventually};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Objects without a namespace that are ours, by kind.
@@ -39,16 +39,37 @@ fn words_of_ours(pod: &Value) -> Vec<String> {
     all.filter(|key| key.contains("odigos.io/")).collect()
 }
 
+/// What is below `/var/odigos` of each node, where the nodes' disks can be looked at.
+fn files_on_nodes(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let mut found = BTreeMap::new();
+    let Some(state) = std::env::var_os("RUN").filter(|_| cluster.script.is_some()) else { return Ok(found) };
+    for entry in std::fs::read_dir(state)?.collect::<Result<Vec<_>, _>>()? {
+        let own = entry.path().join("var/odigos");
+        if own.is_dir() {
+            let files = std::fs::read_dir(own)?.map(|file| Ok(file?.file_name().to_string_lossy().into_owned()));
+            found.insert(entry.file_name().to_string_lossy().into_owned(), files.collect::<std::io::Result<_>>()?);
+        }
+    }
+    assert!(!found.is_empty(), "nodes have disks");
+    Ok(found)
+}
+
 /// Uninstalling with everything running: no pod of an application is restarted, and nothing of the product is left.
 pub(crate) async fn nothing_is_left(cluster: Cluster) -> anyhow::Result<()> {
     let stage = Stage { cluster: &cluster, applications: "e2e-leave", backends: "e2e-leave-backends" };
     stage.set(10).await?;
     let before: BTreeSet<_> = cluster.pods(stage.applications, "").await?.iter().map(Pod::identity).collect();
+    for (node, files) in files_on_nodes(&cluster)? {
+        assert!(files.iter().any(|file| file == "agents"), "{node} had agents: {files:?}");
+    }
     let begun = Instant::now();
     let report = odigos(&["uninstall", "--purge", "--force", "--yes"]).await?;
     println!("  uninstalled after {:.1} s", begun.elapsed().as_secs_f64());
     assert!(!report.is_empty(), "it reports what it verified");
     assert_eq!(ours(&cluster).await?, BTreeSet::new());
+    for (node, files) in files_on_nodes(&cluster)? {
+        assert_eq!(files, Vec::<String>::new(), "{node} has nothing of ours");
+    }
     // Helm made the namespace, so it stays; inside is only what every namespace has.
     eventually("the namespace is empty", Duration::from_secs(60), || async {
         let kinds = ["Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim"];

@@ -1,17 +1,18 @@
 //! The second phase of uninstalling: everything of ours goes, whoever still runs.
 //!
 //! Owns the order: admission first, so that nothing depends on it; controllers next, so that nothing comes back; then what
-//! they made, their finalizers, labels on objects of others, permissions, kinds, the record, the namespace. Every step
+//! they made — the agents clean their nodes before they go —, their finalizers, labels on objects of others, permissions, kinds, the record, the namespace. Every step
 //! looks for what is there and may be repeated.
 
 use super::cluster::{Cluster, Reference, Where, text};
 use super::record::Record;
-use super::{MADE_NAMESPACE, PREFIX, Progress, RELEASE, install, restart, traces, user};
+use super::{MADE_NAMESPACE, PREFIX, Progress, RELEASE, install, nodes, restart, traces, user};
 use jiff::Timestamp;
 use odigos_api::{API_VERSION, GROUP, names};
 use odigos_chart::Chart;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -63,6 +64,8 @@ pub(super) struct Removal<'a> {
     pub(super) limit: Duration,
     /// Where progress is told.
     pub(super) progress: Progress,
+    /// What the agents said of their nodes.
+    pub(super) nodes: OnceLock<nodes::Cleaned>,
 }
 
 impl Removal<'_> {
@@ -73,6 +76,9 @@ impl Removal<'_> {
         restart::run(self.cluster, self.limit, self.progress).await?;
         self.release().await?;
         self.derived().await?;
+        if let Some(cleaned) = nodes::clean(self).await? {
+            let _ = self.nodes.set(cleaned);
+        }
         for reference in self.made().await? {
             self.delete(&reference).await?;
         }

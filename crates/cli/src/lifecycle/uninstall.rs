@@ -121,6 +121,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         helm: helm.as_deref(),
         limit: arguments.timeout,
         progress: Progress { quiet: arguments.quiet },
+        nodes: std::sync::OnceLock::new(),
     };
     let preview = preview(&removal).await.map_err(classified)?;
     if arguments.dry_run {

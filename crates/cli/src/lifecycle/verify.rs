@@ -25,15 +25,29 @@ pub(super) async fn run(removal: &Removal<'_>) -> anyhow::Result<Vec<Check>> {
         namespace(removal).await?,
         nodes(cluster).await?,
         marks(removal).await?,
-        Check::skipped(
-            "agent files on nodes",
-            "cannot be seen from here: /var/odigos stays on nodes where an agent ran",
-        ),
+        files(removal),
         permissions(removal).await?,
         workloads(cluster).await?,
         sources(cluster).await?,
         finalizers(cluster).await?,
     ])
+}
+
+/// Nodes cannot be looked at from here; what counts is what their agents said.
+fn files(removal: &Removal<'_>) -> Check {
+    const CHECK: &str = "files on nodes";
+    match removal.nodes.get() {
+        Some(seen) if seen.done >= seen.all => Check::ok(
+            CHECK,
+            format!("{} nodes say that they are clean; their empty folder /var/odigos stays", seen.all),
+        ),
+        Some(seen) => Check::warning(
+            CHECK,
+            format!("{} of {} nodes did not say that they are clean", seen.all - seen.done, seen.all),
+            "remove /var/odigos there by hand",
+        ),
+        None => Check::skipped(CHECK, "no agent ran that could tell; /var/odigos may be on nodes where one did before"),
+    }
 }
 
 fn titles<'a>(objects: impl IntoIterator<Item = &'a Value>) -> Vec<String> {
