@@ -4,16 +4,17 @@
 //! kube's. Objects that do not have the shape of their kind are counted and passed over, so that one cannot end a watch.
 
 use crate::metrics::{ControllerLabel, Metrics};
+use backon::BackoffBuilder;
 use futures::StreamExt;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,28 @@ impl<K> Change<K> {
     pub fn differs<'a, T: PartialEq>(&'a self, facts: impl Fn(&'a K) -> T) -> bool {
         self.before.as_deref().map(&facts) != self.after.as_deref().map(&facts)
     }
+}
+
+/// First pause before an interrupted watch is tried again.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(800);
+/// Longest pause before an interrupted watch is tried again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The same where the API server has no such kind: it may come with another product, some day.
+const LONGEST_PAUSE_UNSERVED: Duration = Duration::from_secs(60);
+
+/// Pauses that double, with jitter. They begin anew only when a list is complete: kube's own begin anew with every list that is
+/// tried, and would ask for a kind that is not there once a second, for ever.
+fn pauses(longest: Duration) -> backon::ExponentialBackoff {
+    let pauses = backon::ExponentialBuilder::default().with_min_delay(SHORTEST_PAUSE).with_max_delay(longest);
+    pauses.with_factor(2.0).with_jitter().without_max_times().build()
+}
+
+fn is_unserved(error: &watcher::Error) -> bool {
+    let cause = match error {
+        watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause) => cause,
+        _ => return false,
+    };
+    matches!(cause, kube::Error::Api(status) if status.code == 404)
 }
 
 type Subscriber<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
@@ -149,7 +172,8 @@ pub async fn run<K>(
     K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Clone,
 {
-    let mut stream = Box::pin(watcher::watcher(api, config).default_backoff());
+    let mut stream = Box::pin(watcher::watcher(api, config));
+    let (mut brief, mut long) = (pauses(LONGEST_PAUSE), pauses(LONGEST_PAUSE_UNSERVED));
     let mut listing: BTreeMap<ObjectKey, K> = BTreeMap::new();
     let label = ControllerLabel { controller: hub.name };
     let mut complained = false;
@@ -182,7 +206,10 @@ pub async fn run<K>(
         match event {
             Some(Ok(event)) => {
                 // A list that begins may still fail; one that ends has not.
-                complained &= matches!(event, Event::Init);
+                if !matches!(event, Event::Init) {
+                    complained = false;
+                    (brief, long) = (pauses(LONGEST_PAUSE), pauses(LONGEST_PAUSE_UNSERVED));
+                }
                 match event {
                     Event::Init => listing.clear(),
                     Event::InitApply(object) => listing.extend(decode(object)),
@@ -205,6 +232,11 @@ pub async fn run<K>(
                 if !complained {
                     tracing::warn!(kind = hub.name, %error, "the watch is interrupted, it is tried again");
                     complained = true;
+                }
+                let pause = if is_unserved(&error) { long.next() } else { brief.next() };
+                tokio::select! {
+                    () = tokio::time::sleep(pause.unwrap_or(LONGEST_PAUSE)) => {}
+                    () = stop.cancelled() => return,
                 }
             }
             None => return,

@@ -1,6 +1,6 @@
 //! Installing: how long it takes, what it costs, and that it is quiet afterwards.
 
-use crate::release;
+use crate::{release, requests};
 use anyhow::bail;
 use odigos_api::names;
 use odigos_e2e::cluster::{Cluster, Pod, eventually};
@@ -8,9 +8,14 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+/// How long nothing happens.
+const IDLE: Duration = Duration::from_secs(30);
+/// Requests in that time: leases of six replicas, and watches that are opened anew.
+const MOST_WHEN_IDLE: usize = 100;
+
 /// Everything that the chart brings is ready, and the collectors that the autoscaler adds.
 pub(crate) async fn brings_everything_up(cluster: Cluster) -> anyhow::Result<()> {
-    let begun = Instant::now();
+    let (begun, mark) = (Instant::now(), requests::mark());
     release::install(&cluster.namespace, &[]).await?;
     println!("  helm returned after {:.1} s", begun.elapsed().as_secs_f64());
     let limit = Duration::from_secs(90);
@@ -34,6 +39,21 @@ pub(crate) async fn brings_everything_up(cluster: Cluster) -> anyhow::Result<()>
     for (name, mebibytes) in memory(&cluster, &pods).await? {
         println!("  {name:<45} {mebibytes:>6.1} MiB");
     }
+    asks_little(mark).await
+}
+
+/// Installing costs some requests, being there next to none.
+async fn asks_little(mark: u64) -> anyhow::Result<()> {
+    // Everything has settled by then, and the API server has written its log.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let Some(first) = requests::since(mark)? else { return Ok(()) };
+    println!("  {} requests to the API server until now: {}", first.values().sum::<usize>(), requests::most(&first));
+    let mark = requests::mark();
+    tokio::time::sleep(IDLE).await;
+    let idle = requests::since(mark)?.unwrap_or_default();
+    let total: usize = idle.values().sum();
+    println!("  {total} in {} idle seconds: {}", IDLE.as_secs(), requests::most(&idle));
+    assert!(total <= MOST_WHEN_IDLE, "idle, it asks too much: {idle:?}");
     Ok(())
 }
 

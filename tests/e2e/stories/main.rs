@@ -20,6 +20,7 @@ mod leaving;
 mod observability;
 mod queues;
 mod release;
+mod requests;
 mod routing;
 mod sampling;
 
