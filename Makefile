@@ -13,6 +13,7 @@ run: ## run the whole product on this machine with real telemetry (KEEP=1 leaves
 test: tools ## format, lints, boundaries, generated files, and every test but cluster and scale
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --package odigos-e2e --test stories --locked -- -D warnings
 	cargo xtask tidy
 	cargo xtask generate --check
 	cargo test --workspace --locked
@@ -22,6 +23,7 @@ e2e: ## stories on a cluster with real nodes, made on this machine (root; KEEP=1
 
 lint: ## lints only
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --package odigos-e2e --test stories --locked -- -D warnings
 
 fmt: ## format everything
 	cargo fmt --all

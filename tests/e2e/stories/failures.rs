@@ -1,5 +1,6 @@
 //! What happens when parts fail: telemetry flows on, and everything finds its way back.
 
+use crate::rendered;
 use crate::routing::{BACKENDS, Stage};
 use anyhow::bail;
 use odigos_api::names;
@@ -48,6 +49,8 @@ pub(crate) async fn nobody_steers(cluster: Cluster) -> anyhow::Result<()> {
         total += stage.has_all(backend, &Stage::members(stream), &sent).await?;
     }
     println!("  {total} items and lines arrived, none lost");
+    let objects = rendered::equals_the_cluster(&cluster).await?;
+    println!("  all {objects} objects of the product are as `odigos render` says");
     stage.strike().await
 }
 

@@ -1,0 +1,171 @@
+//! When agents and applications do not get along, or admission was away: the application goes on, and the product mends itself.
+
+use crate::release;
+use anyhow::{Context, bail};
+use odigos_api::{API_VERSION, names};
+use odigos_e2e::cluster::{Cluster, Pod, eventually};
+use odigos_e2e::office::{self, CHAIN, Manner};
+use odigos_e2e::shop;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const NAMESPACE: &str = "e2e-crash";
+const BACKENDS: &str = "e2e-crash-backends";
+const BACKEND: &str = "crash";
+/// Time for a rollout of a Java application on two busy cores.
+const LIMIT: Duration = Duration::from_secs(180);
+/// How long pods may be unwell in this story.
+const GRACE: &str = "20s";
+/// The application that gets along with its agent.
+const STEADY: &str = "steady";
+
+/// One application of each language that ends at once when it has an agent, and one that does not.
+pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Result<()> {
+    let grace = format!("config.rollbackGraceTime={GRACE}");
+    // That many rollbacks at once would stop all others, which is another story.
+    release::install(&cluster.namespace, &[&grace, "config.rollout.brakeRollbacks=0"]).await?;
+    set(&cluster).await?;
+    for service in CHAIN {
+        let mut objects = office::deployment(NAMESPACE, service, &cluster.image, 1, Manner::Plain);
+        if let Some(environment) = objects[1].pointer_mut("/spec/template/spec/containers/0/env") {
+            environment
+                .as_array_mut()
+                .context("env is a list")?
+                .push(json!({"name": "CRASH_WITH_AGENT", "value": "1"}));
+        }
+        cluster.apply_all(objects).await?;
+    }
+    let steady = office::Service { name: STEADY, ..CHAIN[2] };
+    cluster.apply_all(office::deployment(NAMESPACE, steady, &cluster.image, 1, Manner::Plain)).await?;
+    for name in CHAIN.map(|service| service.name).into_iter().chain([STEADY]) {
+        cluster.rolled_out("Deployment", (NAMESPACE, name), LIMIT).await?;
+    }
+
+    let begun = Instant::now();
+    cluster.apply(&shop::source(NAMESPACE, "Namespace", NAMESPACE, &[])).await?;
+    let limit = Duration::from_secs(300);
+    eventually("every application that crashes is left alone again", limit, || async {
+        for service in CHAIN {
+            let pods = cluster.pods(NAMESPACE, &format!("app={}", service.name)).await?;
+            assert!(pods.iter().any(Pod::is_ready), "{} always has a pod that is ready", service.name);
+            let config = config(&cluster, service.name).await?;
+            anyhow::ensure!(config["status"]["rollbackOccurred"] == true, "{} is not rolled back", service.name);
+            let condition = condition(&config, "AgentEnabled");
+            anyhow::ensure!(condition["reason"] == "CrashLoopBackOff", "{}: {condition}", service.name);
+            anyhow::ensure!(
+                pods.len() == 1 && pods[0].is_ready() && !has_agent(&pods[0]),
+                "{} has others",
+                service.name
+            );
+        }
+        Ok(())
+    })
+    .await?;
+    println!(
+        "  three languages rolled back {:.0} s after the Source, never without a ready pod",
+        begun.elapsed().as_secs_f64()
+    );
+    for service in CHAIN {
+        let message = condition(&config(&cluster, service.name).await?, "AgentEnabled");
+        let message = message["message"].as_str().unwrap_or_default().to_owned();
+        assert!(message.contains("cannot work with an agent"), "the cause is told: {message}");
+    }
+    println!("  {}", condition(&config(&cluster, CHAIN[0].name).await?, "AgentEnabled")["message"]);
+    let well = cluster.pods(NAMESPACE, &format!("app={STEADY}")).await?;
+    assert!(well.iter().all(|pod| pod.is_ready() && has_agent(pod)), "{STEADY} keeps its agent");
+    // It never tries again by itself.
+    let before: Vec<_> = cluster.pods(NAMESPACE, "").await?.iter().map(Pod::identity).collect();
+    tokio::time::sleep(Duration::from_secs(15)).await;
+    let after: Vec<_> = cluster.pods(NAMESPACE, "").await?.iter().map(Pod::identity).collect();
+    assert_eq!(before, after, "nothing moves any more");
+    strike(&cluster).await
+}
+
+/// Pods that are made while admission is away are not held up, and get their agents afterwards.
+pub(crate) async fn missed_pods_are_mended(cluster: Cluster) -> anyhow::Result<()> {
+    release::install(&cluster.namespace, &[]).await?;
+    set(&cluster).await?;
+    let steady = office::Service { name: STEADY, ..CHAIN[2] };
+    cluster.apply_all(office::deployment(NAMESPACE, steady, &cluster.image, 1, Manner::Plain)).await?;
+    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
+    cluster.apply(&shop::source(NAMESPACE, "Namespace", NAMESPACE, &[])).await?;
+    agents_are_in_all(&cluster, LIMIT).await?;
+    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
+
+    let replicas = |count: u32| json!({"spec": {"replicas": count}});
+    let instrumentor = (cluster.namespace.as_str(), names::INSTRUMENTOR);
+    cluster.merge("apps/v1", "Deployment", instrumentor, &replicas(0)).await?;
+    eventually("no instrumentor runs", Duration::from_secs(60), || async {
+        let label = format!("app.kubernetes.io/name={}", names::INSTRUMENTOR);
+        let pods = cluster.list("v1", "Pod", &cluster.namespace, &label).await?;
+        anyhow::ensure!(pods.is_empty(), "{} do", pods.len());
+        Ok(())
+    })
+    .await?;
+    let begun = Instant::now();
+    for pod in cluster.pods(NAMESPACE, "").await? {
+        cluster.kill((NAMESPACE, &pod.name())).await?;
+    }
+    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
+    println!("  without admission a pod is ready after {:.1} s", begun.elapsed().as_secs_f64());
+    let pods = cluster.pods(NAMESPACE, "").await?;
+    assert!(pods.iter().all(|pod| !has_agent(pod)), "nobody could give it an agent");
+
+    let begun = Instant::now();
+    cluster.merge("apps/v1", "Deployment", instrumentor, &replicas(2)).await?;
+    agents_are_in_all(&cluster, LIMIT).await?;
+    println!("  mended {:.0} s after the instrumentor was asked back", begun.elapsed().as_secs_f64());
+    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
+    strike(&cluster).await
+}
+
+async fn agents_are_in_all(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
+    eventually("every pod carries an agent and is ready", limit, || async {
+        let pods = cluster.pods(NAMESPACE, "").await?;
+        match pods.iter().find(|pod| !pod.is_ready() || !has_agent(pod)) {
+            Some(pod) => bail!("{} is not, or does not", pod.name()),
+            None => Ok(()),
+        }
+    })
+    .await
+}
+
+async fn config(cluster: &Cluster, workload: &str) -> anyhow::Result<Value> {
+    let name = format!("deployment-{workload}");
+    cluster.get(API_VERSION, "InstrumentationConfig", (NAMESPACE, &name)).await?.context("no InstrumentationConfig")
+}
+
+fn condition(config: &Value, kind: &str) -> Value {
+    let all = config.pointer("/status/conditions").and_then(Value::as_array);
+    all.into_iter().flatten().find(|one| one["type"] == kind).cloned().unwrap_or_default()
+}
+
+fn has_agent(pod: &Pod) -> bool {
+    let labels = pod.0.pointer("/metadata/labels").and_then(Value::as_object);
+    labels.is_some_and(|labels| labels.contains_key(odigos_api::labels::AGENTS_META_HASH))
+}
+
+async fn set(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.apply_all([shop::namespace(NAMESPACE), shop::namespace(BACKENDS)]).await?;
+    cluster.apply_all(shop::backend((BACKENDS, BACKEND), &cluster.image)).await?;
+    cluster.rolled_out("Deployment", (BACKENDS, BACKEND), LIMIT).await?;
+    let endpoint = format!("{BACKEND}.{BACKENDS}:4317");
+    cluster.apply(&shop::destination(&cluster.namespace, BACKEND, &endpoint, &["default"])).await
+}
+
+async fn strike(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.delete(API_VERSION, "Destination", (&cluster.namespace, BACKEND)).await?;
+    cluster.delete(API_VERSION, "Source", (NAMESPACE, &format!("namespace-{NAMESPACE}"))).await?;
+    for namespace in [NAMESPACE, BACKENDS] {
+        cluster.delete("v1", "Namespace", ("", namespace)).await?;
+    }
+    for namespace in [NAMESPACE, BACKENDS] {
+        eventually(&format!("namespace {namespace} is gone"), Duration::from_secs(90), || async {
+            let left = cluster.get("v1", "Namespace", ("", namespace)).await?;
+            anyhow::ensure!(left.is_none(), "it is there");
+            Ok(())
+        })
+        .await?;
+    }
+    release::install(&cluster.namespace, &[]).await
+}
