@@ -105,6 +105,11 @@ async fn a_rule_reaches_new_pods_and_says_what_became_of_it() {
 
     // 58: without automatic restarts a rule that goes waits for them.
     plane.configure("rollout: {automaticRolloutDisabled: true}\n").await;
+    let is_manual = async || {
+        let status = plane.config("shop", "cart").await.status.unwrap_or_default();
+        status.conditions.iter().any(|one| one.type_ == "WorkloadRollout" && one.reason == "Disabled")
+    };
+    eventually("nothing is restarted any more", LIMIT, is_manual).await.unwrap();
     let off = json!({"spec": {"disabled": true}});
     rules(&plane).patch("headers", &PatchParams::default(), &Patch::Merge(&off)).await.unwrap();
     let (status, message) = says(&plane, "headers", "Applied", "PendingRestart").await;
