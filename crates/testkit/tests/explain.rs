@@ -145,7 +145,7 @@ async fn a_workload_is_asked_for_explained_and_taken_back() {
     assert_eq!(same["containers"][0]["distribution"], "java-community");
     assert_eq!(same["pods"]["current"], 1);
     let yaml = odigos(&plane, &["describe", "workload", "deploy/cart", "-n", "shop", "-o", "yaml"]).await.ended(0).out;
-    assert!(yaml.contains("\nworkload: Deployment shop/cart\n"), "{yaml}");
+    assert!(yaml.contains("\nworkload: \"Deployment shop/cart\"\n"), "{yaml}");
 
     // Its pod, also for somebody who may read little.
     let pod = name(&plane.newest("shop", "cart", &[]).await);

@@ -327,6 +327,7 @@ pub(crate) fn screen(report: &Report) -> String {
     out.push_str(&field("Source", 8, &report.source));
     let hashes = match report.carries {
         Carries::Current => format!("{}, as decided", report.hash),
+        Carries::Nothing if report.wanted_hash.is_empty() => "none, as decided".to_owned(),
         _ => format!("{}; decided is {}", shown(&report.hash, "none"), shown(&report.wanted_hash, "none")),
     };
     out.push_str(&field("Agents", 8, &hashes));
