@@ -163,14 +163,17 @@ fn namespaces_and_what_cannot_be_done_from_here() {
     assert_eq!(plan.notes, ["By Sources of their own stay covered: Deployment cart."]);
     let pattern = source("some", "Deployment", "^ca", json!({"spec": {"matchWorkloadNameAsRegex": true}}));
     assert_eq!(
-        short(&planned(&cart(), Action::Enable, &[], &[pattern.clone()])),
+        short(&planned(&cart(), Action::Enable, &[], std::slice::from_ref(&pattern))),
         "nothing: Source some asks for it by a pattern already"
     );
     let refused = |action: Action, streams: &[&str], all: &[Source]| {
         let streams: Vec<String> = streams.iter().map(|&one| one.to_owned()).collect();
         plan_error(&cart(), action, &streams, all)
     };
-    assert!(refused(Action::Disable, &[], &[pattern.clone()]).contains("and others too; edit or delete that Source"));
+    assert!(
+        refused(Action::Disable, &[], std::slice::from_ref(&pattern))
+            .contains("and others too; edit or delete that Source")
+    );
     assert!(
         refused(Action::Enable, &[], &[own(json!({})), pattern])
             .contains("several Sources select Deployment shop/cart: own, some")
@@ -332,7 +335,7 @@ fn waiting_ends_by_what_the_objects_say() {
         pod
     };
     assert!(goes(judge(&cart(), false, &one(&READY), &[])));
-    assert_eq!(judge(&cart(), false, &[], &[pod(true)]), Progress::Goes("1 pods still carry agents".into()));
+    assert_eq!(judge(&cart(), false, &[], &[pod(true)]), Progress::Goes("1 pod still carries agents".into()));
     assert!(matches!(judge(&cart(), false, &[], &[pod(false)]), Progress::Done(_)));
     let other = Target::Workload(WorkloadRef::new("shop", WorkloadKind::Deployment, "db"));
     assert!(matches!(judge(&other, false, &one(&READY), &[pod(true)]), Progress::Done(_)));

@@ -110,7 +110,9 @@ fn gone(target: &Target, of_target: &[(WorkloadRef, &InstrumentationConfig)], po
     let still = still.filter(|pod| read::owner(pod).is_some_and(|owner| !stays.contains(&&owner))).count();
     match (marked.len(), still) {
         (0, 0) => Progress::Done(format!("{} is no longer instrumented", target.words())),
+        (0, 1) => Progress::Goes("1 pod still carries agents".into()),
         (0, pods) => Progress::Goes(format!("{pods} pods still carry agents")),
+        (1, _) => Progress::Goes("1 workload is still covered".into()),
         (configs, _) => Progress::Goes(format!("{configs} workloads are still covered")),
     }
 }

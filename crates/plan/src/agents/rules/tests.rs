@@ -3,12 +3,12 @@
 
 use super::*;
 use crate::agents::{self, AgentSpec, NodeCollector, Options};
+use odigos_api::Signal;
 use odigos_api::condition::{ConditionDraft, Status, merged};
 use odigos_api::instrumentation_config::{
     InstrumentationConfig, InstrumentationConfigSpec, InstrumentationConfigStatus, RuntimeDetails,
 };
 use odigos_api::source::ContainerOverride;
-use odigos_api::{Signal, WorkloadKind};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
