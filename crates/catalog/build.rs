@@ -7,6 +7,9 @@ mod constraint;
 #[path = "src/distribution/schema.rs"]
 #[allow(dead_code, reason = "the build script only parses")]
 mod distribution;
+#[path = "src/distribution/mapping.rs"]
+#[allow(dead_code, reason = "the build script only parses")]
+mod mapping;
 #[path = "src/schema.rs"]
 #[allow(dead_code, reason = "the build script only parses; rendering uses the rest")]
 mod schema;

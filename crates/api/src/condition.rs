@@ -29,6 +29,10 @@ pub mod kind {
     pub const PROGRESSING: &str = "Progressing";
     /// Processor: whether it is part of a collector's configuration.
     pub const ADDED_TO_COLLECTOR: &str = "AddedToCollectorConfig";
+    /// InstrumentationRule: whether it makes sense.
+    pub const RULE_VALIDATION: &str = "InstrumentationRuleValidation";
+    /// InstrumentationRule: where it holds.
+    pub const RULE_APPLIED: &str = "Applied";
     /// DataStream: whether pipelines exist for it.
     pub const RENDERED: &str = "Rendered";
 }

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
     doc = "What agents collect: payloads, headers, code attributes, which libraries. Create it in the namespace of the control plane.",
     printcolumn(name = "Name", type_ = "string", json_path = ".spec.ruleName"),
     printcolumn(name = "Disabled", type_ = "boolean", json_path = ".spec.disabled"),
+    printcolumn(name = "Applied", type_ = "string", json_path = ".status.conditions[?(@.type==\"Applied\")].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
@@ -101,7 +102,8 @@ pub struct InstrumentationLibrary {
 /// What became of the rule.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct InstrumentationRuleStatus {
-    /// `InstrumentationRuleValidation`.
+    /// `InstrumentationRuleValidation`: whether the rule makes sense. `Applied`: in how many containers it holds, and what
+    /// their agents cannot express.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

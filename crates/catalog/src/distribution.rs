@@ -4,10 +4,12 @@
 //! One YAML file for each in `data/distributions/`; the build checks it. Nothing here decides which container gets which.
 
 mod constraint;
+mod mapping;
 mod schema;
 
 pub use constraint::{Constraint, Version};
-pub use schema::{Attach, Existing, Files, LibcType, Parameter, RuleKind, Support, Transport, Variable};
+pub use mapping::{Headers, Libraries, LibraryVariable, RuleKind, Support};
+pub use schema::{Attach, Existing, Files, LibcType, Parameter, Transport, Variable};
 
 use odigos_api::Signal;
 use schema::File;

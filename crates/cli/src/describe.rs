@@ -1,11 +1,16 @@
-//! `odigos describe`: where a source, a destination or a data stream stands, the first cause that blocks it, what to do.
+//! `odigos describe`: where a workload, a source, a destination or a data stream stands, the first cause that blocks it, what
+//! to do.
 
+use crate::explain::{self, read};
+use crate::output::View;
 use crate::{Failure, input, live, output};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use odigos_api::{Finding, Severity, names};
+use odigos_api::source::Source;
+use odigos_api::{API_VERSION, Finding, Severity, WorkloadRef, names};
+use odigos_plan::admission::source::exact_workload;
 use odigos_plan::coverage::Matcher;
 use odigos_plan::streams;
 use odigos_plan::world::World;
@@ -16,6 +21,14 @@ use std::process::ExitCode;
 
 /// Arguments of `odigos describe`.
 #[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  odigos describe workload deployment/cart -n shop
+  odigos describe source cart -n shop
+  odigos describe destination jaeger -f manifests/
+  odigos describe stream checkout -o yaml
+
+Exit codes: 0 nothing blocks it, 1 something does, 2 input or cluster that cannot be read.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     subject: Subject,
@@ -26,13 +39,23 @@ pub(crate) struct Arguments {
     #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE, global = true)]
     control_plane: String,
     /// Output format.
-    #[arg(short, long, value_parser = ["text", "json"], default_value = "text", global = true)]
-    output: String,
+    #[arg(short, long, value_enum, default_value_t = View::Table, global = true)]
+    output: View,
 }
 
 #[derive(Subcommand, Debug)]
 enum Subject {
-    /// A Source: which workloads it covers, in which streams, and whether they are routed.
+    /// A workload: which Sources cover it, what runs in its containers, agents, restarts, pods. Needs a cluster.
+    Workload {
+        /// KIND/NAME or KIND NAME: deployment, statefulset, daemonset, cronjob, rollout, deploymentconfig, staticpod.
+        #[arg(value_name = "KIND/NAME", num_args = 1..=2, required = true)]
+        workload: Vec<String>,
+        /// Its namespace.
+        #[arg(short, long, default_value = "default")]
+        namespace: String,
+    },
+    /// A Source: which workloads it covers, in which streams, and whether they are routed. In a cluster, a Source of one
+    /// workload shows that workload.
     Source {
         /// Name of the Source.
         name: String,
@@ -61,6 +84,15 @@ struct Report {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if let Some(workload) = single_workload(arguments).await? {
+        let facts = read::workload(&live::client().await?, &workload, &arguments.control_plane).await?;
+        let report = explain::workload::report(&facts);
+        match arguments.output {
+            View::Table => output::text(&explain::workload::text(&report, Timestamp::now())),
+            view => output::value(&json!(report), view)?,
+        }
+        return Ok(if report.blocked.is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS });
+    }
     let mut world = if arguments.filename.is_empty() {
         live::world(&live::client().await?, &arguments.control_plane).await?
     } else {
@@ -70,19 +102,41 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // What is not written yet is shown as it will be; what stands in a status of a live object is shown as it is.
     let settled = world.settle(Timestamp::now());
     let report = match &arguments.subject {
+        Subject::Workload { .. } => {
+            return Err(anyhow::anyhow!("a workload is described from a cluster only; leave out -f").into());
+        }
         Subject::Source { name, namespace } => source(&world, namespace, name, &settled.findings)?,
         Subject::Destination { name } => destination(&world, &live, name)?,
         Subject::Stream { name } => stream(&world, name)?,
     };
-    if arguments.output == "json" {
-        let facts: BTreeMap<&String, &String> = report.facts.iter().map(|(key, value)| (key, value)).collect();
-        let blocked = report.blocked.as_ref().map(|(cause, remedy)| json!({"cause": cause, "remedy": remedy}));
-        let value = json!({"subject": report.title, "facts": facts, "blocked": blocked});
-        output::text(&format!("{}\n", serde_json::to_string_pretty(&value)?));
-    } else {
-        output::text(&printed(&report));
+    match arguments.output {
+        View::Table => output::text(&printed(&report)),
+        view => {
+            let facts: BTreeMap<&String, &String> = report.facts.iter().map(|(key, value)| (key, value)).collect();
+            let blocked = report.blocked.as_ref().map(|(cause, remedy)| json!({"cause": cause, "remedy": remedy}));
+            output::value(&json!({"subject": report.title, "facts": facts, "blocked": blocked}), view)?;
+        }
     }
     Ok(if report.blocked.is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// The workload to show: the one that is named, or the one that a Source of a cluster is for.
+async fn single_workload(arguments: &Arguments) -> anyhow::Result<Option<WorkloadRef>> {
+    if !arguments.filename.is_empty() {
+        return Ok(None);
+    }
+    match &arguments.subject {
+        Subject::Workload { workload, namespace } => explain::workload_of(workload, namespace).map(Some),
+        Subject::Source { name, namespace } => {
+            let object = json!({
+                "apiVersion": API_VERSION, "kind": "Source", "metadata": {"namespace": namespace, "name": name},
+            });
+            let found = live::get(&live::client().await?, &object).await?;
+            let found: Option<Source> = found.map(serde_json::from_value).transpose()?;
+            Ok(found.as_ref().and_then(exact_workload))
+        }
+        Subject::Destination { .. } | Subject::Stream { .. } => Ok(None),
+    }
 }
 
 fn printed(report: &Report) -> String {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Kinds that planning reads, by apiVersion, kind and plural.
-const KINDS: [(&str, &str, &str); 16] = [
+const KINDS: [(&str, &str, &str); 17] = [
     ("v1", "Namespace", "namespaces"),
     ("apps/v1", "Deployment", "deployments"),
     ("apps/v1", "StatefulSet", "statefulsets"),
@@ -26,6 +26,7 @@ const KINDS: [(&str, &str, &str); 16] = [
     ("odigos.io/v1alpha1", "InstrumentationConfig", "instrumentationconfigs"),
     ("odigos.io/v1alpha1", "Processor", "processors"),
     ("odigos.io/v1alpha1", "Sampling", "samplings"),
+    ("odigos.io/v1alpha1", "InstrumentationRule", "instrumentationrules"),
     ("v1", "ConfigMap", "configmaps"),
 ];
 
@@ -96,7 +97,7 @@ fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
 }
 
 /// All objects of a kind, page by page; none when the cluster does not serve it.
-async fn list(
+pub(crate) async fn list(
     client: &Client,
     api_version: &str,
     kind: &str,

@@ -2,11 +2,12 @@
 //!
 //! Owns arguments, files and terminal output. Never decides anything: every answer comes from `plan`. Exit codes: 0 fine,
 //! 1 findings of severity error, 2 input that cannot be read; install, upgrade and uninstall also know 3 not installed,
-//! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending.
+//! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending; the last two are also of `sources`.
 
 mod connection;
 mod describe;
 mod destinations;
+mod explain;
 mod input;
 mod lifecycle;
 mod live;
@@ -14,6 +15,8 @@ mod output;
 mod plan;
 mod render;
 mod sampling;
+mod sources;
+mod why;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -42,7 +45,11 @@ enum Command {
     Destinations(destinations::Arguments),
     /// Understand sampling rules before they are switched on: simulate, explain, validate.
     Sampling(sampling::Arguments),
-    /// Explain where a source, a destination or a data stream stands, and what to do about it.
+    /// Ask for workloads, exclude them, see how far all are.
+    Sources(sources::Arguments),
+    /// Explain why a pod has its agents, or has not.
+    Why(why::Arguments),
+    /// Explain where a workload, a source, a destination or a data stream stands, and what to do about it.
     Describe(describe::Arguments),
 }
 
@@ -72,6 +79,8 @@ fn main() -> ExitCode {
         Command::Destinations(arguments) => live::block_on(destinations::run(&arguments)),
         Command::Sampling(arguments) => sampling::run(&arguments),
         Command::Plan(arguments) => live::block_on(plan::run(&arguments)),
+        Command::Sources(arguments) => live::block_on(sources::run(&arguments)),
+        Command::Why(arguments) => live::block_on(why::run(&arguments)),
         Command::Describe(arguments) => live::block_on(describe::run(&arguments)),
     };
     match outcome {

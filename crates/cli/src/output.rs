@@ -13,6 +13,27 @@ pub(crate) enum Format {
     Json,
 }
 
+/// What a command that explains prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum View {
+    /// For people.
+    #[value(alias = "text")]
+    Table,
+    /// For programs.
+    Json,
+    /// For programs, and for people who read much of it.
+    Yaml,
+}
+
+/// Prints a value for programs.
+pub(crate) fn value(value: &serde_json::Value, view: View) -> anyhow::Result<()> {
+    match view {
+        View::Yaml => text(&odigos_pipeline::yaml::to_string(value)),
+        View::Json | View::Table => text(&format!("{}\n", serde_json::to_string_pretty(value)?)),
+    }
+    Ok(())
+}
+
 /// What a command that writes manifests prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Manifests {

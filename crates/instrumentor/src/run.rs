@@ -2,7 +2,7 @@
 
 use crate::pods::{self, PodFacts, PodIndex};
 use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
-use crate::{hooks, sources, workloads};
+use crate::{hooks, rules, sources, workloads};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
@@ -92,8 +92,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     });
     let workload_queue: Queue<WorkloadRef> = Queue::new(Duration::from_millis(50));
     let source_queue: Queue<ObjectKey> = Queue::new(Duration::from_millis(100));
+    // One key: what is known of rules comes from one look at all workloads.
+    let rule_queue: Queue<()> = Queue::new(Duration::from_millis(500));
     subscribe(&state, &workload_queue, &source_queue);
     subscribe_to_what_concerns_all(&state, &workload_queue);
+    subscribe_for_rules(&state, &rule_queue);
     watch(&mut tasks, &client, &state, &common.namespace, &metrics);
 
     let server = webhook::Server {
@@ -132,7 +135,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         ready.set();
         tracing::info!(sources = state.sources.len(), configs = state.configs.len(), "stores are filled");
-        let for_workloads = state.clone();
+        let (for_workloads, for_sources) = (state.clone(), state.clone());
         let workloads = workload_queue.run(
             Settings { controller: "workloads", concurrency: 16 },
             leadership.clone(),
@@ -142,12 +145,19 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         );
         let sources = source_queue.run(
             Settings { controller: "sources", concurrency: 8 },
+            leadership.clone(),
+            queue_metrics.clone(),
+            queue_stop.clone(),
+            move |key| sources::reconcile(for_sources.clone(), events.clone(), key),
+        );
+        let rules = rule_queue.run(
+            Settings { controller: "rules", concurrency: 1 },
             leadership,
             queue_metrics,
             queue_stop,
-            move |key| sources::reconcile(state.clone(), events.clone(), key),
+            move |()| rules::reconcile(state.clone()),
         );
-        tokio::join!(workloads, sources);
+        tokio::join!(workloads, sources, rules);
     });
     tasks.wait().await?;
     tracing::info!("{INSTRUMENTOR} ended");
@@ -281,6 +291,44 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
             all();
         }
     });
+}
+
+/// What the conditions of rules are made of: rules, decisions, pods, and what pod templates set themselves.
+fn subscribe_for_rules(state: &Arc<State>, rules: &Queue<()>) {
+    let queue = rules.clone();
+    state.rules.subscribe(move |change| {
+        // A status that was just written is no news, unless somebody else wrote it.
+        if change.differs(|rule| rule.spec.clone()) || change.differs(|rule| rule.metadata.resource_version.clone()) {
+            queue.add(());
+        }
+    });
+    let (queue, weak) = (rules.clone(), Arc::downgrade(state));
+    let when_there_are_rules = move || {
+        if weak.upgrade().is_some_and(|state| !state.rules.is_empty()) {
+            queue.add(());
+        }
+    };
+    let wake = when_there_are_rules.clone();
+    state.configs.subscribe(move |change| {
+        if change.differs(|config| (config.spec.clone(), config.metadata.labels.clone())) {
+            wake();
+        }
+    });
+    let wake = when_there_are_rules.clone();
+    state.pods.subscribe(move |change| {
+        if change.differs(|pod| pod.hash().map(str::to_owned)) {
+            wake();
+        }
+    });
+    for (kind, hub) in &state.workloads {
+        let (kind, wake) = (*kind, when_there_are_rules.clone());
+        hub.subscribe(move |change| {
+            if change.differs(|object| odigos_plan::workload::stated_variables(kind, &object.data)) {
+                wake();
+            }
+        });
+    }
+    state.config_maps.subscribe(move |_| when_there_are_rules());
 }
 
 /// Other Sources of the namespace that select the same workload as the changed one did or does.

@@ -17,9 +17,9 @@ use odigos_plan::coverage::Matcher;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
 use odigos_plan::instrumentation::rollout::Progress;
-use odigos_plan::workload::Workload;
+use odigos_plan::workload::{Workload, is_for_agents, stated_variables};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 /// Kinds that every cluster serves.
@@ -124,11 +124,18 @@ pub(crate) fn prune(object: &mut DynamicObject) {
     object.metadata.owner_references = None;
 }
 
-/// What of a container is read.
+/// What of a container is read; of variables the names of those for agents.
 fn slim(container: &Value) -> Value {
     let kept = ["name", "livenessProbe", "readinessProbe", "startupProbe"];
     let fields = kept.iter().filter_map(|key| Some(((*key).to_owned(), container.get(*key)?.clone())));
-    Value::Object(fields.collect())
+    let mut slim = Value::Object(fields.collect());
+    let variables = container.get("env").and_then(Value::as_array).into_iter().flatten();
+    let names = variables.filter_map(|one| one.get("name")?.as_str()).filter(|name| is_for_agents(name));
+    let names: Vec<Value> = names.map(|name| json!({"name": name})).collect();
+    if !names.is_empty() {
+        slim["env"] = Value::Array(names);
+    }
+    slim
 }
 
 fn put(at: &mut Value, pointer: &str, value: Value) {
@@ -160,6 +167,13 @@ impl State {
         let hub = self.workloads.iter().find(|(kind, _)| *kind == workload.kind).map(|(_, hub)| hub)?;
         let object = hub.get(&workload.namespace, &workload.name)?;
         Some(Progress::of(workload.kind, &serde_json::to_value(object.as_ref()).ok()?))
+    }
+
+    /// Variables for agents that the pod template of a workload sets itself, by container.
+    pub(crate) fn stated_variables(&self, workload: &WorkloadRef) -> BTreeMap<String, BTreeSet<String>> {
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == workload.kind).map(|(_, hub)| hub);
+        let object = hub.and_then(|hub| hub.get(&workload.namespace, &workload.name));
+        object.map(|object| stated_variables(workload.kind, &object.data)).unwrap_or_default()
     }
 
     /// One workload, if it exists.

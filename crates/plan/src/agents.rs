@@ -16,12 +16,14 @@ mod tests;
 pub use injection::InjectionMode;
 pub use options::Options;
 pub use reason::Reason;
-pub use rules::{Expressed, expressed};
+pub use rules::{Covered, Expressed, Problem, expressed, problems, report, variables};
 
 use container::Subject;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{AGENT_ENABLED, WORKLOAD_ROLLOUT};
-use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationConfig, RuntimeDetails};
+use odigos_api::instrumentation_config::{
+    ContainerAgentConfig, InstrumentationConfig, InstrumentationConfigSpec, RuntimeDetails,
+};
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::source::ContainerOverride;
 use odigos_api::{Signal, WorkloadKind, WorkloadRef};
@@ -222,8 +224,10 @@ fn finish(seen: &Seen<'_>, decided: Vec<container::Decided>) -> AgentDecision {
         Reason::EnabledSuccessfully.condition(message)
     };
     let optional = is_enabled && enabled.iter().all(|one| one.config.pod_manifest_injection_optional == Some(true));
+    let silenced: BTreeSet<String> =
+        decided.iter().filter(|one| one.is_silenced).map(|one| one.config.container_name.clone()).collect();
     let containers: Vec<ContainerAgentConfig> = decided.into_iter().map(|one| one.config).collect();
-    let agents_meta_hash = if is_enabled { hash(&seen.config.spec, &containers) } else { String::new() };
+    let agents_meta_hash = if is_enabled { hash(&seen.config.spec, &containers, &silenced) } else { String::new() };
     let spec = AgentSpec {
         agent_injection_enabled: is_enabled,
         pod_manifest_injection_optional: optional.then_some(true),
@@ -233,21 +237,46 @@ fn finish(seen: &Seen<'_>, decided: Vec<container::Decided>) -> AgentDecision {
     AgentDecision { spec: Some(spec), conditions: vec![condition] }
 }
 
-/// Hash over (container, enabled, distribution), sorted. One that another implementation wrote stays as long as these are
-/// unchanged, so that taking over a cluster restarts nothing (1.2).
+/// Hash over (container, enabled, distribution) and what rules set, sorted. One that another implementation wrote stays as
+/// long as these are unchanged, so that taking over a cluster restarts nothing (1.2); one of ours follows what it is over.
+/// `silenced` are containers whose traces a rule switches off. Signals that destinations take are no part of it, since
+/// they come and go.
 fn hash(
-    before: &odigos_api::instrumentation_config::InstrumentationConfigSpec,
+    before: &InstrumentationConfigSpec,
     containers: &[ContainerAgentConfig],
+    silenced: &BTreeSet<String>,
 ) -> String {
-    let tuples = |containers: &[ContainerAgentConfig]| -> BTreeSet<(String, bool, String)> {
-        let tuple =
-            |one: &ContainerAgentConfig| (one.container_name.clone(), one.agent_enabled, one.otel_distro_name.clone());
-        containers.iter().map(tuple).collect()
-    };
-    let now = tuples(containers);
-    if !before.agents_meta_hash.is_empty() && tuples(&before.containers) == now {
+    let fresh = hashed(containers, silenced);
+    if before.agents_meta_hash.is_empty() || before.agents_meta_hash == fresh {
+        return fresh;
+    }
+    // What is recorded does not say whether traces are missing because of a rule or of the destinations.
+    let quiet = before.containers.iter().filter(|one| one.traces.is_none());
+    let quiet: BTreeSet<String> = quiet.map(|one| one.container_name.clone()).collect();
+    let none = BTreeSet::new();
+    let is_ours =
+        [&none, &quiet].iter().any(|silenced| before.agents_meta_hash == hashed(&before.containers, silenced));
+    let is_silenced_now = silenced.iter().any(|name| !quiet.contains(name));
+    if !is_ours && !is_silenced_now && hashed(&before.containers, &none) == hashed(containers, &none) {
         return before.agents_meta_hash.clone();
     }
-    let text: Vec<String> = now.iter().map(|(name, enabled, distro)| format!("{name}\t{enabled}\t{distro}")).collect();
-    crate::objects::hash(text.join("\n"), 16)
+    fresh
+}
+
+fn hashed(containers: &[ContainerAgentConfig], silenced: &BTreeSet<String>) -> String {
+    let mut lines = BTreeSet::new();
+    for one in containers {
+        let name = &one.container_name;
+        lines.insert(format!("{name}\t{}\t{}", one.agent_enabled, one.otel_distro_name));
+        if !one.agent_enabled {
+            continue;
+        }
+        if silenced.contains(name) {
+            lines.insert(format!("{name}\tno traces"));
+        }
+        let distribution = odigos_catalog::distribution::find(&one.otel_distro_name);
+        let settings = distribution.map(|distribution| variables(one, distribution)).unwrap_or_default();
+        lines.extend(settings.into_iter().map(|(variable, value)| format!("{name}\t{variable}={value}")));
+    }
+    crate::objects::hash(lines.into_iter().collect::<Vec<_>>().join("\n"), 16)
 }

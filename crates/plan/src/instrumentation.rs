@@ -54,6 +54,8 @@ pub struct Options {
     pub agents: agents::Options,
     /// Settings of restarts.
     pub rollout: rollout::Options,
+    /// Whether metrics of the network are measured on the nodes (`metricsSources.networkMetrics.enabled`).
+    pub measures_network: bool,
 }
 
 impl Options {
@@ -64,6 +66,7 @@ impl Options {
             health_probes: configuration.health_probes(),
             agents: agents::Options::of(configuration),
             rollout: rollout::Options::of(configuration),
+            measures_network: configuration.flag("metricsSources.networkMetrics.enabled").unwrap_or_default(),
         }
     }
 }

@@ -51,11 +51,7 @@ impl Workload {
         if kind != WorkloadKind::StaticPod && object.get("apiVersion").is_some_and(|v| !same_group(v, kind)) {
             return None;
         }
-        let template = match kind {
-            WorkloadKind::StaticPod => "/spec",
-            WorkloadKind::CronJob => "/spec/jobTemplate/spec/template/spec",
-            _ => "/spec/template/spec",
-        };
+        let template = template(kind);
         let mut uid = text("/metadata/uid").to_owned();
         let available_replicas = match kind {
             WorkloadKind::Deployment | WorkloadKind::DeploymentConfig | WorkloadKind::Rollout => {
@@ -95,6 +91,34 @@ impl Workload {
             probes,
             available_replicas,
         })
+    }
+}
+
+/// Names of the variables for agents (`OTEL_…`) that the containers of a workload's pod template set themselves, by
+/// container; containers without any are absent.
+#[must_use]
+pub fn stated_variables(kind: WorkloadKind, object: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let containers = object.pointer(&format!("{}/containers", template(kind))).and_then(Value::as_array);
+    let named = containers.into_iter().flatten().filter_map(|container| {
+        let names = container.get("env").and_then(Value::as_array).into_iter().flatten();
+        let names = names.filter_map(|one| one.get("name")?.as_str()).filter(|name| is_for_agents(name));
+        Some((container.get("name")?.as_str()?.to_owned(), names.map(str::to_owned).collect::<BTreeSet<String>>()))
+    });
+    named.filter(|(_, names)| !names.is_empty()).collect()
+}
+
+/// Whether a variable is one that agents read.
+#[must_use]
+pub fn is_for_agents(name: &str) -> bool {
+    name.starts_with("OTEL_")
+}
+
+/// Where the specification of a workload's pods is.
+const fn template(kind: WorkloadKind) -> &'static str {
+    match kind {
+        WorkloadKind::StaticPod => "/spec",
+        WorkloadKind::CronJob => "/spec/jobTemplate/spec/template/spec",
+        _ => "/spec/template/spec",
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Values of variables and names of directories may hold `{{agents}}`, the folder that all agents are below, and `{{PARAMETER}}` for
 //! every parameter that the file declares. This module is compiled into the build script too, so it depends on nothing
-//! else of the crate but `constraint`.
+//! else of the crate but `constraint` and `mapping`.
 
 use super::constraint::Constraint;
+use super::mapping::{RuleKind, Support};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -187,41 +188,6 @@ pub enum Transport {
     NodeAgent,
 }
 
-/// A block of an InstrumentationRule (`spec/actions-and-rules.md` 4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RuleKind {
-    /// Bodies of requests, queries and messages.
-    PayloadCollection,
-    /// Headers of requests.
-    HeadersCollection,
-    /// Attributes about code.
-    CodeAttributes,
-    /// Traces off.
-    TraceConfig,
-    /// Which distributions are used.
-    OtelDistros,
-    /// Functions beside those of libraries.
-    CustomInstrumentations,
-    /// Libraries on and off.
-    TraceVerbosity,
-    /// Log levels of the agent.
-    AgentDiagnostics,
-    /// Logs from the kernel.
-    EbpfLogCapture,
-    /// Metrics of the network.
-    NetworkMetrics,
-}
-
-/// How far an agent can express a block.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Support {
-    /// What of the block the agent cannot do, for people; absent when it can do all of it.
-    #[serde(default)]
-    pub except: Option<String>,
-}
-
 impl File {
     /// Reads a file and checks that it makes sense on its own.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
@@ -261,6 +227,12 @@ impl File {
             }
             if (variable.existing == Existing::Append) != variable.separator.is_some() {
                 return Err(format!("{}: separator must be there exactly with append", variable.name));
+            }
+        }
+        for (kind, support) in &spec.rules {
+            support.check(*kind).map_err(|error| format!("spec.rules {kind:?}: {error}"))?;
+            if kind.takes_variables() && spec.attach != Attach::Environment {
+                return Err(format!("spec.rules {kind:?}: an agent outside the container takes no variables"));
             }
         }
         if spec.loader_capable && !spec.environment.iter().any(|variable| variable.existing == Existing::Append) {

@@ -25,6 +25,8 @@ pub(super) struct Subject<'a> {
 pub(super) struct Decided {
     pub(super) reason: Reason,
     pub(super) config: ContainerAgentConfig,
+    /// A rule switches its traces off.
+    pub(super) is_silenced: bool,
 }
 
 impl Decided {
@@ -36,7 +38,7 @@ impl Decided {
             agent_enabled_message: message,
             ..ContainerAgentConfig::default()
         };
-        Self { reason, config }
+        Self { reason, config, is_silenced: false }
     }
 }
 
@@ -100,16 +102,22 @@ fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
         logs: signals.contains(&Signal::Logs).then(AgentLogs::default),
         ..ContainerAgentConfig::default()
     };
+    let shortfalls = rules.record(&mut config, distribution, &details.language);
+    if !shortfalls.is_empty() {
+        config.agent_enabled_message = format!("Its agent cannot do what rules ask for: {}.", shortfalls.join("; "));
+    }
     let reason = judged(subject, details)?;
     match &reason {
         (Reason::EnabledSuccessfully, _) => {}
         (reason, message) => {
             config.agent_enabled = *reason == Reason::EnabledWithOtherAgents;
             config.agent_enabled_reason = reason.as_str().to_owned();
-            config.agent_enabled_message.clone_from(message);
+            let rules = std::mem::take(&mut config.agent_enabled_message);
+            config.agent_enabled_message = [message.as_str(), &rules].join(" ").trim_end().to_owned();
         }
     }
-    Ok(Decided { reason: reason.0, config })
+    let is_silenced = config.traces.is_none() && rules.traces_off().is_some();
+    Ok(Decided { reason: reason.0, config, is_silenced })
 }
 
 /// Rollback and agents of other vendors: what is decided once the agent itself is fit. A rollback keeps the name and the

@@ -1,64 +1,29 @@
-//! What InstrumentationRules mean for the decision: distributions, and traces off (`spec/sources-and-instrumentation.md` 1.4,
-//! `spec/actions-and-rules.md` 4), and which blocks of a rule an agent can express. How a block becomes variables of an agent
-//! is not decided here.
+//! What InstrumentationRules mean for a container (`spec/sources-and-instrumentation.md` 1.4, `spec/actions-and-rules.md` 4, 5).
+//!
+//! Owns which rules are in force for a container, and what they make of its decision: its distribution, traces off, and the
+//! blocks that its agent can express. Steps: `validate` says which rules make sense, `merge` joins those in force,
+//! `express` says how much of it an agent can do, `settings` records that and turns it into variables, `report` tells what
+//! became of every rule. Never changes a pod.
+
+mod express;
+mod merge;
+mod report;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod validate;
+
+pub use express::{Expressed, expressed};
+pub use report::{Covered, report};
+pub use settings::variables;
+pub use validate::{Problem, problems};
 
 use odigos_api::WorkloadRef;
+use odigos_api::instrumentation_config::ContainerAgentConfig;
 use odigos_api::instrumentation_rule::{InstrumentationRule, InstrumentationRuleSpec};
 use odigos_api::scope::{SourceReference, SourcesScopes};
-use odigos_catalog::distribution::{self, Distribution, RuleKind};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// How much of a block an agent can express.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expressed<'a> {
-    /// All of it.
-    Whole,
-    /// All but this, in words for people.
-    Except(&'a str),
-    /// Nothing: the block has no effect on containers with this agent, and the rule's status must say so.
-    Nothing,
-}
-
-/// The blocks of a rule that concern a container with this agent, and how much of each the agent can express.
-#[must_use]
-pub fn expressed<'a>(
-    rule: &InstrumentationRuleSpec,
-    distribution: &'a Distribution,
-) -> BTreeMap<RuleKind, Expressed<'a>> {
-    let language = distribution.language.as_str();
-    let probes = rule.custom_instrumentations.as_ref().is_some_and(|custom| match language {
-        "go" => !custom.golang.is_empty(),
-        "java" => !custom.java.is_empty(),
-        "php" => !custom.php.is_empty(),
-        "cplusplus" => !custom.cpp.is_empty(),
-        _ => false,
-    });
-    let libraries = rule.trace_verbosity.as_ref().is_some_and(|verbosity| {
-        verbosity.disabled_libraries.iter().chain(&verbosity.enabled_libraries).any(|one| one.language == language)
-    });
-    let blocks = [
-        (RuleKind::PayloadCollection, rule.payload_collection.is_some()),
-        (RuleKind::HeadersCollection, rule.headers_collection.is_some()),
-        (RuleKind::CodeAttributes, rule.code_attributes.is_some()),
-        (RuleKind::TraceConfig, rule.trace_config.is_some()),
-        (RuleKind::OtelDistros, rule.otel_distros.is_some()),
-        (RuleKind::CustomInstrumentations, probes),
-        (RuleKind::TraceVerbosity, libraries),
-        (RuleKind::AgentDiagnostics, rule.agent_diagnostics.is_some()),
-        (RuleKind::EbpfLogCapture, rule.ebpf_log_capture.is_some()),
-        (RuleKind::NetworkMetrics, rule.network_metrics.is_some()),
-    ];
-    let present = blocks.into_iter().filter(|(_, is_present)| *is_present);
-    present
-        .map(|(kind, _)| {
-            let expressed = match distribution.rules.get(&kind) {
-                Some(support) => support.except.as_deref().map_or(Expressed::Whole, Expressed::Except),
-                None => Expressed::Nothing,
-            };
-            (kind, expressed)
-        })
-        .collect()
-}
+use odigos_catalog::distribution::{self, Distribution};
+use std::collections::BTreeSet;
 
 /// Rules for one container, in the order in which they are merged.
 pub(super) struct Rules<'a>(Vec<&'a InstrumentationRule>);
@@ -71,8 +36,12 @@ impl<'a> Rules<'a> {
         data_streams: &BTreeSet<String>,
         language: &str,
     ) -> Self {
-        let mut rules: Vec<&InstrumentationRule> =
-            all.iter().copied().filter(|rule| applies(rule, workload, data_streams, language)).collect();
+        let in_force = |rule: &&InstrumentationRule| {
+            rule.spec.disabled != Some(true)
+                && in_scope(&rule.spec, workload, data_streams, language)
+                && problems(&rule.spec).is_empty()
+        };
+        let mut rules: Vec<&InstrumentationRule> = all.iter().copied().filter(in_force).collect();
         rules.sort_by_key(|rule| (rule.metadata.namespace.clone(), rule.metadata.name.clone()));
         Self(rules)
     }
@@ -93,15 +62,31 @@ impl<'a> Rules<'a> {
         };
         self.0.iter().find(is_off).and_then(|rule| rule.metadata.name.as_deref())
     }
+
+    /// Writes into a container's decision what the agent can express of the rules; returns the rest, for people.
+    pub(super) fn record(
+        &self,
+        config: &mut ContainerAgentConfig,
+        distribution: &Distribution,
+        language: &str,
+    ) -> Vec<String> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let merged = merge::merged(self.0.iter().map(|rule| &rule.spec), language);
+        settings::record(config, &merged, distribution);
+        let each = self.0.iter().flat_map(|rule| express::shortfalls(&expressed(&rule.spec, distribution, language)));
+        each.collect::<BTreeSet<String>>().into_iter().collect()
+    }
 }
 
-fn applies(
-    rule: &InstrumentationRule,
+/// Whether the rule is meant for a container of the language, in force or not.
+fn in_scope(
+    spec: &InstrumentationRuleSpec,
     workload: &WorkloadRef,
     data_streams: &BTreeSet<String>,
     language: &str,
 ) -> bool {
-    let spec = &rule.spec;
     let is_it = |one: &SourceReference| {
         one.namespace == workload.namespace && one.name == workload.name && one.kind == workload.kind.as_str()
     };
@@ -111,7 +96,8 @@ fn applies(
             && (scopes.languages.is_empty() || scopes.languages.iter().any(|one| one == language))
     };
     let in_streams = |streams: &Vec<String>| streams.is_empty() || streams.iter().any(|one| data_streams.contains(one));
-    spec.disabled != Some(true)
+    // An empty list of libraries names none, so nothing is asked for.
+    spec.instrumentation_libraries.as_ref().is_none_or(|libraries| !libraries.is_empty())
         && spec.scopes.as_ref().is_none_or(in_lists)
         && spec.workloads.as_ref().is_none_or(|list| list.is_empty() || list.iter().any(is_it))
         && spec.data_streams.as_ref().is_none_or(in_streams)

@@ -367,18 +367,21 @@ fn blocks_of_a_rule_that_an_agent_can_express() {
     .unwrap();
     let of = |name: &str| {
         let distribution = odigos_catalog::distribution::find(name).unwrap();
-        let short = |how: &Expressed<'_>| match how {
+        let short = |how: &Expressed| match how {
             Expressed::Whole => "whole",
             Expressed::Except(_) => "except",
-            Expressed::Nothing => "nothing",
+            Expressed::Nothing(_) => "nothing",
         };
-        expressed(&rule, distribution).iter().map(|(kind, how)| format!("{kind:?} {}", short(how))).collect::<Vec<_>>()
+        expressed(&rule, distribution, &distribution.language)
+            .iter()
+            .map(|(kind, how)| format!("{kind:?} {}", short(how)))
+            .collect::<Vec<_>>()
     };
     assert_eq!(
         of("java-community"),
-        ["HeadersCollection except", "CodeAttributes nothing", "CustomInstrumentations whole"]
+        ["HeadersCollection whole", "CodeAttributes nothing", "CustomInstrumentations whole"]
     );
-    assert_eq!(of("python-community"), ["HeadersCollection whole", "CodeAttributes nothing", "TraceVerbosity except"]);
+    assert_eq!(of("python-community"), ["HeadersCollection whole", "CodeAttributes nothing", "TraceVerbosity whole"]);
     assert_eq!(of("golang-community"), ["HeadersCollection nothing", "CodeAttributes nothing"]);
 }
 

@@ -5,6 +5,7 @@
 
 use super::attributes::{self, POD_NAME};
 use super::{Subject, Target, loader_path};
+use crate::agents;
 use odigos_api::instrumentation_config::EnvVar;
 use odigos_api::names::{NODE_SERVICE, OTLP_HTTP_PORT};
 use odigos_catalog::distribution::{Attach, Distribution, Existing, Variable};
@@ -54,6 +55,9 @@ impl<'a> Container<'a> {
         }
         if target.distribution.attach == Attach::Environment {
             self.add_exporters(&subject.options.namespace);
+            for (name, value) in agents::variables(target.config, target.distribution) {
+                self.add(&name, &value);
+            }
         }
         self.add_identity(subject)?;
         for (name, value) in subject.options.user_variables.get(self.language()).into_iter().flatten() {

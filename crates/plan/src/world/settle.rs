@@ -4,7 +4,7 @@
 //! groups and classes stand still. Every workload counts as ready at once, so that two-phase changes go through.
 
 use super::{Key, World};
-use crate::agents::NodeCollector;
+use crate::agents::{self, Covered, NodeCollector};
 use crate::configuration::{self, Configuration};
 use crate::coverage::{self, Matcher};
 use crate::gateway::{self, GatewayPlan};
@@ -60,6 +60,7 @@ impl World {
             }
         }
         self.decide_agents(&configuration, now);
+        self.describe_rules(&configuration, now);
         self.describe_streams(now, &settled);
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
@@ -224,6 +225,24 @@ impl World {
             status.conditions.sort_by_key(|condition| position(&condition.type_));
         }
         self.configs = configs;
+    }
+
+    /// What became of InstrumentationRules. Pods count as made anew, and what pod templates set themselves is not kept.
+    fn describe_rules(&mut self, configuration: &Configuration, now: Timestamp) {
+        let measures_network = instrumentation::Options::of(configuration).measures_network;
+        let configs = self.configs.iter().filter_map(|(key, config)| {
+            let workload = WorkloadRef::from_config_name(&key.0, &key.1)?;
+            Some(Covered { workload, config, is_outdated: false, stated: BTreeMap::new() })
+        });
+        let covered: Vec<Covered<'_>> = configs.collect();
+        let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
+        let mut drafts = agents::report(&rules, &covered, measures_network).into_iter();
+        let own = |namespace: &str| namespace == self.namespace;
+        for ((namespace, _), rule) in &mut self.rules {
+            let Some(drafts) = own(namespace).then(|| drafts.next()).flatten() else { continue };
+            let status = rule.status.get_or_insert_default();
+            status.conditions = merged(&status.conditions, &drafts, rule.metadata.generation, now);
+        }
     }
 
     /// The scheduler's first half: the effective configuration.

@@ -1,0 +1,60 @@
+//! What to do about the reason of a condition, for every reason of `spec/sources-and-instrumentation.md` 3.1–3.8 that does
+//! not pass by itself.
+
+use super::kubectl_name;
+use odigos_api::WorkloadRef;
+
+/// What a person can do; `None` where nothing is to be done, or only to be waited.
+pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> {
+    let name = kubectl_name(workload);
+    let kind = workload.kind.as_str().to_lowercase();
+    let own = format!("{kind}/{} -n {}", workload.name, workload.namespace);
+    Some(match reason {
+        // MarkedForInstrumentation.
+        "NoSource" => format!("odigos sources enable {own}"),
+        "WorkloadSourceDisabled" => format!("odigos sources enable {own}, if it shall be covered again"),
+        "RetirableError" => "delete all but one of the Sources that select it".into(),
+        // RuntimeDetection.
+        "NoRunningPods" | "RuntimeDetailsUnavailable" => {
+            "scale it up, or state its language with containerOverrides[].runtimeInfo of a Source".into()
+        }
+        "Error" => "read the log of the agent on the node (DaemonSet odiglet)".into(),
+        "UnresolvedMultipleLanguages" | "UnsupportedProgrammingLanguage" => {
+            "state its language with containerOverrides[].runtimeInfo.language of a Source".into()
+        }
+        // AgentEnabled.
+        "NoCollectedSignals" => "add a Destination that takes what the agent sends: odigos destinations add".into(),
+        "WaitingForNodeCollector" => {
+            "wait; if it lasts, look at the collectors: kubectl get collectorsgroups -n odigos-system".into()
+        }
+        "IgnoredContainer" => {
+            "take its name out of ignoredContainers of the configuration, if it shall be covered".into()
+        }
+        "InjectionConflict" => "remove the setting that the message names, or allow the other way of injection".into(),
+        "UnsupportedRuntimeVersion" => {
+            "use a version that the message names, or another distribution (otelDistroName of a Source)".into()
+        }
+        "NoAvailableAgent" => "follow the message, or leave it uncovered".into(),
+        "MissingDistroParameter" => "state what is missing with containerOverrides[].runtimeInfo of a Source".into(),
+        "OtherAgentDetected" => {
+            "remove the other agent, or set containerOverrides[].allowConcurrentAgents of a Source".into()
+        }
+        "CrashLoopBackOff" | "ImagePullBackOff" => {
+            format!(
+                "mend the pods: kubectl get pods -n {}; after a rollback, annotate the Source odigos.io/rollback-recovery with the time",
+                workload.namespace
+            )
+        }
+        // WorkloadRollout.
+        "FailedToPatch" => "read the message: the API server refused the restart; it is tried again".into(),
+        "Disabled" => format!("restart it yourself: kubectl rollout restart {name}"),
+        "WorkloadNotSupporting" | "RolloutNotSupportedForStaticPods" => {
+            "its kubelet makes the pod: change its manifest on the node, so that it is made anew".into()
+        }
+        // PodsManifestInjection.
+        "RestartRequiredAutoRolloutDisabled" | "RestartRequiredAutoRolloutFailed" | "RestartRequiredWebhookMissed" => {
+            format!("kubectl rollout restart {name}")
+        }
+        _ => return None,
+    })
+}

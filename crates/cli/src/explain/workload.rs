@@ -1,0 +1,434 @@
+//! `odigos describe workload`: one screen about a workload (`spec/ui-and-cli.md` 7).
+
+use super::layout::{age, field, listed};
+use super::next_step::next_step;
+use super::read::Facts;
+use super::{Blocked, Carries};
+use crate::output;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use odigos_api::condition::INSTRUMENTATION_ORDER;
+use odigos_api::condition::kind::{AGENT_ENABLED, MARKED, RUNTIME_DETECTION, WORKLOAD_ROLLOUT};
+use odigos_api::instrumentation_config::{InstrumentationConfig, RuntimeDetails};
+use odigos_plan::agents::{Backoff, Reason};
+use odigos_plan::coverage::{self, Matcher};
+use odigos_plan::streams;
+use serde::Serialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Pods that the screen lists; the rest is counted.
+const PODS: usize = 8;
+
+/// What is said of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Report {
+    pub(crate) workload: String,
+    pub(crate) verdict: String,
+    pub(crate) sources: Vec<SourceLine>,
+    pub(crate) service_name: String,
+    pub(crate) streams: Vec<String>,
+    /// Absent where Destinations may not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) destinations: Option<Vec<String>>,
+    pub(crate) containers: Vec<ContainerLine>,
+    pub(crate) conditions: Vec<ConditionLine>,
+    pub(crate) pods: PodCounts,
+    pub(crate) blocked: Option<Blocked>,
+}
+
+/// A Source, and what it says of the workload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SourceLine {
+    pub(crate) name: String,
+    pub(crate) says: String,
+}
+
+/// A container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ContainerLine {
+    pub(crate) name: String,
+    pub(crate) language: String,
+    pub(crate) version: String,
+    pub(crate) libc: String,
+    pub(crate) distribution: String,
+    pub(crate) agent: bool,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    /// Names of variables that rules set.
+    pub(crate) rule_variables: Vec<String>,
+}
+
+/// A condition in plain words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ConditionLine {
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) question: &'static str,
+    pub(crate) answer: &'static str,
+    pub(crate) reason: String,
+    pub(crate) message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_step: Option<String>,
+}
+
+/// How many pods carry what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodCounts {
+    pub(crate) current: usize,
+    pub(crate) older: usize,
+    pub(crate) nothing: usize,
+    pub(crate) wanted_hash: String,
+    /// Those that need a look first.
+    pub(crate) list: Vec<PodLine>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PodLine {
+    pub(crate) name: String,
+    pub(crate) carries: Carries,
+    pub(crate) phase: String,
+    pub(crate) ready: String,
+    /// What the agents in it say; empty while none has reported.
+    pub(crate) health: String,
+}
+
+/// Makes the report.
+pub(crate) fn report(facts: &Facts) -> Report {
+    let config = facts.config.as_ref();
+    let selecting: Vec<_> = facts.sources.iter().filter(|one| Matcher::new(one).selects(&facts.workload)).collect();
+    let decided = coverage::decide(&selecting);
+    let sources = selecting.iter().map(|source| {
+        let what = if coverage::is_namespace_source(source) {
+            "the namespace"
+        } else if source.spec.match_workload_name_as_regex == Some(true) {
+            "a pattern"
+        } else {
+            "the workload"
+        };
+        let says = if coverage::is_terminating(source) {
+            format!("Source of {what}, on its way out")
+        } else if source.spec.disable_instrumentation == Some(true) {
+            format!("Source of {what}: excludes it")
+        } else {
+            format!("Source of {what}: asks for it")
+        };
+        SourceLine { name: source.metadata.name.clone().unwrap_or_default(), says }
+    });
+    let sources: Vec<SourceLine> = sources.collect();
+    let none = BTreeMap::new();
+    let labels = config.and_then(|config| config.metadata.labels.as_ref()).unwrap_or(&none);
+    let set = streams::membership(labels, &facts.workload.namespace, &BTreeSet::new());
+    let destinations = facts.destinations.as_ref().map(|all| {
+        let reached = all.iter().filter(|one| {
+            one.spec.disabled != Some(true)
+                && set.iter().any(|stream| streams::Selection::of(&one.spec).includes(stream))
+        });
+        reached.filter_map(|one| one.metadata.name.clone()).collect::<Vec<_>>()
+    });
+    let conditions = conditions(facts, decided.decision);
+    let pods = pods(facts);
+    let blocked = blocked(facts, &conditions, destinations.as_deref(), &pods);
+    let is_covered = decided.decision.is_covered() && config.is_some();
+    let total = pods.current + pods.older + pods.nothing;
+    let verdict = match config {
+        _ if !facts.exists => "does not exist".to_owned(),
+        Some(config) if is_covered && config.spec.agent_injection_enabled => {
+            format!("instrumented, {} of {total} pods with the current agents", pods.current)
+        }
+        Some(_) if is_covered => "covered, without agents".to_owned(),
+        _ => "not covered".to_owned(),
+    };
+    Report {
+        workload: facts.workload.to_string(),
+        verdict,
+        sources,
+        service_name: config.map(|config| config.spec.service_name.clone()).unwrap_or_default(),
+        streams: if config.is_some() { set.into_iter().collect() } else { Vec::new() },
+        destinations: destinations.filter(|_| config.is_some()),
+        containers: config.map(containers).unwrap_or_default(),
+        conditions,
+        pods,
+        blocked,
+    }
+}
+
+fn containers(config: &InstrumentationConfig) -> Vec<ContainerLine> {
+    let found = config.status.as_ref().map(|status| status.runtime_details_by_container.as_slice()).unwrap_or_default();
+    let line = |stated: &odigos_api::source::ContainerOverride| {
+        let name = &stated.container_name;
+        let details: Option<&RuntimeDetails> =
+            stated.runtime_info.as_ref().or_else(|| found.iter().find(|one| &one.container_name == name));
+        let decided = config.spec.containers.iter().find(|one| &one.container_name == name);
+        let distribution = decided.map(|one| one.otel_distro_name.clone()).unwrap_or_default();
+        let rule_variables = decided.filter(|one| one.agent_enabled).and_then(|one| {
+            let distribution = odigos_catalog::distribution::find(&one.otel_distro_name)?;
+            Some(odigos_plan::agents::variables(one, distribution).into_keys().collect())
+        });
+        ContainerLine {
+            name: name.clone(),
+            language: details.map(|one| one.language.clone()).unwrap_or_default(),
+            version: details.map(|one| one.runtime_version.clone()).unwrap_or_default(),
+            libc: details.and_then(|one| one.libc_type.clone()).unwrap_or_default(),
+            distribution,
+            agent: decided.is_some_and(|one| one.agent_enabled),
+            reason: decided.map(|one| one.agent_enabled_reason.clone()).unwrap_or_default(),
+            message: decided.map(|one| one.agent_enabled_message.clone()).unwrap_or_default(),
+            rule_variables: rule_variables.unwrap_or_default(),
+        }
+    };
+    config.spec.containers_overrides.iter().map(line).collect()
+}
+
+fn question(kind: &str) -> &'static str {
+    match kind {
+        MARKED => "Asked for",
+        RUNTIME_DETECTION => "Detected",
+        AGENT_ENABLED => "Agent",
+        WORKLOAD_ROLLOUT => "Restarted",
+        _ => "In pods",
+    }
+}
+
+fn conditions(facts: &Facts, decision: coverage::Decision) -> Vec<ConditionLine> {
+    let written = facts.config.as_ref().and_then(|config| config.status.as_ref());
+    let written = written.map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let mut lines: Vec<ConditionLine> = INSTRUMENTATION_ORDER
+        .iter()
+        .filter_map(|kind| written.iter().find(|one| one.type_ == *kind))
+        .map(|condition| line(condition, facts))
+        .collect();
+    if lines.is_empty() {
+        // No object could hold it.
+        let draft = coverage::marked(decision, "");
+        lines.push(ConditionLine {
+            kind: draft.kind.to_owned(),
+            question: question(draft.kind),
+            answer: answer(draft.status.as_str()),
+            next_step: next_step(&draft.reason, &facts.workload),
+            reason: draft.reason,
+            message: draft.message,
+            since: None,
+        });
+    }
+    lines
+}
+
+fn line(condition: &Condition, facts: &Facts) -> ConditionLine {
+    ConditionLine {
+        kind: condition.type_.clone(),
+        question: question(&condition.type_),
+        answer: answer(&condition.status),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+        since: Some(condition.last_transition_time.0),
+        next_step: next_step(&condition.reason, &facts.workload),
+    }
+}
+
+fn answer(status: &str) -> &'static str {
+    match status {
+        "True" => "yes",
+        "False" => "no",
+        _ => "waits",
+    }
+}
+
+fn pods(facts: &Facts) -> PodCounts {
+    let config = facts.config.as_ref();
+    let text = |pod: &Value, pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let living = facts.pods.iter().filter(|pod| !matches!(text(pod, "/status/phase").as_str(), "Succeeded" | "Failed"));
+    let mut lines: Vec<PodLine> = living
+        .map(|pod| {
+            let name = text(pod, "/metadata/name");
+            let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array).into_iter().flatten();
+            let (ready, all) = statuses.fold((0, 0), |(ready, all), one| {
+                (ready + usize::from(one.get("ready").and_then(Value::as_bool) == Some(true)), all + 1)
+            });
+            let backoff = Backoff::of_pod(pod).map(|one| one.reason);
+            let phase = match text(pod, "/metadata/deletionTimestamp").as_str() {
+                "" => backoff.unwrap_or_else(|| text(pod, "/status/phase")),
+                _ => "Terminating".to_owned(),
+            };
+            PodLine {
+                carries: Carries::of(pod, config),
+                phase,
+                ready: format!("{ready}/{all}"),
+                health: health(&name, facts),
+                name,
+            }
+        })
+        .collect();
+    let of = |what: Carries| lines.iter().filter(|one| one.carries == what).count();
+    let (current, older, nothing) = (of(Carries::Current), of(Carries::Older), of(Carries::Nothing));
+    // Those that are not as they should be come first.
+    let is_well = |one: &PodLine| one.phase == "Running" && !one.health.starts_with("unhealthy");
+    lines.sort_by(|one, other| {
+        (one.carries, is_well(one), &one.name).cmp(&(other.carries, is_well(other), &other.name))
+    });
+    let wanted_hash = config.map(|config| config.spec.agents_meta_hash.clone()).unwrap_or_default();
+    PodCounts { current, older, nothing, wanted_hash, list: lines }
+}
+
+fn health(pod: &str, facts: &Facts) -> String {
+    let owned = |labels: &Option<BTreeMap<String, String>>| {
+        labels.as_ref().and_then(|labels| labels.get("ownerPodName")).is_some_and(|owner| owner == pod)
+    };
+    let statuses: Vec<_> = facts
+        .instances
+        .iter()
+        .filter(|one| owned(&one.metadata.labels))
+        .filter_map(|one| one.status.as_ref())
+        .collect();
+    if let Some(bad) = statuses.iter().find(|one| one.healthy == Some(false)) {
+        return format!("unhealthy: {}", bad.reason.as_deref().unwrap_or("no reason given"));
+    }
+    match statuses.len() {
+        0 => String::new(),
+        _ if statuses.iter().all(|one| one.healthy == Some(true)) => "healthy".to_owned(),
+        _ => "starting".to_owned(),
+    }
+}
+
+/// The first cause, in the order in which things happen.
+fn blocked(
+    facts: &Facts,
+    conditions: &[ConditionLine],
+    destinations: Option<&[String]>,
+    pods: &PodCounts,
+) -> Option<Blocked> {
+    if !facts.exists {
+        let cause = format!("there is no {}", facts.workload);
+        return Some(Blocked { cause, remedy: "create it; a Source for it waits until then".into() });
+    }
+    let names_cause = |one: &&ConditionLine| {
+        // A rollout that is switched off is well as long as no pod needs one.
+        let is_harmless = one.kind == WORKLOAD_ROLLOUT && one.answer == "yes";
+        (one.answer != "yes" || one.next_step.is_some()) && !is_harmless
+    };
+    if let Some(first) = conditions.iter().find(names_cause) {
+        let word = Reason::parse(&first.reason).filter(|_| first.kind == AGENT_ENABLED);
+        let passes = first.answer == "waits" || word.is_some_and(|word| word.severity() == "Waiting");
+        let remedy = first.next_step.clone().unwrap_or_else(|| match passes {
+            true => "wait; it goes on by itself".to_owned(),
+            false => "read the message above".to_owned(),
+        });
+        return Some(Blocked { cause: format!("{}: {}", first.reason, first.message), remedy });
+    }
+    if destinations.is_some_and(<[String]>::is_empty) && facts.config.is_some() {
+        let cause = "no Destination is in its data streams, so what it sends reaches nobody".to_owned();
+        return Some(Blocked { cause, remedy: "odigos destinations add, with --stream and one of its streams".into() });
+    }
+    let unhealthy = pods.list.iter().find(|one| one.health.starts_with("unhealthy"));
+    unhealthy.map(|pod| Blocked {
+        cause: format!("the agent in pod {} is {}", pod.name, pod.health),
+        remedy: format!("odigos why {} -n {}", pod.name, facts.workload.namespace),
+    })
+}
+
+/// The screen.
+pub(crate) fn text(report: &Report, now: Timestamp) -> String {
+    let mut out = format!("{}: {}\n\n", report.workload, report.verdict);
+    let sources: Vec<String> = report.sources.iter().map(|one| format!("{} ({})", one.name, one.says)).collect();
+    out.push_str(&field("Sources", 8, &listed(&sources, "none covers it")));
+    if !report.streams.is_empty() {
+        let destinations = match &report.destinations {
+            Some(all) => format!(" → {}", listed(all, "no destination")),
+            None => String::new(),
+        };
+        out.push_str(&field("Streams", 8, &format!("{}{destinations}", report.streams.join(", "))));
+    }
+    if !report.service_name.is_empty() {
+        out.push_str(&field("Service", 8, &report.service_name));
+    }
+    if !report.containers.is_empty() {
+        out.push('\n');
+        out.push_str(&container_table(&report.containers));
+    }
+    out.push('\n');
+    for one in &report.conditions {
+        let since = one.since.map(|since| format!(", for {}", age(since, now))).unwrap_or_default();
+        let label = format!("{:<9}  {:<5}", one.question, one.answer);
+        out.push_str(&field(&label, 16, &format!("{} ({}{since})", one.message, one.reason)));
+    }
+    let pods = &report.pods;
+    if !pods.list.is_empty() {
+        let counts = format!(
+            "{} with the current agents, {} with older ones, {} without",
+            pods.current, pods.older, pods.nothing
+        );
+        out.push_str(&format!("\nPods: {counts}\n"));
+        let rows: Vec<Vec<String>> = pods
+            .list
+            .iter()
+            .take(PODS)
+            .map(|one| {
+                vec![
+                    format!("  {}", one.name),
+                    one.carries.words().into(),
+                    one.phase.clone(),
+                    one.ready.clone(),
+                    one.health.clone(),
+                ]
+            })
+            .collect();
+        out.push_str(&output::aligned(&rows, &[]));
+        if pods.list.len() > PODS {
+            out.push_str(&format!("  and {} more\n", pods.list.len() - PODS));
+        }
+    }
+    out.push_str(&ending(report.blocked.as_ref()));
+    out
+}
+
+fn container_table(containers: &[ContainerLine]) -> String {
+    let shown = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let titles = ["CONTAINER", "LANGUAGE", "VERSION", "LIBC", "DISTRIBUTION", "AGENT"];
+    let mut rows = vec![titles.map(str::to_owned).to_vec()];
+    for one in containers {
+        let agent = match (one.agent, one.reason.as_str()) {
+            (true, "") => "yes".to_owned(),
+            (true, reason) => format!("yes, {reason}"),
+            (false, reason) => format!("no, {}", shown(reason)),
+        };
+        let cells = [&one.name, &one.language, &one.version, &one.libc, &one.distribution];
+        rows.push(cells.into_iter().map(|cell| shown(cell)).chain([agent]).collect());
+    }
+    let mut out = output::aligned(&rows, &[]);
+    for one in containers {
+        if !one.message.is_empty() {
+            out.push_str(&field(&format!("  {}:", one.name), one.name.chars().count() + 3, &one.message));
+        }
+        if !one.rule_variables.is_empty() {
+            let label = format!("  {}:", one.name);
+            out.push_str(&field(
+                &label,
+                one.name.chars().count() + 3,
+                &format!("rules set {}", one.rule_variables.join(", ")),
+            ));
+        }
+    }
+    out
+}
+
+/// The answer in short.
+pub(crate) fn first_cause(report: &Report) -> String {
+    format!("{}: {}\n{}", report.workload, report.verdict, ending(report.blocked.as_ref()))
+}
+
+/// The last lines of every screen.
+pub(crate) fn ending(blocked: Option<&Blocked>) -> String {
+    match blocked {
+        Some(blocked) => format!("\n{}{}", field("Blocked", 7, &blocked.cause), field("To do", 7, &blocked.remedy)),
+        None => "\nNothing blocks it.\n".to_owned(),
+    }
+}
