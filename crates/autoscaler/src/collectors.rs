@@ -12,6 +12,7 @@ use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::gateway::start_failure;
 use odigos_plan::objects::{Desired, configuration_version, owner};
+use odigos_plan::scaling::hpa;
 use odigos_plan::{gateway, node};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -89,11 +90,14 @@ async fn gateway(state: &State) -> Result<(), Error> {
         set_aside: &set_aside,
     };
     let plan = gateway::plan(&seen);
+    state.remember_destinations(&plan.components);
+    let load = state.load();
     // A broken configuration never leaves the process; the last good one keeps running.
     let outcome = match plan.problems.first() {
         Some(problem) => Err(Error::Broken(problem.to_string())),
         None => {
-            let desired = gateway::objects::desired(&seen, &plan, &state.installation);
+            let mut desired = gateway::objects::desired(&seen, &plan, &state.installation);
+            hpa::raise(&mut desired, load.hint, now);
             apply(state, &desired).await.map_err(Error::from)
         }
     };
@@ -110,7 +114,7 @@ async fn gateway(state: &State) -> Result<(), Error> {
     }
     let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
     let error = outcome.as_ref().err().map(ToString::to_string);
-    report::gateway_group(state, &group, &seen, &plan, &rollout, error).await?;
+    report::gateway_group(state, &group, &seen, &plan, &rollout, &load, error).await?;
     outcome?;
     remove_old_versions(state, names::GATEWAY, &version, kind, deployment).await?;
     remove_replaced(state, kind, deployment).await?;

@@ -1,5 +1,6 @@
 //! The stores that reconciles read, and the digests of Secrets.
 
+use crate::scaling::Scaling;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
@@ -47,6 +48,8 @@ pub(crate) struct State {
     /// Gateway pods: what they mount and how they are.
     pub(crate) pods: Arc<Hub<Pod>>,
     pub(crate) provider: Mutex<CloudProvider>,
+    /// What gateways say of their load.
+    pub(crate) scaling: Mutex<Scaling>,
 }
 
 impl State {
