@@ -118,6 +118,8 @@ pub struct Memory {
     /// Rounds in a row in which at least half of the gateways refused, and in which they did not.
     refusing: u32,
     quiet: u32,
+    /// Rounds in a row in which they refused and no destination was the cause.
+    overloaded: u32,
     /// Whether the refusals are told of.
     told: bool,
     cause: Cause,
@@ -287,7 +289,7 @@ impl Memory {
 
     fn note_refusals(&mut self, refusing: &BTreeSet<&str>, growths: &BTreeMap<&str, Growth<'_>>, seen: &Seen<'_>) {
         if !is_half(refusing.len(), seen.pods.len()) {
-            (self.refusing, self.quiet) = (0, self.quiet + 1);
+            (self.refusing, self.overloaded, self.quiet) = (0, 0, self.quiet + 1);
             self.told = self.told && self.quiet < QUIET_ROUNDS;
             return;
         }
@@ -298,15 +300,15 @@ impl Memory {
             let exporters = growths.get(**name).into_iter().flat_map(|growth| &growth.exporters);
             exporters.into_iter().any(|(id, one)| of_destination(id) && is_blocked(one))
         });
-        self.cause = match is_half(held_up.count(), refusing.len()) {
-            true => Cause::Destinations,
-            false => Cause::TooFew,
+        (self.cause, self.overloaded) = match is_half(held_up.count(), refusing.len()) {
+            true => (Cause::Destinations, 0),
+            false => (Cause::TooFew, self.overloaded + 1),
         };
     }
 
     /// Raises or renews the floor.
     fn ask_for_more(&mut self, seen: &Seen<'_>, now: Timestamp) {
-        if self.refusing < ROUNDS || self.cause == Cause::Destinations {
+        if self.overloaded < ROUNDS {
             return;
         }
         let (least, most) = seen.bounds;

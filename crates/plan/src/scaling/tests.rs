@@ -208,6 +208,18 @@ fn a36_a_backend_that_is_down_adds_no_gateways() {
 }
 
 #[test]
+fn what_a_backend_leaves_behind_when_it_comes_back_adds_no_gateways() {
+    let mut gateways = Gateways::new((2, 8));
+    gateways.rounds(20, &[BACKEND_DOWN; 2]);
+    // It takes items again, and the gateways have not come down from their memory limit yet.
+    gateways.round(&[FULL_OF_WORK; 2]);
+    gateways.rounds(3, &[WELL; 2]);
+    assert_eq!(gateways.floor(), None);
+    gateways.rounds(2, &[FULL_OF_WORK; 2]);
+    assert_eq!(gateways.floor(), Some(4));
+}
+
+#[test]
 fn a_full_queue_from_which_nothing_leaves_is_told_before_anything_is_refused() {
     let mut gateways = Gateways::new((2, 8));
     gateways.rounds(5, &[Does { sends: 0.0, queue: 0.8, ..WELL }; 2]);
