@@ -114,7 +114,7 @@ async fn gateway(state: &State) -> Result<(), Error> {
     }
     let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
     let error = outcome.as_ref().err().map(ToString::to_string);
-    report::gateway_group(state, &group, &seen, &plan, &rollout, &load, error).await?;
+    report::gateway_group(state, &seen, &plan, &rollout, &load, error).await?;
     outcome?;
     remove_old_versions(state, names::GATEWAY, &version, kind, deployment).await?;
     remove_replaced(state, kind, deployment).await?;

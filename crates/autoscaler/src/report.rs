@@ -173,13 +173,13 @@ pub(crate) struct Rollout<'a> {
 
 pub(crate) async fn gateway_group(
     state: &State,
-    group: &CollectorsGroup,
     seen: &gateway::Observed<'_>,
     plan: &GatewayPlan,
     rollout: &Rollout<'_>,
     load: &Memory,
     error: Option<String>,
 ) -> Result<(), ApplyError> {
+    let group = seen.group;
     let Rollout { kind: workload, name, version, failure } = *rollout;
     let live = state.live(workload, name);
     let available = live
