@@ -92,6 +92,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
         secrets: Hub::new("Secret"),
+        digests: Mutex::default(),
         pods: Hub::new("Pod"),
         provider: Mutex::default(),
         scaling: Mutex::default(),
