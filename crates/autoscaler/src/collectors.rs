@@ -5,6 +5,8 @@ use crate::state::State;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::condition::{Status, kind};
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
@@ -12,7 +14,7 @@ use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::gateway::start_failure;
 use odigos_plan::objects::{Desired, configuration_version, owner};
-use odigos_plan::scaling::hpa;
+use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, node};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -98,6 +100,9 @@ async fn gateway(state: &State) -> Result<(), Error> {
         None => {
             let mut desired = gateway::objects::desired(&seen, &plan, &state.installation);
             hpa::raise(&mut desired, load.hint, now);
+            if is_held_up(state, &load, &group) {
+                hpa::leave_memory_out(&mut desired);
+            }
             apply(state, &desired).await.map_err(Error::from)
         }
     };
@@ -119,6 +124,12 @@ async fn gateway(state: &State) -> Result<(), Error> {
     remove_old_versions(state, names::GATEWAY, &version, kind, deployment).await?;
     remove_replaced(state, kind, deployment).await?;
     Ok(())
+}
+
+/// Whether destinations hold gateways up; what another leader told counts until this one knows.
+fn is_held_up(state: &State, load: &Memory, group: &CollectorsGroup) -> bool {
+    let told = report::of_load(state, load, group);
+    told.iter().any(|one| one.kind == kind::DESTINATION_BACKPRESSURE && one.status == Status::True)
 }
 
 /// Takes gateways that are going out of the headless Service: it lists pods for as long as they exist, and node collectors

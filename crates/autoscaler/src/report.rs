@@ -210,7 +210,7 @@ pub(crate) async fn gateway_group(
     let waiting_for = start_failure::waiting_for(&state.gateway_pods(), version);
     let mut drafts =
         vec![valid(&plan.problems, refused), deployed(error.as_deref()), progressing(rolled_out, version, waiting_for)];
-    drafts.extend(of_load(state, load, &before.conditions));
+    drafts.extend(of_load(state, load, group));
     let invalid = drafts.iter().filter(|draft| draft.kind == kind::CONFIG_VALID && draft.status == Status::False);
     state.metrics.count_unwell("CollectorsGroup", "ConfigValid", invalid.count());
     let facts = json!({
@@ -225,7 +225,8 @@ pub(crate) async fn gateway_group(
 }
 
 /// The conditions that the load of the gateways decides. One of which nothing is known (yet) stays as it stands.
-fn of_load(state: &State, load: &Memory, before: &[Condition]) -> Vec<ConditionDraft> {
+pub(crate) fn of_load(state: &State, load: &Memory, group: &CollectorsGroup) -> Vec<ConditionDraft> {
+    let before = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut known = load.conditions();
     known.extend(hpa::metrics_condition(state.autoscaler().as_ref(), Timestamp::now()));
     let kinds = [kind::ITEMS_REFUSED, kind::DESTINATION_BACKPRESSURE, kind::HPA_METRICS_UNAVAILABLE];

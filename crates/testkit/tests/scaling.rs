@@ -18,7 +18,7 @@ use odigos_api::{API_VERSION, Signal, labels, names};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{self, Controller, Kubelet, Launch, NAMESPACE, apply};
-use odigos_testkit::otlp::Sender;
+use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::process::{eventually, free_port};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -69,6 +69,12 @@ impl Plane {
     async fn hpa(&self) -> HorizontalPodAutoscaler {
         let api: Api<HorizontalPodAutoscaler> = Api::namespaced(self.client.clone(), NAMESPACE);
         api.get(names::GATEWAY).await.unwrap()
+    }
+
+    /// Resources by which it scales.
+    async fn metrics(&self) -> Vec<String> {
+        let metrics = self.hpa().await.spec.metrics.unwrap_or_default();
+        metrics.into_iter().filter_map(|one| Some(one.resource?.name)).collect()
     }
 
     async fn least(&self) -> Option<i32> {
@@ -214,13 +220,12 @@ async fn rendered(client: &Client, change: impl Fn(&mut Value)) -> String {
     odigos_pipeline::yaml::to_string(&config)
 }
 
-fn destination(name: &str) -> Value {
+fn destination(name: &str, port: u16) -> Value {
     json!({
         "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {
             "type": "jaeger", "destinationName": name, "signals": ["TRACES"],
-            // The discard port: nothing listens there.
-            "data": {"JAEGER_URL": "127.0.0.1:9"},
+            "data": {"JAEGER_URL": format!("127.0.0.1:{port}")},
         },
     })
 }
@@ -228,7 +233,9 @@ fn destination(name: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_add_gateways_and_a_backend_that_is_down_does_not() {
     let mut plane = Plane::start().await;
-    apply(&plane.client, &destination("shop")).await.unwrap();
+    // Nothing listens there yet.
+    let backend = free_port().unwrap();
+    apply(&plane.client, &destination("shop", backend)).await.unwrap();
     let two = eventually("two gateways are wanted", Duration::from_secs(90), || async {
         plane.replicas().await == Some(2) && plane.least().await == Some(2)
     });
@@ -241,7 +248,8 @@ async fn refusals_add_gateways_and_a_backend_that_is_down_does_not() {
     let config = rendered(&plane.client, |config| {
         let exporters = config["exporters"].as_object_mut().unwrap();
         let (_, exporter) = exporters.iter_mut().find(|(id, _)| id.ends_with("shop")).unwrap();
-        exporter["sending_queue"]["queue_size"] = json!(20_000);
+        exporter["sending_queue"]["queue_size"] = json!(60_000);
+        exporter["retry_on_failure"]["max_interval"] = json!("2s");
     })
     .await;
     let begun = Instant::now();
@@ -250,11 +258,20 @@ async fn refusals_add_gateways_and_a_backend_that_is_down_does_not() {
     assert!(message.contains("send to shop:"), "{message}");
     plane.comes_to_say("ItemsRefused", "True/DestinationBackpressure", 30).await;
     println!("a backend that is down is told after {:?}", begun.elapsed());
-    tokio::time::sleep(Duration::from_secs(25)).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!((plane.least().await, plane.note().await, plane.replicas().await), (Some(2), None, Some(2)));
+    assert_eq!(plane.metrics().await, ["cpu"], "what waits in the queue is memory");
     let load = plane.load().await;
     assert_eq!(load.destinations[0].name, "shop");
     assert!(load.destinations[0].queue_percent > 70 && load.destinations[0].sent_per_second == 0, "{load:?}");
+    // It comes back, and all is as before. Between attempts to connect, gRPC pauses longer and longer, up to two minutes.
+    let sink = Sink::listen_counting(backend).await.unwrap();
+    plane.comes_to_say("DestinationBackpressure", "False/DestinationsKeepUp", 180).await;
+    let both =
+        eventually("memory counts again", Duration::from_secs(10), || async { plane.metrics().await.len() == 2 });
+    both.await.unwrap();
+    assert_eq!((plane.least().await, plane.note().await), (Some(2), None));
+    drop(sink);
     gateways.stop().await;
 
     // Gateways without the memory for what they are sent: more are asked for, and Kubernetes brings them.
@@ -282,7 +299,7 @@ async fn refusals_add_gateways_and_a_backend_that_is_down_does_not() {
     // Whatever else is written, the floor stays, and nobody fights for it.
     let generation = |hpa: &HorizontalPodAutoscaler| hpa.metadata.generation;
     let before = generation(&plane.hpa().await);
-    apply(&plane.client, &destination("other")).await.unwrap();
+    apply(&plane.client, &destination("other", backend)).await.unwrap();
     let both = eventually("the new destination is rendered", Duration::from_secs(30), || async {
         rendered(&plane.client, |_| {}).await.contains("other")
     });

@@ -1,6 +1,6 @@
 //! The floor in the HorizontalPodAutoscaler of the gateway, and what that object says of itself.
 //!
-//! Owns the annotation of the floor (it is the only memory that outlives a process), the change of the rendered object, and
+//! Owns the annotation of the floor (it is the only memory that outlives a process), the changes of the rendered object, and
 //! the condition `HPAMetricsUnavailable` (`spec/collectors-and-pipelines.md` 6.2, ours 1 and 5). Never scales by itself.
 
 use super::Hint;
@@ -35,7 +35,20 @@ pub fn raise(desired: &mut [Desired], hint: Option<Hint>, now: Timestamp) {
     }
     object["spec"]["minReplicas"] = json!(floor);
     let note = serde_json::to_string(&hint).unwrap_or_default();
-    object["metadata"]["annotations"] = json!({ labels::SCALING_HINT: note });
+    object["metadata"]["annotations"][labels::SCALING_HINT] = json!(note);
+}
+
+/// Takes memory out of the metrics while destinations hold gateways up: full queues are memory, and more gateways would only
+/// fill more of them (A36). CPU still counts. The note says why, and makes the change visible to an applier that passes over
+/// objects whose every stated field stands already.
+pub fn leave_memory_out(desired: &mut [Desired]) {
+    let autoscaler = desired.iter_mut().find(|one| one.object["kind"] == "HorizontalPodAutoscaler");
+    let Some(object) = autoscaler.map(|one| &mut one.object) else { return };
+    let is_memory = |metric: &Value| metric.pointer("/resource/name").is_some_and(|name| name == "memory");
+    let metrics = object.pointer_mut("/spec/metrics").and_then(Value::as_array_mut);
+    let Some(metrics) = metrics.filter(|metrics| !metrics.iter().all(is_memory)) else { return };
+    metrics.retain(|metric| !is_memory(metric));
+    object["metadata"]["annotations"][labels::MEMORY_LEFT_OUT] = json!(kind::DESTINATION_BACKPRESSURE);
 }
 
 /// `HPAMetricsUnavailable`, or none while metrics are missing only for a moment, so that what was told before stays.

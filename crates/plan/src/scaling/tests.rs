@@ -347,6 +347,19 @@ fn the_floor_is_stated_by_the_one_apply_of_the_object() {
 }
 
 #[test]
+fn a36_memory_is_left_out_while_destinations_hold_gateways_up() {
+    let mut objects = rendered(2, 8);
+    let metric = |name: &str| json!({"type": "Resource", "resource": {"name": name}});
+    objects[0].object["spec"]["metrics"] = json!([metric("memory"), metric("cpu")]);
+    hpa::raise(&mut objects, Some(Hint { min_replicas: 4, until: at(600) }), at(0));
+    hpa::leave_memory_out(&mut objects);
+    let object = &objects[0].object;
+    assert_eq!(object["spec"]["metrics"], json!([metric("cpu")]));
+    assert_eq!(object["metadata"]["annotations"].as_object().unwrap().len(), 2, "both notes stand: {object}");
+    assert_eq!(object["spec"]["minReplicas"], 4);
+}
+
+#[test]
 fn missing_metrics_are_told_after_two_minutes() {
     let hpa = |status: &str, reason: &str| {
         json!({"status": {"conditions": [
