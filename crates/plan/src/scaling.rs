@@ -27,6 +27,8 @@ const ROUNDS: u32 = 2;
 const QUIET_ROUNDS: u32 = 6;
 /// Rounds without a sign of a blocked exporter after which it is forgotten although it sends nothing.
 const FORGOTTEN_ROUNDS: u32 = 30;
+/// Rounds in which no gateway answers at all before that is told; new ones start meanwhile.
+const UNHEARD_ROUNDS: u32 = 12;
 /// How full a queue is that counts as full (6.2, ours 3).
 const FULL: f64 = 0.7;
 /// How many gateways are added at once.
@@ -124,6 +126,8 @@ pub struct Memory {
     told: bool,
     cause: Cause,
     blocked: BTreeMap<String, Streak>,
+    /// Rounds in a row in which no gateway answered although some run.
+    unheard: u32,
 }
 
 /// Gateways by how they are.
@@ -237,6 +241,8 @@ impl Memory {
             refusing: refusing.len(),
             silent: seen.pods.values().filter(|pod| pod.reading.is_none()).count(),
         };
+        let unheard = refusing.is_empty() && next.counts.all > 0 && next.counts.silent == next.counts.all;
+        next.unheard = if unheard { self.unheard + 1 } else { 0 };
         // A pod that does not answer once is compared with what it said before; one that is gone is forgotten.
         next.readings.retain(|name, _| seen.pods.contains_key(name));
         let fresh = seen.pods.iter().filter_map(|(name, pod)| Some((name.clone(), pod.reading.clone()?)));
@@ -339,6 +345,10 @@ impl Memory {
     /// status stays. Messages change only when something else is so.
     #[must_use]
     pub fn conditions(&self) -> Vec<ConditionDraft> {
+        if self.unheard >= UNHEARD_ROUNDS {
+            let message = "No gateway answers on its metrics port, so nobody knows what they refuse: CPU and memory alone decide. Let odigos-autoscaler reach that port (8888) of gateways.";
+            return vec![ConditionDraft::unknown(kind::ITEMS_REFUSED, "GatewaysDoNotAnswer", message)];
+        }
         if self.refusing + self.quiet < ROUNDS && !self.told {
             return Vec::new();
         }
@@ -354,7 +364,7 @@ impl Memory {
                 kind::DESTINATION_BACKPRESSURE,
                 "DestinationsFail",
                 format!(
-                    "Gateways cannot send to {held_up}: attempts fail or nothing is taken, and what waits fills the queues. More gateways would not help, so none are added for it. Look at the backend, and at what gateways log about it."
+                    "Gateways cannot send to {held_up}: attempts fail, or nothing is taken and the queues fill up. More gateways would not help, so none are added for it. Look at the backend, and at what gateways log about it."
                 ),
             )
         };

@@ -299,6 +299,18 @@ fn one_missed_answer_changes_nothing() {
 }
 
 #[test]
+fn that_nobody_answers_is_told() {
+    let mut gateways = Gateways::new((2, 8));
+    gateways.rounds(3, &[WELL; 2]);
+    gateways.rounds(11, &[SILENT; 2]);
+    assert_eq!(gateways.says(kind::ITEMS_REFUSED), "False/NothingRefused", "what was known stands for two minutes");
+    gateways.round(&[SILENT; 2]);
+    assert_eq!(gateways.says(kind::ITEMS_REFUSED), "Unknown/GatewaysDoNotAnswer");
+    gateways.round(&[SILENT, WELL]);
+    assert_eq!(gateways.says(kind::ITEMS_REFUSED), "False/NothingRefused");
+}
+
+#[test]
 fn gateways_that_run_out_of_memory_refuse() {
     let mut gateways = Gateways::new((2, 8));
     gateways.rounds(2, &[Does { out_of_memory: true, ..SILENT }; 2]);
