@@ -368,8 +368,56 @@ pub struct CollectorsGroupStatus {
     /// Hash of the configuration that every running pod has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
-    /// `Deployed`, `ConfigValid`, `Progressing`.
+    /// Gateway: what it takes, refuses and sends, at most a minute old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<GatewayLoad>,
+    /// `Deployed`, `ConfigValid`, `Progressing`; of the gateway also `ItemsRefused`, `DestinationBackpressure`,
+    /// `HPAMetricsUnavailable`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// What the gateways' own metrics say. Rates are items (spans, metric points, log records) for each second.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayLoad {
+    /// The gateways that fare worst, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub pods: Vec<PodLoad>,
+    /// The destinations that fare worst, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub destinations: Vec<DestinationLoad>,
+}
+
+/// How one gateway fares.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PodLoad {
+    /// Name of the pod.
+    pub name: String,
+    /// Whether it answers when it is asked for its metrics.
+    pub answers: bool,
+    /// Items that it takes.
+    pub accepted_per_second: i64,
+    /// Items that it refuses.
+    pub refused_per_second: i64,
+    /// How full its fullest sending queue is, in percent.
+    pub queue_percent: i64,
+}
+
+/// How the exporters of one destination fare in all gateways together.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationLoad {
+    /// Name of the Destination.
+    pub name: String,
+    /// Items that it took.
+    pub sent_per_second: i64,
+    /// Items that were given up, or found no room in the queue.
+    pub failed_per_second: i64,
+    /// How full its fullest sending queue is, in percent.
+    pub queue_percent: i64,
 }

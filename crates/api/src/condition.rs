@@ -27,6 +27,12 @@ pub mod kind {
     pub const CONFIG_VALID: &str = "ConfigValid";
     /// CollectorsGroup: the newest configuration is still being rolled out.
     pub const PROGRESSING: &str = "Progressing";
+    /// CollectorsGroup: at least half of the gateways refuse items.
+    pub const ITEMS_REFUSED: &str = "ItemsRefused";
+    /// CollectorsGroup: destinations take less than arrives for them, so that more gateways would not help.
+    pub const DESTINATION_BACKPRESSURE: &str = "DestinationBackpressure";
+    /// CollectorsGroup: the gateway's HorizontalPodAutoscaler cannot read CPU and memory.
+    pub const HPA_METRICS_UNAVAILABLE: &str = "HPAMetricsUnavailable";
     /// Processor: whether it is part of a collector's configuration.
     pub const ADDED_TO_COLLECTOR: &str = "AddedToCollectorConfig";
     /// InstrumentationRule: whether it makes sense.

@@ -40,6 +40,11 @@ pub const COLLECTOR_ROLE: &str = "odigos.io/collector-role";
 pub const TAKES_ITEMS: &str = "odigos.io/takes-items";
 /// Pod template annotation: digest over the values of the Secrets that the collector reads.
 pub const SECRETS_HASH: &str = "odigos.io/config-hash";
+/// Annotation of the gateway's HorizontalPodAutoscaler while it asks for more gateways than the configuration does: JSON with
+/// `minReplicas` and `until` (RFC 3339).
+pub const SCALING_HINT: &str = "odigos.io/scaling-hint";
+/// Annotation of the gateway's HorizontalPodAutoscaler while memory is not one of its metrics: the condition that is the reason.
+pub const MEMORY_LEFT_OUT: &str = "odigos.io/memory-left-out";
 /// Label of immutable ConfigMaps: the stable name that the ConfigMap is a version of.
 pub const CONFIG_OF: &str = "odigos.io/config-of";
 /// Label on CRDs and objects that the control plane owns.

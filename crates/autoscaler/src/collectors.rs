@@ -5,6 +5,8 @@ use crate::state::State;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
+use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::condition::{Status, kind};
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
@@ -12,6 +14,7 @@ use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::gateway::start_failure;
 use odigos_plan::objects::{Desired, configuration_version, owner};
+use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, node};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -89,11 +92,17 @@ async fn gateway(state: &State) -> Result<(), Error> {
         set_aside: &set_aside,
     };
     let plan = gateway::plan(&seen);
+    state.remember_destinations(&plan.components);
+    let load = state.load();
     // A broken configuration never leaves the process; the last good one keeps running.
     let outcome = match plan.problems.first() {
         Some(problem) => Err(Error::Broken(problem.to_string())),
         None => {
-            let desired = gateway::objects::desired(&seen, &plan, &state.installation);
+            let mut desired = gateway::objects::desired(&seen, &plan, &state.installation);
+            hpa::raise(&mut desired, load.hint, now);
+            if is_held_up(state, &load, &group) {
+                hpa::leave_memory_out(&mut desired);
+            }
             apply(state, &desired).await.map_err(Error::from)
         }
     };
@@ -110,11 +119,17 @@ async fn gateway(state: &State) -> Result<(), Error> {
     }
     let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
     let error = outcome.as_ref().err().map(ToString::to_string);
-    report::gateway_group(state, &group, &seen, &plan, &rollout, error).await?;
+    report::gateway_group(state, &seen, &plan, &rollout, &load, error).await?;
     outcome?;
     remove_old_versions(state, names::GATEWAY, &version, kind, deployment).await?;
     remove_replaced(state, kind, deployment).await?;
     Ok(())
+}
+
+/// Whether destinations hold gateways up; what another leader told counts until this one knows.
+fn is_held_up(state: &State, load: &Memory, group: &CollectorsGroup) -> bool {
+    let told = report::of_load(state, load, group);
+    told.iter().any(|one| one.kind == kind::DESTINATION_BACKPRESSURE && one.status == Status::True)
 }
 
 /// Takes gateways that are going out of the headless Service: it lists pods for as long as they exist, and node collectors

@@ -7,13 +7,18 @@
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
 //! | Node | metadata and provider | where the cluster runs |
 //!
+//! The leader also asks every gateway for its own metrics, every ten seconds over HTTP (`scaling`).
+//!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
 //! and disruption budget; status of CollectorsGroup, Destination and Processor; condition `Rendered` of DataStreams.
-//! Decisions are in `plan::gateway` and `plan::node`.
+//! Decisions are in `plan::gateway`, `plan::node` and `plan::scaling`.
 
 mod collectors;
+mod readings;
 mod report;
 mod run;
+mod scaling;
+mod scrape;
 mod state;
 
 pub use run::{Arguments, run};

@@ -12,6 +12,7 @@ use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::start_failure;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
+use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{sampling, streams};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -172,12 +173,13 @@ pub(crate) struct Rollout<'a> {
 
 pub(crate) async fn gateway_group(
     state: &State,
-    group: &CollectorsGroup,
     seen: &gateway::Observed<'_>,
     plan: &GatewayPlan,
     rollout: &Rollout<'_>,
+    load: &Memory,
     error: Option<String>,
 ) -> Result<(), ApplyError> {
+    let group = seen.group;
     let Rollout { kind: workload, name, version, failure } = *rollout;
     let live = state.live(workload, name);
     let available = live
@@ -206,8 +208,9 @@ pub(crate) async fn gateway_group(
         }
     };
     let waiting_for = start_failure::waiting_for(&state.gateway_pods(), version);
-    let drafts =
-        [valid(&plan.problems, refused), deployed(error.as_deref()), progressing(rolled_out, version, waiting_for)];
+    let mut drafts =
+        vec![valid(&plan.problems, refused), deployed(error.as_deref()), progressing(rolled_out, version, waiting_for)];
+    drafts.extend(of_load(state, load, group));
     let invalid = drafts.iter().filter(|draft| draft.kind == kind::CONFIG_VALID && draft.status == Status::False);
     state.metrics.count_unwell("CollectorsGroup", "ConfigValid", invalid.count());
     let facts = json!({
@@ -216,8 +219,25 @@ pub(crate) async fn gateway_group(
         "receiverSignals": plan.receiver_signals,
         "servedStreamClasses": served,
         "configHash": if rolled_out { Some(version) } else { before.config_hash.as_deref() },
+        "load": load.load.as_ref().or(before.load.as_ref()),
     });
     group_status(state, group, names::GATEWAY, facts, &drafts).await
+}
+
+/// The conditions that the load of the gateways decides. One of which nothing is known (yet) stays as it stands.
+pub(crate) fn of_load(state: &State, load: &Memory, group: &CollectorsGroup) -> Vec<ConditionDraft> {
+    let before = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let mut known = load.conditions();
+    known.extend(hpa::metrics_condition(state.autoscaler().as_ref(), Timestamp::now()));
+    let kinds = [kind::ITEMS_REFUSED, kind::DESTINATION_BACKPRESSURE, kind::HPA_METRICS_UNAVAILABLE];
+    let standing = |kind: &'static str| {
+        let found = before.iter().find(|one| one.type_ == kind)?;
+        let status = [Status::True, Status::False].into_iter().find(|status| status.as_str() == found.status);
+        let (reason, message) = (found.reason.clone(), found.message.clone());
+        Some(ConditionDraft { kind, status: status.unwrap_or(Status::Unknown), reason, message })
+    };
+    let one = |kind| known.iter().find(|draft| draft.kind == kind).cloned().or_else(|| standing(kind));
+    kinds.into_iter().filter_map(one).collect()
 }
 
 pub(crate) async fn node_group(
@@ -257,7 +277,13 @@ async fn group_status(
     let same = facts.as_object().into_iter().flatten().all(|(key, value)| {
         known.get(key).is_some_and(|one| one == value) || (known.get(key).is_none() && empty(value))
     });
-    if same && same_conditions(&before.conditions, &after) {
+    // The API server keeps the order in which types came first.
+    let by_type = |all: &[Condition]| {
+        let mut all = all.to_vec();
+        all.sort_by(|a, b| a.type_.cmp(&b.type_));
+        all
+    };
+    if same && same_conditions(&by_type(&before.conditions), &by_type(&after)) {
         return Ok(());
     }
     facts["conditions"] = json!(after);

@@ -1,6 +1,7 @@
 //! Wiring: arguments, watches, queue. No decisions.
 
 use crate::collectors::{self, Target};
+use crate::scaling::{self, Gauges};
 use crate::state::State;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -91,9 +92,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
         secrets: Hub::new("Secret"),
+        digests: Mutex::default(),
         pods: Hub::new("Pod"),
         provider: Mutex::default(),
+        scaling: Mutex::default(),
     });
+    let gauges = Gauges::register(&metrics);
     let queue: Queue<Target> = Queue::new(Duration::from_millis(250));
     subscribe(&state, &queue);
     watch(&mut tasks, &client, &state, &metrics);
@@ -125,11 +129,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         queue.add(Target::Gateway);
         queue.add(Target::Node);
         let settings = Settings { controller: "collectors", concurrency: 2 };
-        queue
-            .run(settings, leadership, queue_metrics, queue_stop, move |target| {
-                collectors::reconcile(state.clone(), target)
-            })
-            .await;
+        let rounds = scaling::go_round(state.clone(), queue.clone(), leadership.clone(), gauges, queue_stop.clone());
+        let reconciles = queue.run(settings, leadership, queue_metrics, queue_stop, move |target| {
+            collectors::reconcile(state.clone(), target)
+        });
+        tokio::join!(rounds, reconciles);
     });
     tasks.wait().await?;
     tracing::info!("{AUTOSCALER} ended");

@@ -1,5 +1,6 @@
 //! The stores that reconciles read, and the digests of Secrets.
 
+use crate::scaling::Scaling;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
@@ -23,7 +24,7 @@ use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Everything that reconciles read.
 pub(crate) struct State {
@@ -44,9 +45,13 @@ pub(crate) struct State {
     /// Deployment, DaemonSet, Service, HorizontalPodAutoscaler, PodDisruptionBudget of the control plane, by kind.
     pub(crate) workloads: Vec<(&'static str, Arc<Hub<DynamicObject>>)>,
     pub(crate) secrets: Arc<Hub<PartialObjectMeta<Secret>>>,
+    /// Digests of Secrets that were read, by name, with the version that they are of.
+    pub(crate) digests: Mutex<BTreeMap<String, (Option<String>, SecretDigests)>>,
     /// Gateway pods: what they mount and how they are.
     pub(crate) pods: Arc<Hub<Pod>>,
     pub(crate) provider: Mutex<CloudProvider>,
+    /// What gateways say of their load.
+    pub(crate) scaling: Mutex<Scaling>,
 }
 
 impl State {
@@ -103,7 +108,8 @@ impl State {
         serde_json::to_value(hub.get(&self.namespace, name)?.as_ref()).ok()
     }
 
-    /// The Secrets that destinations name: keys with digests. Values are read here, hashed, and dropped.
+    /// The Secrets that destinations name: keys with digests. Values are read here, hashed, and dropped; a Secret is read again
+    /// only when the watch knows another version of it, since a reconcile comes with every sign of life of the gateways.
     pub(crate) async fn secrets(
         &self,
         destinations: &[Destination],
@@ -117,15 +123,27 @@ impl State {
         let mut found = BTreeMap::new();
         for name in named {
             // The watch knows which exist, so nothing is asked for in vain.
-            if self.secrets.get(&self.namespace, name).is_none() {
+            let Some(known) = self.secrets.get(&self.namespace, name) else { continue };
+            if let Some((version, digests)) = self.read_digests().get(name)
+                && version.is_some()
+                && *version == known.metadata.resource_version
+            {
+                found.insert(name.to_owned(), digests.clone());
                 continue;
             }
             if let Some(secret) = api.get_opt(name).await? {
                 let data = secret.data.unwrap_or_default();
-                let digests = data.iter().map(|(key, value)| (key.clone(), secret_digest(&value.0))).collect();
+                let digests: SecretDigests =
+                    data.iter().map(|(key, value)| (key.clone(), secret_digest(&value.0))).collect();
+                self.read_digests().insert(name.to_owned(), (secret.metadata.resource_version, digests.clone()));
                 found.insert(name.to_owned(), digests);
             }
         }
+        self.read_digests().retain(|name, _| found.contains_key(name));
         Ok(found)
+    }
+
+    fn read_digests(&self) -> MutexGuard<'_, BTreeMap<String, (Option<String>, SecretDigests)>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -94,6 +94,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// Adds a metric that only one binary has; its name gets the prefix `odigos_`.
+    pub fn register(&self, name: &str, help: &str, metric: impl prometheus_client::registry::Metric) {
+        if let Ok(mut registry) = self.registry.lock() {
+            registry.register(name, help, metric);
+        }
+    }
+
     /// The metrics as text.
     #[must_use]
     pub fn encode(&self) -> String {

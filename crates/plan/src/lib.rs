@@ -19,6 +19,7 @@ pub mod log_links;
 pub mod node;
 pub mod objects;
 pub mod sampling;
+pub mod scaling;
 pub mod scheduling;
 pub mod sizing;
 pub mod streams;

@@ -110,13 +110,37 @@ impl ApiServer {
     /// # Errors
     /// When it cannot be started.
     pub fn start_controller_manager(&mut self) -> anyhow::Result<()> {
+        self.start_controller_manager_with(&[])
+    }
+
+    /// Starts it with further controllers of Kubernetes beside the usual ones.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_controller_manager_with(&mut self, further: &[&str]) -> anyhow::Result<()> {
+        const USUAL: [&str; 8] = [
+            "deployment-controller",
+            "replicaset-controller",
+            "statefulset-controller",
+            "daemonset-controller",
+            "garbage-collector-controller",
+            "namespace-controller",
+            "cronjob-controller",
+            "job-controller",
+        ];
+        let controllers = [&USUAL, further].concat().join(",");
         let path = self.directory.path();
         let port = free_port()?;
         let mut command = Command::new(tools::find("kube-controller-manager")?);
         command
             .arg(format!("--kubeconfig={}", self.kubeconfig().display()))
-            .args(["--leader-elect=false", "--bind-address=127.0.0.1", "--use-service-account-credentials=false", "--v=0"])
-            .arg("--controllers=deployment-controller,replicaset-controller,statefulset-controller,daemonset-controller,garbage-collector-controller,namespace-controller,cronjob-controller,job-controller")
+            .args([
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                "--use-service-account-credentials=false",
+                "--v=0",
+            ])
+            .arg(format!("--controllers={controllers}"))
             .arg(format!("--secure-port={port}"))
             .args(["--kube-api-qps=200", "--kube-api-burst=400", "--concurrent-gc-syncs=10"]);
         self.manager = Some(Process::start("kube-controller-manager", &mut command, &path.join("manager.log"))?);

@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub health: u16,
     /// Port of the collector's own metrics.
     pub metrics: u16,
+    /// Address on which they are served; 127.0.0.1 unless several collectors share the port.
+    pub metrics_host: String,
     /// Port on which the service graph's metrics can be scraped.
     pub service_graph: u16,
     /// Gateways, as `127.0.0.1:port`, in place of the headless Service.
@@ -45,6 +47,7 @@ impl Surroundings {
             http: free_port()?,
             health: free_port()?,
             metrics: free_port()?,
+            metrics_host: "127.0.0.1".into(),
             service_graph: free_port()?,
             gateways: Vec::new(),
             kubeconfig: None,
@@ -78,7 +81,7 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         "prometheus" => {
             let jobs = settings.pointer_mut("/config/scrape_configs").and_then(Value::as_array_mut);
             for job in jobs.into_iter().flatten().filter(|job| job["job_name"] != "servicegraph") {
-                job["static_configs"] = json!([{"targets": [format!("127.0.0.1:{}", around.metrics)]}]);
+                job["static_configs"] = json!([{"targets": [format!("{}:{}", around.metrics_host, around.metrics)]}]);
             }
         }
         _ => {}
@@ -122,7 +125,8 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         _ => {}
     });
     if let Some(readers) = config.pointer_mut("/service/telemetry/metrics/readers") {
-        *readers = json!([{"pull": {"exporter": {"prometheus": {"host": "127.0.0.1", "port": around.metrics}}}}]);
+        *readers =
+            json!([{"pull": {"exporter": {"prometheus": {"host": around.metrics_host, "port": around.metrics}}}}]);
     }
     config
 }

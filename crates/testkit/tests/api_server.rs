@@ -619,3 +619,49 @@ async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
     assert!(writes <= 500 * 4 + 300, "{writes} writes");
     assert!(conflicts <= 20, "{conflicts} conflicts");
 }
+
+/// Secrets are read once for each of their versions: another value rolls the gateways, another label does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_changed_secret_reaches_the_gateway() {
+    let _turn = TURN.lock().await;
+    let plane = Plane::start().await;
+    let secret = |key: &str, label: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"name": "honeycomb", "namespace": NAMESPACE, "labels": {"team": label}},
+            "stringData": {"HONEYCOMB_API_KEY": key},
+        })
+    };
+    let destination = json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
+        "spec": {
+            "type": "honeycomb", "destinationName": "honeycomb", "signals": ["TRACES"],
+            "data": {"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}, "secretRef": {"name": "honeycomb"},
+        },
+    });
+    apply(&plane.client, &secret("first", "a")).await.unwrap();
+    apply(&plane.client, &destination).await.unwrap();
+    let digest = || async {
+        let found = get_object(&plane.client, "apps/v1", "Deployment", NAMESPACE, names::GATEWAY).await.ok()?;
+        let annotations = found.data.pointer("/spec/template/metadata/annotations")?;
+        let mounted =
+            found.data.pointer("/spec/template/spec/containers/0/env")?.to_string().contains("HONEYCOMB_API_KEY");
+        mounted.then_some(annotations.get(odigos_api::labels::SECRETS_HASH)?.as_str()?.to_owned())
+    };
+    eventually("the gateway reads the Secret", Duration::from_secs(30), || async { digest().await.is_some() })
+        .await
+        .unwrap();
+    let first = digest().await;
+    apply(&plane.client, &secret("first", "b")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(digest().await, first, "an edited label is no new value");
+    apply(&plane.client, &secret("second", "b")).await.unwrap();
+    eventually("the gateway is rolled", Duration::from_secs(20), || async { digest().await != first }).await.unwrap();
+    let second = digest().await;
+    // It is gone for a moment, and comes back as it was: no other version may be taken for it.
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(plane.client.clone(), NAMESPACE);
+    secrets.delete("honeycomb", &DeleteParams::default()).await.unwrap();
+    apply(&plane.client, &secret("first", "a")).await.unwrap();
+    eventually("the first value is back", Duration::from_secs(20), || async { digest().await == first }).await.unwrap();
+    assert_ne!(first, second);
+}

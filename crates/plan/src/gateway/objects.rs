@@ -7,6 +7,7 @@ use super::delivery::QUEUE_DIRECTORY;
 use super::destinations::SecretTarget;
 use super::{GatewayPlan, Observed};
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
+use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -367,12 +368,23 @@ fn container(
     container
 }
 
+/// Fewest and most gateways by the configuration.
+#[must_use]
+pub fn replica_bounds(resources: &ResourcesSettings) -> (i32, i32) {
+    let bound = |value: Option<i32>, default: i32| value.filter(|v| *v > 0).unwrap_or(default);
+    (bound(resources.min_replicas, 1), bound(resources.max_replicas, 10))
+}
+
 /// The autoscaler object in the newest API that the cluster serves (spec 6.1, A40–A41).
+///
+/// CPU and memory keep the targets of 6.1 (75 % of the CPU limit and of `GOMEMLIMIT`, which A4 states in numbers), not the 90 %
+/// of memory that 6.2 (ours 7) would prefer: refusals are the first signal here and raise `minReplicas` by themselves
+/// (`plan::scaling`), so that memory only decides how slowly gateways go again.
 fn autoscaler(seen: &Observed<'_>, kind: &str, installation: &Installation, owner: &Value) -> Value {
     let resources = &seen.group.spec.resources_settings;
     let memory = mebibytes(i64::from(resources.gomemlimit_mib) * 75 / 100);
     let cpu = millicores(i64::from(resources.cpu_limit_millicores) * 75 / 100);
-    let bound = |value: Option<i32>, default: i32| value.filter(|v| *v > 0).unwrap_or(default);
+    let (least, most) = replica_bounds(resources);
     let version = match installation.kubernetes_minor {
         ..23 => "autoscaling/v2beta1",
         23..25 => "autoscaling/v2beta2",
@@ -399,8 +411,8 @@ fn autoscaler(seen: &Observed<'_>, kind: &str, installation: &Installation, owne
     }
     let mut spec = json!({
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": deployment_name(seen)},
-        "minReplicas": bound(resources.min_replicas, 1),
-        "maxReplicas": bound(resources.max_replicas, 10),
+        "minReplicas": least,
+        "maxReplicas": most,
         "metrics": metrics,
     });
     if !old {
