@@ -58,7 +58,10 @@ pub(crate) fn newest(
     known: Option<Arc<InstrumentationConfig>>,
 ) -> Option<Arc<InstrumentationConfig>> {
     let mut all = state.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-    let known = known?;
+    let Some(known) = known else {
+        all.remove(workload);
+        return None;
+    };
     let Some(remembered) = all.get(workload) else { return Some(known) };
     let told = Remembered::of(known.metadata.uid.as_ref(), &known.status.clone().unwrap_or_default());
     if remembered.uid != told.uid || *remembered == told {
@@ -114,7 +117,8 @@ pub(crate) async fn follow(state: &State, workload: &WorkloadRef, config: &Instr
     if let Some(eviction) = plan.evict.clone() {
         tracing::info!(%workload, pod = eviction.pod, purpose = ?eviction.purpose, "one of its pods is replaced");
         match evict(state, workload, &eviction).await {
-            Ok(()) => state.index.is_going(workload, &eviction.pod),
+            Ok(true) => state.index.is_going(workload, &eviction.pod),
+            Ok(false) => {}
             Err(why) => plan.refused(&why),
         }
     }
@@ -189,15 +193,15 @@ async fn restart(state: &State, workload: &WorkloadRef, stamp: Timestamp) -> Res
     state.applier.merge(&object, &rollout::restart_change(kind, stamp)).await.map(drop)
 }
 
-/// Asks a pod to go, as far as PodDisruptionBudgets allow it; one that is gone already is as good.
-async fn evict(state: &State, workload: &WorkloadRef, eviction: &Eviction) -> Result<(), String> {
-    let api: Api<Pod> = Api::namespaced(state.client.0.clone(), &workload.namespace);
+/// Asks a pod to go, as far as PodDisruptionBudgets allow it; tells whether it was there.
+async fn evict(state: &State, workload: &WorkloadRef, eviction: &Eviction) -> Result<bool, String> {
+    let api: Api<Pod> = Api::namespaced(state.evictor.0.clone(), &workload.namespace);
     let preconditions = Preconditions { uid: Some(eviction.uid.clone()), resource_version: None };
     let delete_options = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let parameters = EvictParams { delete_options: Some(delete_options), ..EvictParams::default() };
     match api.evict(&eviction.pod, &parameters).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
         Err(kube::Error::Api(status)) => Err(status.message.clone()),
         Err(error) => Err(error.to_string()),
     }

@@ -75,6 +75,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let state = Arc::new(State {
         namespace: common.namespace.clone(),
         client: ClientHandle(client.clone()),
+        evictor: ClientHandle(client::connect_without_retries(INSTRUMENTOR).await?),
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
         options: ArcSwap::default(),
         injection: ArcSwap::from_pointee(injection::Options::of(&Configuration::default(), &common.namespace)),

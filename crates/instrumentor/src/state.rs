@@ -37,6 +37,8 @@ pub(crate) struct State {
     /// Namespace of the control plane.
     pub(crate) namespace: String,
     pub(crate) client: ClientHandle,
+    /// For evictions, whose refusal is an answer.
+    pub(crate) evictor: ClientHandle,
     pub(crate) applier: Applier,
     /// The effective configuration, as far as it matters to workloads.
     pub(crate) options: ArcSwap<Options>,

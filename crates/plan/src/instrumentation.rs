@@ -477,6 +477,58 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_brings_the_agents_back_and_is_noted() {
+        let options = Options::default();
+        let web = workload(1, WorkloadKind::Deployment);
+        let mut asked = coverage(Decision::WorkloadSource);
+        let mut config = applied(plan(&web, &asked, None, "", &around(&options)));
+        let details = |name: &str| RuntimeDetails {
+            container_name: name.into(),
+            language: "java".into(),
+            runtime_version: "17".into(),
+            ..RuntimeDetails::default()
+        };
+        config.status = Some(InstrumentationConfigStatus {
+            runtime_details_by_container: vec![details("app")],
+            rollback_occurred: Some(true),
+            rollback: Some(odigos_api::rollout::Rollback { recovery: "t1".into(), ..Default::default() }),
+            ..InstrumentationConfigStatus::default()
+        });
+        let recovered = |asked: &Coverage, config: &InstrumentationConfig| {
+            let planned = plan(&web, asked, Some(config), "", &around(&options));
+            let is_recovered = planned.is_recovered;
+            let config = applied(planned);
+            (is_recovered, config.spec.agent_injection_enabled, config.metadata.annotations.unwrap_or_default())
+        };
+        let pairs = |asked: &str, processed: &str| -> BTreeMap<String, String> {
+            let all = [(labels::ROLLBACK_RECOVERY, asked), (labels::ROLLBACK_RECOVERY_PROCESSED, processed)];
+            all.into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect()
+        };
+        assert_eq!(recovered(&asked, &config), (false, false, pairs("", "")));
+        asked.recovery = Some("t1".into());
+        assert_eq!(
+            recovered(&asked, &config),
+            (false, false, pairs("t1", "")),
+            "it stood there when it was rolled back"
+        );
+        asked.recovery = Some("t2".into());
+        assert_eq!(recovered(&asked, &config), (true, true, pairs("t2", "t2")));
+        // Until the status is written, the same follows again; then it is kept as noted.
+        config.metadata.annotations = Some(pairs("t2", "t2"));
+        assert!(recovered(&asked, &config).0);
+        forget_rollback(config.status.as_mut().unwrap());
+        assert_eq!(recovered(&asked, &config), (false, true, pairs("t2", "t2")));
+        // Somebody may ask on the object itself.
+        asked.recovery = None;
+        config.status.as_mut().unwrap().rollback_occurred = Some(true);
+        config.metadata.annotations = Some(pairs("t3", "t2"));
+        assert_eq!(recovered(&asked, &config), (true, true, pairs("t3", "t3")));
+    }
+
+    #[test]
     fn no_coverage_deletes_and_ambiguity_keeps() {
         let of = |decision| {
             plan(

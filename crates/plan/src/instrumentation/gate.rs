@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// How long who waits for a place sleeps at most; those whose turn it is are woken.
 const LONGEST: SignedDuration = SignedDuration::from_mins(5);
 
+/// When one looks again that has just begun to wait.
+const ONCE_MORE: SignedDuration = SignedDuration::from_secs(3);
+
 /// Whether a rollout may begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Gate {
@@ -70,7 +73,10 @@ pub fn decide(
     if places::next(options.limits, &all, now).contains(workload) {
         return Gate::Open;
     }
-    let left = places::next_timeout(options.limits, &all, now).map_or(LONGEST, |left| left.min(LONGEST));
+    // Nobody wakes one of which it is not known yet that it waits, so it looks once more by itself.
+    let is_known = matches!(others.standings.get(workload), Some(Standing::Waits(_)));
+    let longest = if is_known { LONGEST } else { ONCE_MORE };
+    let left = places::next_timeout(options.limits, &all, now).map_or(longest, |left| left.min(longest));
     Gate::Closed(
         "As many rollouts go on as rollout.maxConcurrentRollouts and rollout.maxConcurrentRolloutsPerNamespace allow; who has \
          waited longest is next."

@@ -4,6 +4,7 @@
 
 use crate::agents::Reason;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::rollout::PodsBaseline;
 
 /// A failure counts for this long: the kubelet waits up to five minutes between two attempts.
@@ -188,6 +189,12 @@ fn tail(text: &str) -> String {
     let skipped = line.chars().count().saturating_sub(LAST_WORDS);
     let kept: String = line.chars().skip(skipped).collect();
     if skipped > 0 { format!("…{kept}") } else { kept }
+}
+
+/// A time as the API keeps it, in whole seconds, so that what is remembered compares equal to what is read back.
+#[must_use]
+pub fn stamp(now: Timestamp) -> Time {
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
 /// How pods are that do not carry `hash`: what those that do are compared with.

@@ -5,12 +5,11 @@
 //! without them (3.3, step 1). Weaker evidence counts only against pods without these agents that are well. Pods of another
 //! revision that are well with the very same agents acquit them. Never changes anything itself.
 
-use super::pods::{PodSeen, Trouble, TroubleKind};
+use super::pods::{self, PodSeen, Trouble, TroubleKind};
 use crate::agents::Reason;
 use crate::configuration::Configuration;
 use crate::duration;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::instrumentation_config::InstrumentationConfigStatus;
 use odigos_api::rollout::{PodsBaseline, Rollback};
 use serde_json::Value;
@@ -141,6 +140,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     }
     let grace = match (case.canary, worst.kind) {
         (Some(short), TroubleKind::Backoff | TroubleKind::Crashing) => short.min(case.options.grace),
+        // Some applications take long to start, and an agent makes them a little slower.
+        (_, TroubleKind::Unready) => case.options.grace.saturating_mul(2),
         _ => case.options.grace,
     };
     let begun = troubled.iter().map(|(_, trouble)| trouble.since).min().unwrap_or(case.now);
@@ -182,7 +183,7 @@ fn well_in_another_revision<'a>(case: &Case<'a>, troubled: &[(&PodSeen, Trouble)
 #[must_use]
 pub fn decided(cause: Cause, agents_meta_hash: &str, recovery: &str, pods_only: bool, now: Timestamp) -> Rollback {
     Rollback {
-        time: Some(Time(now)),
+        time: Some(pods::stamp(now)),
         reason: cause.reason.as_str().to_owned(),
         message: cause.message,
         agents_meta_hash: agents_meta_hash.to_owned(),

@@ -341,7 +341,7 @@ fn finish(
     mut plan: RolloutPlan,
 ) -> RolloutPlan {
     let yes = |reason: &str, message: String| ConditionDraft::yes(WORKLOAD_ROLLOUT, reason, message);
-    let now = || Some(Time(seen.now));
+    let now = || Some(pods::stamp(seen.now));
     let is_removal = facts.is_rolled_back && !facts.is_enabled;
     if let Some(result) = canary_result {
         let canary = record(seen, facts, &mut plan).canary.get_or_insert_default();
@@ -436,7 +436,7 @@ fn record<'p>(seen: &Seen<'_>, facts: &Facts<'_>, plan: &'p mut RolloutPlan) -> 
         let baseline = facts.is_enabled.then(|| pods::baseline(seen.pods, facts.wanted, seen.now));
         plan.rollout = Some(RolloutProgress {
             agents_meta_hash: facts.wanted.to_owned(),
-            started_at: Some(Time(seen.now)),
+            started_at: Some(pods::stamp(seen.now)),
             baseline,
             ..RolloutProgress::default()
         });

@@ -86,13 +86,13 @@ fn pods_are_compared_with_those_without_agents() {
             "well",
         ),
         ("they did before", vec![with(pod("a", "h", 100), 2, "", true)], Some(&failed), "well"),
-        ("never ready, those without are", vec![unready(pod("a", "h", 100)), old.clone()], None, "CrashLoopBackOff"),
-        ("never ready, those before were", vec![unready(pod("a", "h", 100))], Some(&well), "CrashLoopBackOff"),
-        ("never ready, nor were those before", vec![unready(pod("a", "h", 100))], Some(&away), "well"),
-        ("never ready, nothing to compare with", vec![unready(pod("a", "h", 100))], None, "well"),
+        ("never ready, those without are", vec![unready(pod("a", "h", 180)), old.clone()], None, "CrashLoopBackOff"),
+        ("never ready, those before were", vec![unready(pod("a", "h", 190))], Some(&well), "CrashLoopBackOff"),
+        ("never ready, nor were those before", vec![unready(pod("a", "h", 190))], Some(&away), "well"),
+        ("never ready, nothing to compare with", vec![unready(pod("a", "h", 190))], None, "well"),
         (
             "another with the same agents is",
-            vec![unready(pod("a", "h", 100)), pod("b", "h", 100), old.clone()],
+            vec![unready(pod("a", "h", 190)), pod("b", "h", 100), old.clone()],
             None,
             "well",
         ),
@@ -113,7 +113,7 @@ fn pods_are_compared_with_those_without_agents() {
 #[test]
 fn room_on_the_nodes_is_not_the_agents_fault() {
     let waiting =
-        |why: &str| vec![PodSeen { unscheduled: Some(why.into()), ..unready(pod("a", "h", 100)) }, pod("old", "", 900)];
+        |why: &str| vec![PodSeen { unscheduled: Some(why.into()), ..unready(pod("a", "h", 190)) }, pod("old", "", 900)];
     let full = waiting("0/3 nodes are available: 3 Insufficient cpu.");
     assert_eq!(outcome(&case(&full, None)), "well");
     let device = waiting("0/3 nodes are available: 3 Insufficient instrumentation.odigos.io/generic.");

@@ -191,7 +191,7 @@ fn the_ladders_of_the_specification() {
 fn a_restart_is_stamped_with_the_change_and_remembered() {
     let first = Case::new("", &[""]).plan();
     assert_eq!(first.restart.map(Timestamp::as_second), Some(CHANGED));
-    assert_eq!((first.applied_hash.as_str(), first.instrumentation_time), ("new", Some(Time(Timestamp::MAX))));
+    assert_eq!((first.applied_hash.as_str(), first.instrumentation_time), ("new", Some(pods::stamp(Timestamp::MAX))));
     let expected = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: "1970-01-12T13:46:40Z"}}}}});
     let stamp = Timestamp::from_second(CHANGED).unwrap();
     assert_eq!(restart_change(WorkloadKind::StatefulSet, stamp), expected);
