@@ -79,8 +79,8 @@ struct Terminated {
 impl ContainerStatus {
     /// How it failed last.
     fn failure(&self) -> Option<Failure> {
-        let ended = [&self.state, &self.last_state].into_iter().filter_map(|state| state.terminated.as_ref());
-        ended.filter(|one| one.exit_code != 0).next().map(|one| Failure {
+        let mut ended = [&self.state, &self.last_state].into_iter().filter_map(|state| state.terminated.as_ref());
+        ended.find(|one| one.exit_code != 0).map(|one| Failure {
             exit_code: one.exit_code,
             reason: one.reason.clone(),
             message: one.message.clone(),
@@ -291,7 +291,7 @@ mod tests {
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u", "controller": true}],
             },
             "spec": {"containers": [{"name": "app"}]},
-            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": state, "restartCount": 3}]},
+            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": state, "restartCount": 0}]},
         });
         let mut pod: PodFacts = serde_json::from_value(value).unwrap();
         prune(&mut pod);
@@ -315,5 +315,41 @@ mod tests {
         index.update(Some(&failing), None);
         index.update(Some(&injected), None);
         assert!(index.of(&web).is_empty());
+    }
+
+    #[test]
+    fn what_failed_is_kept_and_what_is_well_costs_nothing() {
+        let status = json!({
+            "phase": "Running", "startTime": "2026-01-01T00:00:05Z",
+            "conditions": [
+                {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"},
+                {"type": "Initialized", "status": "True", "lastTransitionTime": null},
+            ],
+            "containerStatuses": [
+                {"name": "sidecar", "restartCount": 0, "state": {"running": {}}, "lastState": {}},
+                {"name": "app", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+                 "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "x".repeat(5000), "finishedAt": "2026-01-01T00:00:59Z"}}},
+            ],
+        });
+        let mut value = serde_json::to_value(pod("a", Some("h"), "")).unwrap();
+        value["status"] = status;
+        value["metadata"]["uid"] = json!("u-7");
+        let mut facts: PodFacts = serde_json::from_value(value).unwrap();
+        prune(&mut facts);
+        assert_eq!((facts.status.container_statuses.len(), facts.status.conditions.len()), (1, 1));
+        let seen = facts.seen();
+        assert_eq!((seen.name.as_str(), seen.uid.as_str(), seen.revision.as_str()), ("a", "u-7", "5d4f"));
+        let at = |text: &str| Some(text.parse().unwrap());
+        assert!(!seen.is_ready && !seen.is_going);
+        assert_eq!((seen.started, seen.ready_changed), (at("2026-01-01T00:00:05Z"), at("2026-01-01T00:01:00Z")));
+        let app = &seen.containers[0];
+        let failure = app.failure.as_ref().unwrap();
+        assert_eq!((app.restarts, app.waiting.0.as_str(), failure.exit_code), (3, "CrashLoopBackOff", 137));
+        assert_eq!(
+            (failure.reason.as_str(), failure.message.len(), failure.at),
+            ("OOMKilled", 1024, at("2026-01-01T00:00:59Z"))
+        );
+        // A pod that is well holds nothing but that it is ready.
+        assert!(pod("b", None, "").seen().containers.is_empty());
     }
 }

@@ -46,13 +46,12 @@ fn a_new_leader_reads_who_has_a_place() {
     use odigos_api::instrumentation_config::InstrumentationConfigStatus;
     let config = |reason: &str, rolled_back: bool| {
         let drafts = [ConditionDraft::yes(WORKLOAD_ROLLOUT, reason, "")];
-        let mut config = InstrumentationConfig::default();
-        config.status = Some(InstrumentationConfigStatus {
+        let status = InstrumentationConfigStatus {
             conditions: merged(&[], &drafts, None, at(50)),
             rollback_occurred: rolled_back.then_some(true),
             ..InstrumentationConfigStatus::default()
-        });
-        standing(&config)
+        };
+        standing(&InstrumentationConfig { status: Some(status), ..InstrumentationConfig::default() })
     };
     assert_eq!(config(HOLDS, false), Some(Standing::Holds(at(50))));
     assert_eq!(config(HOLDS, true), None, "50: a rollback takes no place");
