@@ -11,9 +11,11 @@
 mod kubelet;
 mod plane;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
 use kubelet::Behaviour;
-use odigos_api::instrumentation_config::InstrumentationConfigStatus;
-use odigos_api::labels::ROLLBACK_RECOVERY_PROCESSED;
+use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
+use odigos_api::labels::{AGENTS_META_HASH, ROLLBACK_RECOVERY_PROCESSED};
 use odigos_testkit::process::eventually;
 use plane::{LIMIT, Plane, has};
 use serde_json::json;
@@ -30,6 +32,7 @@ async fn agents_that_harm_are_taken_out_again() {
     plane.covered("shop").await;
     a_crash_loop_is_rolled_back(&plane).await;
     recovery_is_tried_once(&plane).await;
+    a_stateful_set_does_not_get_stuck(&plane).await;
     what_failed_before_is_left_alone(&plane).await;
     one_pod_goes_first(&plane).await;
     for (agent, did) in plane.api.audited() {
@@ -102,6 +105,32 @@ async fn recovery_is_tried_once(plane: &Plane) {
     assert_eq!(plane.status("shop", "bad").await.rollback_occurred, Some(true));
 }
 
+/// The controller of StatefulSets waits for a pod that fails even when its template was mended.
+async fn a_stateful_set_does_not_get_stuck(plane: &Plane) {
+    plane.kubelet.let_it("store", Behaviour::CrashesWithAgent);
+    let container = json!({"name": "app", "image": "none"});
+    let store = json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "store", "namespace": "shop"},
+        "spec": {
+            "replicas": 2, "serviceName": "store", "selector": {"matchLabels": {"app": "store"}},
+            "template": {"metadata": {"labels": {"app": "store"}}, "spec": {"containers": [container], "terminationGracePeriodSeconds": 1}},
+        },
+    });
+    odigos_testkit::control_plane::apply(&plane.client, &store).await.unwrap();
+    let are_there = async || plane.names("shop", "store").await.len() == 2;
+    eventually("both pods are there", LIMIT, are_there).await.unwrap();
+    plane.detect_in("shop", "statefulset-store").await;
+    let configs: Api<InstrumentationConfig> = Api::namespaced(plane.client.clone(), "shop");
+    let is_well = async || {
+        let status = configs.get("statefulset-store").await.unwrap().status.unwrap_or_default();
+        status.rollback_occurred == Some(true) && has(&status, "PodsManifestInjection", "PodsAppliedSuccessfully")
+    };
+    eventually("the agents were taken out", LIMIT, is_well).await.unwrap();
+    let pods = plane.pods("shop", "store").await;
+    let has_agent = |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|all| all.contains_key(AGENTS_META_HASH));
+    assert!(!pods.iter().any(has_agent));
+}
+
 /// 43: pods that fail without agents get none, until they are well.
 async fn what_failed_before_is_left_alone(plane: &Plane) {
     plane.kubelet.let_it("sick", Behaviour::Crashes);
@@ -163,10 +192,7 @@ async fn rollouts_go_in_turn_behind_a_brake_and_mend_what_was_missed() {
     plane.delete_pods("shop", "trio").await;
     let bare = async || {
         let pods = plane.pods("shop", "trio").await;
-        pods.len() == 3
-            && pods
-                .iter()
-                .all(|pod| !pod.metadata.labels.as_ref().unwrap().contains_key(odigos_api::labels::AGENTS_META_HASH))
+        pods.len() == 3 && pods.iter().all(|pod| !pod.metadata.labels.as_ref().unwrap().contains_key(AGENTS_META_HASH))
     };
     eventually("pods come without the webhook", LIMIT, bare).await.unwrap();
     let missed = plane.names("shop", "trio").await;

@@ -105,16 +105,20 @@ impl Plane {
 
     /// What the agent of the node writes.
     pub async fn detect(&self, namespace: &str, name: &str) {
+        self.detect_in(namespace, &format!("deployment-{name}")).await;
+    }
+
+    /// The same of a workload whose config is named.
+    pub async fn detect_in(&self, namespace: &str, config: &str) {
         let configs: Api<InstrumentationConfig> = Api::namespaced(self.client.clone(), namespace);
-        let config = format!("deployment-{name}");
-        let exists = async || configs.get_opt(&config).await.is_ok_and(|found| found.is_some());
+        let exists = async || configs.get_opt(config).await.is_ok_and(|found| found.is_some());
         eventually("the config is there", LIMIT, exists).await.unwrap();
         let details = json!([{"containerName": "app", "language": "java", "runtimeVersion": "17.0.12+7", "secureExecutionMode": false}]);
         let status = json!({
             "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"name": config, "namespace": namespace},
             "status": {"runtimeDetailsByContainer": details},
         });
-        configs.patch_status(&config, &PatchParams::apply(names::AGENT).force(), &Patch::Apply(&status)).await.unwrap();
+        configs.patch_status(config, &PatchParams::apply(names::AGENT).force(), &Patch::Apply(&status)).await.unwrap();
     }
 
     pub async fn config(&self, namespace: &str, name: &str) -> InstrumentationConfig {
