@@ -216,7 +216,8 @@ fn annotations(coverage: &Coverage, existing: Option<&InstrumentationConfig>) ->
 
 /// Takes out what a status remembers of a rollback and of the rollout that led to it.
 pub fn forget_rollback(status: &mut InstrumentationConfigStatus) {
-    status.rollback_occurred = None;
+    // Stated rather than left out: another implementation may have written it, whose fields are not ours to remove.
+    status.rollback_occurred = Some(false);
     status.rollback = None;
     status.rollout = None;
 }

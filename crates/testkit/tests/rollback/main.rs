@@ -96,7 +96,7 @@ async fn recovery_is_tried_once(plane: &Plane) {
     let processed = config.metadata.annotations.as_ref().and_then(|all| all.get(ROLLBACK_RECOVERY_PROCESSED));
     assert_eq!(processed.map(String::as_str), Some("2026-01-01T00:00:00Z"));
     let status = config.status.unwrap();
-    assert_eq!((status.rollback_occurred, status.rollback), (None, None));
+    assert_eq!((status.rollback_occurred, status.rollback), (Some(false), None));
     assert_eq!(plane.generation("shop", "bad").await, 4);
     plane.kubelet.let_it("bad", Behaviour::CrashesWithAgent);
     plane.until_rolled_back("shop", "bad").await;
