@@ -1,7 +1,7 @@
 //! Restarts and evictions of one workload: asks for them as `plan::instrumentation::rollout` decides, and keeps to the limits.
 
 use crate::state::State;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
@@ -118,7 +118,8 @@ pub(crate) async fn follow(state: &State, workload: &WorkloadRef, config: &Instr
         tracing::info!(%workload, pod = eviction.pod, purpose = ?eviction.purpose, "one of its pods is replaced");
         match evict(state, workload, &eviction).await {
             Ok(true) => state.index.is_going(workload, &eviction.pod),
-            Ok(false) => {}
+            // Somebody changed the pod at the same moment, or it is another one by now.
+            Ok(false) => plan.recheck_after = Some(SignedDuration::from_secs(1)),
             Err(why) => plan.refused(&why),
         }
     }
@@ -193,7 +194,7 @@ async fn restart(state: &State, workload: &WorkloadRef, stamp: Timestamp) -> Res
     state.applier.merge(&object, &rollout::restart_change(kind, stamp)).await.map(drop)
 }
 
-/// Asks a pod to go, as far as PodDisruptionBudgets allow it; tells whether it was there.
+/// Asks a pod to go, as far as PodDisruptionBudgets allow it; tells whether it goes.
 async fn evict(state: &State, workload: &WorkloadRef, eviction: &Eviction) -> Result<bool, String> {
     let api: Api<Pod> = Api::namespaced(state.evictor.0.clone(), &workload.namespace);
     let preconditions = Preconditions { uid: Some(eviction.uid.clone()), resource_version: None };

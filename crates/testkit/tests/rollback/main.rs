@@ -135,8 +135,9 @@ async fn a_stateful_set_does_not_get_stuck(plane: &Plane) {
 async fn what_failed_before_is_left_alone(plane: &Plane) {
     plane.kubelet.let_it("sick", Behaviour::Crashes);
     plane.deploy("shop", "sick", 1).await;
+    let is_held = |status: &InstrumentationConfigStatus| has(status, "WorkloadRollout", "CrashLoopBackOff");
+    plane.until("it is held", "shop", "sick", is_held).await;
     plane.detect("shop", "sick").await;
-    plane.until("it is held", "shop", "sick", |status| has(status, "WorkloadRollout", "CrashLoopBackOff")).await;
     assert_eq!(plane.says("shop", "sick", "AgentEnabled").await.0, "False/CrashLoopBackOff");
     tokio::time::sleep(STILL).await;
     assert_eq!(plane.generation("shop", "sick").await, 1);
@@ -156,6 +157,9 @@ async fn one_pod_goes_first(plane: &Plane) {
         "spec": {"minAvailable": 3, "selector": {"matchLabels": {"app": "guarded"}}},
     });
     odigos_testkit::control_plane::apply(&plane.client, &budget).await.unwrap();
+    for name in ["careful", "steady", "guarded"] {
+        plane.until_available("shop", name, 3).await;
+    }
     let before = plane.names("shop", "careful").await;
     for name in ["careful", "steady", "guarded"] {
         plane.detect("shop", name).await;

@@ -99,8 +99,23 @@ impl Plane {
             },
         });
         apply(&self.client, &object).await.unwrap();
-        let pods = async || self.pods(namespace, name).await.len() == usize::try_from(replicas).unwrap();
-        eventually("its pods are there", LIMIT, pods).await.unwrap();
+        let are_there = async || {
+            let pods = self.pods(namespace, name).await;
+            let is_cared_for = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.message.is_some());
+            pods.len() == usize::try_from(replicas).unwrap() && pods.iter().all(is_cared_for)
+        };
+        eventually("its pods are there", LIMIT, are_there).await.unwrap();
+    }
+
+    /// Waits until the Deployment itself says that all its pods serve, as it is when a node's agent looks at them.
+    pub async fn until_available(&self, namespace: &str, name: &str, replicas: i32) {
+        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+        let serve = async || {
+            api.get(name)
+                .await
+                .is_ok_and(|found| found.status.is_some_and(|one| one.available_replicas == Some(replicas)))
+        };
+        eventually("all its pods serve", LIMIT, serve).await.unwrap();
     }
 
     /// What the agent of the node writes.
