@@ -8,6 +8,7 @@ use crate::agent_settings::{
     AgentDiagnostics, AgentLogs, AgentMetrics, AgentTraces, AgentUrlTemplatization, CollectorDbQuery, CollectorInferDb,
     CollectorPiiMasking, CollectorSampling,
 };
+use crate::rollout::{Rollback, RolloutProgress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -180,6 +181,12 @@ pub struct InstrumentationConfigStatus {
     /// What running pods carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods_manifest_injection_status: Option<PodsManifestInjectionStatus>,
+    /// The rollout that goes on, or was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutProgress>,
+    /// The rollback that stands; absent when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
 }
 
 /// What running pods carry.

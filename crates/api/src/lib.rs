@@ -20,6 +20,7 @@ pub mod labels;
 pub mod names;
 pub mod operation;
 pub mod processor;
+pub mod rollout;
 pub mod sampling;
 pub mod scope;
 pub mod signal;

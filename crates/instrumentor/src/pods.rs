@@ -2,11 +2,11 @@
 //!
 //! A cluster has many pods that change often, so only what is read is decoded at all. Decides nothing.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use odigos_api::WorkloadRef;
 use odigos_api::labels::AGENTS_META_HASH;
 use odigos_plan::agents::Backoff;
-use odigos_plan::instrumentation::rollout::PodSeen;
+use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen};
 use odigos_plan::workload::pod_workload;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,27 +27,77 @@ pub(crate) struct PodFacts {
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
     phase: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_time: Option<Time>,
+    conditions: Vec<PodCondition>,
     init_container_statuses: Vec<ContainerStatus>,
     container_statuses: Vec<ContainerStatus>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(rename_all = "camelCase", default)]
+struct PodCondition {
+    #[serde(rename = "type")]
+    type_: String,
+    status: String,
+    message: Option<String>,
+    last_transition_time: Option<Time>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
     name: String,
+    restart_count: u32,
     state: ContainerState,
+    last_state: ContainerState,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct ContainerState {
     waiting: Option<Waiting>,
+    terminated: Option<Terminated>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 struct Waiting {
     reason: String,
+    message: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Terminated {
+    exit_code: i32,
+    reason: String,
+    message: String,
+    finished_at: Option<Time>,
+}
+
+impl ContainerStatus {
+    /// How it failed last.
+    fn failure(&self) -> Option<Failure> {
+        let mut ended = [&self.state, &self.last_state].into_iter().filter_map(|state| state.terminated.as_ref());
+        ended.find(|one| one.exit_code != 0).map(|one| Failure {
+            exit_code: one.exit_code,
+            reason: one.reason.clone(),
+            message: one.message.clone(),
+            at: one.finished_at.as_ref().map(|time| time.0),
+        })
+    }
+
+    /// Whether there is something to say about it.
+    fn is_of_interest(&self) -> bool {
+        self.state.waiting.is_some() || self.restart_count > 0 || self.failure().is_some()
+    }
+
+    fn seen(&self) -> ContainerSeen {
+        let waiting = self.state.waiting.as_ref().map(|one| (one.reason.clone(), one.message.clone()));
+        let (name, restarts) = (self.name.clone(), self.restart_count);
+        ContainerSeen { name, restarts, waiting: waiting.unwrap_or_default(), failure: self.failure() }
+    }
 }
 
 impl kube::Resource for PodFacts {
@@ -93,8 +143,25 @@ impl PodFacts {
     }
 
     fn seen(&self) -> PodSeen {
-        let created = self.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        PodSeen { hash: self.hash().map(str::to_owned), created }
+        let (metadata, status) = (&self.metadata, &self.status);
+        let label = |key: &str| metadata.labels.as_ref()?.get(key).cloned();
+        let condition = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind);
+        let ready = condition("Ready");
+        let statuses = status.init_container_statuses.iter().chain(&status.container_statuses);
+        let unscheduled = condition("PodScheduled").filter(|one| one.status == "False");
+        PodSeen {
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            hash: self.hash().map(str::to_owned),
+            revision: REVISIONS.into_iter().find_map(label).unwrap_or_default(),
+            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            started: status.start_time.as_ref().map(|time| time.0),
+            is_going: metadata.deletion_timestamp.is_some(),
+            is_ready: ready.is_some_and(|one| one.status == "True"),
+            ready_changed: ready.and_then(|one| one.last_transition_time.as_ref()).map(|time| time.0),
+            unscheduled: unscheduled.map(|one| one.message.clone().unwrap_or_default()),
+            containers: statuses.filter(|one| one.is_of_interest()).map(ContainerStatus::seen).collect(),
+        }
     }
 
     /// Whether it has ended for good.
@@ -113,12 +180,16 @@ impl PodFacts {
     }
 }
 
+/// Labels that tell which revision of its template a pod was made from.
+const REVISIONS: [&str; 3] = ["pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash"];
+/// Longest message of a container that is kept, in bytes.
+const MESSAGE_LIMIT: usize = 1024;
+
 /// Drops everything of a pod that nobody reads.
 pub(crate) fn prune(pod: &mut PodFacts) {
     let metadata = &mut pod.metadata;
-    let kept = ["pod-template-hash", "rollouts-pod-template-hash", AGENTS_META_HASH];
     if let Some(labels) = &mut metadata.labels {
-        labels.retain(|key, _| kept.contains(&key.as_str()));
+        labels.retain(|key, _| key == AGENTS_META_HASH || REVISIONS.contains(&key.as_str()));
     }
     if let Some(annotations) = &mut metadata.annotations {
         annotations.retain(|key, _| key.starts_with("kubernetes.io/config."));
@@ -126,7 +197,26 @@ pub(crate) fn prune(pod: &mut PodFacts) {
     metadata.finalizers = None;
     metadata.generate_name = None;
     for statuses in [&mut pod.status.init_container_statuses, &mut pod.status.container_statuses] {
-        statuses.retain(|one| one.state.waiting.is_some());
+        statuses.retain(ContainerStatus::is_of_interest);
+        for status in statuses.iter_mut() {
+            for terminated in
+                [&mut status.state, &mut status.last_state].into_iter().filter_map(|one| one.terminated.as_mut())
+            {
+                keep_end(&mut terminated.message);
+            }
+        }
+    }
+    pod.status.conditions.retain(|one| one.type_ == "Ready" || (one.type_ == "PodScheduled" && one.status == "False"));
+}
+
+/// The last words are what tells why.
+fn keep_end(message: &mut String) {
+    if message.len() > MESSAGE_LIMIT {
+        let mut from = message.len() - MESSAGE_LIMIT;
+        while !message.is_char_boundary(from) {
+            from += 1;
+        }
+        message.drain(..from);
     }
 }
 
@@ -167,10 +257,21 @@ impl PodIndex {
         all.get(workload).into_iter().flat_map(|pods| pods.values().map(|pod| pod.seen.clone())).collect()
     }
 
+    /// Notes that a pod was asked to go, before the watch tells.
+    pub(crate) fn is_going(&self, workload: &WorkloadRef, pod: &str) {
+        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pod) = all.get_mut(workload).and_then(|pods| pods.get_mut(pod)) {
+            pod.seen.is_going = true;
+        }
+    }
+
     /// A pod of the workload that does not start although it has no agent.
     pub(crate) fn backoff_without_agent(&self, workload: &WorkloadRef) -> Option<Backoff> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(workload)?.values().filter(|pod| pod.seen.hash.is_none()).find_map(|pod| pod.backoff.clone())
+        all.get(workload)?
+            .values()
+            .filter(|pod| pod.seen.hash.is_none() && !pod.seen.is_going)
+            .find_map(|pod| pod.backoff.clone())
     }
 }
 
@@ -190,7 +291,7 @@ mod tests {
                 "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "u", "controller": true}],
             },
             "spec": {"containers": [{"name": "app"}]},
-            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": state, "restartCount": 3}]},
+            "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": state, "restartCount": 0}]},
         });
         let mut pod: PodFacts = serde_json::from_value(value).unwrap();
         prune(&mut pod);
@@ -214,5 +315,41 @@ mod tests {
         index.update(Some(&failing), None);
         index.update(Some(&injected), None);
         assert!(index.of(&web).is_empty());
+    }
+
+    #[test]
+    fn what_failed_is_kept_and_what_is_well_costs_nothing() {
+        let status = json!({
+            "phase": "Running", "startTime": "2026-01-01T00:00:05Z",
+            "conditions": [
+                {"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:01:00Z"},
+                {"type": "Initialized", "status": "True", "lastTransitionTime": null},
+            ],
+            "containerStatuses": [
+                {"name": "sidecar", "restartCount": 0, "state": {"running": {}}, "lastState": {}},
+                {"name": "app", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+                 "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "x".repeat(5000), "finishedAt": "2026-01-01T00:00:59Z"}}},
+            ],
+        });
+        let mut value = serde_json::to_value(pod("a", Some("h"), "")).unwrap();
+        value["status"] = status;
+        value["metadata"]["uid"] = json!("u-7");
+        let mut facts: PodFacts = serde_json::from_value(value).unwrap();
+        prune(&mut facts);
+        assert_eq!((facts.status.container_statuses.len(), facts.status.conditions.len()), (1, 1));
+        let seen = facts.seen();
+        assert_eq!((seen.name.as_str(), seen.uid.as_str(), seen.revision.as_str()), ("a", "u-7", "5d4f"));
+        let at = |text: &str| Some(text.parse().unwrap());
+        assert!(!seen.is_ready && !seen.is_going);
+        assert_eq!((seen.started, seen.ready_changed), (at("2026-01-01T00:00:05Z"), at("2026-01-01T00:01:00Z")));
+        let app = &seen.containers[0];
+        let failure = app.failure.as_ref().unwrap();
+        assert_eq!((app.restarts, app.waiting.0.as_str(), failure.exit_code), (3, "CrashLoopBackOff", 137));
+        assert_eq!(
+            (failure.reason.as_str(), failure.message.len(), failure.at),
+            ("OOMKilled", 1024, at("2026-01-01T00:00:59Z"))
+        );
+        // A pod that is well holds nothing but that it is ready.
+        assert!(pod("b", None, "").seen().containers.is_empty());
     }
 }

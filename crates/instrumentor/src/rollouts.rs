@@ -1,75 +1,176 @@
-//! Restarts of one workload: asks for them as `plan::instrumentation::rollout` decides, and keeps to the limit.
+//! Restarts and evictions of one workload: asks for them as `plan::instrumentation::rollout` decides, and keeps to the limits.
 
 use crate::state::State;
-use jiff::{Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 use odigos_api::WorkloadRef;
-use odigos_api::condition::ConditionDraft;
-use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
-use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
+use odigos_api::rollout::{Rollback, RolloutProgress};
 use odigos_kit::apply::{ApplyError, reference};
-use odigos_plan::instrumentation::rollout::{self, RolloutPlan, Seen};
-use std::collections::BTreeSet;
-use std::sync::PoisonError;
+use odigos_kit::events::about;
+use odigos_kit::hub::Change;
+use odigos_plan::instrumentation::brake;
+use odigos_plan::instrumentation::gate::{self, Gate, Others};
+use odigos_plan::instrumentation::places::{self, Standing};
+use odigos_plan::instrumentation::rollout::{self, Eviction, RolloutPlan, Seen};
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
-/// Words of a workload whose rollout takes a place among those that the limit counts.
-const TAKES_A_PLACE: &str = "RolloutTriggeredSuccessfully";
+/// What this process has written about rollouts, which nobody else writes.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Remembered {
+    uid: Option<String>,
+    hash: String,
+    time: Option<Time>,
+    rollout: Option<RolloutProgress>,
+    rollback_occurred: Option<bool>,
+    rollback: Option<Rollback>,
+}
 
-/// Decides and asks for a restart where one is due. A refused one is said in the conditions and not remembered as done.
+impl Remembered {
+    /// What a status says.
+    pub(crate) fn of(uid: Option<&String>, status: &InstrumentationConfigStatus) -> Self {
+        Self {
+            uid: uid.cloned(),
+            hash: status.workload_rollout_hash.clone(),
+            time: status.instrumentation_time.clone(),
+            rollout: status.rollout.clone(),
+            rollback_occurred: status.rollback_occurred,
+            rollback: status.rollback.clone(),
+        }
+    }
+
+    fn put_into(self, status: &mut InstrumentationConfigStatus) {
+        status.workload_rollout_hash = self.hash;
+        status.instrumentation_time = self.time;
+        status.rollout = self.rollout;
+        status.rollback_occurred = self.rollback_occurred;
+        status.rollback = self.rollback;
+    }
+}
+
+/// The config with what was written last, which the watch may not have told yet.
+pub(crate) fn newest(
+    state: &State,
+    workload: &WorkloadRef,
+    known: Option<Arc<InstrumentationConfig>>,
+) -> Option<Arc<InstrumentationConfig>> {
+    let mut all = state.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(known) = known else {
+        all.remove(workload);
+        return None;
+    };
+    let Some(remembered) = all.get(workload) else { return Some(known) };
+    let told = Remembered::of(known.metadata.uid.as_ref(), &known.status.clone().unwrap_or_default());
+    if remembered.uid != told.uid || *remembered == told {
+        all.remove(workload);
+        return Some(known);
+    }
+    let mut newest = known.as_ref().clone();
+    remembered.clone().put_into(newest.status.get_or_insert_default());
+    Some(Arc::new(newest))
+}
+
+/// Notes what was just written.
+pub(crate) fn remember(state: &State, workload: &WorkloadRef, written: Remembered) {
+    state.remembered.lock().unwrap_or_else(PoisonError::into_inner).insert(workload.clone(), written);
+}
+
+/// Decides, and asks for a restart or an eviction where one is due. What is refused is said in the conditions and not remembered
+/// as done.
 pub(crate) async fn follow(state: &State, workload: &WorkloadRef, config: &InstrumentationConfig) -> RolloutPlan {
     let progress = state.progress(workload).unwrap_or_default();
     let pods = state.index.of(workload);
-    let options = state.options.load().rollout;
-    let mut plan = {
+    let (options, now) = (state.options.load().rollout, Timestamp::now());
+    let kind = workload.kind;
+    let seen = Seen { kind, config, pods: &pods, progress: &progress, options, gate: &Gate::Open, now };
+    let mut plan = rollout::plan(&seen);
+    {
         let mut taken = state.rollouts.lock().unwrap_or_else(PoisonError::into_inner);
-        let has_slot = options.limit.is_none_or(|limit| others(state, &taken, workload) < limit);
-        let seen = Seen {
-            kind: workload.kind,
-            config,
-            pods: &pods,
-            progress: &progress,
-            options,
-            has_slot,
-            now: Timestamp::now(),
-        };
-        let plan = rollout::plan(&seen);
-        let goes_on = plan.conditions.iter().any(|one| one.reason == TAKES_A_PLACE);
-        if goes_on {
-            taken.insert(workload.clone());
+        if plan.begins {
+            let gate = gate::decide(&options, workload, config, &others(state, &taken), now);
+            if gate != Gate::Open {
+                plan = rollout::plan(&Seen { gate: &gate, ..seen });
+            }
+        }
+        if plan.holds_place {
+            taken.entry(workload.clone()).or_insert(now);
         } else {
             taken.remove(workload);
         }
-        plan
-    };
-    let Some(stamp) = plan.restart else { return plan };
-    tracing::info!(%workload, hash = plan.applied_hash, "its pods are made anew for their agents");
-    if let Err(error) = restart(state, workload, stamp).await {
-        let message = format!("It cannot be restarted, which is tried again: {error}");
-        plan.conditions.retain(|one| one.kind != WORKLOAD_ROLLOUT);
-        plan.conditions.insert(0, ConditionDraft::no(WORKLOAD_ROLLOUT, "FailedToPatch", message));
-        let status = config.status.as_ref();
-        plan.applied_hash = status.map(|status| status.workload_rollout_hash.clone()).unwrap_or_default();
-        plan.instrumentation_time = status.and_then(|status| status.instrumentation_time.clone());
-        plan.is_queued = true;
-        state.rollouts.lock().unwrap_or_else(PoisonError::into_inner).remove(workload);
+    }
+    if let Some(rollback) = &plan.rollback {
+        tracing::warn!(%workload, cause = rollback.message, "its agents are taken out again");
+        let uid = config.metadata.owner_references.iter().flatten().next().map(|owner| owner.uid.clone());
+        let object = about(kind.api_version(), kind.object_kind(), &workload.namespace, &workload.name, uid.as_deref());
+        state.events.warn(&object, "AgentsRolledBack", &rollback.message).await;
+    }
+    if let Some(stamp) = plan.restart {
+        tracing::info!(%workload, hash = plan.applied_hash, "its pods are made anew for their agents");
+        if let Err(error) = restart(state, workload, stamp).await {
+            plan.failed(config, &error.to_string());
+            release(state, workload);
+        }
+    }
+    if let Some(eviction) = plan.evict.clone() {
+        tracing::info!(%workload, pod = eviction.pod, purpose = ?eviction.purpose, "one of its pods is replaced");
+        match evict(state, workload, &eviction).await {
+            Ok(true) => state.index.is_going(workload, &eviction.pod),
+            // Somebody changed the pod at the same moment, or it is another one by now.
+            Ok(false) => plan.recheck_after = Some(SignedDuration::from_secs(1)),
+            Err(why) => plan.refused(&why),
+        }
     }
     plan
 }
 
-/// Rollouts of other workloads that go on: those that were begun here, and those that a former leader has noted.
-fn others(state: &State, taken: &BTreeSet<WorkloadRef>, workload: &WorkloadRef) -> usize {
-    let configs = state.configs.all();
-    let noted = configs.iter().filter_map(|(key, config)| {
-        let conditions = &config.status.as_ref()?.conditions;
-        let goes_on = conditions.iter().any(|one| one.type_ == WORKLOAD_ROLLOUT && one.reason == TAKES_A_PLACE);
-        goes_on.then(|| WorkloadRef::from_config_name(&key.0, &key.1)).flatten()
-    });
-    let all: BTreeSet<WorkloadRef> = noted.chain(taken.iter().cloned()).collect();
-    all.iter().filter(|one| *one != workload).count()
+/// Everything that the gate looks at: what configs say, and rollouts of ours that they do not say yet.
+fn others(state: &State, taken: &BTreeMap<WorkloadRef, Timestamp>) -> Others {
+    let mut others = Others::default();
+    for (key, config) in state.configs.all() {
+        if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
+            others.add(&workload, &config);
+        }
+    }
+    for (workload, since) in taken {
+        let standing = others.standings.entry(workload.clone()).or_insert(Standing::Holds(*since));
+        if matches!(standing, Standing::Waits(_)) {
+            *standing = Standing::Holds(*since);
+        }
+    }
+    others
+}
+
+/// Workloads whose turn may have come with a change of a config: a place was given up, or a rollback no longer counts.
+pub(crate) fn next_in_turn(state: &State, change: &Change<InstrumentationConfig>) -> Vec<WorkloadRef> {
+    let options = state.options.load().rollout;
+    let rolled_back = |config: &Arc<InstrumentationConfig>| brake::rolled_back_at(config.status.as_ref()?);
+    let was_rolled_back = change.before.as_ref().and_then(rolled_back).is_some();
+    let is_released = was_rolled_back && change.after.as_ref().and_then(rolled_back).is_none();
+    let held = |config: &Arc<InstrumentationConfig>| matches!(places::standing(config), Some(Standing::Holds(_)));
+    let is_given_up = change.before.as_ref().is_some_and(held) && !change.after.as_ref().is_some_and(held);
+    if is_released {
+        let configs = state.configs.all();
+        let waits = configs.iter().filter(|(_, config)| matches!(places::standing(config), Some(Standing::Waits(_))));
+        return waits.filter_map(|(key, _)| WorkloadRef::from_config_name(&key.0, &key.1)).collect();
+    }
+    if !is_given_up || !options.limits.are_set() {
+        return Vec::new();
+    }
+    let taken = state.rollouts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    places::next(options.limits, &others(state, &taken).standings, Timestamp::now())
+}
+
+/// Gives up the place of a workload.
+pub(crate) fn release(state: &State, workload: &WorkloadRef) {
+    state.rollouts.lock().unwrap_or_else(PoisonError::into_inner).remove(workload);
 }
 
 /// Takes the agents out of the pods of a workload that nobody covers any more.
 pub(crate) async fn clean(state: &State, workload: &WorkloadRef) -> Result<(), ApplyError> {
-    state.rollouts.lock().unwrap_or_else(PoisonError::into_inner).remove(workload);
+    release(state, workload);
     let pods = state.index.of(workload);
     let Some(progress) = state.progress(workload).filter(|_| pods.iter().any(|pod| pod.hash.is_some())) else {
         return Ok(());
@@ -91,4 +192,18 @@ async fn restart(state: &State, workload: &WorkloadRef, stamp: Timestamp) -> Res
     let kind = workload.kind;
     let object = reference(kind.api_version(), kind.object_kind(), &workload.namespace, &workload.name);
     state.applier.merge(&object, &rollout::restart_change(kind, stamp)).await.map(drop)
+}
+
+/// Asks a pod to go, as far as PodDisruptionBudgets allow it; tells whether it goes.
+async fn evict(state: &State, workload: &WorkloadRef, eviction: &Eviction) -> Result<bool, String> {
+    let api: Api<Pod> = Api::namespaced(state.evictor.0.clone(), &workload.namespace);
+    let preconditions = Preconditions { uid: Some(eviction.uid.clone()), resource_version: None };
+    let delete_options = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let parameters = EvictParams { delete_options: Some(delete_options), ..EvictParams::default() };
+    match api.evict(&eviction.pod, &parameters).await {
+        Ok(_) => Ok(true),
+        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+        Err(kube::Error::Api(status)) => Err(status.message.clone()),
+        Err(error) => Err(error.to_string()),
+    }
 }

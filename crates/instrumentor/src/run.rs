@@ -2,7 +2,7 @@
 
 use crate::pods::{self, PodFacts, PodIndex};
 use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
-use crate::{hooks, rules, sources, workloads};
+use crate::{hooks, rollouts, rules, sources, workloads};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
@@ -75,6 +75,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let state = Arc::new(State {
         namespace: common.namespace.clone(),
         client: ClientHandle(client.clone()),
+        evictor: ClientHandle(client::connect_without_retries(INSTRUMENTOR).await?),
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
         options: ArcSwap::default(),
         injection: ArcSwap::from_pointee(injection::Options::of(&Configuration::default(), &common.namespace)),
@@ -85,6 +86,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         pods: Hub::new("Pod"),
         index: PodIndex::default(),
         rollouts: Mutex::default(),
+        remembered: Mutex::default(),
+        events: Events::new(client.clone(), INSTRUMENTOR),
         groups: Hub::new("CollectorsGroup"),
         rules: Hub::new("InstrumentationRule"),
         namespaces: Hub::new("Namespace"),
@@ -111,7 +114,6 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("the webhook address {} cannot be used", arguments.webhook_address))?;
 
     let leadership = leadership(&mut tasks, &client, common, &metrics);
-    let events = Events::new(client.clone(), INSTRUMENTOR);
     let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
     tasks.spawn("controllers", async move {
         let filled = async {
@@ -148,7 +150,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             leadership.clone(),
             queue_metrics.clone(),
             queue_stop.clone(),
-            move |key| sources::reconcile(for_sources.clone(), events.clone(), key),
+            move |key| sources::reconcile(for_sources.clone(), key),
         );
         let rules = rule_queue.run(
             Settings { controller: "rules", concurrency: 1 },
@@ -215,10 +217,13 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
             }
         }
     });
-    let queue = workloads.clone();
+    let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
     state.configs.subscribe(move |change| {
         if let Some(workload) = WorkloadRef::from_config_name(&change.key.0, &change.key.1) {
             queue.add(workload);
+        }
+        if let Some(state) = weak.upgrade() {
+            rollouts::next_in_turn(&state, change).into_iter().for_each(|workload| queue.add(workload));
         }
     });
     for (kind, hub) in &state.workloads {
@@ -272,6 +277,9 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
         let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
         state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace)));
         let options = Options::of(&configuration);
+        for (path, message) in odigos_plan::instrumentation::options::problems(&configuration) {
+            tracing::warn!(path, message, "a setting of rollouts");
+        }
         if **state.options.load() != options {
             state.options.store(Arc::new(options));
             add();

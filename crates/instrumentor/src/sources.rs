@@ -8,7 +8,6 @@ use odigos_api::condition::{kind, merged};
 use odigos_api::labels::{DEPRECATED_SOURCE_FINALIZERS, SOURCE_FINALIZER};
 use odigos_api::source::Source;
 use odigos_kit::apply::{reference, same_conditions};
-use odigos_kit::events::Events;
 use odigos_kit::events::about;
 use odigos_kit::hub::ObjectKey;
 use odigos_kit::queue::Outcome;
@@ -18,7 +17,7 @@ use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(crate) async fn reconcile(state: Arc<State>, events: Events, key: ObjectKey) -> Result<Outcome, Error> {
+pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outcome, Error> {
     let Some(source) = state.sources.get(&key.0, &key.1) else { return Ok(Outcome::default()) };
     if coverage::is_terminating(&source) {
         return release(&state, &source).await;
@@ -46,7 +45,7 @@ pub(crate) async fn reconcile(state: Arc<State>, events: Events, key: ObjectKey)
     });
     if let Some(condition) = bad {
         let object = about(API_VERSION, "Source", &key.0, &key.1, source.metadata.uid.as_deref());
-        events.warn(&object, &condition.reason, &condition.message).await;
+        state.events.warn(&object, &condition.reason, &condition.message).await;
     }
     Ok(Outcome::default())
 }

@@ -1,7 +1,9 @@
 //! The stores that reconciles and hooks read: workloads of every kind, Sources, InstrumentationConfigs.
 
 use crate::pods::{PodFacts, PodIndex};
+use crate::rollouts::Remembered;
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
@@ -12,6 +14,7 @@ use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::source::Source;
 use odigos_api::{Signal, WorkloadKind, WorkloadRef, names};
 use odigos_kit::apply::Applier;
+use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
 use odigos_plan::coverage::Matcher;
 use odigos_plan::injection;
@@ -34,6 +37,8 @@ pub(crate) struct State {
     /// Namespace of the control plane.
     pub(crate) namespace: String,
     pub(crate) client: ClientHandle,
+    /// For evictions, whose refusal is an answer.
+    pub(crate) evictor: ClientHandle,
     pub(crate) applier: Applier,
     /// The effective configuration, as far as it matters to workloads.
     pub(crate) options: ArcSwap<Options>,
@@ -47,8 +52,11 @@ pub(crate) struct State {
     pub(crate) pods: Arc<Hub<PodFacts>>,
     /// Pods by workload.
     pub(crate) index: PodIndex,
-    /// Workloads whose pods are being made anew at our request.
-    pub(crate) rollouts: Mutex<BTreeSet<WorkloadRef>>,
+    /// Workloads whose pods are being made anew at our request, and since when.
+    pub(crate) rollouts: Mutex<BTreeMap<WorkloadRef, Timestamp>>,
+    /// What was written about rollouts, until the watch of InstrumentationConfigs tells the same.
+    pub(crate) remembered: Mutex<BTreeMap<WorkloadRef, Remembered>>,
+    pub(crate) events: Events,
     /// Collectors groups of the control plane's namespace.
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
     /// Rules of the control plane's namespace.
@@ -76,10 +84,12 @@ pub(crate) fn resource(kind: WorkloadKind) -> ApiResource {
 }
 
 /// Fields of a workload that planning reads, beside its containers.
-const KEPT: [&str; 17] = [
+const KEPT: [&str; 19] = [
     "/spec/paused",
     "/spec/replicas",
     "/spec/restartAt",
+    "/spec/strategy/type",
+    "/spec/strategy/rollingUpdate/maxUnavailable",
     "/spec/updateStrategy/type",
     "/spec/updateStrategy/rollingUpdate/partition",
     "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt",

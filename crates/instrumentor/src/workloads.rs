@@ -1,12 +1,12 @@
 //! One workload: its coverage becomes an InstrumentationConfig, or none.
 
-use crate::rollouts;
+use crate::rollouts::{self, Remembered};
 use crate::state::State;
 use jiff::Timestamp;
 use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, merged};
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
-use odigos_api::labels::STREAM_PREFIX;
+use odigos_api::labels::{ROLLBACK_RECOVERY, ROLLBACK_RECOVERY_PROCESSED, STREAM_PREFIX};
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
@@ -18,9 +18,6 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// How often a workload that waits for a place, or whose restart was refused, asks again.
-const QUEUE_CHECK: Duration = Duration::from_secs(10);
 
 /// Why a workload could not be reconciled.
 #[derive(Debug)]
@@ -46,6 +43,7 @@ impl From<ApplyError> for Error {
 
 pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Result<Outcome, Error> {
     let existing = state.configs.get(&workload.namespace, &workload.config_name());
+    let existing = rollouts::newest(&state, &workload, existing);
     let sources = state.sources.namespace(&workload.namespace);
     if existing.is_none() && sources.is_empty() {
         return uncovered(&state, &workload).await;
@@ -74,7 +72,7 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         now: Timestamp::now(),
     };
     let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &around);
-    let config = match plan.desired {
+    let mut config = match plan.desired {
         Desired::Delete => {
             if let Some(existing) = existing {
                 let object =
@@ -91,11 +89,16 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         },
         Desired::Apply(desired) => apply(&state, &desired, existing.as_deref()).await?,
     };
+    let before = config.status.clone().unwrap_or_default();
+    if plan.is_recovered {
+        instrumentation::forget_rollback(config.status.get_or_insert_default());
+    }
     let mut conditions = plan.conditions;
     let mut progress = config.status.clone().unwrap_or_default();
     let is_held = conditions.iter().any(|one| one.kind == WORKLOAD_ROLLOUT);
     let has_agents = config.spec.agent_injection_enabled
         || !progress.workload_rollout_hash.is_empty()
+        || progress.rollback_occurred == Some(true)
         || state.index.of(&workload).iter().any(|pod| pod.hash.is_some());
     let mut outcome = Outcome::default();
     if has_agents && !is_held {
@@ -105,9 +108,17 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         progress.workload_rollout_hash = followed.applied_hash;
         progress.pods_manifest_injection_status = Some(followed.pods);
         progress.instrumentation_time = followed.instrumentation_time;
-        outcome.recheck_after = followed.is_queued.then_some(QUEUE_CHECK);
+        progress.rollout = followed.rollout;
+        if followed.rollback.is_some() {
+            (progress.rollback_occurred, progress.rollback) = (Some(true), followed.rollback);
+        }
+        let recheck = followed.recheck_after.map(|after| Duration::try_from(after).unwrap_or_default());
+        // A little later than it is due, so that it is due then.
+        outcome.recheck_after = recheck.map(|after| after + Duration::from_millis(50));
+    } else {
+        rollouts::release(&state, &workload);
     }
-    write_status(&state, config, &conditions, progress).await?;
+    write_status(&state, &workload, (config, before), &conditions, progress).await?;
     Ok(outcome)
 }
 
@@ -148,9 +159,8 @@ fn is_as_desired(desired: &InstrumentationConfig, existing: &InstrumentationConf
         config.metadata.owner_references.iter().flatten().map(|owner| owner.uid.clone()).collect::<Vec<_>>()
     };
     let annotations = |config: &InstrumentationConfig| {
-        let recovery =
-            config.metadata.annotations.as_ref().and_then(|all| all.get(odigos_api::labels::ROLLBACK_RECOVERY));
-        recovery.cloned()
+        let annotation = |key: &str| config.metadata.annotations.as_ref()?.get(key).cloned();
+        [ROLLBACK_RECOVERY, ROLLBACK_RECOVERY_PROCESSED].map(annotation)
     };
     desired.spec == existing.spec
         && streams(&desired.metadata.labels) == streams(&existing.metadata.labels)
@@ -161,38 +171,34 @@ fn is_as_desired(desired: &InstrumentationConfig, existing: &InstrumentationConf
 /// Writes the conditions and how far the rollout is, unless they stand so.
 async fn write_status(
     state: &State,
-    config: InstrumentationConfig,
+    workload: &WorkloadRef,
+    (config, before): (InstrumentationConfig, InstrumentationConfigStatus),
     drafts: &[ConditionDraft],
     progress: InstrumentationConfigStatus,
 ) -> Result<(), Error> {
-    let before = config.status.unwrap_or_default();
     let own = before.conditions.iter().filter(|one| drafts.iter().any(|draft| draft.kind == one.type_));
     let own: Vec<_> = own.cloned().collect();
     let mut conditions = merged(&before.conditions, drafts, config.metadata.generation, Timestamp::now());
     let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
     conditions.sort_by_key(|condition| position(&condition.type_));
-    let facts = |status: &InstrumentationConfigStatus| {
-        let pods = status.pods_manifest_injection_status.clone();
-        (status.workload_rollout_hash.clone(), pods, status.instrumentation_time.clone())
-    };
-    if same_conditions(&own, &conditions) && facts(&before) == facts(&progress) {
+    let uid = config.metadata.uid.as_ref();
+    let written = Remembered::of(uid, &progress);
+    let are_pods_same = before.pods_manifest_injection_status == progress.pods_manifest_injection_status;
+    if same_conditions(&own, &conditions) && are_pods_same && Remembered::of(uid, &before) == written {
         return Ok(());
     }
     let namespace = config.metadata.namespace.unwrap_or_default();
     let name = config.metadata.name.unwrap_or_default();
     let mut object = reference(API_VERSION, "InstrumentationConfig", &namespace, &name);
     // Fields that are left out would be removed, since they are ours.
-    let (hash, pods, time) = facts(&progress);
-    let written = InstrumentationConfigStatus {
-        conditions,
-        workload_rollout_hash: hash,
-        pods_manifest_injection_status: pods,
-        instrumentation_time: time,
-        ..InstrumentationConfigStatus::default()
-    };
-    object["status"] = json!(written);
+    let status = InstrumentationConfigStatus { conditions, runtime_details_by_container: Vec::new(), ..progress };
+    object["status"] = json!(status);
     match state.applier.apply_status(&object).await {
         Err(error) if error.is_not_found() => Ok(()),
-        other => other.map_err(Error::from),
+        Err(error) => Err(error.into()),
+        Ok(()) => {
+            rollouts::remember(state, workload, written);
+            Ok(())
+        }
     }
 }

@@ -26,6 +26,21 @@ pub fn install_crypto() {
 /// # Errors
 /// When no cluster is configured.
 pub async fn connect(name: &str) -> Result<Client, ClientError> {
+    Ok(Client::try_from(config(name).await?)?)
+}
+
+/// The same, for requests whose refusal is an answer: kube's client tries those again that are refused as too many, and a pod that
+/// a PodDisruptionBudget keeps is refused in that way.
+///
+/// # Errors
+/// When no cluster is configured.
+pub async fn connect_without_retries(name: &str) -> Result<Client, ClientError> {
+    let mut config = config(name).await?;
+    config.default_retry = false;
+    Ok(Client::try_from(config)?)
+}
+
+async fn config(name: &str) -> Result<Config, ClientError> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(10));
     config.headers.push((
@@ -33,5 +48,5 @@ pub async fn connect(name: &str) -> Result<Client, ClientError> {
         axum::http::HeaderValue::from_str(&format!("{name}/{}", env!("CARGO_PKG_VERSION")))
             .unwrap_or(axum::http::HeaderValue::from_static("odigos")),
     ));
-    Ok(Client::try_from(config)?)
+    Ok(config)
 }

@@ -117,6 +117,9 @@ pub fn decide(seen: &Seen<'_>) -> AgentDecision {
     if let Some(decision) = blocked_by_backoff(seen) {
         return decision;
     }
+    if let Some(decision) = without_asking(seen) {
+        return decision;
+    }
     let before = &seen.config.spec;
     let was_enabled = before.agent_injection_enabled && before.containers.iter().any(|one| one.agent_enabled);
     let signals = match seen.node_collector {
@@ -166,7 +169,8 @@ fn decided_before<'a>(seen: &Seen<'a>, stated: &ContainerOverride) -> Option<&'a
 
 /// Pods that do not start without an agent would not start with one either, and the blame would be wrong (step 1).
 fn blocked_by_backoff(seen: &Seen<'_>) -> Option<AgentDecision> {
-    let backoff = seen.backoff_without_agent?;
+    // What a rollback has found out stays said.
+    let backoff = seen.backoff_without_agent.filter(|_| !is_rolled_back(seen))?;
     if matches!(seen.workload.kind, WorkloadKind::CronJob | WorkloadKind::Job) {
         return None;
     }
@@ -180,6 +184,22 @@ fn blocked_by_backoff(seen: &Seen<'_>) -> Option<AgentDecision> {
         ConditionDraft::no(WORKLOAD_ROLLOUT, word, message),
     ];
     Some(AgentDecision { spec: None, conditions })
+}
+
+/// A rollback waits for nobody: agents go also while it could not be decided which ones there should be.
+fn without_asking(seen: &Seen<'_>) -> Option<AgentDecision> {
+    let before = &seen.config.spec;
+    let is_open = matches!(seen.node_collector, NodeCollector::Ready(signals) if !signals.is_empty());
+    if !is_rolled_back(seen) || is_open || before.containers.is_empty() {
+        return None;
+    }
+    let of = |one: &ContainerAgentConfig| container::Decided::rolled_back(seen, one.clone());
+    Some(finish(seen, before.containers.iter().map(of).collect()))
+}
+
+/// Whether a rollback stands.
+fn is_rolled_back(seen: &Seen<'_>) -> bool {
+    seen.config.status.as_ref().and_then(|status| status.rollback_occurred) == Some(true)
 }
 
 /// Agents that run stay, although something is missing that a first enablement would wait for.
@@ -203,7 +223,7 @@ fn all_blocked(seen: &Seen<'_>, reason: Reason, message: &str) -> AgentDecision 
 
 /// Joins the containers' decisions (step 4) and states the condition.
 fn finish(seen: &Seen<'_>, decided: Vec<container::Decided>) -> AgentDecision {
-    let is_rolled_back = seen.config.status.as_ref().and_then(|status| status.rollback_occurred) == Some(true);
+    let is_rolled_back = is_rolled_back(seen);
     let enabled: Vec<&container::Decided> = decided.iter().filter(|one| one.config.agent_enabled).collect();
     let is_enabled = !enabled.is_empty() && !is_rolled_back;
     let condition = if enabled.is_empty() {

@@ -16,7 +16,7 @@ pub struct Configuration {
 }
 
 /// Keys that overlays may set, as dotted paths; a path ending in `.*` takes the whole block leaf by leaf (2.4 step 2).
-const OVERLAY_KEYS: [&str; 26] = [
+const OVERLAY_KEYS: [&str; 28] = [
     "telemetryEnabled",
     "ignoredNamespaces",
     "ignoredContainers",
@@ -30,6 +30,8 @@ const OVERLAY_KEYS: [&str; 26] = [
     "waspEnabled",
     "rollout.automaticRolloutDisabled",
     "rollout.maxConcurrentRollouts",
+    "rollout.maxConcurrentRolloutsPerNamespace",
+    "rollout.brakeReleasedAt",
     "rollbackDisabled",
     "rollbackGraceTime",
     "rollbackStabilityWindow",
@@ -52,11 +54,17 @@ const IGNORED_CONTAINERS: [&str; 6] =
     ["istio-proxy", "vault-agent", "filebeat", "linkerd-proxy", "fluentd", "akeyless-init"];
 
 /// Other spellings of keys, by path (3.3): written, meant.
-const ALIASES: [(&str, &str); 4] = [
+const ALIASES: [(&str, &str); 10] = [
     ("clickhouseDestinationJsonType", "clickhouseJsonTypeEnabled"),
     ("metricsSources.odigosOwnMetrics.scrapeInterval", "metricsSources.odigosOwnMetrics.interval"),
     ("collectorGateway.serviceGraphDisabled", "collectorGateway.serviceGraph.disabled"),
     ("collectorGateway.serviceGraphExtraDimensions", "collectorGateway.serviceGraph.extraDimensions"),
+    ("autoRollback.disabled", "rollbackDisabled"),
+    ("autoRollback.graceTime", "rollbackGraceTime"),
+    ("autoRollback.stabilityWindowTime", "rollbackStabilityWindow"),
+    ("rollout.rollbackDisabled", "rollbackDisabled"),
+    ("rollout.rollbackGraceTime", "rollbackGraceTime"),
+    ("rollout.rollbackStabilityWindow", "rollbackStabilityWindow"),
 ];
 
 /// The outcome of merging.
@@ -278,6 +286,9 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
         return Effective { result: Err(finding), findings };
     }
     findings.extend(sizing::findings(&configuration, &object(names::CONFIGURATION)));
+    let about_rollouts = crate::instrumentation::options::problems(&configuration).into_iter();
+    findings
+        .extend(about_rollouts.map(|(path, message)| Finding::warning(object(names::CONFIGURATION), path, message)));
     Effective { result: Ok(configuration), findings }
 }
 

@@ -3,7 +3,18 @@
 //! Owns `spec/sources-and-instrumentation.md` 2.6–2.8 and 2.11, and where the agent decision (`agents`, 3.3) goes: into the
 //! object's spec and the condition `AgentEnabled`. Never looks at processes and never touches a pod.
 
+pub mod brake;
+pub mod canary;
+pub mod gate;
+pub mod healing;
+pub mod options;
+pub mod places;
+pub mod pods;
+pub mod progress;
+mod removal;
+pub mod rollback;
 pub mod rollout;
+mod words;
 
 use crate::agents::{self, Backoff, NodeCollector, Seen};
 use crate::configuration::Configuration;
@@ -43,6 +54,8 @@ pub struct InstrumentationPlan {
     pub desired: Desired,
     /// Its conditions, in the fixed order; only those that the instrumentor writes.
     pub conditions: Vec<ConditionDraft>,
+    /// A person has asked to try once more after a rollback: what the status remembers of it and of the rollout goes.
+    pub is_recovered: bool,
 }
 
 /// What of the effective configuration matters to every workload.
@@ -97,6 +110,8 @@ pub fn plan(
 ) -> InstrumentationPlan {
     let status = existing.and_then(|config| config.status.as_ref());
     let mut conditions = vec![marked(coverage.decision, rivals)];
+    let is_recovered =
+        coverage.decision.is_covered() && existing.is_some_and(|config| is_recovery_due(config, coverage));
     let desired = match coverage.decision {
         Decision::Ambiguous => {
             conditions.extend(restated(AGENT_ENABLED, status));
@@ -113,7 +128,7 @@ pub fn plan(
     conditions.extend(waiting_conditions(workload, status));
     let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
     conditions.sort_by_key(|condition| position(condition.kind));
-    InstrumentationPlan { desired, conditions }
+    InstrumentationPlan { desired, conditions, is_recovered }
 }
 
 /// Decides about the agents of a workload and writes the decision into its config's spec; returns the conditions. The
@@ -161,8 +176,7 @@ fn object(
     let mut config = InstrumentationConfig::new(&reference.config_name(), spec(workload, coverage, existing, options));
     config.metadata.namespace = Some(reference.namespace.clone());
     config.metadata.labels = Some(coverage.stream_labels.clone());
-    config.metadata.annotations =
-        coverage.recovery.clone().map(|time| [(labels::ROLLBACK_RECOVERY.to_owned(), time)].into());
+    config.metadata.annotations = annotations(coverage, existing);
     if !workload.uid.is_empty() {
         config.metadata.owner_references = Some(vec![OwnerReference {
             api_version: reference.kind.api_version().to_owned(),
@@ -175,7 +189,40 @@ fn object(
     }
     // The agent decision reads what was detected; it is not written from here.
     config.status = existing.and_then(|existing| existing.status.clone());
+    if let Some(status) = config.status.as_mut().filter(|_| existing.is_some_and(|one| is_recovery_due(one, coverage)))
+    {
+        forget_rollback(status);
+    }
     config
+}
+
+/// The recovery that a Source asks for, or somebody on the object itself.
+fn recovery<'a>(coverage: &'a Coverage, existing: Option<&'a InstrumentationConfig>) -> Option<&'a str> {
+    let own = || existing?.metadata.annotations.as_ref()?.get(labels::ROLLBACK_RECOVERY).map(String::as_str);
+    coverage.recovery.as_deref().or_else(own)
+}
+
+fn is_recovery_due(existing: &InstrumentationConfig, coverage: &Coverage) -> bool {
+    gate::is_recovery_due(existing, recovery(coverage, Some(existing)))
+}
+
+/// The recovery as it is asked for, and the last one that was acted on.
+fn annotations(coverage: &Coverage, existing: Option<&InstrumentationConfig>) -> Option<BTreeMap<String, String>> {
+    let asked = recovery(coverage, existing).map(str::to_owned);
+    let before = || existing?.metadata.annotations.as_ref()?.get(labels::ROLLBACK_RECOVERY_PROCESSED).cloned();
+    let is_due = existing.is_some_and(|existing| is_recovery_due(existing, coverage));
+    let processed = if is_due { asked.clone() } else { before() };
+    let pairs = [(labels::ROLLBACK_RECOVERY, asked), (labels::ROLLBACK_RECOVERY_PROCESSED, processed)];
+    let stated: BTreeMap<_, _> = pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect();
+    (!stated.is_empty()).then_some(stated)
+}
+
+/// Takes out what a status remembers of a rollback and of the rollout that led to it.
+pub fn forget_rollback(status: &mut InstrumentationConfigStatus) {
+    // Stated rather than left out: another implementation may have written it, whose fields are not ours to remove.
+    status.rollback_occurred = Some(false);
+    status.rollback = None;
+    status.rollout = None;
 }
 
 /// Everything but the agent decision, which stays as it was until it is made anew.
@@ -431,6 +478,58 @@ mod tests {
         assert_eq!(found[2], ("AgentEnabled", "False/CrashLoopBackOff".to_owned()));
         assert_eq!(found[3], ("WorkloadRollout", "False/CrashLoopBackOff".to_owned()));
         assert!(applied(planned).spec.containers.is_empty());
+    }
+
+    #[test]
+    fn a_recovery_brings_the_agents_back_and_is_noted() {
+        let options = Options::default();
+        let web = workload(1, WorkloadKind::Deployment);
+        let mut asked = coverage(Decision::WorkloadSource);
+        let mut config = applied(plan(&web, &asked, None, "", &around(&options)));
+        let details = |name: &str| RuntimeDetails {
+            container_name: name.into(),
+            language: "java".into(),
+            runtime_version: "17".into(),
+            ..RuntimeDetails::default()
+        };
+        config.status = Some(InstrumentationConfigStatus {
+            runtime_details_by_container: vec![details("app")],
+            rollback_occurred: Some(true),
+            rollback: Some(odigos_api::rollout::Rollback { recovery: "t1".into(), ..Default::default() }),
+            ..InstrumentationConfigStatus::default()
+        });
+        let recovered = |asked: &Coverage, config: &InstrumentationConfig| {
+            let planned = plan(&web, asked, Some(config), "", &around(&options));
+            let is_recovered = planned.is_recovered;
+            let config = applied(planned);
+            (is_recovered, config.spec.agent_injection_enabled, config.metadata.annotations.unwrap_or_default())
+        };
+        let pairs = |asked: &str, processed: &str| -> BTreeMap<String, String> {
+            let all = [(labels::ROLLBACK_RECOVERY, asked), (labels::ROLLBACK_RECOVERY_PROCESSED, processed)];
+            all.into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(key, value)| (key.into(), value.into()))
+                .collect()
+        };
+        assert_eq!(recovered(&asked, &config), (false, false, pairs("", "")));
+        asked.recovery = Some("t1".into());
+        assert_eq!(
+            recovered(&asked, &config),
+            (false, false, pairs("t1", "")),
+            "it stood there when it was rolled back"
+        );
+        asked.recovery = Some("t2".into());
+        assert_eq!(recovered(&asked, &config), (true, true, pairs("t2", "t2")));
+        // Until the status is written, the same follows again; then it is kept as noted.
+        config.metadata.annotations = Some(pairs("t2", "t2"));
+        assert!(recovered(&asked, &config).0);
+        forget_rollback(config.status.as_mut().unwrap());
+        assert_eq!(recovered(&asked, &config), (false, true, pairs("t2", "t2")));
+        // Somebody may ask on the object itself.
+        asked.recovery = None;
+        config.status.as_mut().unwrap().rollback_occurred = Some(true);
+        config.metadata.annotations = Some(pairs("t3", "t2"));
+        assert_eq!(recovered(&asked, &config), (true, true, pairs("t3", "t3")));
     }
 
     #[test]

@@ -272,19 +272,19 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
     assert_eq!(plane.generation("other", "plain").await, 1);
     assert_eq!(plane.generation("shop", "cart").await, 2, "others are left alone");
 
-    // 57: the instrumentor is down; pods come all the same, without agents, and it is said afterwards.
+    // 57: the instrumentor is down; pods come all the same, without agents, and are mended afterwards.
     instrumentor.kill();
     let pod = plane.replaced("shop", "cart").await;
     assert_eq!(pod["metadata"]["labels"].get(AGENTS_META_HASH), None);
     assert_eq!(value_of(&pod, "JAVA_TOOL_OPTIONS"), "-Dx=1");
     assert_eq!(pod["spec"]["containers"][0]["env"].as_array().unwrap().len(), 2);
     let _again = plane.start_instrumentor().await;
-    let configs: Api<InstrumentationConfig> = Api::namespaced(client.clone(), "shop");
-    let missed = async || {
-        let found = configs.get("deployment-cart").await.unwrap().status.unwrap_or_default();
-        found.conditions.iter().any(|one| one.reason == "RestartRequiredWebhookMissed")
+    let mended = async || {
+        let pods = plane.pods("shop").list(&ListParams::default().labels("app=cart")).await.unwrap().items;
+        let has_agent = |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|all| all.contains_key(AGENTS_META_HASH));
+        pods.len() == 1 && pods.iter().all(has_agent)
     };
-    eventually("the missed pod is noticed", LIMIT, missed).await.unwrap();
+    eventually("the missed pod is noticed and mended", LIMIT, mended).await.unwrap();
     for (agent, did) in plane.api.audited() {
         assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
     }

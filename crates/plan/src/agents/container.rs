@@ -40,6 +40,19 @@ impl Decided {
         };
         Self { reason, config, is_silenced: false }
     }
+
+    /// A container as it was decided before, without its agent.
+    pub(super) fn rolled_back(seen: &Seen<'_>, mut config: ContainerAgentConfig) -> Self {
+        let stored = Reason::parse(&config.agent_enabled_reason);
+        if !config.agent_enabled && stored.is_some_and(|one| !one.is_failure_of_pods()) {
+            return Self { reason: stored.unwrap_or(Reason::CrashLoopBackOff), config, is_silenced: false };
+        }
+        let (reason, message) = rolled_back(seen, stored);
+        config.agent_enabled = false;
+        reason.as_str().clone_into(&mut config.agent_enabled_reason);
+        config.agent_enabled_message = message;
+        Self { reason, config, is_silenced: false }
+    }
 }
 
 /// A cause that keeps the agent out.
@@ -120,19 +133,30 @@ fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
     Ok(Decided { reason: reason.0, config, is_silenced })
 }
 
+/// Why a rolled back workload has no agent: the cause that was remembered, else what the container said before.
+fn rolled_back(seen: &Seen<'_>, stored: Option<Reason>) -> Blocked {
+    let rollback = seen.config.status.as_ref().and_then(|status| status.rollback.as_ref());
+    let stated = rollback.and_then(|rollback| Reason::parse(&rollback.reason)).or(stored);
+    let reason = match stated {
+        Some(Reason::ImagePullBackOff) => Reason::ImagePullBackOff,
+        _ => Reason::CrashLoopBackOff,
+    };
+    let cause = rollback.map(|rollback| rollback.message.trim_end_matches('.')).filter(|cause| !cause.is_empty());
+    let cause = cause.map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let message = format!(
+        "Its pods failed with the agent, which was taken out again{cause}; annotate the Source with odigos.io/rollback-recovery \
+         and the time to try once more."
+    );
+    (reason, message)
+}
+
 /// Rollback and agents of other vendors: what is decided once the agent itself is fit. A rollback keeps the name and the
 /// parameters of the distribution.
 fn judged(subject: &Subject<'_>, details: &RuntimeDetails) -> Result<Blocked, Blocked> {
     let seen = subject.seen;
-    if seen.config.status.as_ref().and_then(|status| status.rollback_occurred) == Some(true) {
+    if super::is_rolled_back(seen) {
         let stored = subject.decided_before.and_then(|before| Reason::parse(&before.agent_enabled_reason));
-        let reason = match stored {
-            Some(Reason::ImagePullBackOff) => Reason::ImagePullBackOff,
-            _ => Reason::CrashLoopBackOff,
-        };
-        let message = "Its pods failed with the agent, which was taken out again; annotate the Source with \
-                       odigos.io/rollback-recovery and the time to try once more.";
-        return Ok((reason, message.to_owned()));
+        return Ok(rolled_back(seen, stored));
     }
     let others: Vec<&str> = details.other_agents.iter().map(|one| one.name.as_str()).collect();
     if others.is_empty() {

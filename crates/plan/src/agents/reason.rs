@@ -88,6 +88,12 @@ impl Reason {
         Self::ALL.into_iter().find(|one| one.as_str() == word)
     }
 
+    /// Whether pods fail, with an agent or without.
+    #[must_use]
+    pub const fn is_failure_of_pods(self) -> bool {
+        matches!(self, Self::CrashLoopBackOff | Self::ImagePullBackOff)
+    }
+
     const fn row(self) -> (&'static str, Status, &'static str, u8) {
         match self {
             Self::EnabledSuccessfully => ("EnabledSuccessfully", Status::True, "Success", 0),

@@ -500,6 +500,38 @@ fn a_rollback_keeps_what_was_chosen_and_its_cause() {
 }
 
 #[test]
+fn a_rollback_says_what_failed_and_waits_for_nobody() {
+    let mut case = Case::new(&[details("app", "ruby", "3.3.1"), details("proxy", "cplusplus", "")]);
+    case.apply();
+    let rollback = odigos_api::rollout::Rollback {
+        reason: "ImagePullBackOff".into(),
+        message: "container odigos-agents of pod web-1: ErrImagePull, no such host.".into(),
+        ..Default::default()
+    };
+    let status = case.config.status.as_mut().unwrap();
+    (status.rollback_occurred, status.rollback) = (Some(true), Some(rollback));
+    type Change = fn(&mut Case);
+    let worlds: [(&str, Change); 4] = [
+        ("as usual", |_| {}),
+        ("the collectors are not ready", |case| case.signals = None),
+        ("nobody takes anything", |case| case.signals = Some(Vec::new())),
+        ("pods without agents fail now", |case| {
+            case.backoff = Some(Backoff { pod: "p".into(), container: "c".into(), reason: "CrashLoopBackOff".into() });
+        }),
+    ];
+    for (what, change) in worlds {
+        change(&mut case);
+        let spec = case.spec();
+        assert!(!spec.agent_injection_enabled && spec.agents_meta_hash.is_empty(), "{what}");
+        assert_eq!(spec.containers[0].agent_enabled_reason, "ImagePullBackOff", "{what}");
+        assert_eq!(spec.containers[0].otel_distro_name, "ruby-community", "{what}");
+        assert_eq!(spec.containers[1].agent_enabled_reason, "NoAvailableAgent", "{what}");
+        let message = &case.decide().conditions[0].message;
+        assert!(message.contains("(container odigos-agents of pod web-1: ErrImagePull, no such host)"), "{message}");
+    }
+}
+
+#[test]
 fn crashing_jobs_do_not_block() {
     let mut case = Case::of("java", "17");
     case.backoff = Some(Backoff { pod: "p".into(), container: "c".into(), reason: "CrashLoopBackOff".into() });

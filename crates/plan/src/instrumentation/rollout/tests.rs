@@ -9,13 +9,14 @@ struct Case {
     pods: Vec<PodSeen>,
     progress: Progress,
     options: Options,
-    has_slot: bool,
+    gate: Gate,
 }
 
 const CHANGED: i64 = 1_000_000;
 
 fn pod(hash: &str) -> PodSeen {
-    PodSeen { hash: (!hash.is_empty()).then(|| hash.to_owned()), created: Some(Timestamp::UNIX_EPOCH) }
+    let hash = (!hash.is_empty()).then(|| hash.to_owned());
+    PodSeen { hash, created: Some(Timestamp::UNIX_EPOCH), is_ready: true, ..PodSeen::default() }
 }
 
 impl Case {
@@ -29,10 +30,14 @@ impl Case {
         Self {
             kind: WorkloadKind::Deployment,
             config,
-            pods: pods.iter().map(|hash| pod(hash)).collect(),
-            progress: Progress::default(),
-            options: Options::default(),
-            has_slot: true,
+            pods: pods
+                .iter()
+                .enumerate()
+                .map(|(n, hash)| PodSeen { name: format!("web-{n}"), uid: format!("u-{n}"), ..pod(hash) })
+                .collect(),
+            progress: Progress { replaces_pods: true, ..Progress::default() },
+            options: Options { canary: SignedDuration::ZERO, heals: false, ..Options::default() },
+            gate: Gate::Open,
         }
     }
 
@@ -48,9 +53,37 @@ impl Case {
             pods: &self.pods,
             progress: &self.progress,
             options: self.options,
-            has_slot: self.has_slot,
+            gate: &self.gate,
             now: Timestamp::MAX,
         })
+    }
+
+    /// The pods fail as a container does that the kubelet has given up starting; they began a minute ago.
+    fn crashing(mut self, hash: &str) -> Self {
+        for pod in self.pods.iter_mut().filter(|pod| pod.hash.as_deref() == Some(hash)) {
+            let failure = Failure { exit_code: 1, reason: "Error".into(), message: "no main class".into(), at: None };
+            pod.is_ready = false;
+            pod.created = Some(Timestamp::MAX - SignedDuration::from_mins(6));
+            pod.containers = vec![ContainerSeen {
+                name: "app".into(),
+                restarts: 4,
+                waiting: ("CrashLoopBackOff".into(), String::new()),
+                failure: Some(failure),
+            }];
+        }
+        self.config.status.get_or_insert_default().instrumentation_time =
+            Some(Time(Timestamp::MAX - SignedDuration::from_mins(7)));
+        self
+    }
+
+    /// What the instrumentor does with a rollback that was decided.
+    fn rolled_back(mut self) -> Self {
+        let decided = self.plan().rollback;
+        let status = self.config.status.get_or_insert_default();
+        (status.rollback_occurred, status.rollback) = (Some(true), decided);
+        self.config.spec.agent_injection_enabled = false;
+        self.config.spec.agents_meta_hash.clear();
+        self
     }
 
     fn outcome(&self) -> String {
@@ -60,6 +93,8 @@ impl Case {
             .iter()
             .map(|one| format!("{}/{}", one.status.as_str(), one.reason))
             .chain(plan.restart.map(|_| "restart".to_owned()))
+            .chain(plan.evict.map(|one| format!("evict {} {:?}", one.pod, one.purpose)))
+            .chain(plan.rollback.map(|one| format!("rollback {}", one.reason)))
             .collect();
         words.join(" ")
     }
@@ -102,7 +137,7 @@ fn the_ladders_of_the_specification() {
         ),
         (
             "39: no slot",
-            Case::new("", &[""]).with(|case| case.has_slot = false),
+            Case::new("", &[""]).with(|case| case.gate = Gate::Closed("full".into(), SOON)),
             "True/WaitingInQueue Unknown/WaitingInRolloutQueue",
         ),
         (
@@ -156,14 +191,15 @@ fn the_ladders_of_the_specification() {
 fn a_restart_is_stamped_with_the_change_and_remembered() {
     let first = Case::new("", &[""]).plan();
     assert_eq!(first.restart.map(Timestamp::as_second), Some(CHANGED));
-    assert_eq!((first.applied_hash.as_str(), first.instrumentation_time), ("new", Some(Time(Timestamp::MAX))));
+    assert_eq!((first.applied_hash.as_str(), first.instrumentation_time), ("new", Some(pods::stamp(Timestamp::MAX))));
     let expected = json!({"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: "1970-01-12T13:46:40Z"}}}}});
     let stamp = Timestamp::from_second(CHANGED).unwrap();
     assert_eq!(restart_change(WorkloadKind::StatefulSet, stamp), expected);
     assert_eq!(restart_change(WorkloadKind::Rollout, stamp), json!({"spec": {"restartAt": "1970-01-12T13:46:40Z"}}));
     // Not before it is patched: waiting changes nothing.
-    let waiting = Case::new("old", &["old"]).with(|case| case.has_slot = false).plan();
-    assert_eq!((waiting.applied_hash.as_str(), waiting.restart, waiting.is_queued), ("old", None, true));
+    let waiting = Case::new("old", &["old"]).with(|case| case.gate = Gate::Closed("full".into(), SOON)).plan();
+    assert_eq!((waiting.applied_hash.as_str(), waiting.restart, waiting.recheck_after), ("old", None, Some(SOON)));
+    assert!(!waiting.holds_place && first.holds_place);
 }
 
 #[test]
@@ -223,9 +259,9 @@ fn rollouts_are_told_by_revisions_and_not_by_health() {
 #[test]
 fn pods_that_nobody_covers_are_cleaned_once() {
     let at = |second: i64| Timestamp::from_second(second).unwrap();
-    let with_agent = |second| PodSeen { hash: Some("h".into()), created: Some(at(second)) };
+    let with_agent = |second| PodSeen { created: Some(at(second)), ..pod("h") };
     let restarted = |stamp: &str| Progress { restarted_at: stamp.into(), ..Progress::default() };
-    let (on, off) = (Options::default(), Options { is_disabled: true, limit: None });
+    let (on, off) = (Options::default(), Options { is_disabled: true, ..Options::default() });
     let deployment = WorkloadKind::Deployment;
     assert!(must_be_cleaned(deployment, &[pod(""), with_agent(10)], &restarted(""), on));
     assert!(must_be_cleaned(deployment, &[with_agent(10)], &restarted("1970-01-01T00:00:05Z"), on));
@@ -236,4 +272,169 @@ fn pods_that_nobody_covers_are_cleaned_once() {
     assert!(!must_be_cleaned(deployment, &[pod("")], &restarted(""), on));
     assert!(!must_be_cleaned(deployment, &[with_agent(10)], &restarted(""), off));
     assert!(!must_be_cleaned(WorkloadKind::CronJob, &[with_agent(10)], &restarted(""), on));
+}
+
+#[test]
+fn agents_that_make_pods_fail_are_taken_out_again() {
+    let rows = [
+        (
+            "45: restarted for them",
+            Case::new("new", &["new", ""]).crashing("new"),
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress rollback CrashLoopBackOff",
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress restart",
+        ),
+        (
+            "even while that rollout goes on, without a place",
+            Case::new("new", &["new", ""]).crashing("new").with(|case| {
+                case.progress.is_ongoing = true;
+                case.gate = Gate::Closed("full".into(), SOON);
+            }),
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress rollback CrashLoopBackOff",
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress restart",
+        ),
+        (
+            "only one pod had them",
+            Case::new("", &["new", "", ""]).crashing("new"),
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress rollback CrashLoopBackOff",
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress evict web-0 Removal",
+        ),
+        (
+            "automatic restarts are off",
+            Case::new("", &["new", ""]).crashing("new").with(|case| case.options.is_disabled = true),
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress rollback CrashLoopBackOff",
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress evict web-0 Removal",
+        ),
+        (
+            "48: switched off",
+            Case::new("new", &["new", "new"]).crashing("new").with(|case| case.options.rollback.is_disabled = true),
+            "True/RolloutFinished True/PodsAppliedSuccessfully",
+            "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress restart",
+        ),
+    ];
+    for (what, case, decided, done) in rows {
+        assert_eq!(case.outcome(), decided, "{what}");
+        assert_eq!(case.rolled_back().outcome(), done, "{what}: then");
+    }
+}
+
+#[test]
+fn a_rollback_says_why_and_stays() {
+    let case = Case::new("new", &["new"]).crashing("new");
+    let rollback = case.plan().rollback.unwrap();
+    assert_eq!(
+        rollback.message,
+        "container app of pod web-0: CrashLoopBackOff, exit code 1 (Error), its last words: no main class."
+    );
+    assert_eq!((rollback.agents_meta_hash.as_str(), rollback.pods_only), ("new", false));
+    let mut after = case.rolled_back();
+    // The restart without agents is asked for once.
+    assert!(after.plan().restart.is_some());
+    after.progress.restarted_at = "1970-01-12T13:46:40Z".into();
+    assert_eq!(after.plan().restart, None);
+    after.kind = WorkloadKind::StatefulSet;
+    assert_eq!(
+        after.plan().evict.map(|one| one.pod).as_deref(),
+        Some("web-0"),
+        "its controller would wait for the pod"
+    );
+    after.pods = vec![pod("")];
+    let plan = after.plan();
+    assert_eq!(plan.conditions[0].reason, "RolloutFinished");
+    assert!(plan.conditions[0].message.contains("no main class"), "{:?}", plan.conditions);
+    assert!(!plan.holds_place && plan.restart.is_none() && plan.evict.is_none());
+}
+
+#[test]
+fn one_pod_goes_first_and_the_others_follow() {
+    let minute = SignedDuration::from_secs;
+    let mut case = Case::new("", &["", "", ""]).with(|case| {
+        case.options.canary = minute(30);
+        (case.progress.replicas, case.progress.spares_a_pod) = (3, true);
+    });
+    let plan = case.plan();
+    assert_eq!(plan.evict.as_ref().map(|one| (one.pod.as_str(), one.purpose)), Some(("web-2", Purpose::Canary)));
+    assert!(plan.restart.is_none() && plan.holds_place && plan.begins);
+    assert_eq!(plan.rollout.as_ref().and_then(|one| one.baseline.as_ref()).map(|one| one.ready_pods), Some(3));
+    // Its replacement is there, but not for long.
+    case.config.status.as_mut().unwrap().rollout = plan.rollout.clone();
+    case.config.status.as_mut().unwrap().instrumentation_time = plan.instrumentation_time.clone();
+    let ready = |since: i64| PodSeen {
+        ready_changed: Some(Timestamp::MAX - minute(since)),
+        name: "web-9".into(),
+        ..pod("new")
+    };
+    case.pods[2] = ready(10);
+    case.progress.is_ongoing = true;
+    assert_eq!(case.outcome(), "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress");
+    assert_eq!(case.plan().recheck_after, Some(minute(20)));
+    case.pods[2] = ready(30);
+    case.progress.is_ongoing = false;
+    let passed = case.plan();
+    assert!(passed.restart.is_some() && passed.evict.is_none());
+    assert_eq!(passed.rollout.and_then(|one| one.canary).map(|one| one.result).as_deref(), Some("Passed"));
+    // A budget forbids it: the rolling update, which keeps to rules of its own, does without.
+    let mut refused = plan;
+    refused.refused("Cannot evict pod as it would violate the pod's disruption budget.");
+    assert!(refused.evict.is_none());
+    case.pods[2] = PodSeen { name: "web-2".into(), ..pod("") };
+    case.config.status.as_mut().unwrap().rollout = refused.rollout;
+    assert!(case.plan().restart.is_some());
+}
+
+#[test]
+fn pods_that_were_missed_are_mended_one_by_one() {
+    let mut case = Case::new("new", &["new", "", ""]).with(|case| {
+        case.options.heals = true;
+        (case.progress.replicas, case.progress.spares_a_pod) = (3, true);
+    });
+    assert_eq!(
+        case.outcome(),
+        "True/RolloutTriggeredSuccessfully False/RestartRequiredWebhookMissed evict web-1 Healing"
+    );
+    let record = case.plan().rollout.unwrap();
+    assert!(record.healing_since.is_some());
+    case.config.status.as_mut().unwrap().rollout = Some(record);
+    case.pods[1].is_going = true;
+    assert_eq!(case.outcome(), "True/RolloutTriggeredSuccessfully False/RestartRequiredWebhookMissed");
+    case.gate = Gate::Closed("full".into(), SOON);
+    case.pods[1] = PodSeen { name: "web-7".into(), ..pod("new") };
+    assert_eq!(case.outcome(), "True/WaitingInQueue Unknown/WaitingInRolloutQueue");
+    case.pods[2] = pod("new");
+    let plan = case.plan();
+    assert_eq!(plan.rollout.unwrap().healing_since, None, "the next time begins anew");
+}
+
+#[test]
+fn a_rollout_that_takes_too_long_lets_others_go_on() {
+    let mut case = Case::new("new", &["new", "old"]).with(|case| {
+        case.progress.is_ongoing = true;
+        case.options.limits.total = Some(1);
+    });
+    let started = |minutes| {
+        let started_at = Some(Time(Timestamp::MAX - SignedDuration::from_mins(minutes)));
+        Some(RolloutProgress { agents_meta_hash: "new".into(), started_at, ..RolloutProgress::default() })
+    };
+    case.config.status.as_mut().unwrap().rollout = started(5);
+    assert_eq!(case.plan().recheck_after, Some(SignedDuration::from_mins(10)));
+    case.config.status.as_mut().unwrap().rollout = started(15);
+    let plan = case.plan();
+    assert!(plan.conditions[0].message.contains("rollout.slotTimeout"), "{:?}", plan.conditions);
+    assert_eq!(plan.recheck_after, None);
+}
+
+#[test]
+fn a_deployments_own_strategy_tells_whether_a_pod_may_be_away() {
+    let of = |strategy: Value, replicas: i64| {
+        Progress::of(WorkloadKind::Deployment, &json!({"spec": {"replicas": replicas, "strategy": strategy}}))
+            .spares_a_pod
+    };
+    let rolling = |value: Value| json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": value}});
+    assert!(of(json!({"type": "Recreate"}), 2) && !of(json!({"type": "Recreate"}), 1));
+    assert!(of(rolling(json!("25%")), 4) && !of(rolling(json!("25%")), 3));
+    assert!(of(rolling(json!(1)), 2) && !of(rolling(json!(0)), 9));
+    let replaces = |kind, update: Value| Progress::of(kind, &json!({"spec": {"updateStrategy": update}})).replaces_pods;
+    assert!(
+        replaces(WorkloadKind::DaemonSet, json!({})) && !replaces(WorkloadKind::DaemonSet, json!({"type": "OnDelete"}))
+    );
+    assert!(!replaces(WorkloadKind::StatefulSet, json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}})));
 }
