@@ -120,7 +120,11 @@ impl PodSeen {
             .unscheduled
             .as_ref()
             .map_or_else(|| "is not ready".to_owned(), |why| format!("finds no node: {}", why.trim_end_matches('.')));
-        let evidence = format!("pod {} {why}", self.name);
+        let mut evidence = format!("pod {} {why}", self.name);
+        let failed = self.containers.iter().filter(|one| one.failed_recently(now));
+        if let Some((name, failure)) = failed.filter_map(|one| Some((&one.name, one.failed()?))).next() {
+            evidence.push_str(&format!("; container {name} failed before, {failure}"));
+        }
         Some(Trouble {
             kind: TroubleKind::Unready,
             since: self.ready_changed.unwrap_or(created).max(created),
@@ -160,17 +164,20 @@ impl ContainerSeen {
         self.failure.as_ref().is_some_and(|failure| failure.at.is_none_or(|at| now.duration_since(at) < RECENT))
     }
 
+    /// How it failed last, for people.
+    fn failed(&self) -> Option<String> {
+        let failure = self.failure.as_ref()?;
+        let reason = if failure.reason.is_empty() { String::new() } else { format!(" ({})", failure.reason) };
+        let said = match tail(&failure.message) {
+            message if message.is_empty() => String::new(),
+            message => format!(", its last words: {message}"),
+        };
+        Some(format!("exit code {}{reason}{said}", failure.exit_code))
+    }
+
     fn evidence(&self, kind: TroubleKind) -> String {
         let (word, words) = (&self.waiting.0, tail(&self.waiting.1));
-        let failure = self.failure.as_ref().map(|failure| {
-            let reason = if failure.reason.is_empty() { String::new() } else { format!(" ({})", failure.reason) };
-            let said = match tail(&failure.message) {
-                message if message.is_empty() => String::new(),
-                message => format!(", its last words: {message}"),
-            };
-            format!("exit code {}{reason}{said}", failure.exit_code)
-        });
-        match (kind, failure) {
+        match (kind, self.failed()) {
             (TroubleKind::Image, _) if !words.is_empty() => format!("{word}, {words}"),
             (TroubleKind::Image, _) => word.clone(),
             (TroubleKind::Crashing, Some(failure)) => format!("fails again and again, {failure}"),

@@ -171,3 +171,10 @@ fn a_recovery_is_asked_for_once() {
         "nothing was rolled back"
     );
 }
+
+#[test]
+fn a_pod_that_is_only_not_ready_tells_how_it_failed_before() {
+    let pods = [pod("old", "", 9000), with(pod("new", "h", 250), 1, "", true)];
+    let Verdict::RollBack(cause) = judge(&case(&pods, None)) else { panic!("it is unwell for long") };
+    assert_eq!(cause.message, "pod new is not ready; container app failed before, exit code 137 (OOMKilled).");
+}
