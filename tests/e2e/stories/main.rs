@@ -25,6 +25,7 @@ mod requests;
 mod rollback;
 mod routing;
 mod sampling;
+mod upgrading;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -36,7 +37,7 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 14] = [
+const STORIES: [(&str, Story); 15] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
@@ -49,6 +50,7 @@ const STORIES: [(&str, Story); 14] = [
     ("a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
     ("sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     ("what waits on disk outlives its gateway", |cluster| queues::what_waits_outlives_its_gateway(cluster).boxed()),
+    ("to a newer release and back", |cluster| upgrading::to_a_newer_release_and_back(cluster).boxed()),
     ("nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
     ("a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
     ("nothing is left after leaving", |cluster| leaving::nothing_is_left(cluster).boxed()),

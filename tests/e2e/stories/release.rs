@@ -1,7 +1,7 @@
 //! The product's release on the cluster, through Helm as a user runs it.
 
 use anyhow::Context;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
 
@@ -35,9 +35,23 @@ pub(crate) async fn helm(arguments: &[&str]) -> anyhow::Result<String> {
 /// # Errors
 /// What Helm said.
 pub(crate) async fn install(namespace: &str, more: &[&str]) -> anyhow::Result<()> {
-    let chart = std::env::var("ODIGOS_E2E_CHART").context("ODIGOS_E2E_CHART is not set; run `cargo xtask e2e`")?;
+    install_from(&chart()?, namespace, more).await
+}
+
+/// Folder of the chart.
+pub(crate) fn chart() -> anyhow::Result<PathBuf> {
+    let chart = std::env::var_os("ODIGOS_E2E_CHART");
+    Ok(PathBuf::from(chart.context("ODIGOS_E2E_CHART is not set; run `cargo xtask e2e`")?))
+}
+
+/// The same from another folder.
+///
+/// # Errors
+/// What Helm said.
+pub(crate) async fn install_from(chart: &Path, namespace: &str, more: &[&str]) -> anyhow::Result<()> {
+    let chart = chart.to_str().context("the chart's path is no text")?;
     let values = values()?;
-    let mut arguments = vec!["upgrade", "--install", "odigos", &chart, "--namespace", namespace, "--create-namespace"];
+    let mut arguments = vec!["upgrade", "--install", "odigos", chart, "--namespace", namespace, "--create-namespace"];
     for value in values.iter().map(String::as_str).chain(more.iter().copied()) {
         arguments.extend(["--set", value]);
     }
