@@ -156,7 +156,7 @@ pub fn decide_agents(
     if let Some(decided) = decision.spec {
         let spec = &mut config.spec;
         if spec.agents_meta_hash != decided.agents_meta_hash {
-            spec.agents_meta_hash_changed_time = Some(Time(around.now));
+            spec.agents_meta_hash_changed_time = Some(Time(next_change(spec, around.now)));
         }
         spec.agent_injection_enabled = decided.agent_injection_enabled;
         spec.pod_manifest_injection_optional = decided.pod_manifest_injection_optional;
@@ -164,6 +164,14 @@ pub fn decide_agents(
         spec.agents_meta_hash = decided.agents_meta_hash;
     }
     decision.conditions
+}
+
+/// The time of a change of the agents: a later second than that of the change before. Restarts are told apart by it, and both
+/// the API and the annotation of pod templates keep whole seconds: the second of two changes within one would restart nothing.
+fn next_change(before: &InstrumentationConfigSpec, now: Timestamp) -> Timestamp {
+    let earliest = before.agents_meta_hash_changed_time.as_ref();
+    let earliest = earliest.and_then(|time| Timestamp::from_second(time.0.as_second() + 1).ok());
+    earliest.map_or(now, |earliest| now.max(earliest))
 }
 
 fn object(
@@ -465,6 +473,11 @@ mod tests {
         let later = Surroundings { now: Timestamp::MAX, ..around(&options) };
         let third = applied(plan(&web, &coverage(Decision::WorkloadSource), Some(&decided), "", &later));
         assert_eq!(third.spec, decided.spec);
+        // Other agents within the same second are another change.
+        decided.status.as_mut().unwrap().runtime_details_by_container[0].language = "python".into();
+        let fourth = applied(plan(&web, &coverage(Decision::WorkloadSource), Some(&decided), "", &around(&options)));
+        assert_ne!(fourth.spec.agents_meta_hash, decided.spec.agents_meta_hash);
+        assert_eq!(fourth.spec.agents_meta_hash_changed_time, Some(Time(Timestamp::from_second(1).unwrap())));
     }
 
     #[test]

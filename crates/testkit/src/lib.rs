@@ -8,6 +8,7 @@ pub mod chart;
 pub mod collector;
 pub mod control_plane;
 pub mod http;
+pub mod instrumentor;
 pub mod otlp;
 pub mod process;
 pub mod recorder;

@@ -7,15 +7,13 @@
     reason = "a test ends where something unexpected happens, and shows the screens"
 )]
 
-mod plane;
-
 use kube::api::{Api, ListParams};
 use odigos_api::API_VERSION;
 use odigos_api::source::Source;
 use odigos_testkit::control_plane::{self, NAMESPACE, apply, create_namespace};
+use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::eventually;
 use odigos_testkit::tools::root;
-use plane::{LIMIT, Plane};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -95,11 +93,14 @@ async fn reader(plane: &Plane) -> std::path::PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workload_is_asked_for_explained_and_taken_back() {
     build();
-    let plane = Plane::start().await;
-    let mut instrumentor = plane.start_instrumentor().await;
+    let plane = Plane::start().await.unwrap();
+    let mut instrumentor = plane.start_instrumentor().await.unwrap();
     create_namespace(&plane.client, "shop").await.unwrap();
-    plane.deploy("shop", "cart", json!([{"name": "TOKEN", "value": SECRET}, {"name": "JAVA_TOOL_OPTIONS", "value": format!("-Dp={SECRET}")}])).await;
-    let first = name(&plane.newest("shop", "cart", &[]).await);
+    let env =
+        json!([{"name": "TOKEN", "value": SECRET}, {"name": "JAVA_TOOL_OPTIONS", "value": format!("-Dp={SECRET}")}]);
+    let pod = json!({"containers": [{"name": "app", "image": "none", "env": env}]});
+    plane.deploy("shop", "cart", &pod).await.unwrap();
+    let first = name(&plane.newest("shop", "cart", &[]).await.unwrap());
     let sources: Api<Source> = Api::namespaced(plane.client.clone(), "shop");
 
     // Nothing asks for it.
@@ -122,7 +123,8 @@ async fn a_workload_is_asked_for_explained_and_taken_back() {
     let waits =
         async || odigos(&plane, &["describe", "workload", "deployment/cart", "-n", "shop"]).await.out.contains("waits");
     eventually("the workload waits for detection", LIMIT, waits).await.unwrap();
-    plane.detect("shop", "cart", "java", "17.0.12+7").await;
+    let java = json!([{"containerName": "app", "language": "java", "runtimeVersion": "17.0.12+7", "secureExecutionMode": false}]);
+    plane.detect("shop", "deployment-cart", &java).await.unwrap();
     let ran = odigos(&plane, &["sources", "enable", "deployment/cart", "-n", "shop", "--wait", "--timeout", "90"])
         .await
         .ended(0);
@@ -148,7 +150,7 @@ async fn a_workload_is_asked_for_explained_and_taken_back() {
     assert!(yaml.contains("\nworkload: \"Deployment shop/cart\"\n"), "{yaml}");
 
     // Its pod, also for somebody who may read little.
-    let pod = name(&plane.newest("shop", "cart", &[]).await);
+    let pod = name(&plane.newest("shop", "cart", &[]).await.unwrap());
     let limited = reader(&plane).await;
     for kubeconfig in [plane.api.kubeconfig(), limited] {
         let ran = odigos_as(&kubeconfig, &["why", &pod, "-n", "shop"]).await.ended(0);
@@ -167,12 +169,13 @@ async fn a_workload_is_asked_for_explained_and_taken_back() {
     let ran = odigos(&plane, &["sources", "status"]).await.ended(0);
     assert!(ran.out.starts_with("1 workload covered in 1 namespace, nothing is blocked\n"));
 
-    // A pod that nobody changed at admission.
+    // A pod that nobody changed at admission, and that stays so.
+    plane.configure("rollout: {healMissedPods: false}\n").await.unwrap();
     instrumentor.kill();
-    let missed = name(&plane.replaced("shop", "cart").await);
+    let missed = name(&plane.replaced("shop", "cart").await.unwrap());
     let ran = odigos(&plane, &["why", &missed, "-n", "shop"]).await.ended(1);
     assert!(ran.out.contains("admission would give it its agents now"), "{}", ran.out);
-    let _again = plane.start_instrumentor().await;
+    let _again = plane.start_instrumentor().await.unwrap();
     let noticed = async || odigos(&plane, &["sources", "status"]).await.code == 1;
     eventually("the missed pod is noticed", LIMIT, noticed).await.unwrap();
 

@@ -3,14 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
 
-mod plane;
-
 use kube::api::{Api, Patch, PatchParams};
 use odigos_api::API_VERSION;
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_testkit::control_plane::{NAMESPACE, apply, create_namespace};
+use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::eventually;
-use plane::{LIMIT, Plane};
 use serde_json::{Value, json};
 
 const HEADERS: &str = "OTEL_INSTRUMENTATION_HTTP_SERVER_CAPTURE_REQUEST_HEADERS";
@@ -49,29 +47,27 @@ fn value_of(pod: &Value, name: &str) -> Option<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_reaches_new_pods_and_says_what_became_of_it() {
-    let plane = Plane::start().await;
-    let _instrumentor = plane.start_instrumentor().await;
+    let plane = Plane::start().await.unwrap();
+    let _instrumentor = plane.start_instrumentor().await.unwrap();
     create_namespace(&plane.client, "shop").await.unwrap();
-    let source = json!({
-        "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "all", "namespace": "shop"},
-        "spec": {"workload": {"name": "shop", "namespace": "shop", "kind": "Namespace"}},
-    });
-    apply(&plane.client, &source).await.unwrap();
+    plane.cover("shop").await.unwrap();
     // 70: what the user sets stays.
-    plane.deploy("shop", "cart", json!([{"name": "OTEL_TRACES_EXPORTER", "value": "console"}])).await;
-    plane.deploy("shop", "api", json!([{"name": DISABLED, "value": "net"}])).await;
-    plane.detect("shop", "cart", "java", "17.0.12+7").await;
-    plane.detect("shop", "api", "javascript", "20.17.0").await;
-    let pod = plane.rolled_out("shop", "cart", 2).await;
+    let with = |name: &str, value: &str| json!({"containers": [{"name": "app", "image": "none", "env": [{"name": name, "value": value}]}]});
+    plane.deploy("shop", "cart", &with("OTEL_TRACES_EXPORTER", "console")).await.unwrap();
+    plane.deploy("shop", "api", &with(DISABLED, "net")).await.unwrap();
+    let runs = |language: &str, version: &str| json!([{"containerName": "app", "language": language, "runtimeVersion": version, "secureExecutionMode": false}]);
+    plane.detect("shop", "deployment-cart", &runs("java", "17.0.12+7")).await.unwrap();
+    plane.detect("shop", "deployment-api", &runs("javascript", "20.17.0")).await.unwrap();
+    let pod = plane.rolled_out("shop", "cart", 2).await.unwrap();
     assert_eq!((value_of(&pod, HEADERS), value_of(&pod, "OTEL_TRACES_EXPORTER").as_deref()), (None, Some("console")));
-    plane.rolled_out("shop", "api", 2).await;
+    plane.rolled_out("shop", "api", 2).await.unwrap();
 
     create(&plane, NAMESPACE, "broken", json!({"customInstrumentations": {"java": [{"className": "C"}]}})).await;
     create(&plane, "shop", "elsewhere", json!({"traceConfig": {"disabled": true}})).await;
     create(&plane, NAMESPACE, "headers", json!({"headersCollection": {"headerKeys": ["X-Request-Id"]}})).await;
     let fs = json!([{"language": "javascript", "libraryName": "@opentelemetry/instrumentation-fs"}]);
     // One restart for both: the second rule comes before the first one's restart is through, or asks for one more.
-    let pod = plane.rolled_out("shop", "cart", 3).await;
+    let pod = plane.rolled_out("shop", "cart", 3).await.unwrap();
     assert_eq!(value_of(&pod, HEADERS).as_deref(), Some("x-request-id"));
     assert_eq!(value_of(&pod, "OTEL_TRACES_EXPORTER").as_deref(), Some("console"));
     assert_eq!(value_of(&pod, "OTEL_METRICS_EXPORTER").as_deref(), Some("otlp"), "67: rules elsewhere are not read");
@@ -85,7 +81,7 @@ async fn a_rule_reaches_new_pods_and_says_what_became_of_it() {
              headers by a variable."
         )
     );
-    let config = plane.config("shop", "api").await;
+    let config = plane.config("shop", "api").await.unwrap();
     assert!(config.spec.containers[0].agent_enabled_message.contains("headersCollection"), "{:?}", config.spec);
     assert_eq!(says(&plane, "headers", "InstrumentationRuleValidation", "Valid").await.0, "True");
     let (status, message) = says(&plane, "broken", "InstrumentationRuleValidation", "InvalidProbe").await;
@@ -100,13 +96,13 @@ async fn a_rule_reaches_new_pods_and_says_what_became_of_it() {
     create(&plane, NAMESPACE, "quiet", json!({"traceVerbosity": {"disabledLibraries": fs}})).await;
     let (_, message) = says(&plane, "quiet", "Applied", "PartiallyApplied").await;
     assert!(message.contains(&format!("Deployment shop/api: sets {DISABLED} itself, which stays.")), "{message}");
-    let pod = plane.rolled_out("shop", "api", 3).await;
+    let pod = plane.rolled_out("shop", "api", 3).await.unwrap();
     assert_eq!(value_of(&pod, DISABLED).as_deref(), Some("net"));
 
     // 58: without automatic restarts a rule that goes waits for them.
-    plane.configure("rollout: {automaticRolloutDisabled: true}\n").await;
+    plane.configure("rollout: {automaticRolloutDisabled: true}\n").await.unwrap();
     let is_manual = async || {
-        let status = plane.config("shop", "cart").await.status.unwrap_or_default();
+        let status = plane.config("shop", "cart").await.unwrap().status.unwrap_or_default();
         status.conditions.iter().any(|one| one.type_ == "WorkloadRollout" && one.reason == "Disabled")
     };
     eventually("nothing is restarted any more", LIMIT, is_manual).await.unwrap();
@@ -117,7 +113,7 @@ async fn a_rule_reaches_new_pods_and_says_what_became_of_it() {
         (status.as_str(), message.as_str()),
         ("Unknown", "No longer in force; 1 container runs with it until their pods are replaced.")
     );
-    let pod = plane.replaced("shop", "cart").await;
+    let pod = plane.replaced("shop", "cart").await.unwrap();
     assert_eq!(value_of(&pod, HEADERS), None);
     assert_eq!(says(&plane, "headers", "Applied", "Disabled").await.0, "False");
     for (agent, did) in plane.api.audited() {

@@ -1,5 +1,6 @@
-//! Pods that were created while the webhook was away: they lack their agents although the rollout is finished
-//! (`spec/sources-and-instrumentation.md` 3.8 row 10, 5.1; row 57 of section 7).
+//! Pods that were created while the webhook was away, or by one that did not know the last decision yet: they lack their agents
+//! although the rollout is finished (`spec/sources-and-instrumentation.md` 3.8 row 10, 5.1;
+//! row 57 of section 7).
 //!
 //! They are replaced one at a time, while all others are ready. Only pods from before the first replacement are, so that a webhook
 //! that stays away is not fought. Pods whose controller would not put the same revision in their place are left alone.
@@ -16,6 +17,8 @@ pub struct Case<'a> {
     pub kind: WorkloadKind,
     /// Its pods.
     pub pods: &'a [PodSeen],
+    /// Hash of the agents that they shall have.
+    pub wanted: &'a str,
     /// What its object says.
     pub progress: &'a Progress,
     /// Begin of the healing that goes on.
@@ -53,7 +56,7 @@ pub fn step<'a>(case: &Case<'a>) -> Step<'a> {
         return Step::Leave("pods of another revision have not gone yet");
     }
     let since = case.since.unwrap_or(case.now);
-    let missed = || case.pods.iter().filter(|pod| !pod.is_going && pod.hash.is_none());
+    let missed = || case.pods.iter().filter(|pod| !pod.is_going && pod.hash.as_deref() != Some(case.wanted));
     let old = || missed().filter(|pod| pod.created.is_none_or(|created| created <= since));
     let Some(next) = old().min_by(|one, other| (one.created, &one.name).cmp(&(other.created, &other.name))) else {
         return Step::Leave("those that took their place lack agents too; see whether the webhook can be reached");

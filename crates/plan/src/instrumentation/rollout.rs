@@ -315,13 +315,22 @@ fn heal<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
         return Move::GoOn("Pods are being made anew.".to_owned(), Some(SETTLING.saturating_sub(age)));
     }
     let since = facts.current().and_then(|record| record.healing_since.as_ref()).map(|time| time.0);
-    let case = healing::Case { kind: seen.kind, pods: seen.pods, progress: seen.progress, since, now: seen.now };
+    let case = healing::Case {
+        kind: seen.kind,
+        pods: seen.pods,
+        wanted: facts.wanted,
+        progress: seen.progress,
+        since,
+        now: seen.now,
+    };
     let message =
         "Pods that were created while nobody could give them their agents are replaced one by one.".to_owned();
     match (healing::step(&case), seen.gate) {
-        (healing::Step::Leave(why), _) => {
-            Move::Say(true, "RolloutFinished", format!("The pods were made anew; some lack their agents, and {why}."))
-        }
+        (healing::Step::Leave(why), _) => Move::Say(
+            true,
+            "RolloutFinished",
+            format!("The pods were made anew; some lack agents as decided, and {why}."),
+        ),
         (healing::Step::Wait, _) => Move::GoOn(message, None),
         (_, Gate::Closed(message, left)) => Move::Queue(message.clone(), *left),
         (healing::Step::Evict(pod), Gate::Open) => Move::Evict(pod, Purpose::Healing, message),

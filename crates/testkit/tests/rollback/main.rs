@@ -26,9 +26,8 @@ const STILL: Duration = Duration::from_secs(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn agents_that_harm_are_taken_out_again() {
-    let plane = Plane::start().await;
-    plane.configure("rollbackGraceTime: 3s\nrollout: {canarySeconds: 2, brakeRollbacks: 0}").await;
-    let _instrumentor = plane.start_instrumentor().await;
+    let plane = Plane::start("rollbackGraceTime: 3s\nrollout: {canarySeconds: 2, brakeRollbacks: 0}").await;
+    let _instrumentor = plane.start_instrumentor().await.unwrap();
     plane.covered("shop").await;
     a_crash_loop_is_rolled_back(&plane).await;
     recovery_is_tried_once(&plane).await;
@@ -179,28 +178,26 @@ async fn one_pod_goes_first(plane: &Plane) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rollouts_go_in_turn_behind_a_brake_and_mend_what_was_missed() {
-    let plane = Plane::start().await;
-    plane
-        .configure("rollbackGraceTime: 5m\nrollout: {canarySeconds: 0, maxConcurrentRollouts: 1, slotTimeout: 4s}")
-        .await;
-    let mut instrumentor = plane.start_instrumentor().await;
+    let settings = "rollbackGraceTime: 5m\nrollout: {canarySeconds: 0, maxConcurrentRollouts: 1, slotTimeout: 4s}";
+    let plane = Plane::start(settings).await;
+    let mut instrumentor = plane.start_instrumentor().await.unwrap();
     plane.covered("shop").await;
     places_are_given_in_turn(&plane).await;
     the_brake_holds_what_follows(&plane).await;
     // 57: pods come without agents while nobody could give them any, and are mended one by one.
-    plane.configure("rollbackGraceTime: 2s\nrollout: {canarySeconds: 0, brakeRollbacks: 0}").await;
+    plane.configure("rollbackGraceTime: 2s\nrollout: {canarySeconds: 0, brakeRollbacks: 0}").await.unwrap();
     plane.deploy("shop", "trio", 3).await;
     plane.detect("shop", "trio").await;
     plane.until_injected("shop", "trio").await;
     instrumentor.kill();
-    plane.delete_pods("shop", "trio").await;
+    plane.delete_pods("shop", "trio").await.unwrap();
     let bare = async || {
         let pods = plane.pods("shop", "trio").await;
         pods.len() == 3 && pods.iter().all(|pod| !pod.metadata.labels.as_ref().unwrap().contains_key(AGENTS_META_HASH))
     };
     eventually("pods come without the webhook", LIMIT, bare).await.unwrap();
     let missed = plane.names("shop", "trio").await;
-    let _again = plane.start_instrumentor().await;
+    let _again = plane.start_instrumentor().await.unwrap();
     plane
         .until("it is said", "shop", "trio", |status| {
             has(status, "PodsManifestInjection", "RestartRequiredWebhookMissed")
@@ -257,7 +254,7 @@ async fn places_are_given_in_turn(plane: &Plane) {
 
 /// Several workloads were rolled back: no further one begins, until a person says so.
 async fn the_brake_holds_what_follows(plane: &Plane) {
-    plane.configure("rollbackGraceTime: 2s\nrollout: {canarySeconds: 0, brakeRollbacks: 2}").await;
+    plane.configure("rollbackGraceTime: 2s\nrollout: {canarySeconds: 0, brakeRollbacks: 2}").await.unwrap();
     for name in ["bad-1", "bad-2"] {
         plane.kubelet.let_it(name, Behaviour::CrashesWithAgent);
         plane.deploy("shop", name, 1).await;
@@ -283,7 +280,8 @@ async fn the_brake_holds_what_follows(plane: &Plane) {
         .configure(&format!(
             "rollbackGraceTime: 2s\nrollout: {{canarySeconds: 0, brakeRollbacks: 2, brakeReleasedAt: '{now}'}}"
         ))
-        .await;
+        .await
+        .unwrap();
     plane.until_injected("shop", "late").await;
     assert_eq!(plane.status("shop", "bad-1").await.rollback_occurred, Some(true), "what was rolled back stays so");
 }

@@ -1,90 +1,46 @@
-//! A control plane of which only the instrumentor runs, and what the tests ask of it.
+//! A control plane of which only the instrumentor runs, with pods that do as the test says, and what the tests ask of it.
 
 use crate::kubelet::Kubelet;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
-use kube::{Client, ResourceExt};
-use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
-use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
+use kube::ResourceExt;
+use kube::api::Api;
+use odigos_api::instrumentation_config::InstrumentationConfigStatus;
 use odigos_api::labels::AGENTS_META_HASH;
-use odigos_api::{API_VERSION, CollectorRole, Signal, names};
-use odigos_testkit::api_server::ApiServer;
-use odigos_testkit::control_plane::{self, NAMESPACE, apply};
-use odigos_testkit::http;
-use odigos_testkit::process::{Process, eventually, free_port};
+use odigos_api::{API_VERSION, instrumentation_config::InstrumentationConfig};
+use odigos_testkit::control_plane::{self, apply};
+use odigos_testkit::instrumentor;
+pub use odigos_testkit::instrumentor::LIMIT;
+use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
-use std::process::Command;
-use std::time::Duration;
-
-/// Everything settles within this time on a busy machine of two cores.
-pub const LIMIT: Duration = Duration::from_secs(90);
+use std::ops::Deref;
 
 pub struct Plane {
-    pub api: ApiServer,
-    pub client: Client,
     pub kubelet: Kubelet,
-    webhook_port: u16,
+    plane: instrumentor::Plane,
+}
+
+impl Deref for Plane {
+    type Target = instrumentor::Plane;
+
+    fn deref(&self) -> &Self::Target {
+        &self.plane
+    }
 }
 
 impl Plane {
-    pub async fn start() -> Self {
-        let mut api = ApiServer::start().await.unwrap();
-        api.start_controller_manager().unwrap();
-        let client = api.client().await.unwrap();
-        control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
-        let kubelet = Kubelet::start(client.clone()).await;
-        let webhook_port = free_port().unwrap();
-        control_plane::install(&client, webhook_port).await.unwrap();
-        let spec = CollectorsGroupSpec {
-            role: CollectorRole::NodeCollector,
-            collector_own_metrics_port: i32::from(names::NODE_METRICS_PORT),
-            ..CollectorsGroupSpec::default()
-        };
-        let groups: Api<CollectorsGroup> = Api::namespaced(client.clone(), NAMESPACE);
-        groups.create(&Default::default(), &CollectorsGroup::new(names::NODE_COLLECTOR, spec)).await.unwrap();
-        let status = json!({"status": {"ready": true, "receiverSignals": [Signal::Traces]}});
-        groups.patch_status(names::NODE_COLLECTOR, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
-        Self { api, client, kubelet, webhook_port }
-    }
-
-    /// What the scheduler would have written, with these settings of rollouts.
-    pub async fn configure(&self, settings: &str) {
-        let text = format!("agentsImage: registry/agents:1\n{settings}\n");
-        let map = json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::EFFECTIVE_CONFIGURATION, "namespace": NAMESPACE},
-            "data": {"config.yaml": text},
-        });
-        apply(&self.client, &map).await.unwrap();
-    }
-
-    pub async fn start_instrumentor(&self) -> Process {
-        let admin_port = free_port().unwrap();
-        let binary = control_plane::build().unwrap().join(names::INSTRUMENTOR);
-        let mut command = Command::new(binary);
-        command
-            .env("KUBECONFIG", self.api.kubeconfig_of(NAMESPACE, names::INSTRUMENTOR).await.unwrap())
-            .env("HOSTNAME", "instrumentor-0")
-            .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
-            .arg(format!("--webhook-address=127.0.0.1:{}", self.webhook_port))
-            .args(["--webhook-names=127.0.0.1", "--lease-seconds=3"]);
-        let log = self.api.directory().join("instrumentor.log");
-        let process = Process::start("instrumentor", &mut command, &log).unwrap();
-        let ready = eventually("the instrumentor is ready", LIMIT, || async move {
-            http::get(admin_port, "/readyz", None).await.is_some()
-        });
-        ready.await.unwrap_or_else(|error| panic!("{error:#}\n{}", process.tail()));
-        process
+    /// Starts it with these settings of rollouts.
+    pub async fn start(settings: &str) -> Self {
+        let plane = instrumentor::Plane::bare().await.unwrap();
+        let kubelet = Kubelet::start(plane.client.clone()).await;
+        plane.configure(settings).await.unwrap();
+        Self { kubelet, plane }
     }
 
     /// A namespace that is covered as a whole.
     pub async fn covered(&self, name: &str) {
         control_plane::create_namespace(&self.client, name).await.unwrap();
-        let source = json!({
-            "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "all", "namespace": name},
-            "spec": {"workload": {"name": name, "namespace": name, "kind": "Namespace"}},
-        });
-        apply(&self.client, &source).await.unwrap();
+        self.cover(name).await.unwrap();
     }
 
     /// A Deployment with this many pods, of which one may be away where it has several.
@@ -118,27 +74,19 @@ impl Plane {
         eventually("all its pods serve", LIMIT, serve).await.unwrap();
     }
 
-    /// What the agent of the node writes.
+    /// What the agent of the node writes about Java in a Deployment.
     pub async fn detect(&self, namespace: &str, name: &str) {
         self.detect_in(namespace, &format!("deployment-{name}")).await;
     }
 
     /// The same of a workload whose config is named.
     pub async fn detect_in(&self, namespace: &str, config: &str) {
-        let configs: Api<InstrumentationConfig> = Api::namespaced(self.client.clone(), namespace);
-        let exists = async || configs.get_opt(config).await.is_ok_and(|found| found.is_some());
-        eventually("the config is there", LIMIT, exists).await.unwrap();
         let details = json!([{"containerName": "app", "language": "java", "runtimeVersion": "17.0.12+7", "secureExecutionMode": false}]);
-        let status = json!({
-            "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"name": config, "namespace": namespace},
-            "status": {"runtimeDetailsByContainer": details},
-        });
-        configs.patch_status(config, &PatchParams::apply(names::AGENT).force(), &Patch::Apply(&status)).await.unwrap();
+        self.plane.detect(namespace, config, &details).await.unwrap();
     }
 
     pub async fn config(&self, namespace: &str, name: &str) -> InstrumentationConfig {
-        let configs: Api<InstrumentationConfig> = Api::namespaced(self.client.clone(), namespace);
-        configs.get(&format!("deployment-{name}")).await.unwrap()
+        self.plane.config(namespace, name).await.unwrap()
     }
 
     pub async fn status(&self, namespace: &str, name: &str) -> InstrumentationConfigStatus {
@@ -199,11 +147,8 @@ impl Plane {
         assert!(!self.config(namespace, name).await.spec.agent_injection_enabled);
     }
 
-    /// Pods that are to stay.
     pub async fn pods(&self, namespace: &str, name: &str) -> Vec<Pod> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        let found = api.list(&ListParams::default().labels(&format!("app={name}"))).await.unwrap().items;
-        found.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect()
+        self.plane.pods(namespace, name).await.unwrap()
     }
 
     pub async fn names(&self, namespace: &str, name: &str) -> Vec<String> {
@@ -212,17 +157,8 @@ impl Plane {
         names
     }
 
-    pub async fn delete_pods(&self, namespace: &str, name: &str) {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
-        for pod in self.names(namespace, name).await {
-            api.delete(&pod, &DeleteParams::default().grace_period(0)).await.unwrap();
-        }
-    }
-
-    /// How often the pod template was changed, its making included.
     pub async fn generation(&self, namespace: &str, name: &str) -> i64 {
-        let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-        api.get(name).await.unwrap().metadata.generation.unwrap()
+        self.plane.generation(namespace, name).await.unwrap()
     }
 
     /// A Source of one Deployment that asks for another attempt at this time.

@@ -21,7 +21,8 @@ fn pod(name: &str, hash: &str, created: i64) -> PodSeen {
 fn outcome(pods: &[PodSeen], change: impl Fn(&mut Case<'_>, &mut Progress)) -> String {
     let mut progress = Progress { replicas: 3, spares_a_pod: true, replaces_pods: true, ..Progress::default() };
     let stand_in = progress.clone();
-    let mut case = Case { kind: WorkloadKind::Deployment, pods, progress: &stand_in, since: None, now: at(100) };
+    let mut case =
+        Case { kind: WorkloadKind::Deployment, pods, wanted: "h", progress: &stand_in, since: None, now: at(100) };
     change(&mut case, &mut progress);
     match step(&Case { progress: &progress, ..case }) {
         Step::Leave(why) => format!("leave: {why}"),
@@ -36,6 +37,8 @@ fn every_case() {
     let same = |_: &mut Case<'_>, _: &mut Progress| {};
     let missed = [pod("a", "h", 1), pod("b", "", 20), pod("c", "", 10)];
     assert_eq!(outcome(&missed, same), "c", "the oldest first");
+    let stale = [pod("a", "h", 1), pod("b", "before", 5)];
+    assert_eq!(outcome(&stale, same), "b", "admitted by one that did not know yet");
     let going = [pod("a", "h", 1), pod("b", "", 20), PodSeen { is_going: true, ..pod("c", "", 10) }];
     assert_eq!(outcome(&going, same), "wait", "one at a time");
     let unready = [PodSeen { is_ready: false, ..pod("a", "h", 1) }, pod("b", "", 20)];
