@@ -8,6 +8,7 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams};
 use kube::{Client, Config};
@@ -114,6 +115,19 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
     assert_eq!(plane.generation("strict", "api").await.unwrap(), 3, "no further restart");
     assert_eq!(plane.generation("other", "plain").await.unwrap(), 1);
     assert_eq!(plane.generation("shop", "cart").await.unwrap(), 2, "others are left alone");
+
+    // 15: deleted and made again, it gets a config of its own and is restarted once.
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), "shop");
+    deployments.delete("cart", &DeleteParams::default()).await.unwrap();
+    plane.deploy("shop", "cart", &cart).await.unwrap();
+    let is_another =
+        async || plane.config("shop", "cart").await.is_ok_and(|found| found.metadata.uid != config.metadata.uid);
+    eventually("the config is another one", LIMIT, is_another).await.unwrap();
+    plane.detect("shop", "deployment-cart", &java).await.unwrap();
+    let pod = plane.rolled_out("shop", "cart", 2).await.unwrap();
+    assert_eq!(value_of(&pod, "OTEL_SERVICE_NAME"), "cart");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(plane.generation("shop", "cart").await.unwrap(), 2, "no further restart");
 
     // 57: the instrumentor is down; pods come all the same, without agents, and are mended afterwards.
     instrumentor.kill();

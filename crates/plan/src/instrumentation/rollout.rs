@@ -104,6 +104,8 @@ pub struct RolloutPlan {
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) is_enabled: bool,
+    /// Nothing is decided yet. Pods may carry agents all the same: of a workload of the same name that was deleted before.
+    pub(super) is_undecided: bool,
     pub(super) is_rolled_back: bool,
     /// Hash that the pods shall carry; empty for none.
     pub(super) wanted: &'a str,
@@ -141,6 +143,7 @@ impl<'a> Facts<'a> {
         }
         Self {
             is_enabled,
+            is_undecided: !is_enabled && spec.containers.is_empty() && spec.agents_meta_hash_changed_time.is_none(),
             is_rolled_back: gate::is_rolled_back(seen.config),
             wanted,
             applied,
@@ -244,6 +247,7 @@ fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>, is_optional: bool) -> (Move<'a>,
             let message = "The next job starts as decided; those that run are left alone.";
             return say(true, "WaitingForRestart", message);
         }
+        _ if facts.is_undecided => return say(true, "NotRequired", "It is not decided yet what its pods need."),
         _ if facts.is_rolled_back && !facts.is_enabled => return (removal::next(seen, facts), None),
         _ if facts.is_rolled_back => return (Move::GoOn("The agents are taken out again.".to_owned(), None), None),
         _ if seen.options.is_disabled => {
@@ -433,7 +437,8 @@ fn finish(
     plan.holds_place = rollout.reason == HOLDS && !is_removal;
     plan.recheck_after = recheck;
     // Where it never had agents, or has lost them all, there is nothing to say.
-    let is_silent = !facts.is_enabled && facts.applied.is_empty() && facts.are_as_desired && !facts.is_rolled_back;
+    let has_none = !facts.is_enabled && facts.applied.is_empty() && facts.are_as_desired && !facts.is_rolled_back;
+    let is_silent = has_none || facts.is_undecided;
     plan.conditions = (!is_silent).then_some(rollout).into_iter().chain([injection]).collect();
     plan
 }

@@ -177,6 +177,11 @@ fn the_ladders_of_the_specification() {
             "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress restart",
         ),
         (
+            "15: not decided yet, and its predecessor had agents",
+            Case::new("", &["old"]).with(off).with(|case| case.config.spec.agents_meta_hash_changed_time = None),
+            "True/PodsManifestInjectionNotRequired",
+        ),
+        (
             "agents go, and the first restart is lost",
             Case::new("", &["old"]).with(off),
             "True/RolloutTriggeredSuccessfully Unknown/RolloutInProgress restart",
