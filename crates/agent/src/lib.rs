@@ -8,13 +8,18 @@
 //! | reads one at a time | writes |
 //! |---|---|
 //! | InstrumentationConfig of a pod's workload | its status: `runtimeDetailsByContainer`, condition `RuntimeDetection` |
+//! | InstrumentationInstances of its node, once | InstrumentationInstances, one for each process with an agent |
 //! | Node, its own | the label `odigos.io/odiglet-oss-installed`, once the agents' files are there |
+//!
+//! It tells the program that instruments Go (`deploy/images/golang`), in a container beside it, which processes are wanted.
 //!
 //! On the node it keeps the directory of log links (design 4.5) and the agents' files, and nothing else. Decisions are in `detect` and
 //! `plan::log_links`.
 
 mod files;
+mod golang;
 mod install;
+mod instances;
 mod leave;
 mod links;
 mod observe;

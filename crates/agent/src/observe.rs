@@ -15,7 +15,7 @@ use odigos_detect::environment::{AGENT_VARIABLES, LD_PRELOAD};
 use odigos_detect::parse::Member;
 use odigos_detect::{Environment, Language};
 use odigos_kit::hub::Hub;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -174,7 +174,7 @@ impl Observer {
         }
         let wanted = wanted(looks.iter().map(|(_, subject)| *subject));
         let processes = self.processes.clone();
-        let found = match watchdog.run(move || find(&processes, &wanted)).await {
+        let found = match watchdog.run(move || processes.find(&wanted)).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => {
                 tracing::warn!(%error, directory = %self.processes.root.display(), "the processes of the node cannot be listed");
@@ -276,25 +276,10 @@ impl Observer {
     }
 }
 
-/// The containers to look for, by where their processes are, and by pod and name.
-fn wanted<'a>(subjects: impl Iterator<Item = &'a Subject>) -> BTreeMap<Member, String> {
+/// The containers to look for, by where their processes are, with their names.
+pub(crate) fn wanted<'a>(subjects: impl Iterator<Item = &'a Subject>) -> BTreeMap<Member, String> {
     let all = subjects.flat_map(|subject| &subject.containers);
     all.map(|one| (one.member.clone(), one.name.clone())).collect()
-}
-
-/// Processes of containers: by control groups, and by mounts where those do not tell (4.2).
-fn find(processes: &Processes, wanted: &BTreeMap<Member, String>) -> std::io::Result<BTreeMap<Member, Vec<u32>>> {
-    let members: BTreeSet<Member> = wanted.keys().cloned().collect();
-    let mut found = processes.of_containers(&members)?;
-    let missing: BTreeMap<(String, String), Member> = wanted
-        .iter()
-        .filter(|(member, _)| !found.contains_key(member))
-        .map(|(member, name)| ((member.pod.clone(), name.clone()), member.clone()))
-        .collect();
-    if !missing.is_empty() {
-        found.extend(processes.by_mounts(&missing)?);
-    }
-    Ok(found)
 }
 
 fn decide(subject: &Subject, container: &Running, seen: &Seen) -> ContainerFound {

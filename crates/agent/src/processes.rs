@@ -5,8 +5,9 @@
 //! memory lies on a file system that does not answer; callers therefore look from a thread that they can give up
 //! ([`crate::watchdog`]). Which rules apply to what was read is decided in `detect`.
 
-use odigos_detect::parse::{self, Member};
-use odigos_detect::{Bytes, Detection, Environment, Look, Process, detect, limits};
+use odigos_detect::parse::{self, Member, Peer};
+use odigos_detect::presence::Marks;
+use odigos_detect::{Bytes, Detection, Environment, Language, Look, Process, detect, limits};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -39,12 +40,75 @@ pub(crate) struct Seen {
     pub(crate) denied: Option<String>,
 }
 
+/// A process that admission has given an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Carrier {
+    /// Number of the process inside its container.
+    pub(crate) inner_pid: u32,
+    /// What it was given.
+    pub(crate) marks: Marks,
+    /// What runs in it.
+    pub(crate) language: Language,
+}
+
 impl Processes {
+    /// Processes of containers: by control groups, and by mounts where those do not tell (4.2). `wanted` holds the containers by
+    /// where their processes are, with their names.
+    ///
+    /// # Errors
+    /// When the processes cannot be listed.
+    pub(crate) fn find(&self, wanted: &BTreeMap<Member, String>) -> io::Result<BTreeMap<Member, Vec<u32>>> {
+        let members: BTreeSet<Member> = wanted.keys().cloned().collect();
+        let mut found = self.of_containers(&members)?;
+        let missing: BTreeMap<(String, String), Member> = wanted
+            .iter()
+            .filter(|(member, _)| !found.contains_key(member))
+            .map(|(member, name)| ((member.pod.clone(), name.clone()), member.clone()))
+            .collect();
+        if !missing.is_empty() {
+            found.extend(self.by_mounts(&missing)?);
+        }
+        Ok(found)
+    }
+
+    /// When a process started, in clock ticks since boot; `None` when it is gone.
+    pub(crate) fn started(&self, pid: u32) -> Option<u64> {
+        let raw = read(&self.folder(pid)?, "stat", limits::SMALL_FILE_BYTES).ok()?;
+        Some(parse::stat(&raw).started)
+    }
+
+    /// How long a process runs that started then.
+    pub(crate) fn age(&self, started: u64) -> Duration {
+        let text = std::fs::read_to_string(self.root.join("uptime")).unwrap_or_default();
+        let uptime = text
+            .split(' ')
+            .next()
+            .and_then(|first| first.parse().ok())
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let since = Duration::from_secs(started / rustix::param::clock_ticks_per_second().max(1));
+        uptime.unwrap_or_default().saturating_sub(since)
+    }
+
+    /// The agent that a process carries, if any.
+    pub(crate) fn carrier(&self, pid: u32) -> Option<Carrier> {
+        let marks = Marks::of(&read(&self.folder(pid)?, "environ", limits::ENVIRONMENT_BYTES).ok()?)?;
+        let (process, view) = self.settled(pid)?;
+        Some(Carrier { inner_pid: process.inner_pid, marks, language: detect(&process, &view).language })
+    }
+
+    /// Numbers of the sockets of a process, and the connections of its pod.
+    pub(crate) fn connections(&self, pid: u32) -> (BTreeSet<u64>, Vec<Peer>) {
+        let Some(folder) = self.folder(pid) else { return Default::default() };
+        let sockets = open_files(&folder).iter().filter_map(|link| parse::socket(link)).collect();
+        let table = |name| read(&folder, name, limits::MAPS_BYTES).map(|raw| parse::peers(&raw)).unwrap_or_default();
+        (sockets, ["net/tcp", "net/tcp6"].into_iter().flat_map(table).collect())
+    }
+
     /// Numbers of the processes of each wanted container.
     ///
     /// # Errors
     /// When the processes cannot be listed.
-    pub(crate) fn of_containers(&self, wanted: &BTreeSet<Member>) -> io::Result<BTreeMap<Member, Vec<u32>>> {
+    fn of_containers(&self, wanted: &BTreeSet<Member>) -> io::Result<BTreeMap<Member, Vec<u32>>> {
         let mut found: BTreeMap<Member, Vec<u32>> = BTreeMap::new();
         for pid in self.all()? {
             let Some(folder) = self.folder(pid) else { continue };
@@ -61,10 +125,7 @@ impl Processes {
     ///
     /// # Errors
     /// When the processes cannot be listed.
-    pub(crate) fn by_mounts(
-        &self,
-        wanted: &BTreeMap<(String, String), Member>,
-    ) -> io::Result<BTreeMap<Member, Vec<u32>>> {
+    fn by_mounts(&self, wanted: &BTreeMap<(String, String), Member>) -> io::Result<BTreeMap<Member, Vec<u32>>> {
         let mut found: BTreeMap<Member, Vec<u32>> = BTreeMap::new();
         for pid in self.all()? {
             let Some(folder) = self.folder(pid) else { continue };
@@ -192,7 +253,7 @@ impl View {
 
     fn process(&self, pid: u32) -> Process {
         let status = parse::status(&self.raw("status", limits::SMALL_FILE_BYTES));
-        let open = self.open_files();
+        let open = open_files(&self.folder);
         Process {
             pid,
             parent: status.parent,
@@ -208,17 +269,18 @@ impl View {
             secure_execution: parse::secure_execution(&self.raw("auxv", limits::SMALL_FILE_BYTES)),
         }
     }
+}
 
-    fn open_files(&self) -> Vec<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(folder) = rustix::fs::openat(&self.folder, "fd", flags, Mode::empty()) else { return Vec::new() };
-        let Ok(entries) = Dir::read_from(&folder) else { return Vec::new() };
-        let links = entries.take(limits::FILES).flatten();
-        links
-            .filter_map(|entry| rustix::fs::readlinkat(&folder, entry.file_name(), Vec::new()).ok())
-            .map(std::ffi::CString::into_bytes)
-            .collect()
-    }
+/// What the open files of `/proc/PID` are.
+fn open_files(folder: &OwnedFd) -> Vec<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(folder) = rustix::fs::openat(folder, "fd", flags, Mode::empty()) else { return Vec::new() };
+    let Ok(entries) = Dir::read_from(&folder) else { return Vec::new() };
+    let links = entries.take(limits::FILES).flatten();
+    links
+        .filter_map(|entry| rustix::fs::readlinkat(&folder, entry.file_name(), Vec::new()).ok())
+        .map(std::ffi::CString::into_bytes)
+        .collect()
 }
 
 /// The target of a link in a directory.

@@ -1,7 +1,9 @@
-//! Wiring: arguments, watches, the loop that keeps the links, and the one that looks at pods. No decisions.
+//! Wiring: arguments, watches, the loop that keeps the links, and those that look at pods. No decisions.
 
 use crate::files::{self, NodeLabel};
+use crate::golang::GoAgent;
 use crate::install::Install;
+use crate::instances::Instances;
 use crate::leave;
 use crate::links::LogLinks;
 use crate::observe::Observer;
@@ -13,7 +15,7 @@ use kube::Client;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
-use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION};
+use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, NODE_SERVICE, OTLP_HTTP_PORT};
 use odigos_catalog::distribution::AGENTS_DIRECTORY;
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
@@ -69,6 +71,9 @@ pub struct Arguments {
     /// Looks at no process.
     #[arg(long)]
     no_detection: bool,
+    /// Socket of the program that instruments Go processes of the node; without it none is.
+    #[arg(long)]
+    go_socket: Option<PathBuf>,
     /// Removes what agents keep on this node, is ready when that is done, and does nothing else: for uninstalling.
     #[arg(long)]
     leave: bool,
@@ -146,12 +151,38 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     tasks.spawn("agents' files", files::keep(install, labels, stop.clone()));
     if !arguments.no_detection {
+        keep_instances(&mut tasks, &observer, arguments.go_socket, &arguments.namespace);
         tasks.spawn("runtime detection", observer.run(looks, stop.clone()));
     }
     tasks.spawn("log links", keep_links(state, changed, ready, stop));
     tasks.wait().await?;
     tracing::info!("{AGENT} ended");
     Ok(())
+}
+
+/// Tells how agents do, and has Go processes instrumented.
+fn keep_instances(tasks: &mut Tasks, observer: &Observer, go_socket: Option<PathBuf>, namespace: &str) {
+    let changed = Arc::new(Notify::new());
+    let waker = changed.clone();
+    observer.pods.subscribe(move |change| {
+        if change.differs(Subject::carrying) {
+            waker.notify_one();
+        }
+    });
+    let go = go_socket.map(|socket| GoAgent::new(socket, changed.clone()));
+    let stop = tasks.stop();
+    if let Some(go) = go.clone() {
+        tasks.spawn("connection to what instruments Go", go.run(stop.clone()));
+    }
+    let instances = Instances {
+        pods: observer.pods.clone(),
+        processes: observer.processes.clone(),
+        reporter: observer.reporter.clone(),
+        node: observer.node.clone(),
+        go,
+        endpoint: format!("http://{NODE_SERVICE}.{namespace}:{OTLP_HTTP_PORT}"),
+    };
+    tasks.spawn("health of agents", instances.run(changed, stop));
 }
 
 /// Removes everything, again and again until it is done, and then waits for the end.

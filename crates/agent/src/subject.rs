@@ -1,10 +1,11 @@
 //! A pod → what of it is looked at, and when (`spec/sources-and-instrumentation.md` 4.1).
 //!
-//! Owns the choice of pods: covered (they carry a stream class), ready, and not going away. Never asks the API server.
+//! Owns the choice of pods: covered (they carry a stream class), ready, and not going away; and for the health of agents, those
+//! that carry one. Never asks the API server.
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use odigos_api::labels::STREAM_CLASS;
+use odigos_api::labels::{AGENTS_META_HASH, STREAM_CLASS};
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_detect::parse::Member;
 use odigos_plan::workload::pod_workload;
@@ -44,14 +45,12 @@ impl Subject {
     /// `None` for a pod that is not looked at, or not yet.
     pub(crate) fn of(pod: &Pod) -> Option<Self> {
         let metadata = &pod.metadata;
-        if !metadata.labels.as_ref()?.contains_key(STREAM_CLASS) || metadata.deletion_timestamp.is_some() {
+        if !metadata.labels.as_ref()?.contains_key(STREAM_CLASS) {
             return None;
         }
-        let workload = pod_workload(metadata)?;
+        let found = Self::running(pod)?;
+        let workload = &found.workload;
         let status = pod.status.as_ref()?;
-        if status.phase.as_deref() != Some("Running") {
-            return None;
-        }
         // Pods of jobs may have ended before anything says that they started.
         let is_job = matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Job);
         let statuses = status.container_statuses.as_deref().unwrap_or_default();
@@ -60,6 +59,25 @@ impl Subject {
         if statuses.len() != declared.len() || !statuses.iter().all(is_up) {
             return None;
         }
+        Some(found)
+    }
+
+    /// `None` for a pod without agents, or one in which nothing runs.
+    pub(crate) fn carrying(pod: &Pod) -> Option<Self> {
+        let labels = pod.metadata.labels.as_ref()?;
+        // Uncovered, it keeps its agents until it is made anew, but nobody cares for them.
+        (labels.contains_key(AGENTS_META_HASH) && labels.contains_key(STREAM_CLASS)).then(|| Self::running(pod))?
+    }
+
+    fn running(pod: &Pod) -> Option<Self> {
+        let metadata = &pod.metadata;
+        let status = pod.status.as_ref()?;
+        if metadata.deletion_timestamp.is_some() || status.phase.as_deref() != Some("Running") {
+            return None;
+        }
+        let workload = pod_workload(metadata)?;
+        let statuses = status.container_statuses.as_deref().unwrap_or_default();
+        let declared = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
         let uid = metadata.uid.clone()?;
         // The kubelet names the group of a static pod after the hash of its manifest, not after its mirror's uid.
         let hash = metadata.annotations.as_ref().and_then(|all| all.get("kubernetes.io/config.hash"));

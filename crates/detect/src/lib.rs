@@ -6,7 +6,8 @@
 //! strangers, so every reader is bounded in size and work ([`limits`]) and none can panic or block.
 //!
 //! Steps: [`parse`] makes a [`Process`] of raw bytes; [`detect`] decides about one process and keeps little of it;
-//! [`container::decide`] weighs the processes of a container; [`merge::merged`] joins that with what a status says.
+//! [`container::decide`] weighs the processes of a container; [`merge::merged`] joins that with what a status says;
+//! [`presence`] tells of processes with an agent how it does.
 
 mod agents;
 pub mod container;
@@ -19,6 +20,7 @@ pub mod limits;
 pub mod merge;
 mod obstacle;
 pub mod parse;
+pub mod presence;
 mod process;
 mod version;
 

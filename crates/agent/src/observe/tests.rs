@@ -2,6 +2,7 @@
 
 use super::*;
 use odigos_api::{WorkloadKind, WorkloadRef};
+use std::collections::BTreeSet;
 
 fn subject(uid: &str, container: char) -> (String, Subject) {
     let running = Running {

@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use crate::limits;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn clipped(raw: &[u8], limit: usize) -> &[u8] {
     raw.get(..limit).unwrap_or(raw)
@@ -25,16 +25,30 @@ pub fn arguments(raw: &[u8]) -> Vec<String> {
 #[must_use]
 pub fn variables(raw: &[u8]) -> Environment {
     let mut environment = Environment::default();
-    for one in clipped(raw, limits::ENVIRONMENT_BYTES).split(|byte| *byte == 0) {
-        let Some(equals) = memchr::memchr(b'=', one) else { continue };
-        let (name, value) = one.split_at(equals);
-        let Ok(name) = std::str::from_utf8(name) else { continue };
-        let value = value.get(1..).unwrap_or_default();
-        if Environment::is_wanted(name) && value.len() <= limits::VALUE_BYTES {
-            environment.insert_first(name, &String::from_utf8_lossy(value));
-        }
+    for (name, value) in entries(raw).filter(|(name, _)| Environment::is_wanted(name)) {
+        environment.insert_first(name, &String::from_utf8_lossy(value));
     }
     environment
+}
+
+/// The values of the named variables of `environ`; others are never copied.
+#[must_use]
+pub fn values(raw: &[u8], names: &[&'static str]) -> BTreeMap<&'static str, String> {
+    let mut found = BTreeMap::new();
+    for (name, value) in entries(raw) {
+        if let Some(name) = names.iter().find(|one| **one == name) {
+            found.entry(*name).or_insert_with(|| String::from_utf8_lossy(value).into_owned());
+        }
+    }
+    found
+}
+
+fn entries(raw: &[u8]) -> impl Iterator<Item = (&str, &[u8])> {
+    clipped(raw, limits::ENVIRONMENT_BYTES).split(|byte| *byte == 0).filter_map(|one| {
+        let (name, value) = one.split_at(memchr::memchr(b'=', one)?);
+        let value = value.get(1..).unwrap_or_default();
+        (value.len() <= limits::VALUE_BYTES).then_some((std::str::from_utf8(name).ok()?, value))
+    })
 }
 
 /// `comm`: the name of the main thread.
