@@ -16,6 +16,7 @@ test: tools ## format, lints, boundaries, generated files, and every test but cl
 	cargo clippy --package odigos-e2e --test stories --locked -- -D warnings
 	cargo xtask tidy
 	cargo xtask generate --check
+	cd deploy/images/golang && go test ./control/...
 	cargo test --workspace --locked
 
 e2e: ## stories on a cluster with real nodes, made on this machine (root; KEEP=1 leaves it up)

@@ -148,7 +148,8 @@ fn set_validity(parameters: &mut CertificateParams, now: Timestamp, validity: Si
 }
 
 /// The authority that all replicas share: read from the Secret, made or replaced when it is due. Two replicas that make
-/// one at the same time agree on whichever was stored first.
+/// one at the same time agree on whichever was stored first. `known` is the certificate of the one that leaves were signed with until
+/// now: where the Secret was deleted, it stays trusted, as it does when one is replaced.
 ///
 /// # Errors
 /// When the Secret cannot be read or written.
@@ -156,6 +157,7 @@ pub async fn shared_authority(
     client: &Client,
     namespace: &str,
     name: &str,
+    known: Option<&str>,
     now: Timestamp,
 ) -> Result<Authority, CertificateError> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -166,7 +168,7 @@ pub async fn shared_authority(
         let previous = match current {
             Some(Ok(authority)) if !is_due(authority.made, CA_VALIDITY, now) => return Ok(authority),
             Some(Ok(authority)) => Some(authority.certificate),
-            Some(Err(_)) | None => None,
+            Some(Err(_)) | None => known.map(str::to_owned),
         };
         let fresh = Authority::new(previous, now)?.to_secret(name, namespace, stored.as_ref());
         let written = match &stored {

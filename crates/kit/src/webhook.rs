@@ -21,6 +21,9 @@ const BODY_LIMIT: usize = 3 * 1024 * 1024;
 /// How often renewal is thought of; on the wall clock, so that it survives a suspended machine.
 const RENEWAL_CHECK: Duration = Duration::from_secs(60);
 
+/// API servers hear of another bundle by their watches; all of them within this time.
+const PROPAGATION: Duration = Duration::from_secs(10);
+
 /// Answers one kind of review.
 pub type Handler = Arc<
     dyn Fn(AdmissionRequest<DynamicObject>) -> Pin<Box<dyn Future<Output = AdmissionResponse> + Send>> + Send + Sync,
@@ -131,30 +134,48 @@ async fn accept(
     let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
 }
 
+/// The leaf that is served.
+struct Served {
+    /// Certificate of the authority that signed it.
+    authority: String,
+    made: Timestamp,
+}
+
 /// Keeps the leaf fresh and the API server's idea of the CA right.
+///
+/// A leaf of another authority is served only after the API server was told to trust it: a review that fails for its certificate is
+/// a pod without its agents.
 async fn renew(client: Client, server: Server, resolver: Arc<Resolver>, stop: CancellationToken) {
-    let mut current: Option<(String, Timestamp)> = None;
+    let mut served: Option<Served> = None;
     loop {
         let mut pause = RENEWAL_CHECK;
         let now = Timestamp::now();
-        match certificates::shared_authority(&client, &server.namespace, server.secret, now).await {
+        let known = served.as_ref().map(|one| one.authority.as_str());
+        match certificates::shared_authority(&client, &server.namespace, server.secret, known, now).await {
             Ok(authority) => {
-                let bundle = authority.bundle();
-                let fresh = current
-                    .as_ref()
-                    .is_none_or(|(known, made)| *known != bundle || certificates::is_due(*made, LEAF_VALIDITY, now));
-                if fresh {
+                let told = trust(&client, &server, &authority.bundle()).await;
+                if told != Told::All {
+                    pause = Duration::from_secs(2);
+                }
+                let is_trusted = told != Told::Failed;
+                let is_another = known.is_some_and(|known| known != authority.certificate);
+                let is_due = served.as_ref().is_none_or(|one| certificates::is_due(one.made, LEAF_VALIDITY, now));
+                if is_another && is_trusted {
+                    tokio::select! {
+                        () = tokio::time::sleep(PROPAGATION) => {}
+                        () = stop.cancelled() => return,
+                    }
+                }
+                let is_renewed = if is_another { is_trusted } else { is_due };
+                if is_renewed {
                     match authority.leaf(&server.names, now) {
                         Ok(leaf) => {
                             resolver.set(leaf);
-                            current = Some((bundle.clone(), now));
+                            served = Some(Served { authority: authority.certificate, made: now });
                             tracing::info!("webhook certificate renewed");
                         }
                         Err(error) => tracing::error!(%error, "the webhook certificate cannot be made"),
                     }
-                }
-                if !trust(&client, &server, &bundle).await {
-                    pause = Duration::from_secs(2);
                 }
             }
             Err(error) => {
@@ -169,16 +190,35 @@ async fn renew(client: Client, server: Server, resolver: Arc<Resolver>, stop: Ca
     }
 }
 
-/// Writes the bundle into every named configuration that has another one; false when a configuration was not reachable.
-async fn trust(client: &Client, server: &Server, bundle: &str) -> bool {
+/// Who was told of a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// Every configuration has it.
+    All,
+    /// Every one that is there.
+    Present,
+    /// Some could not be told.
+    Failed,
+}
+
+/// Writes the bundle into every named configuration that has another one.
+async fn trust(client: &Client, server: &Server, bundle: &str) -> Told {
     let encoded = certificates::encoded(bundle);
-    let mut complete = true;
+    let mut told = Told::All;
     for (kind, name) in &server.configurations {
         let gvk = kube::core::GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
         let api: Api<DynamicObject> = Api::all_with(client.clone(), &kube::core::ApiResource::from_gvk(&gvk));
-        let Ok(Some(found)) = api.get_opt(name).await else {
-            complete = false;
-            continue;
+        let found = match api.get_opt(name).await {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                told = if told == Told::Failed { told } else { Told::Present };
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(%error, kind, name, "the webhook configuration cannot be read");
+                told = Told::Failed;
+                continue;
+            }
         };
         let hooks = found.data.get("webhooks").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
         let stale = |hook: &serde_json::Value| {
@@ -197,8 +237,8 @@ async fn trust(client: &Client, server: &Server, bundle: &str) -> bool {
         let Ok(patch) = patch else { continue };
         if let Err(error) = api.patch(name, &PatchParams::default(), &patch).await {
             tracing::warn!(%error, kind, name, "the webhook configuration cannot be told of the new authority");
-            complete = false;
+            told = Told::Failed;
         }
     }
-    complete
+    told
 }

@@ -141,7 +141,7 @@ fn readable(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Files below a folder, sorted. A link is refused: it would mean something else where it is installed.
-fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let entry = entry?;
@@ -159,7 +159,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Digest over names and contents.
-fn digest(folder: &Path) -> anyhow::Result<String> {
+pub(crate) fn digest(folder: &Path) -> anyhow::Result<String> {
     let mut sum = Sha256::new();
     for path in files(folder)? {
         let name = path.strip_prefix(folder)?.display().to_string();
@@ -178,7 +178,7 @@ fn size(folder: &Path) -> anyhow::Result<u64> {
     files(folder)?.iter().map(|path| Ok(path.metadata()?.len())).sum()
 }
 
-fn remove(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
     let outcome = match path.symlink_metadata() {
         Err(_) => return Ok(()),
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),

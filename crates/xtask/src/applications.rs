@@ -1,5 +1,5 @@
 //! Images of the stories' ordinary applications (`tests/e2e/applications`): Java 17, Node.js 18 and Python 3.11, each with its
-//! runtime and nothing else — no shell, no package manager, no telemetry.
+//! runtime and nothing else, and Go — no shell, no package manager, no telemetry.
 //!
 //! Runtimes come from where users get them: Java and Python are this machine's, cut to what the application loads, Node.js is
 //! its own package. What takes long is kept in the tools' cache, by the digest of what it is made from.
@@ -30,6 +30,7 @@ pub(crate) fn images(version: &str) -> anyhow::Result<Vec<Image>> {
         java(&sources.join("java"), version)?,
         nodejs(&sources.join("nodejs"), version)?,
         python(&sources.join("python"), version)?,
+        golang(&sources.join("golang"), version)?,
     ])
 }
 
@@ -170,4 +171,22 @@ fn python(sources: &Path, version: &str) -> anyhow::Result<Image> {
     image.add("application/chosen", &sources.join("chosen"))?;
     image.data.insert("application/pricing.py".into(), sources.join("pricing.py"));
     Ok(image)
+}
+
+/// As users build: a static program, without the symbols that are only for debuggers.
+fn golang(sources: &Path, version: &str) -> anyhow::Result<Image> {
+    let told = run("go", &["version"], sources)?;
+    let mut from = told.into_bytes();
+    for name in ["go.mod", "main.go"] {
+        from.extend(std::fs::read(sources.join(name))?);
+    }
+    let folder = cached("golang", &from, |folder| {
+        let program = text(&folder.join("shipping"))?;
+        let flags = ["-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", &program, "."];
+        // The host's C library shall not come in, nor what somebody has set for all builds.
+        let environment = ["CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "go", "build"];
+        run("env", &[&environment[..], &flags[..]].concat(), sources)?;
+        Ok(())
+    })?;
+    Image::of(&format!("odigos-e2e-golang:{version}"), "/shipping", &folder.join("shipping"))
 }

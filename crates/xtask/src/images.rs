@@ -106,6 +106,8 @@ pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
         let mut image = Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &path)?;
         if binary == "odigos-agent" {
             image.add(AGENTS, &crate::agents::fetch()?)?;
+            // Static, so nothing comes with it.
+            image.files.insert(crate::golang::PROGRAM.to_owned(), crate::golang::build()?);
         }
         images.push(image);
     }

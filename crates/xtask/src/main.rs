@@ -5,6 +5,7 @@ mod applications;
 mod demo;
 mod e2e;
 mod generate;
+mod golang;
 mod images;
 mod tidy;
 
@@ -31,7 +32,7 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
-    /// Fetch the agents that a release carries into the cache of the tools.
+    /// Fetch or build the agents that a release carries into the cache of the tools.
     Agents,
     /// Write the container images as OCI archives into target/images.
     Images,
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
-        Task::Agents => agents::fetch().map(drop),
+        Task::Agents => agents::fetch().and_then(|_| golang::build()).map(drop),
         Task::Images => images::build(images::Purpose::Release).map(drop),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Run { keep } => demo::run(keep),

@@ -1,7 +1,7 @@
 //! A cluster as stories see it: objects to apply and read, and questions to pods, all through the API server.
 
 use anyhow::{Context, bail};
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -87,6 +87,17 @@ impl Cluster {
         let api = self.api(api_version, kind, key.0);
         api.patch(key.1, &PatchParams::default(), &Patch::Merge(patch)).await?;
         Ok(())
+    }
+
+    /// What an object would be, were it created: admission runs, and nothing is stored.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn try_out(&self, object: &Value) -> anyhow::Result<Value> {
+        let (api, name) = self.api_of(object);
+        let parameters = PostParams { dry_run: true, ..PostParams::default() };
+        let admitted = api.create(&parameters, &serde_json::from_value(object.clone())?).await;
+        Ok(serde_json::to_value(admitted.with_context(|| format!("trying {name} out"))?)?)
     }
 
     /// Deletes an object; one that is not there is as good.

@@ -1,5 +1,5 @@
-//! Ordinary applications as their owners deploy them: a chain of services in Java, Node.js and Python, each with options of its
-//! own for its runtime. Nothing in them knows of telemetry.
+//! Ordinary applications as their owners deploy them: a chain of services in Java, Node.js, Python and Go, each with options of
+//! its own for its runtime. Nothing in them knows of telemetry.
 
 use crate::actors::PORT;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub struct Service {
 }
 
 /// The chain, first the one that is asked.
-pub const CHAIN: [Service; 3] = [
+pub const CHAIN: [Service; 4] = [
     Service {
         name: "frontend",
         image: "java",
@@ -39,8 +39,31 @@ pub const CHAIN: [Service; 3] = [
         answer: "kept",
         next: Some("pricing"),
     },
-    Service { name: "pricing", image: "python", language: "python", option: None, answer: "kept", next: None },
+    Service {
+        name: "pricing",
+        image: "python",
+        language: "python",
+        option: None,
+        answer: "kept",
+        next: Some("shipping"),
+    },
+    Service {
+        name: "shipping",
+        image: "golang",
+        language: "go",
+        option: Some(("GOMAXPROCS", "3")),
+        answer: "3",
+        next: None,
+    },
 ];
+
+impl Service {
+    /// Whether its agent runs inside its process, so that it can do harm there.
+    #[must_use]
+    pub fn has_agent_inside(&self) -> bool {
+        self.language != "go"
+    }
+}
 
 /// How the owners of a namespace run their applications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! What the product is loved for: one Source, and ordinary applications in Java, Node.js and Python tell of themselves, with
-//! their owners' options in force and everything as it was afterwards.
+//! What the product is loved for: one Source, and ordinary applications in Java, Node.js, Python and Go tell of themselves,
+//! with their owners' options in force and everything as it was afterwards.
 
 use anyhow::{Context, bail};
 use odigos_api::API_VERSION;
@@ -7,7 +7,7 @@ use odigos_e2e::cluster::{Cluster, Pod, eventually};
 use odigos_e2e::office::{self, CHAIN, Manner, Service};
 use odigos_e2e::records::Records;
 use odigos_e2e::shop;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ struct Office<'a> {
     manner: Manner,
 }
 
-/// A namespace Source alone: one trace crosses three languages; taking it away leaves what was there before.
-pub(crate) async fn one_source_tells_of_three_languages(cluster: Cluster) -> anyhow::Result<()> {
+/// A namespace Source alone: one trace crosses four languages; taking it away leaves what was there before.
+pub(crate) async fn one_source_tells_of_four_languages(cluster: Cluster) -> anyhow::Result<()> {
     let office =
         Office { cluster: &cluster, namespace: "e2e-office", backends: "e2e-office-backends", manner: Manner::Plain };
     office.set().await?;
@@ -52,8 +52,10 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
     office.set().await?;
     let before = office.templates().await?;
     office.is_told_of().await?;
-    for pod in office.pods().await? {
-        assert!(pod.0.pointer("/spec/initContainers/0").is_some(), "{}: no files of the node there", pod.name());
+    for service in CHAIN.iter().filter(|service| service.has_agent_inside()) {
+        for pod in cluster.pods(office.namespace, &format!("app={}", service.name)).await? {
+            assert!(pod.0.pointer("/spec/initContainers/0").is_some(), "{}: no files of the node there", pod.name());
+        }
     }
     office.is_left_as_it_was(&before).await?;
     office.strike().await
@@ -84,7 +86,7 @@ impl Office<'_> {
         let begun = Instant::now();
         cluster.apply(&shop::source(namespace, "Namespace", namespace, &[])).await?;
         // People go on asking: every rollout happens under requests.
-        let whole = eventually("one trace crosses all three services", LIMIT, || async {
+        let whole = eventually("one trace crosses all services", LIMIT, || async {
             self.ask().await?;
             crossing(&self.arrived().await?)
         })
@@ -107,6 +109,24 @@ impl Office<'_> {
             }
             self.is_said_to_be_well(service).await?;
         }
+        self.every_agent_is_said_to_be_well().await
+    }
+
+    /// Each pod has at least one instance, and all are healthy or have nothing to say yet (workers that nobody asked).
+    async fn every_agent_is_said_to_be_well(&self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        eventually("every agent is said to be well", Duration::from_secs(90), || async {
+            let instances = self.cluster.list(API_VERSION, "InstrumentationInstance", self.namespace, "").await?;
+            for pod in self.pods().await? {
+                let owned = |one: &&Value| one.pointer("/metadata/ownerReferences/0/name") == Some(&json!(pod.name()));
+                let told: Vec<&Value> = instances.iter().filter(owned).filter_map(|one| one.get("status")).collect();
+                let is_well = told.iter().any(|one| one["healthy"] == true);
+                anyhow::ensure!(is_well && told.iter().all(|one| one["healthy"] != false), "{}: {told:?}", pod.name());
+            }
+            Ok(())
+        })
+        .await?;
+        println!("  every agent is said to be well {:.0} s later", begun.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -161,8 +181,8 @@ impl Office<'_> {
         let pods = self.cluster.pods(self.namespace, &format!("app={}", CHAIN[0].name)).await?;
         let pod = pods.iter().find(|pod| pod.is_ready()).context("no frontend is ready")?;
         let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/").await?;
-        let last = answer.pointer("/next/next/service").and_then(Value::as_str);
-        anyhow::ensure!(last == Some(CHAIN[2].name), "the chain answers {answer}");
+        let last = answer.pointer("/next/next/next/service").and_then(Value::as_str);
+        anyhow::ensure!(last == Some(CHAIN[3].name), "the chain answers {answer}");
         Ok(())
     }
 
@@ -238,11 +258,12 @@ fn crossing(records: &Records) -> anyhow::Result<String> {
 }
 
 fn signals(records: &Records) -> anyhow::Result<()> {
-    for (service, prefix) in CHAIN.iter().zip(["jvm.", "nodejs.", "cpython."]) {
+    for (service, prefix) in CHAIN.iter().zip([Some("jvm."), Some("nodejs."), Some("cpython."), None]) {
         let metrics = records.of("metrics", service.name).names;
+        // What attaches from outside sends traces only.
         anyhow::ensure!(
-            metrics.keys().any(|name| name.starts_with(prefix)),
-            "no metric {prefix}* of {}: {:?}",
+            prefix.is_none_or(|prefix| metrics.keys().any(|name| name.starts_with(prefix))),
+            "no metric {prefix:?} of {}: {:?}",
             service.name,
             metrics.keys().collect::<Vec<_>>()
         );

@@ -12,6 +12,7 @@
 )]
 
 mod aftermath;
+mod certificates;
 mod destinations;
 mod failures;
 mod install;
@@ -37,16 +38,17 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 15] = [
+const STORIES: [(&str, Story); 16] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
-    ("one Source tells of three languages", |cluster| {
-        instrumentation::one_source_tells_of_three_languages(cluster).boxed()
+    ("one Source tells of four languages", |cluster| {
+        instrumentation::one_source_tells_of_four_languages(cluster).boxed()
     }),
     ("guarded applications are told of", |cluster| instrumentation::guarded_applications_are_told_of(cluster).boxed()),
     ("what crashes with its agent is left alone", |cluster| rollback::what_crashes_is_left_alone(cluster).boxed()),
     ("missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
+    ("certificates change unnoticed", |cluster| certificates::they_change_unnoticed(cluster).boxed()),
     ("a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
     ("sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     ("what waits on disk outlives its gateway", |cluster| queues::what_waits_outlives_its_gateway(cluster).boxed()),

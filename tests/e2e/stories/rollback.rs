@@ -9,7 +9,7 @@ use odigos_e2e::shop;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-const NAMESPACE: &str = "e2e-crash";
+pub(crate) const NAMESPACE: &str = "e2e-crash";
 const BACKENDS: &str = "e2e-crash-backends";
 const BACKEND: &str = "crash";
 /// Time for a rollout of a Java application on two busy cores.
@@ -17,7 +17,12 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// How long pods may be unwell in this story.
 const GRACE: &str = "20s";
 /// The application that gets along with its agent.
-const STEADY: &str = "steady";
+pub(crate) const STEADY: &str = "steady";
+
+/// Applications whose agent is in their process.
+fn crashing() -> impl Iterator<Item = office::Service> {
+    CHAIN.into_iter().filter(office::Service::has_agent_inside)
+}
 
 /// One application of each language that ends at once when it has an agent, and one that does not.
 pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Result<()> {
@@ -25,7 +30,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
     // That many rollbacks at once would stop all others, which is another story.
     release::install(&cluster.namespace, &[&grace, "config.rollout.brakeRollbacks=0"]).await?;
     set(&cluster).await?;
-    for service in CHAIN {
+    for service in crashing() {
         let mut objects = office::deployment(NAMESPACE, service, &cluster.image, 1, Manner::Plain);
         let container = objects[1].pointer_mut("/spec/template/spec/containers/0").context("there is a container")?;
         let environment = container["env"].as_array_mut().context("env is a list")?;
@@ -36,7 +41,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
     }
     let steady = office::Service { name: STEADY, ..CHAIN[2] };
     cluster.apply_all(office::deployment(NAMESPACE, steady, &cluster.image, 1, Manner::Plain)).await?;
-    for name in CHAIN.map(|service| service.name).into_iter().chain([STEADY]) {
+    for name in crashing().map(|service| service.name).chain([STEADY]) {
         cluster.rolled_out("Deployment", (NAMESPACE, name), LIMIT).await?;
     }
 
@@ -44,7 +49,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
     cluster.apply(&shop::source(NAMESPACE, "Namespace", NAMESPACE, &[])).await?;
     let limit = Duration::from_secs(300);
     eventually("every application that crashes is left alone again", limit, || async {
-        for service in CHAIN {
+        for service in crashing() {
             let pods = cluster.pods(NAMESPACE, &format!("app={}", service.name)).await?;
             assert!(pods.iter().any(Pod::is_ready), "{} always has a pod that is ready", service.name);
             let config = config(&cluster, service.name).await?;
@@ -65,8 +70,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
         begun.elapsed().as_secs_f64()
     );
     // The server of the Python application starts its workers again and again, so its pod is only never ready.
-    for (service, cause) in CHAIN.iter().zip(["cannot work with an agent", "cannot work with an agent", "is not ready"])
-    {
+    for (service, cause) in crashing().zip(["cannot work with an agent", "cannot work with an agent", "is not ready"]) {
         let message = condition(&config(&cluster, service.name).await?, "AgentEnabled");
         let message = message["message"].as_str().unwrap_or_default().to_owned();
         assert!(message.contains(cause), "the cause is told: {message}");
@@ -84,14 +88,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
 
 /// Pods that are made while admission is away are not held up, and get their agents afterwards.
 pub(crate) async fn missed_pods_are_mended(cluster: Cluster) -> anyhow::Result<()> {
-    release::install(&cluster.namespace, &[]).await?;
-    set(&cluster).await?;
-    let steady = office::Service { name: STEADY, ..CHAIN[2] };
-    cluster.apply_all(office::deployment(NAMESPACE, steady, &cluster.image, 1, Manner::Plain)).await?;
-    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
-    cluster.apply(&shop::source(NAMESPACE, "Namespace", NAMESPACE, &[])).await?;
-    agents_are_in_all(&cluster, LIMIT).await?;
-    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
+    prepare(&cluster).await?;
 
     let replicas = |count: u32| json!({"spec": {"replicas": count}});
     let instrumentor = (cluster.namespace.as_str(), names::INSTRUMENTOR);
@@ -125,6 +122,18 @@ pub(crate) async fn missed_pods_are_mended(cluster: Cluster) -> anyhow::Result<(
     println!("  mended {:.0} s after the instrumentor was asked back", begun.elapsed().as_secs_f64());
     cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
     strike(&cluster).await
+}
+
+/// One application with its agent.
+pub(crate) async fn prepare(cluster: &Cluster) -> anyhow::Result<()> {
+    release::install(&cluster.namespace, &[]).await?;
+    set(cluster).await?;
+    let steady = office::Service { name: STEADY, ..CHAIN[2] };
+    cluster.apply_all(office::deployment(NAMESPACE, steady, &cluster.image, 1, Manner::Plain)).await?;
+    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await?;
+    cluster.apply(&shop::source(NAMESPACE, "Namespace", NAMESPACE, &[])).await?;
+    agents_are_in_all(cluster, LIMIT).await?;
+    cluster.rolled_out("Deployment", (NAMESPACE, STEADY), LIMIT).await
 }
 
 async fn agents_are_in_all(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
@@ -161,7 +170,7 @@ async fn set(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.apply(&shop::destination(&cluster.namespace, BACKEND, &endpoint, &["default"])).await
 }
 
-async fn strike(cluster: &Cluster) -> anyhow::Result<()> {
+pub(crate) async fn strike(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.delete(API_VERSION, "Destination", (&cluster.namespace, BACKEND)).await?;
     cluster.delete(API_VERSION, "Source", (NAMESPACE, &format!("namespace-{NAMESPACE}"))).await?;
     for namespace in [NAMESPACE, BACKENDS] {

@@ -16,6 +16,8 @@ use tokio::time::Instant;
 
 /// A connection that was seen is looked for again at every so many looks.
 const SELDOM: usize = 10;
+/// A process may become another program for this long.
+const BECOMES: Duration = Duration::from_secs(120);
 /// It is given up after so many looks without it.
 const MISSED: u32 = 2;
 
@@ -204,7 +206,7 @@ fn survey(
         let key = (*pid, started);
         let mut tracked = known.remove(&key).unwrap_or_else(|| Tracked {
             container: container.clone(),
-            carrier: None,
+            carrier: processes.carrier(*pid),
             is_connected: false,
             missed: 0,
             age: Duration::ZERO,
@@ -212,7 +214,7 @@ fn survey(
         tracked.age = processes.age(started);
         // A container's first process is often a small one that becomes the application: its variables come with it, its
         // language does not.
-        if tracked.agent().is_none() && tracked.age < Duration::from_secs(120) {
+        if tracked.agent().is_none() && tracked.age < BECOMES {
             tracked.carrier = processes.carrier(*pid);
         }
         if let Some(carrier) = tracked.carrier.as_ref().filter(|one| !one.marks.endpoint.is_empty())

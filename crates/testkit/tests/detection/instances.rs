@@ -133,10 +133,13 @@ async fn every_process_with_an_agent_has_an_object_that_tells_its_health() {
     let owner = &instance.metadata.owner_references.as_ref().unwrap()[0];
     assert_eq!((owner.kind.as_str(), owner.uid.as_str()), ("Pod", uid.as_str()));
     assert!(!serde_json::to_string(&instance).unwrap().contains("hunter2"));
-    // An agent that starts anew finds what is written, and writes nothing.
+    // An agent that starts anew, long after the process, finds what is written and writes nothing.
+    std::fs::write(node.folder.path().join("proc/uptime"), "1000.00 60.00\n").unwrap();
     node.start(&api, &binary).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(node.writes().await, 0, "{:?}", instances(&client).await);
+    assert_eq!(instances(&client).await, healthy);
+    std::fs::write(node.folder.path().join("proc/uptime"), "30.00 60.00\n").unwrap();
     end(&node, 100);
     process(&node, (102, 7), place, "/usr/local/bin/node", "nodejs-community", &[endpoint]);
     connects(&node, 102);
