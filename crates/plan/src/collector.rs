@@ -22,6 +22,30 @@ pub const LATE_HINT: i32 = 10;
 /// Bytes of one MiB.
 const MEBIBYTE: i64 = 1024 * 1024;
 
+/// Processors of the product's own. A pipeline takes each name once, so users cannot have them too.
+const OWN_PROCESSORS: [&str; 14] = [
+    "filter/own-kubelet",
+    "resource/node-name",
+    "resource/odiglet-pod-name",
+    "resource/odigos-collector-role",
+    "resource/odigos-version",
+    "resource/pod-name",
+    STRIP_CLASS,
+    "tail_sampling/stream",
+    "tail_sampling/streams",
+    "tail_sampling/what-if",
+    "transform/copy-scope-span-metrics",
+    "transform/sampling-attributes",
+    "transform/tracestate",
+    "transform/workload",
+];
+
+/// Whether a processor is the product's own, or its own for one stream (`<own>.<stream>`).
+pub(crate) fn is_own(id: &str) -> bool {
+    let is_it = |own: &str| id.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    OWN_PROCESSORS.into_iter().any(is_it)
+}
+
 /// Processor types of the stock contrib distribution, in every spelling that release 0.154 or later takes.
 const STOCK_PROCESSORS: [&str; 38] = [
     "attributes",
@@ -299,7 +323,12 @@ impl Processors {
                 format!("the stock collector has no processor of the type {component_type:?}{hint}"),
             ));
         }
-        let id = format!("{component_type}/{}", processor.metadata.name.as_deref().unwrap_or_default());
+        let name = processor.metadata.name.as_deref().unwrap_or_default();
+        let id = format!("{component_type}/{name}");
+        if is_own(&id) {
+            let message = format!("{id} is a component of the product itself; give the Processor another name");
+            return Err(("InvalidConfig", "metadata.name", message));
+        }
         check_component_id(&id).map_err(|why| ("InvalidConfig", "metadata.name", why))?;
         let settings = match serde_json::to_value(&spec.processor_config) {
             Ok(settings @ Value::Object(_)) => settings,

@@ -15,6 +15,7 @@ use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::{API_VERSION, CollectorRole, Signal, names};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -89,8 +90,16 @@ impl Plane {
     /// # Errors
     /// When it does not become ready; with the end of its output.
     pub async fn start_instrumentor(&self) -> anyhow::Result<Process> {
+        self.start_instrumentor_from(&control_plane::build()?).await
+    }
+
+    /// The same with the binary of a folder.
+    ///
+    /// # Errors
+    /// When it does not become ready; with the end of its output.
+    pub async fn start_instrumentor_from(&self, folder: &Path) -> anyhow::Result<Process> {
         let admin_port = free_port()?;
-        let mut command = Command::new(control_plane::build()?.join(names::INSTRUMENTOR));
+        let mut command = Command::new(folder.join(names::INSTRUMENTOR));
         command
             .env("KUBECONFIG", self.api.kubeconfig_of(NAMESPACE, names::INSTRUMENTOR).await?)
             .env("HOSTNAME", "instrumentor-0")

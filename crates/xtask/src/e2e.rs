@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Optimised binaries, for figures of memory and throughput; without, those that the tests have built.
     #[arg(long)]
     release: bool,
+    /// Outages of minutes instead of seconds.
+    #[arg(long)]
+    long: bool,
     /// Use this cluster instead of making one; it needs the images of `make images` and `odigos-e2e`.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
@@ -148,6 +151,9 @@ impl Cluster {
         }
         if arguments.keep {
             command.env("ODIGOS_E2E_KEEP", "1");
+        }
+        if arguments.long {
+            command.env("ODIGOS_E2E_LONG", "1");
         }
         let status = command.status().context("the stories cannot be started")?;
         if !status.success() {

@@ -230,7 +230,12 @@ down)
   for pid in "$RUN"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2>/dev/null || true; done
   for _ in $(seq 20); do grep -q " $RUN/" /proc/mounts || break; awk -v r="$RUN/" 'index($2,r)==1{print $2}' /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true; sleep 0.2; done
   for ns in $(ip netns list | awk '/^odg-/{print $1}'); do ip netns del "$ns"; done
-  for cgroup in $(find /sys/fs/cgroup/ -depth -type d -path '*/odg-node*' 2>/dev/null); do rmdir "$cgroup" 2>/dev/null || true; done
+  # What the kernel still takes out of a process (uprobes: some seconds for each) holds its group; the next cluster wants the names.
+  for _ in $(seq 60); do
+    for cgroup in $(find /sys/fs/cgroup/ -depth -type d -path '*/odg-node*' 2>/dev/null); do rmdir "$cgroup" 2>/dev/null || true; done
+    find /sys/fs/cgroup/ -maxdepth 3 -type d -path '*/odg-node*' 2>/dev/null | grep -q . || break
+    sleep 0.5
+  done
   rm -rf "$RUN"; rmdir /var/log/pods /var/odigos 2>/dev/null || true;;
 load) for i in $(nodes); do ctr -a "$RUN/node$i/containerd.sock" -n $CTR_NS images import "$2" >/dev/null; done;;
 node-stop) # its processes go with the first of them; what was in its memory is gone, its disk stays

@@ -304,6 +304,12 @@ pub fn object(api_version: &str, kind: &str, namespace: &str, name: &str) -> Val
     object
 }
 
+/// How long something is kept away: minutes with `ODIGOS_E2E_LONG`, long enough to matter otherwise.
+#[must_use]
+pub fn outage(usual: Duration, long: Duration) -> Duration {
+    if std::env::var_os("ODIGOS_E2E_LONG").is_some() { long } else { usual }
+}
+
 /// Tries until it succeeds, every 250 ms.
 ///
 /// # Errors

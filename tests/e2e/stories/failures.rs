@@ -4,7 +4,7 @@ use crate::rendered;
 use crate::routing::{BACKENDS, Stage};
 use anyhow::bail;
 use odigos_api::names;
-use odigos_e2e::cluster::{Cluster, eventually};
+use odigos_e2e::cluster::{Cluster, eventually, outage};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ pub(crate) async fn nobody_steers(cluster: Cluster) -> anyhow::Result<()> {
         let none = json!({"spec": {"replicas": 0}});
         cluster.merge("apps/v1", "Deployment", (&cluster.namespace, controller), &none).await?;
     }
+    let away = Instant::now();
     tokio::time::sleep(Duration::from_secs(5)).await;
     // A gateway that goes while nobody steers is replaced by the cluster itself.
     for pod in cluster.pods(&cluster.namespace, "odigos.io/collector-role=CLUSTER_GATEWAY").await? {
@@ -26,12 +27,12 @@ pub(crate) async fn nobody_steers(cluster: Cluster) -> anyhow::Result<()> {
     tokio::time::sleep(Duration::from_secs(10)).await;
     if cluster.script.is_some() {
         cluster.script(&["api-stop"]).await?;
-        tokio::time::sleep(Duration::from_secs(20)).await;
+        tokio::time::sleep(outage(Duration::from_secs(20), Duration::from_secs(120))).await;
         cluster.script(&["api-start"]).await?;
-        println!("  20 s without the API server, 35 s without controllers");
     } else {
         println!("  NOT TOLD: stopping the API server needs the cluster that `cargo xtask e2e` makes");
     }
+    println!("  {:.0} s without controllers, most of them without the API server", away.elapsed().as_secs_f64());
     for controller in controllers {
         let two = json!({"spec": {"replicas": 2}});
         cluster.merge("apps/v1", "Deployment", (&cluster.namespace, controller), &two).await?;

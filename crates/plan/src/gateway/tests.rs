@@ -308,6 +308,31 @@ fn a39_cluster_metrics_need_a_metrics_destination() {
     assert!(!given.plan().config.to_yaml().contains("k8s_cluster"));
 }
 
+/// A pipeline that names a component twice would break every destination.
+#[test]
+fn a_processor_with_a_name_of_the_products_harms_nobody() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
+    given.processors = ["odigos-version", "stream-class", "pod-name", "mine"].map(|name| processor(name, 0)).to_vec();
+    let plan = given.plan();
+    assert!(
+        plan.destinations.values().all(|one| one.status == odigos_api::condition::Status::True),
+        "{:?}",
+        plan.destinations
+    );
+    let refused = &plan.processors["odigos-version"];
+    assert_eq!(refused.reason, "InvalidConfig");
+    assert!(
+        refused.message.contains("resource/odigos-version is a component of the product itself"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(plan.processors["mine"].reason, "ConfigUpdated_ClusterGateway");
+    let ids = plan.config.section(odigos_pipeline::ComponentKind::Processor).map(|(id, _)| id.clone());
+    let strangers: Vec<String> =
+        ids.filter(|id| id.contains('/') && id != "resource/mine" && !crate::collector::is_own(id)).collect();
+    assert!(strangers.is_empty(), "not among the product's own: {strangers:?}");
+}
+
 #[test]
 fn a43_a44_processors_in_order() {
     let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);

@@ -178,6 +178,8 @@ fn a46_own_metrics_are_pushed_to_the_gateway() {
     assert!(!plan.config.pipelines.contains_key(&PipelineId::new(Signal::Metrics, "")));
     let kubelet = pipeline(&plan, Signal::Metrics, "own-kubelet");
     assert_eq!((kubelet.receivers, kubelet.exporters), (vec!["kubelet_stats".to_owned()], agent.exporters));
+    let ids = plan.config.section(ComponentKind::Processor).map(|(id, _)| id.clone());
+    assert!(ids.filter(|id| id.contains('/')).all(|id| crate::collector::is_own(&id)), "users cannot have these names");
     let filter = plan.config.get(ComponentKind::Processor, "filter/own-kubelet").unwrap();
     assert_eq!(
         filter["metrics"]["metric"],

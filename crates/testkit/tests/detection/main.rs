@@ -16,6 +16,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use node::{Node, api_of, binary, id, is_ready, pod, start};
+use odigos_api::labels::AGENTS_META_HASH;
 use odigos_api::{API_VERSION, names};
 use odigos_testkit::control_plane::{apply, get_object};
 use odigos_testkit::process::eventually;
@@ -297,12 +298,19 @@ async fn measure() {
     for index in 0..200u32 {
         let name = format!("web-5d4f-{index}");
         let uid = pod(&client, &name, "one", &["app"]).await;
+        let label = json!({"metadata": {"labels": {AGENTS_META_HASH: "h"}}});
+        api_of(&client, "Pod", "v1").patch(&name, &PatchParams::default(), &Patch::Merge(&label)).await.unwrap();
         let group = hierarchy.join(format!("pod{uid}")).join(id(index));
         std::fs::create_dir_all(&group).unwrap();
         let program = if index % 10 == 0 { programs[1] } else { programs[index as usize % 2 * 2] };
         for _ in 0..10 {
-            let child =
-                Command::new(program[0]).args(&program[1..]).stdin(std::process::Stdio::null()).spawn().unwrap();
+            let mut command = Command::new(program[0]);
+            command.args(&program[1..]).stdin(std::process::Stdio::null());
+            // As if admission had given them agents.
+            let distribution = if program[0] == "node" { "nodejs-community" } else { "python-community" };
+            command.env("ODIGOS_DISTRO_NAME", distribution).env("ODIGOS_CONTAINER_NAME", "app");
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+            let child = command.spawn().unwrap();
             std::fs::write(group.join("cgroup.procs"), child.id().to_string()).unwrap();
             live.push(Live(child, group.clone()));
         }
@@ -319,9 +327,11 @@ async fn measure() {
     let (all, peak) = cost(pid);
     tokio::time::sleep(Duration::from_secs(30)).await;
     let (later, _) = cost(pid);
+    let told = api_of(&client, "InstrumentationInstance", API_VERSION).list(&Default::default()).await.unwrap().items;
     eprintln!(
-        "{} processes: first look {:.2} s of CPU, all looks {:.2} s, peak {} MB, 30 s idle {:.2} s",
+        "{} processes, {} of them told of: first look {:.2} s of CPU, all looks {:.2} s, peak {} MB, 30 s idle {:.2} s",
         live.len(),
+        told.len(),
         first as f64 / 100.0,
         all as f64 / 100.0,
         peak / 1024,
