@@ -12,7 +12,7 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
-use odigos_plan::gateway::start_failure;
+use odigos_plan::gateway::start_failure::{self, SetAside};
 use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, node};
@@ -79,7 +79,10 @@ async fn gateway(state: &State) -> Result<(), Error> {
     let configuration = state.configuration();
     let now = Timestamp::now();
     let references: Vec<&Destination> = destinations.iter().collect();
-    let set_aside = start_failure::in_force(&state.set_aside(), &references, &secrets, now);
+    let mut suspects = start_failure::destinations(&references, &secrets);
+    let those = processors.iter().map(AsRef::<Processor>::as_ref);
+    suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, those));
+    let set_aside = start_failure::in_force(&state.set_aside(), &suspects, now);
     let rules = state.rules(&configuration);
     let seen = gateway::Observed {
         namespace: &state.namespace,
@@ -115,7 +118,14 @@ async fn gateway(state: &State) -> Result<(), Error> {
     report::samplings(state, &rules, &plan, (kind, deployment), &version).await?;
     let failure = start_failure::said(&state.gateway_pods(), &version);
     if let Some(said) = &failure {
-        set_culprits_aside(state, &seen, &plan, said, now).await?;
+        let good = match state.serving_version() {
+            Some(version) => serving_configuration(state, &version, names::GATEWAY_CONFIG_KEY).await?,
+            None => None,
+        };
+        let mut components = plan.components.clone();
+        components.extend(plan.processor_components.clone());
+        let culprits = start_failure::blame(&suspects, said, &components, good.as_ref(), now);
+        set_aside_from_now_on(state, culprits).await?;
     }
     let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
     let error = outcome.as_ref().err().map(ToString::to_string);
@@ -150,43 +160,36 @@ async fn forget_going_gateways(state: &State) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Remembers which destinations the newest gateways do not start with. The watch of that ConfigMap brings the next
-/// reconcile, which renders without them; the old pods serve on meanwhile.
-async fn set_culprits_aside(
-    state: &State,
-    seen: &gateway::Observed<'_>,
-    plan: &gateway::GatewayPlan,
-    said: &str,
-    now: Timestamp,
-) -> Result<(), Error> {
-    let good = match state.serving_version() {
-        Some(version) => serving_configuration(state, &version).await?,
-        None => None,
-    };
-    let culprits = start_failure::blame(seen, said, &plan.components, good.as_ref(), now);
+/// Remembers what the newest collectors do not start with. The watch of that ConfigMap brings the next reconcile, which renders
+/// without it; the old pods serve on meanwhile.
+async fn set_aside_from_now_on(state: &State, culprits: BTreeMap<String, SetAside>) -> Result<(), Error> {
     if culprits.is_empty() {
         return Ok(());
     }
     let mut store = state.set_aside();
-    store.retain(|name, _| seen.set_aside.contains_key(name));
+    // What has been tried again since is another culprit, or none.
+    let now = culprits.values().map(|entry| entry.since).max().unwrap_or_default();
+    store.retain(|_, entry| now.duration_since(entry.since) < start_failure::TRY_AGAIN_AFTER);
     for (name, entry) in culprits {
-        tracing::warn!(destination = name, said = entry.said, "the gateway does not start with it, it is set aside");
+        tracing::warn!(name, said = entry.said, "collectors do not start with it, it is set aside");
         store.insert(name, entry);
     }
     let data: BTreeMap<&String, String> =
         store.iter().filter_map(|(name, entry)| Some((name, serde_json::to_string(entry).ok()?))).collect();
     let mut object = reference("v1", "ConfigMap", &state.namespace, start_failure::STORE);
-    object["metadata"]["ownerReferences"] = owner(names::GATEWAY, seen.group.metadata.uid.as_deref());
+    let gateway = state.groups.get(&state.namespace, names::GATEWAY);
+    object["metadata"]["ownerReferences"] =
+        owner(names::GATEWAY, gateway.and_then(|group| group.metadata.uid.clone()).as_deref());
     object["data"] = json!(data);
     state.applier.apply(&object).await?;
     Ok(())
 }
 
-/// A version of the gateway's configuration; the watch keeps no more of it than its name.
-async fn serving_configuration(state: &State, version: &str) -> Result<Option<Value>, Error> {
+/// A version of a configuration; the watch keeps no more of it than its name.
+async fn serving_configuration(state: &State, version: &str, key: &str) -> Result<Option<Value>, Error> {
     let api: Api<ConfigMap> = Api::namespaced(state.client.clone(), &state.namespace);
     let map = api.get_opt(version).await.map_err(Error::Configuration)?;
-    let text = map.and_then(|map| map.data?.remove(names::GATEWAY_CONFIG_KEY));
+    let text = map.and_then(|map| map.data?.remove(key));
     Ok(text.and_then(|text| serde_yaml::from_str(&text).ok()))
 }
 
@@ -195,11 +198,16 @@ async fn node(state: &State) -> Result<(), Error> {
     let group = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
     let processors = state.processors.namespace(&state.namespace);
     let configuration = state.configuration();
+    let now = Timestamp::now();
+    let those = processors.iter().map(AsRef::<Processor>::as_ref);
+    let suspects = start_failure::processors(CollectorRole::NodeCollector, those);
+    let set_aside = start_failure::in_force(&state.set_aside(), &suspects, now);
     let seen = node::Observed {
         namespace: &state.namespace,
         gateway: gateway.as_deref(),
         group: group.as_deref(),
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
+        set_aside: &set_aside,
         configuration: &configuration,
         provider: state.provider(),
     };
@@ -210,6 +218,15 @@ async fn node(state: &State) -> Result<(), Error> {
     };
     report::processors(state, &plan.processors).await?;
     let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
+    let pods = state.node_pods();
+    if let Some(said) = start_failure::said(&pods, &version) {
+        let good = match start_failure::serving(&pods) {
+            Some(version) => serving_configuration(state, &version, names::NODE_CONFIG_KEY).await?,
+            None => None,
+        };
+        let culprits = start_failure::blame(&suspects, &said, &plan.components, good.as_ref(), now);
+        set_aside_from_now_on(state, culprits).await?;
+    }
     if let Some(group) = &group {
         report::node_group(state, group, &plan, &version, outcome.as_ref().err().map(ToString::to_string)).await?;
     }

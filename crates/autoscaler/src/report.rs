@@ -202,9 +202,11 @@ pub(crate) async fn gateway_group(
         }
         None if seen.set_aside.is_empty() => None,
         None => {
-            let all = seen.set_aside.iter().map(|(name, said)| format!("Destination {name}: {said}"));
+            let all = seen.set_aside.iter().map(|(name, said)| format!("{}: {said}", start_failure::words(name)));
             let all = all.collect::<Vec<_>>().join("; ");
-            Some(("DestinationSetAside", format!("the gateway runs without what it does not start with. {all}")))
+            let has_destination = seen.set_aside.keys().any(|name| !start_failure::is_processor(name));
+            let reason = if has_destination { "DestinationSetAside" } else { "ProcessorSetAside" };
+            Some((reason, format!("the gateway runs without what it does not start with. {all}")))
         }
     };
     let waiting_for = start_failure::waiting_for(&state.gateway_pods(), version);

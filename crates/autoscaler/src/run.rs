@@ -94,6 +94,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         secrets: Hub::new("Secret"),
         digests: Mutex::default(),
         pods: Hub::new("Pod"),
+        node_pods: Hub::new("Pod"),
         provider: Mutex::default(),
         scaling: Mutex::default(),
     });
@@ -114,6 +115,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 state.config_maps.synced(),
                 state.secrets.synced(),
                 state.pods.synced(),
+                state.node_pods.synced(),
             );
             for (_, hub) in &state.workloads {
                 hub.synced().await;
@@ -231,11 +233,15 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
     state.config_maps.subscribe(move |_| ask());
     let gateway = queue.clone();
     state.pods.subscribe(move |change| {
-        if change.differs(|pod| pod.status.as_ref().map(|status| (&status.conditions, &status.container_statuses)))
-            || change.differs(|pod| pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref()))
-            || change.differs(|pod| &pod.metadata.deletion_timestamp)
-        {
+        if is_of_interest(change) {
             gateway.add(Target::Gateway);
+        }
+    });
+    let node = queue.clone();
+    state.node_pods.subscribe(move |change| {
+        // Whatever a node does is its own business, but for a collector that does not start.
+        if is_of_interest(change) && change.after.as_deref().is_some_and(has_failed) {
+            node.add(Target::Node);
         }
     });
     let gateway = queue.clone();
@@ -244,6 +250,29 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
         let ask = both(queue);
         hub.subscribe(move |_| ask());
     }
+}
+
+/// Whether something has changed that tells how a collector does.
+fn is_of_interest(change: &hub::Change<Pod>) -> bool {
+    change.differs(|pod| pod.status.as_ref().map(|status| (&status.conditions, &status.container_statuses)))
+        || change.differs(|pod| pod.status.as_ref().and_then(|status| status.init_container_statuses.as_ref()))
+        || change.differs(|pod| &pod.metadata.deletion_timestamp)
+}
+
+/// Whether a container of a pod ended with a failure.
+fn has_failed(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let of_init = status.and_then(|status| status.init_container_statuses.as_ref());
+    let all = of_init.into_iter().chain(status.and_then(|status| status.container_statuses.as_ref())).flatten();
+    let ended =
+        all.flat_map(|one| [&one.state, &one.last_state]).flatten().filter_map(|state| state.terminated.as_ref());
+    ended.into_iter().any(|ended| ended.exit_code != 0)
+}
+
+/// Keeps of a pod what it mounts and how it is.
+fn prune_pod(pod: &mut Pod) {
+    let volumes = pod.spec.take().and_then(|spec| spec.volumes);
+    pod.spec = Some(PodSpec { volumes, ..PodSpec::default() });
 }
 
 fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {
@@ -306,13 +335,15 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     );
     let api: Api<DeserializeGuard<Pod>> = Api::namespaced(client.clone(), namespace);
     let gateways = config().labels(&format!("{}={}", labels::COLLECTOR_ROLE, CollectorRole::ClusterGateway.as_str()));
-    let prune = |pod: &mut Pod| {
-        let volumes = pod.spec.take().and_then(|spec| spec.volumes);
-        pod.spec = Some(PodSpec { volumes, ..PodSpec::default() });
-    };
     tasks.spawn(
         "watch of gateway pods",
-        hub::run(state.pods.clone(), api, gateways, prune, metrics.clone(), stop.clone()),
+        hub::run(state.pods.clone(), api, gateways, prune_pod, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<Pod>> = Api::namespaced(client.clone(), namespace);
+    let nodes = config().labels(&format!("{}={}", labels::COLLECTOR_ROLE, CollectorRole::NodeCollector.as_str()));
+    tasks.spawn(
+        "watch of node collectors",
+        hub::run(state.node_pods.clone(), api, nodes, prune_pod, metrics.clone(), stop.clone()),
     );
     let api: Api<DeserializeGuard<PartialObjectMeta<Secret>>> = Api::namespaced(client.clone(), namespace);
     tasks.spawn(

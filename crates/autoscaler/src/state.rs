@@ -49,6 +49,8 @@ pub(crate) struct State {
     pub(crate) digests: Mutex<BTreeMap<String, (Option<String>, SecretDigests)>>,
     /// Gateway pods: what they mount and how they are.
     pub(crate) pods: Arc<Hub<Pod>>,
+    /// Pods of node collectors, the same of them.
+    pub(crate) node_pods: Arc<Hub<Pod>>,
     pub(crate) provider: Mutex<CloudProvider>,
     /// What gateways say of their load.
     pub(crate) scaling: Mutex<Scaling>,
@@ -81,6 +83,11 @@ impl State {
     /// The gateway pods as values.
     pub(crate) fn gateway_pods(&self) -> Vec<Value> {
         let pods = self.pods.namespace(&self.namespace);
+        pods.iter().filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
+    }
+
+    pub(crate) fn node_pods(&self) -> Vec<Value> {
+        let pods = self.node_pods.namespace(&self.namespace);
         pods.iter().filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
     }
 

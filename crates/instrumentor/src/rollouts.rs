@@ -85,7 +85,8 @@ pub(crate) async fn follow(state: &State, workload: &WorkloadRef, config: &Instr
     let pods = state.index.of(workload);
     let (options, now) = (state.options.load().rollout, Timestamp::now());
     let kind = workload.kind;
-    let seen = Seen { kind, config, pods: &pods, progress: &progress, options, gate: &Gate::Open, now };
+    let serves_since = state.started;
+    let seen = Seen { kind, config, pods: &pods, progress: &progress, options, gate: &Gate::Open, serves_since, now };
     let mut plan = rollout::plan(&seen);
     {
         let mut taken = state.rollouts.lock().unwrap_or_else(PoisonError::into_inner);

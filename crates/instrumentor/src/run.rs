@@ -73,6 +73,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     });
 
     let state = Arc::new(State {
+        started: jiff::Timestamp::now(),
         namespace: common.namespace.clone(),
         client: ClientHandle(client.clone()),
         evictor: ClientHandle(client::connect_without_retries(INSTRUMENTOR).await?),

@@ -36,6 +36,8 @@ pub(crate) const OPTIONAL: [WorkloadKind; 2] = [WorkloadKind::Rollout, WorkloadK
 pub(crate) struct State {
     /// Namespace of the control plane.
     pub(crate) namespace: String,
+    /// When this process began, and with it its admission.
+    pub(crate) started: Timestamp,
     pub(crate) client: ClientHandle,
     /// For evictions, whose refusal is an answer.
     pub(crate) evictor: ClientHandle,

@@ -3,6 +3,7 @@
 //! Owns the shared numbers and shapes of `spec/collectors-and-pipelines.md` 1.3, 4.3 and 4.6. Never decides which
 //! pipelines exist.
 
+use crate::gateway::start_failure::processor_key;
 use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
@@ -266,7 +267,11 @@ pub struct Processors {
 
 impl Processors {
     /// Sorts out which processors of `role` can be rendered; a bad one is reported and left out, on both collectors.
-    pub fn of_role<'a>(role: CollectorRole, processors: impl IntoIterator<Item = &'a Processor>) -> Self {
+    pub fn of_role<'a>(
+        role: CollectorRole,
+        processors: impl IntoIterator<Item = &'a Processor>,
+        set_aside: &BTreeMap<String, String>,
+    ) -> Self {
         let suffix = match role {
             CollectorRole::ClusterGateway => "ClusterGateway",
             CollectorRole::NodeCollector => "NodeCollector",
@@ -284,6 +289,9 @@ impl Processors {
                     format!("ConfigRemovedDisabled_{suffix}"),
                     "The processor is disabled.",
                 )
+            } else if let Some(said) = set_aside.get(&processor_key(role, &name)) {
+                let message = format!("the collector did not start with it: {said}");
+                ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
             } else {
                 match Self::usable(processor) {
                     Ok(usable) => {
@@ -342,6 +350,16 @@ impl Processors {
             streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
             settings,
         })
+    }
+
+    /// The settings of each component, with the Processor's name among what can be set aside.
+    #[must_use]
+    pub fn components(&self, role: CollectorRole) -> BTreeMap<String, (String, Value)> {
+        let name = |id: &str| id.split_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        self.usable
+            .iter()
+            .map(|one| (one.id.clone(), (processor_key(role, &name(&one.id)), one.settings.clone())))
+            .collect()
     }
 
     /// Adds the components that the pipelines named.

@@ -94,6 +94,8 @@ pub struct GatewayPlan {
     pub persistent_queues: bool,
     /// Which destination a component belongs to, by component id, with its settings.
     pub components: BTreeMap<String, (String, Value)>,
+    /// Components of Processors, in the same form, with their names among what can be set aside.
+    pub processor_components: BTreeMap<String, (String, Value)>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -101,7 +103,8 @@ pub struct GatewayPlan {
 /// Renders the gateway.
 #[must_use]
 pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
-    let processors = Processors::of_role(CollectorRole::ClusterGateway, seen.processors.iter().copied());
+    let processors =
+        Processors::of_role(CollectorRole::ClusterGateway, seen.processors.iter().copied(), seen.set_aside);
     let mut destinations = destinations::plan(seen);
     let (mut config, mut samplers) = assemble(seen, &processors, &destinations.fragments);
     let mut problems = config.check();
@@ -153,6 +156,7 @@ fn report(
     });
     GatewayPlan {
         components: components.collect(),
+        processor_components: processors.components(CollectorRole::ClusterGateway),
         config,
         problems,
         destinations: destinations.conditions,

@@ -69,6 +69,8 @@ pub struct Observed<'a> {
     pub group: Option<&'a CollectorsGroup>,
     /// The Processors of the control plane's namespace, in any order.
     pub processors: Vec<&'a Processor>,
+    /// What collectors do not start with ([`crate::gateway::start_failure`]), with what they said.
+    pub set_aside: &'a BTreeMap<String, String>,
     /// The effective configuration.
     pub configuration: &'a Configuration,
     /// Where the cluster runs.
@@ -82,6 +84,8 @@ pub struct NodePlan {
     pub config: CollectorConfig,
     /// What is wrong with the graph; normally nothing.
     pub problems: Vec<Problem>,
+    /// Components of Processors: settings, with the Processor's name among what can be set aside.
+    pub components: BTreeMap<String, (String, Value)>,
     /// Conditions by Processor name.
     pub processors: BTreeMap<String, ConditionDraft>,
     /// Signals that the node takes, for `status.receiverSignals`.
@@ -94,7 +98,7 @@ pub struct NodePlan {
 #[must_use]
 pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let gateway = seen.gateway?;
-    let processors = Processors::of_role(CollectorRole::NodeCollector, seen.processors.iter().copied());
+    let processors = Processors::of_role(CollectorRole::NodeCollector, seen.processors.iter().copied(), seen.set_aside);
     let mut config = CollectorConfig::default();
     let mut receiver_signals = Vec::new();
     let port = seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
@@ -119,7 +123,8 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         let object = format!("CollectorsGroup {}/{}", seen.namespace, names::NODE_COLLECTOR);
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
-    Some(NodePlan { config, problems, processors: processors.conditions, receiver_signals, findings })
+    let components = processors.components(CollectorRole::NodeCollector);
+    Some(NodePlan { config, problems, components, processors: processors.conditions, receiver_signals, findings })
 }
 
 /// What stands in the configuration even when nothing is instrumented (A1): health and self metrics.

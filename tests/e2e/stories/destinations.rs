@@ -112,5 +112,48 @@ pub(crate) async fn a_broken_one_harms_nobody(cluster: Cluster) -> anyhow::Resul
         "  {total} items and lines arrived, none lost; never fewer than {} gateways ready",
         fewest.load(Ordering::Relaxed)
     );
+    a_processor_is_set_aside(&cluster).await?;
     stage.strike().await
+}
+
+/// A Processor whose settings no collector takes: gateways and nodes go on without it, and its condition says why.
+async fn a_processor_is_set_aside(cluster: &Cluster) -> anyhow::Result<()> {
+    let processor = |statements: Value| {
+        json!({
+            "apiVersion": API_VERSION, "kind": "Processor",
+            "metadata": {"name": BROKEN, "namespace": cluster.namespace},
+            "spec": {
+                "type": "transform", "signals": ["TRACES"], "collectorRoles": ["CLUSTER_GATEWAY", "NODE_COLLECTOR"],
+                "processorConfig": {"error_mode": "ignore", "trace_statements": statements},
+            },
+        })
+    };
+    let begun = Instant::now();
+    cluster.apply(&processor(json!("no list"))).await?;
+    eventually("no collector has the broken Processor", Duration::from_secs(90), || async {
+        for name in [names::GATEWAY, names::NODE_COLLECTOR] {
+            let map = cluster.get("v1", "ConfigMap", (&cluster.namespace, name)).await?.context("no ConfigMap")?;
+            anyhow::ensure!(!map.to_string().contains("transform/broken"), "{name} has it");
+        }
+        let added = condition(cluster, "Processor", BROKEN, "AddedToCollector").await?;
+        let message = added["message"].as_str().unwrap_or_default();
+        anyhow::ensure!(added["reason"] == "ProcessorStartFailed" && message.contains("trace_statements"), "{added}");
+        Ok(())
+    })
+    .await?;
+    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(60)).await?;
+    cluster.rolled_out("DaemonSet", (&cluster.namespace, names::NODE_COLLECTOR), Duration::from_secs(60)).await?;
+    println!("  a Processor that no collector takes is set aside after {:.1} s", begun.elapsed().as_secs_f64());
+    cluster.apply(&processor(json!(["set(span.attributes[\"mended\"], true)"]))).await?;
+    eventually("the mended Processor is part of both", Duration::from_secs(60), || async {
+        for name in [names::GATEWAY, names::NODE_COLLECTOR] {
+            let map = cluster.get("v1", "ConfigMap", (&cluster.namespace, name)).await?.context("no ConfigMap")?;
+            anyhow::ensure!(map.to_string().contains("transform/broken"), "{name} lacks it");
+        }
+        Ok(())
+    })
+    .await?;
+    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(60)).await?;
+    cluster.rolled_out("DaemonSet", (&cluster.namespace, names::NODE_COLLECTOR), Duration::from_secs(60)).await?;
+    cluster.delete(API_VERSION, "Processor", (&cluster.namespace, BROKEN)).await
 }

@@ -56,6 +56,8 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
             anyhow::ensure!(config["status"]["rollbackOccurred"] == true, "{} is not rolled back", service.name);
             let condition = condition(&config, "AgentEnabled");
             anyhow::ensure!(condition["reason"] == "CrashLoopBackOff", "{}: {condition}", service.name);
+            let rollout = self::condition(&config, "WorkloadRollout");
+            anyhow::ensure!(rollout["reason"] == "RolloutFinished", "{}: {rollout}", service.name);
             anyhow::ensure!(
                 pods.len() == 1 && pods[0].is_ready() && !has_agent(&pods[0]),
                 "{} has others",

@@ -1,21 +1,23 @@
-//! Which destination keeps the newest gateway pods from starting, and for how long it is left out.
+//! Which destination or Processor keeps the newest collectors from starting, and for how long it is left out.
 //!
 //! Owns "canary by readiness, culprit named and set aside" of design 5: the old pods serve on, the configuration is rendered
-//! again without the destination that the collector named, and the destination returns when it is changed or after a while.
+//! again without what the collector named, and it returns when it is changed or after a while.
 //! What a collector says comes from the termination message of its container. Never decides by a clock of its own.
 
+use super::SecretDigests;
 use super::destinations::without_queue;
-use super::{Observed, SecretDigests};
 use jiff::{SignedDuration, Timestamp};
+use odigos_api::CollectorRole;
 use odigos_api::destination::Destination;
+use odigos_api::processor::Processor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A destination that is left out, as kept in the ConfigMap [`STORE`].
+/// A destination or Processor that is left out, as kept in the ConfigMap [`STORE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAside {
-    /// What of the Destination and its Secret was tried; another one is tried anew.
+    /// What of the object (and the Secret of a Destination) was tried; another one is tried anew.
     pub fingerprint: String,
     /// What the collector said.
     pub said: String,
@@ -23,9 +25,9 @@ pub struct SetAside {
     pub since: Timestamp,
 }
 
-/// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each Destination.
+/// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each object that is left out.
 pub const STORE: &str = "odigos-gateway-set-aside";
-/// When a destination that was not changed is tried again: its host name may resolve by now.
+/// When something that was not changed is tried again: its host name may resolve by now.
 pub const TRY_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(30);
 /// Longest part of what a collector said that is kept, in bytes.
 const LONGEST: usize = 600;
@@ -39,25 +41,57 @@ pub fn fingerprint(destination: &Destination, secrets: &BTreeMap<String, SecretD
     crate::objects::hash(json!([destination.spec, digests]).to_string(), 16)
 }
 
-/// The destinations that stay out: those that are as they were when the collector refused them, and not for too long.
+/// Name of a Processor in the store and in what is set aside. Names of objects hold no `_`, so it is no Destination's.
 #[must_use]
-pub fn in_force(
-    store: &BTreeMap<String, SetAside>,
-    destinations: &[&Destination],
-    secrets: &BTreeMap<String, SecretDigests>,
-    now: Timestamp,
-) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::new();
-    for destination in destinations {
-        let name = destination.metadata.name.clone().unwrap_or_default();
-        if let Some(entry) = store.get(&name)
-            && entry.fingerprint == fingerprint(destination, secrets)
-            && now.duration_since(entry.since) < TRY_AGAIN_AFTER
-        {
-            out.insert(name, entry.said.clone());
-        }
+pub fn processor_key(role: CollectorRole, name: &str) -> String {
+    match role {
+        CollectorRole::ClusterGateway => format!("processor_{name}"),
+        CollectorRole::NodeCollector => format!("node_processor_{name}"),
     }
-    out
+}
+
+/// Whether a name in the store is a Processor's.
+#[must_use]
+pub fn is_processor(key: &str) -> bool {
+    key.contains('_')
+}
+
+/// A name in the store for people.
+#[must_use]
+pub fn words(key: &str) -> String {
+    match key.rsplit_once('_') {
+        Some((_, name)) => format!("Processor {name}"),
+        None => format!("Destination {key}"),
+    }
+}
+
+/// What may be set aside, by its name in the store, with its fingerprint.
+pub type Suspects = BTreeMap<String, String>;
+
+/// The Destinations as suspects.
+#[must_use]
+pub fn destinations(destinations: &[&Destination], secrets: &BTreeMap<String, SecretDigests>) -> Suspects {
+    let name = |destination: &Destination| destination.metadata.name.clone().unwrap_or_default();
+    destinations.iter().map(|one| (name(one), fingerprint(one, secrets))).collect()
+}
+
+/// The Processors of a role as suspects.
+#[must_use]
+pub fn processors<'a>(role: CollectorRole, processors: impl IntoIterator<Item = &'a Processor>) -> Suspects {
+    let of_role = processors.into_iter().filter(|one| one.spec.collector_roles.contains(&role));
+    let key = |processor: &Processor| processor_key(role, processor.metadata.name.as_deref().unwrap_or_default());
+    of_role.map(|one| (key(one), crate::objects::hash(json!(one.spec).to_string(), 16))).collect()
+}
+
+/// What stays out: what is as it was when the collector refused it, and not for too long; with what the collector said.
+#[must_use]
+pub fn in_force(store: &BTreeMap<String, SetAside>, suspects: &Suspects, now: Timestamp) -> BTreeMap<String, String> {
+    let is_out = |name: &&String| {
+        let entry = store.get(*name)?;
+        let is_same = suspects.get(*name) == Some(&entry.fingerprint);
+        (is_same && now.duration_since(entry.since) < TRY_AGAIN_AFTER).then(|| entry.said.clone())
+    };
+    suspects.keys().filter_map(|name| Some((name.clone(), is_out(&name)?))).collect()
 }
 
 /// Reads the store; entries that are no entries are passed over.
@@ -137,11 +171,20 @@ fn message(pod: &Value) -> Option<String> {
     })
 }
 
-/// The line of a collector's last words that tells why: the last `Error:`, else the last line.
+/// The part of a collector's last words that tells why: from the last `Error:` on, since the component often stands on a later
+/// line, without what the log adds; else the last line.
 fn reason_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let error = lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("\"level\":\"error\""));
-    let mut line = error.or(lines.last()).copied().unwrap_or_default().to_owned();
+    let is_error = |line: &&str| line.starts_with("Error:") || line.contains("\"level\":\"error\"");
+    let mut line = match lines.iter().rposition(is_error) {
+        Some(begin) => {
+            let is_logged =
+                |line: &&&str| line.starts_with('{') || line.starts_with(|first: char| first.is_ascii_digit());
+            let rest = lines.iter().skip(begin + 1).take_while(|line| !is_logged(line));
+            lines.get(begin).into_iter().chain(rest).copied().collect::<Vec<_>>().join(" ")
+        }
+        None => lines.last().copied().unwrap_or_default().to_owned(),
+    };
     let mut end = line.len().min(LONGEST);
     while !line.is_char_boundary(end) {
         end -= 1;
@@ -150,7 +193,7 @@ fn reason_line(text: &str) -> String {
     line
 }
 
-/// The destinations whose components a message names; of ids that begin alike, the longest counts.
+/// The owners of components that a message names; of ids that begin alike, the longest counts.
 #[must_use]
 pub fn named(message: &str, components: &BTreeMap<String, (String, Value)>) -> BTreeSet<String> {
     let inside = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '/');
@@ -170,11 +213,11 @@ pub fn named(message: &str, components: &BTreeMap<String, (String, Value)>) -> B
     found
 }
 
-/// The destinations that are to be left out from now on, for what the newest pods said. When the collector names none, those
-/// that the version before did not have in the same form are suspected, since it did start; without one, nobody is.
+/// What is to be left out from now on, for what the newest pods said. When the collector names none, those that the version before
+/// did not have in the same form are suspected, since it did start; without one, nobody is.
 #[must_use]
 pub fn blame(
-    seen: &Observed<'_>,
+    suspects: &Suspects,
     said: &str,
     components: &BTreeMap<String, (String, Value)>,
     good: Option<&Value>,
@@ -190,12 +233,11 @@ pub fn blame(
             sections.iter().filter_map(of).any(|before| before == without_queue(settings))
         };
         let changed = components.iter().filter(|(id, (_, settings))| !known(id, settings));
-        culprits = changed.map(|(_, (destination, _))| destination.clone()).collect();
+        culprits = changed.map(|(_, (owner, _))| owner.clone()).collect();
     }
-    let entries = seen.destinations.iter().filter_map(|destination| {
-        let name = destination.metadata.name.clone()?;
-        let entry = SetAside { fingerprint: fingerprint(destination, seen.secrets), said: said.to_owned(), since: now };
-        culprits.contains(&name).then_some((name, entry))
+    let entries = suspects.iter().filter(|(name, _)| culprits.contains(*name)).map(|(name, fingerprint)| {
+        let entry = SetAside { fingerprint: fingerprint.clone(), said: said.to_owned(), since: now };
+        (name.clone(), entry)
     });
     entries.collect()
 }
@@ -231,6 +273,34 @@ mod tests {
                 "containerStatuses": [{"name": "gateway", "lastState": {"terminated": ended}}],
             },
         })
+    }
+
+    /// As the collector writes it: the component stands on a later line.
+    #[test]
+    fn a_processor_that_the_collector_names_is_found() {
+        let text = "Error: failed to get config: decoding failed due to the following error(s):\n\n'processors' error reading \
+                    configuration for \"transform/x\": '' invalid trace_statements type\n2026/11/21 12:00:00 collector server run \
+                    finished with error: failed";
+        let said = reason_line(text);
+        assert!(said.ends_with("invalid trace_statements type"), "{said}");
+        let mut processor = Processor::default();
+        processor.metadata.name = Some("x".into());
+        processor.spec.collector_roles = vec![CollectorRole::ClusterGateway];
+        let mut suspects = processors(CollectorRole::ClusterGateway, [&processor]);
+        suspects.insert("c".into(), "f".into());
+        let mut parts = components();
+        parts.insert("transform/x".into(), ("processor_x".into(), json!({})));
+        let blamed = blame(&suspects, &said, &parts, Some(&json!({})), Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            blamed.keys().collect::<Vec<_>>(),
+            ["processor_x"],
+            "and no destination that changed at the same time"
+        );
+        assert_eq!(in_force(&blamed, &suspects, Timestamp::UNIX_EPOCH).len(), 1);
+        processor.spec.order_hint = Some(1);
+        let changed = processors(CollectorRole::ClusterGateway, [&processor]);
+        assert!(in_force(&blamed, &changed, Timestamp::UNIX_EPOCH).is_empty(), "another one is tried");
+        assert!(processors(CollectorRole::NodeCollector, [&processor]).is_empty());
     }
 
     #[test]
@@ -274,7 +344,8 @@ mod tests {
         let entry = SetAside { fingerprint: fingerprint(&destination, &none), said: "no".into(), since };
         let store = BTreeMap::from([("a".to_owned(), entry.clone())]);
         let out = |destination: &Destination, minutes: i64| {
-            in_force(&store, &[destination], &none, since + SignedDuration::from_mins(minutes)).len()
+            let suspects = destinations(&[destination], &none);
+            in_force(&store, &suspects, since + SignedDuration::from_mins(minutes)).len()
         };
         assert_eq!((out(&destination, 29), out(&destination, 30)), (1, 0));
         destination.spec.data.insert("JAEGER_URL".into(), "other:4317".into());

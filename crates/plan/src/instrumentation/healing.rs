@@ -3,12 +3,15 @@
 //! row 57 of section 7).
 //!
 //! They are replaced one at a time, while all others are ready. Only pods from before the first replacement are, so that a webhook
-//! that stays away is not fought. Pods whose controller would not put the same revision in their place are left alone.
+//! that stays away is not fought, but for one attempt in an hour. Pods whose controller would not put the same revision in their place are left alone.
 
 use super::pods::PodSeen;
 use super::progress::Progress;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use odigos_api::WorkloadKind;
+
+/// When mending begins anew where those that took their place lack their agents too. Each time costs a restart.
+const TRY_AGAIN_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +41,12 @@ pub enum Step<'a> {
     Evict(&'a PodSeen),
     /// No pod can be spared, so all are made anew by a rolling update.
     Restart,
+}
+
+/// Whether mending that began then, and did not help, is tried again: admission may have been away all the time.
+#[must_use]
+pub fn is_tried_again(since: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(since) >= TRY_AGAIN_AFTER
 }
 
 /// Decides about a workload some of whose pods lack their agents.

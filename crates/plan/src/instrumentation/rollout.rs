@@ -47,6 +47,8 @@ pub struct Seen<'a> {
     /// Whether a rollout may begin. Costly to know, so [`Gate::Open`] may be stated first, and the truth where
     /// [`RolloutPlan::begins`].
     pub gate: &'a Gate,
+    /// Since when this process serves admission: before it does, pods that are made anew would miss their agents again.
+    pub serves_since: Timestamp,
     /// The time.
     pub now: Timestamp,
 }
@@ -315,10 +317,12 @@ fn going_on<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
 fn heal<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
     // What was just asked for may not be seen yet.
     let age = facts.time.as_ref().map_or(SETTLING, |time| seen.now.duration_since(time.0));
+    let age = age.min(seen.now.duration_since(seen.serves_since));
     if age < SETTLING {
         return Move::GoOn("Pods are being made anew.".to_owned(), Some(SETTLING.saturating_sub(age)));
     }
     let since = facts.current().and_then(|record| record.healing_since.as_ref()).map(|time| time.0);
+    let since = since.filter(|since| !healing::is_tried_again(*since, seen.now));
     let case = healing::Case {
         kind: seen.kind,
         pods: seen.pods,
@@ -397,7 +401,8 @@ fn finish(
                 }
                 Purpose::Healing => {
                     let record = record(seen, facts, &mut plan);
-                    if record.healing_since.is_none() {
+                    let is_over = |time: &Time| healing::is_tried_again(time.0, seen.now);
+                    if record.healing_since.as_ref().is_none_or(is_over) {
                         (record.healing_since, record.started_at) = (now(), now());
                     }
                 }

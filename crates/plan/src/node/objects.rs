@@ -168,6 +168,7 @@ impl DaemonSet<'_> {
     fn validate(&self, mounts: &[Value]) -> Value {
         json!({
             "name": "validate",
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "image": self.installation.collector_image,
             "command": [self.installation.collector_command],
             "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
@@ -191,6 +192,7 @@ impl DaemonSet<'_> {
         };
         json!({
             "name": "data-collection",
+            "terminationMessagePolicy": "FallbackToLogsOnError",
             "image": self.installation.collector_image,
             "command": [self.installation.collector_command],
             "args": [format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],

@@ -31,6 +31,7 @@ impl Given {
             gateway: Some(&self.gateway),
             group: self.node.as_ref(),
             processors: self.processors.iter().collect(),
+            set_aside: &std::collections::BTreeMap::new(),
             configuration: &configuration,
             provider: self.provider,
         };

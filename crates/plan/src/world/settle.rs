@@ -428,6 +428,7 @@ impl World {
             gateway: gateway.as_ref(),
             group: group.as_ref(),
             processors: processors.iter().collect(),
+            set_aside: &BTreeMap::new(),
             configuration,
             provider: self.provider,
         };

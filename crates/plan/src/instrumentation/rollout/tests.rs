@@ -10,6 +10,7 @@ struct Case {
     progress: Progress,
     options: Options,
     gate: Gate,
+    serves_since: Timestamp,
 }
 
 const CHANGED: i64 = 1_000_000;
@@ -38,6 +39,7 @@ impl Case {
             progress: Progress { replaces_pods: true, ..Progress::default() },
             options: Options { canary: SignedDuration::ZERO, heals: false, ..Options::default() },
             gate: Gate::Open,
+            serves_since: Timestamp::MIN,
         }
     }
 
@@ -54,6 +56,7 @@ impl Case {
             progress: &self.progress,
             options: self.options,
             gate: &self.gate,
+            serves_since: self.serves_since,
             now: Timestamp::MAX,
         })
     }
@@ -396,8 +399,21 @@ fn pods_that_were_missed_are_mended_one_by_one() {
         case.outcome(),
         "True/RolloutTriggeredSuccessfully False/RestartRequiredWebhookMissed evict web-1 Healing"
     );
-    let record = case.plan().rollout.unwrap();
+    // Admission has just come back, and may not be reached yet.
+    case.serves_since = Timestamp::MAX - SignedDuration::from_secs(5);
+    assert_eq!((case.plan().evict, case.plan().recheck_after), (None, Some(SignedDuration::from_secs(15))));
+    case.serves_since = Timestamp::MIN;
+    let mut record = case.plan().rollout.unwrap();
     assert!(record.healing_since.is_some());
+    // It did not help, and is tried again an hour later.
+    let pods = std::mem::replace(&mut case.pods, vec![PodSeen { created: Some(Timestamp::MAX), ..pod("") }]);
+    for (minutes, expected) in [(59, false), (60, true)] {
+        record.healing_since = Some(Time(Timestamp::MAX - SignedDuration::from_mins(minutes)));
+        case.config.status.as_mut().unwrap().rollout = Some(record.clone());
+        assert_eq!(case.plan().evict.is_some() || case.plan().restart.is_some(), expected, "{minutes}");
+    }
+    case.pods = pods;
+    record.healing_since = Some(pods::stamp(Timestamp::MAX));
     case.config.status.as_mut().unwrap().rollout = Some(record);
     case.pods[1].is_going = true;
     assert_eq!(case.outcome(), "True/RolloutTriggeredSuccessfully False/RestartRequiredWebhookMissed");
