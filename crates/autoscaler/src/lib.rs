@@ -5,6 +5,7 @@
 //! | CollectorsGroup, Destination, Processor, DataStream of the control plane | full | what is rendered |
 //! | ConfigMap `effective-config` and versions of collector configurations, Deployment, DaemonSet, Service, HPA, PDB | full or metadata, own namespace | what runs |
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
+//! | Pods of collectors | what they mount and how they are | what does not start, which gateways take items |
 //! | Node | metadata and provider | where the cluster runs |
 //!
 //! The leader also asks every gateway for its own metrics, every ten seconds over HTTP (`scaling`).

@@ -3,6 +3,8 @@
 //! Owns `spec/collectors-and-pipelines.md` 2.4 and 3.1–3.3. The document stays a tree: keys that nothing reads yet pass
 //! through, keys are found whatever their case, and one value of a wrong type is a finding, not a failure of the whole.
 
+mod shapes;
+
 use crate::sampling::Percentage;
 use crate::{duration, sizing};
 use odigos_api::{Finding, names};
@@ -281,6 +283,11 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
             "no component of the stock collector computes service I/O correlations; the setting has no effect";
         findings.push(Finding::warning(object(names::CONFIGURATION), "traceCorrelations.serviceIO", message));
     }
+    findings.extend(
+        shapes::problems(&configuration)
+            .into_iter()
+            .map(|(path, message)| Finding::error(object(names::CONFIGURATION), path, message)),
+    );
     fill_defaults(&mut configuration, own_namespace);
     if let Some(finding) = invalid_duration(&configuration, &object(names::CONFIGURATION)) {
         return Effective { result: Err(finding), findings };
