@@ -135,7 +135,7 @@ async fn a_processor_is_set_aside(cluster: &Cluster) -> anyhow::Result<()> {
             let map = cluster.get("v1", "ConfigMap", (&cluster.namespace, name)).await?.context("no ConfigMap")?;
             anyhow::ensure!(!map.to_string().contains("transform/broken"), "{name} has it");
         }
-        let added = condition(cluster, "Processor", BROKEN, "AddedToCollector").await?;
+        let added = condition(cluster, "Processor", BROKEN, "AddedToCollectorConfig").await?;
         let message = added["message"].as_str().unwrap_or_default();
         anyhow::ensure!(added["reason"] == "ProcessorStartFailed" && message.contains("trace_statements"), "{added}");
         Ok(())
