@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use odigos_api::instrumentation_instance::InstrumentationInstance;
+use odigos_api::labels;
 use odigos_kit::hub::Hub;
 use pod::Watched;
 use serde_json::Value;
@@ -105,7 +106,7 @@ impl Instances {
     /// What an agent before this one has written of this node. Asked once, when this one starts.
     async fn written_before(&self) -> Written {
         let api: Api<InstrumentationInstance> = Api::all(self.reporter.client.clone());
-        let own = ListParams::default().labels(&format!("{}={}", object::NODE, object::label(&self.node)));
+        let own = ListParams::default().labels(&format!("{}={}", object::NODE, labels::value(&self.node)));
         loop {
             match api.list(&own).await {
                 Ok(list) => {

@@ -33,6 +33,18 @@ pub const ROLLBACK_RECOVERY_PROCESSED: &str = "odigos.io/rollback-recovery-proce
 /// Pod label: hash of the agents that admission injected.
 pub const AGENTS_META_HASH: &str = "odigos.io/agents-meta-hash";
 
+/// On InstrumentationInstances: name of the InstrumentationConfig of their workload, as [`value`] cuts it.
+pub const INSTRUMENTED_APP: &str = "instrumented-app";
+/// On InstrumentationInstances: name of their pod, as [`value`] cuts it.
+pub const OWNER_POD_NAME: &str = "ownerPodName";
+
+/// A name as values of labels take it: 63 characters, the last one a letter or a digit.
+#[must_use]
+pub fn value(name: &str) -> String {
+    let cut: String = name.chars().take(63).collect();
+    cut.trim_end_matches(|one: char| !one.is_ascii_alphanumeric()).to_owned()
+}
+
 /// Label of collector pods, Deployments and DaemonSets.
 pub const COLLECTOR_ROLE: &str = "odigos.io/collector-role";
 /// Label of gateway pods that take items. The autoscaler removes it from a pod that is going, so that node collectors that

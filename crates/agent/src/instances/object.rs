@@ -7,6 +7,7 @@ use crate::subject::Subject;
 use jiff::Timestamp;
 use odigos_api::API_VERSION;
 use odigos_api::instrumentation_instance::InstrumentationInstance;
+use odigos_api::labels::{self, INSTRUMENTED_APP, OWNER_POD_NAME};
 use odigos_detect::presence::{Health, Marks};
 use serde_json::{Value, json};
 
@@ -30,12 +31,6 @@ pub(super) struct Instance<'a> {
     pub(super) health: Health,
     /// Whether it was seen to send, for those of which that can be seen.
     pub(super) sends: Option<bool>,
-}
-
-/// A value as labels take it.
-pub(super) fn label(node: &str) -> String {
-    let cut: String = node.chars().take(63).collect();
-    cut.trim_end_matches(|one: char| !one.is_ascii_alphanumeric()).to_owned()
 }
 
 /// The object, without times. `is_taken` tells names that another instance of the pod has.
@@ -72,11 +67,16 @@ pub(super) fn of(subject: &Subject, node: &str, instance: &Instance<'_>, is_take
     if let Some(healthy) = health.healthy {
         status["healthy"] = json!(healthy);
     }
+    let labels = json!({
+        NODE: labels::value(node),
+        INSTRUMENTED_APP: labels::value(&subject.workload.config_name()),
+        OWNER_POD_NAME: labels::value(&subject.pod),
+    });
     let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": subject.pod, "uid": subject.uid, "controller": true});
     json!({
         "apiVersion": API_VERSION, "kind": "InstrumentationInstance",
         "metadata": {
-            "name": name, "namespace": subject.workload.namespace, "labels": {NODE: label(node)}, "ownerReferences": [owner],
+            "name": name, "namespace": subject.workload.namespace, "labels": labels, "ownerReferences": [owner],
         },
         "spec": {"containerName": marks.container},
         "status": status,
@@ -154,6 +154,10 @@ mod tests {
             Instance { pid: 1, is_on_node: false, language: "java", marks: &marks, health, sends: Some(true) };
         let object = of(&subject, "n", &instance, |_| false);
         assert_eq!(key(&object), ("shop".to_owned(), "cart-1-1".to_owned()));
+        assert_eq!(
+            object["metadata"]["labels"],
+            json!({NODE: "n", "instrumented-app": "deployment-cart", "ownerPodName": "cart-1"})
+        );
         let (mut whole, status) = applied(&object, Timestamp::UNIX_EPOCH);
         whole["status"] = status["status"].clone();
         let stored: InstrumentationInstance = serde_json::from_value(whole).unwrap();

@@ -7,6 +7,7 @@ use kube::Client;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::instrumentation_instance::InstrumentationInstance;
+use odigos_api::labels::{self, INSTRUMENTED_APP, OWNER_POD_NAME};
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef, names};
 use odigos_plan::workload::pod_workload;
@@ -42,10 +43,10 @@ pub(crate) async fn workload(client: &Client, workload: &WorkloadRef, control_pl
     let instances =
         live::list(client, API_VERSION, "InstrumentationInstance", "instrumentationinstances", namespace).await;
     let instances: Vec<InstrumentationInstance> = typed(instances.unwrap_or_default());
-    let name = workload.config_name();
+    let name = labels::value(&workload.config_name());
     let instances = instances
         .into_iter()
-        .filter(|one| one.metadata.labels.as_ref().and_then(|labels| labels.get("instrumented-app")) == Some(&name));
+        .filter(|one| one.metadata.labels.as_ref().and_then(|all| all.get(INSTRUMENTED_APP)) == Some(&name));
     let destinations = live::list(client, API_VERSION, "Destination", "destinations", Some(control_plane)).await;
     Ok(Facts {
         workload: workload.clone(),
@@ -113,7 +114,8 @@ pub(crate) async fn pod(
         live::list(client, API_VERSION, "InstrumentationInstance", "instrumentationinstances", Some(namespace)).await;
     let instances: Vec<InstrumentationInstance> = typed(instances.unwrap_or_default());
     let of_pod = instances.into_iter().filter(|one| {
-        one.metadata.labels.as_ref().and_then(|labels| labels.get("ownerPodName")).is_some_and(|owner| owner == name)
+        let owner = one.metadata.labels.as_ref().and_then(|all| all.get(OWNER_POD_NAME));
+        owner.is_some_and(|owner| *owner == labels::value(name))
     });
     let instances = of_pod.collect();
     let namespace = control_plane.to_owned();

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::condition::INSTRUMENTATION_ORDER;
 use odigos_api::condition::kind::{AGENT_ENABLED, MARKED, RUNTIME_DETECTION, WORKLOAD_ROLLOUT};
 use odigos_api::instrumentation_config::{InstrumentationConfig, RuntimeDetails};
+use odigos_api::labels::{self, OWNER_POD_NAME};
 use odigos_plan::agents::{Backoff, Reason};
 use odigos_plan::coverage::{self, Matcher};
 use odigos_plan::streams;
@@ -280,8 +281,8 @@ fn pods(facts: &Facts) -> PodCounts {
 }
 
 fn health(pod: &str, facts: &Facts) -> String {
-    let owned = |labels: &Option<BTreeMap<String, String>>| {
-        labels.as_ref().and_then(|labels| labels.get("ownerPodName")).is_some_and(|owner| owner == pod)
+    let owned = |found: &Option<BTreeMap<String, String>>| {
+        found.as_ref().and_then(|all| all.get(OWNER_POD_NAME)).is_some_and(|owner| *owner == labels::value(pod))
     };
     let statuses: Vec<_> = facts
         .instances
