@@ -88,6 +88,8 @@ fn cases() -> Vec<Value> {
         json!({"controllers": {"podDisruptionBudget": false}}),
         json!({"agent": {"detection": false}}),
         json!({"agent": {"labelNode": false}}),
+        json!({"agent": {"golang": {"enabled": false}}}),
+        json!({"agent": {"golang": {"log": "debug", "resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}}}}),
         json!({"agent": {"log": "debug", "podLogs": "/data/pods", "priorityClassName": ""}}),
         json!({"agent": {"resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}, "tolerations": []}}),
         json!({"agent": {"nodeSelector": {"kubernetes.io/os": null, "pool": "apps"}, "tolerations": [{"key": "a", "operator": "Exists"}]}}),
