@@ -228,6 +228,12 @@ down)
   for pid in "$RUN"/node*.pid; do [ -f "$pid" ] && kill -9 "$(cat "$pid")" 2>/dev/null || true; done # unshare ignores SIGTERM; its child dies with it
   sleep 1
   for pid in "$RUN"/*.pid; do [ -f "$pid" ] && kill "$(cat "$pid")" 2>/dev/null || true; done
+  # An API server that has lost its etcd first would end when it pleases.
+  for pid in "$RUN"/*.pid; do
+    [ -f "$pid" ] || continue
+    for _ in $(seq 50); do kill -0 "$(cat "$pid")" 2>/dev/null || break; sleep 0.1; done
+    kill -9 "$(cat "$pid")" 2>/dev/null || true
+  done
   for _ in $(seq 20); do grep -q " $RUN/" /proc/mounts || break; awk -v r="$RUN/" 'index($2,r)==1{print $2}' /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true; sleep 0.2; done
   for ns in $(ip netns list | awk '/^odg-/{print $1}'); do ip netns del "$ns"; done
   # What the kernel still takes out of a process (uprobes: some seconds for each) holds its group; the next cluster wants the names.
