@@ -63,8 +63,11 @@ impl GoAgent {
     }
 
     fn set(&self, said: Option<BTreeMap<ProcessKey, Said>>) {
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = said;
-        self.changed.notify_one();
+        let mut before = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *before != said {
+            *before = said;
+            self.changed.notify_one();
+        }
     }
 
     /// Keeps the connection until the token is cancelled.

@@ -8,17 +8,13 @@ mod object;
 mod pod;
 
 use crate::golang::GoAgent;
-use crate::observe::wanted;
-use crate::processes::Processes;
-use crate::report::Reporter;
+use crate::sight::{GATHER, Sight};
 use crate::subject::Subject;
 use crate::watchdog::Watchdog;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use odigos_api::instrumentation_instance::InstrumentationInstance;
 use odigos_api::labels;
-use odigos_kit::hub::Hub;
 use pod::Watched;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -40,16 +36,11 @@ const PAUSES: [Duration; 5] = [
 const TOGETHER: Duration = Duration::from_secs(8);
 /// Before something is tried again that the API server did not take.
 const AGAIN: Duration = Duration::from_secs(5);
-/// Changes that come together are handled together.
-const GATHER: Duration = Duration::from_millis(100);
 
 /// Looks at agents and writes how they do.
 #[derive(Clone, Debug)]
 pub(crate) struct Instances {
-    pub(crate) pods: Arc<Hub<Pod>>,
-    pub(crate) processes: Processes,
-    pub(crate) reporter: Reporter,
-    pub(crate) node: String,
+    pub(crate) sight: Sight,
     /// What instruments Go here, if anything does.
     pub(crate) go: Option<GoAgent>,
     /// Where telemetry of Go processes goes: the collector of the node.
@@ -69,7 +60,7 @@ impl Instances {
     /// Works until the token is cancelled; `changed` wakes it.
     pub(crate) async fn run(self, changed: Arc<Notify>, stop: CancellationToken) {
         tokio::select! {
-            () = self.pods.synced() => {}
+            () = self.sight.pods.synced() => {}
             () = stop.cancelled() => return,
         }
         let watchdog = Watchdog::default();
@@ -91,12 +82,7 @@ impl Instances {
                 }
             };
             tokio::select! {
-                () = changed.notified() => {
-                    tokio::time::sleep(GATHER).await;
-                    // What Go processes do is told from outside, for any of the pods.
-                    let now = Instant::now();
-                    state.pods.values_mut().filter(|pod| pod.awaits_go()).for_each(|pod| pod.due = now);
-                }
+                () = changed.notified() => tokio::time::sleep(GATHER).await,
                 () = pause => {}
                 () = stop.cancelled() => return,
             }
@@ -105,13 +91,13 @@ impl Instances {
 
     /// What an agent before this one has written of this node. Asked once, when this one starts.
     async fn written_before(&self) -> Written {
-        let api: Api<InstrumentationInstance> = Api::all(self.reporter.client.clone());
-        let own = ListParams::default().labels(&format!("{}={}", object::NODE, labels::value(&self.node)));
+        let api: Api<InstrumentationInstance> = Api::all(self.sight.reporter.client.clone());
+        let own = ListParams::default().labels(&format!("{}={}", object::NODE, labels::value(&self.sight.node)));
         loop {
             match api.list(&own).await {
                 Ok(list) => {
                     let here: Vec<String> =
-                        self.pods.all().iter().filter_map(|(_, pod)| pod.metadata.uid.clone()).collect();
+                        self.sight.pods.all().iter().filter_map(|(_, pod)| pod.metadata.uid.clone()).collect();
                     // Names of nodes are cut to what a label holds; pods tell for certain.
                     let is_ours = |one: &InstrumentationInstance| {
                         let owners = one.metadata.owner_references.iter().flatten();
@@ -130,13 +116,7 @@ impl Instances {
 
     async fn pass(&self, state: &mut State, watchdog: &Watchdog) {
         let now = Instant::now();
-        let subjects: BTreeMap<String, Subject> = self
-            .pods
-            .all()
-            .iter()
-            .filter_map(|(_, pod)| Subject::carrying(pod))
-            .map(|subject| (subject.uid.clone(), subject))
-            .collect();
+        let subjects = self.sight.subjects(Subject::carrying);
         state.pods.retain(|uid, _| subjects.contains_key(uid));
         for (uid, subject) in &subjects {
             let pod = state.pods.entry(uid.clone()).or_insert_with(|| Watched::new(now));
@@ -148,10 +128,8 @@ impl Instances {
             .map(|(_, subject)| subject)
             .collect();
         if !due.is_empty() {
-            let members = wanted(due.iter().copied());
-            let processes = self.processes.clone();
-            match watchdog.run(move || processes.find(&members)).await {
-                Ok(Ok(found)) => {
+            match self.sight.find(due.iter().copied(), watchdog).await {
+                Some(found) => {
                     for subject in due {
                         let Some(pod) = state.pods.get_mut(&subject.uid) else { continue };
                         pod.look(self, subject, &found, watchdog).await;
@@ -160,14 +138,7 @@ impl Instances {
                         pod.due = Instant::now() + pause;
                     }
                 }
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "the processes of the node cannot be listed");
-                    state.pods.values_mut().for_each(|pod| pod.due = now + AGAIN);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the processes of the node cannot be listed");
-                    state.pods.values_mut().for_each(|pod| pod.due = now + AGAIN);
-                }
+                None => state.pods.values_mut().for_each(|pod| pod.due = now + AGAIN),
             }
         }
         if let Some(go) = &self.go {
@@ -188,7 +159,7 @@ impl Instances {
                 desired.insert(key, object);
             }
         }
-        let applier = &self.reporter.applier;
+        let applier = &self.sight.reporter.applier;
         let gone: Vec<(String, String)> =
             state.written.keys().filter(|key| !desired.contains_key(key)).cloned().collect();
         for key in gone {

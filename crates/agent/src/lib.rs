@@ -26,6 +26,7 @@ mod observe;
 mod processes;
 mod report;
 mod run;
+mod sight;
 mod subject;
 mod watchdog;
 

@@ -4,17 +4,16 @@
 //! Owns when; what follows from what was seen is decided in `detect`. A pod that was looked at is left alone until a container
 //! of it is started anew. Without work it only waits.
 
-use crate::processes::{Processes, Seen};
-use crate::report::{Finding, Outcome, Reporter};
+use crate::processes::Seen;
+use crate::report::{Finding, Outcome};
+use crate::sight::{GATHER, Sight};
 use crate::subject::{Running, Subject};
 use crate::watchdog::Watchdog;
-use k8s_openapi::api::core::v1::Pod;
 use odigos_api::instrumentation_config::ObservedImage;
 use odigos_detect::container::{self, ContainerFound, ImageEnvironment, Outcome as Settled};
 use odigos_detect::environment::{AGENT_VARIABLES, LD_PRELOAD};
 use odigos_detect::parse::Member;
 use odigos_detect::{Environment, Language};
-use odigos_kit::hub::Hub;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,16 +27,11 @@ const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Du
 const CHECK: Duration = Duration::from_secs(10);
 /// Pauses after failures double from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// Changes that come together are handled together.
-const GATHER: Duration = Duration::from_millis(100);
 
 /// Looks and reports.
 #[derive(Clone, Debug)]
 pub(crate) struct Observer {
-    pub(crate) pods: Arc<Hub<Pod>>,
-    pub(crate) processes: Processes,
-    pub(crate) reporter: Reporter,
-    pub(crate) node: String,
+    pub(crate) sight: Sight,
 }
 
 /// What is to be done for a pod.
@@ -119,19 +113,13 @@ impl Observer {
     /// Works until the token is cancelled; `changed` wakes it.
     pub(crate) async fn run(self, changed: Arc<Notify>, stop: CancellationToken) {
         tokio::select! {
-            () = self.pods.synced() => {}
+            () = self.sight.pods.synced() => {}
             () = stop.cancelled() => return,
         }
         let watchdog = Watchdog::default();
         let mut agenda = Agenda::default();
         loop {
-            let subjects: BTreeMap<String, Subject> = self
-                .pods
-                .all()
-                .iter()
-                .filter_map(|(_, pod)| Subject::of(pod))
-                .map(|subject| (subject.uid.clone(), subject))
-                .collect();
+            let subjects = self.sight.subjects(Subject::of);
             agenda.settle(&subjects, Instant::now());
             let work = self.pass(&mut agenda, &subjects, &watchdog);
             tokio::select! {
@@ -172,19 +160,7 @@ impl Observer {
         if looks.is_empty() {
             return;
         }
-        let wanted = wanted(looks.iter().map(|(_, subject)| *subject));
-        let processes = self.processes.clone();
-        let found = match watchdog.run(move || processes.find(&wanted)).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, directory = %self.processes.root.display(), "the processes of the node cannot be listed");
-                BTreeMap::new()
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the processes of the node cannot be listed");
-                BTreeMap::new()
-            }
-        };
+        let found = self.sight.find(looks.iter().map(|(_, subject)| *subject), watchdog).await.unwrap_or_default();
         for (uid, subject) in looks {
             let attempt = agenda.open.get(uid).map(|task| task.looks).unwrap_or_default();
             let (finding, is_clear) = self.look(subject, &found, watchdog).await;
@@ -214,7 +190,7 @@ impl Observer {
         let mut problems: Vec<String> = Vec::new();
         for container in &subject.containers {
             let pids = found.get(&container.member).cloned().unwrap_or_default();
-            let processes = self.processes.clone();
+            let processes = self.sight.processes.clone();
             let seen = match watchdog.run(move || processes.look_at(&pids)).await {
                 Ok(seen) => seen,
                 Err(error) => {
@@ -230,7 +206,7 @@ impl Observer {
             if decided.outcome == Settled::NothingRuns {
                 problems.push(format!(
                     "container {}: none of its processes was found on node {}",
-                    container.name, self.node
+                    container.name, self.sight.node
                 ));
                 continue;
             }
@@ -265,7 +241,7 @@ impl Observer {
     }
 
     async fn write(&self, subject: &Subject, finding: &Finding) -> Option<Outcome> {
-        match self.reporter.report(&subject.workload, finding).await {
+        match self.sight.reporter.report(&subject.workload, finding).await {
             Ok(outcome) => Some(outcome),
             Err(error) => {
                 let workload = &subject.workload;
@@ -274,12 +250,6 @@ impl Observer {
             }
         }
     }
-}
-
-/// The containers to look for, by where their processes are, with their names.
-pub(crate) fn wanted<'a>(subjects: impl Iterator<Item = &'a Subject>) -> BTreeMap<Member, String> {
-    let all = subjects.flat_map(|subject| &subject.containers);
-    all.map(|one| (one.member.clone(), one.name.clone())).collect()
 }
 
 fn decide(subject: &Subject, container: &Running, seen: &Seen) -> ContainerFound {

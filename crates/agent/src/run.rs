@@ -9,6 +9,7 @@ use crate::links::LogLinks;
 use crate::observe::Observer;
 use crate::processes::Processes;
 use crate::report::Reporter;
+use crate::sight::Sight;
 use crate::subject::{self, Subject};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
@@ -136,7 +137,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             waker.notify_one();
         }
     });
-    let observer = Observer {
+    let sight = Sight {
         pods: state.pods.clone(),
         processes: Processes { root: arguments.proc },
         reporter: Reporter { client: client.clone(), applier: Applier::new(client.clone(), AGENT, metrics.clone()) },
@@ -146,13 +147,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     state.config_maps.subscribe(move |_| waker.notify_one());
     watch(&mut tasks, &client, &state, &arguments.node, &metrics);
     let labels = NodeLabel {
-        applier: observer.reporter.applier.clone(),
+        applier: sight.reporter.applier.clone(),
         node: (!arguments.no_node_label).then(|| arguments.node.clone()),
     };
     tasks.spawn("agents' files", files::keep(install, labels, stop.clone()));
     if !arguments.no_detection {
-        keep_instances(&mut tasks, &observer, arguments.go_socket, &arguments.namespace);
-        tasks.spawn("runtime detection", observer.run(looks, stop.clone()));
+        keep_instances(&mut tasks, sight.clone(), arguments.go_socket, &arguments.namespace);
+        tasks.spawn("runtime detection", Observer { sight }.run(looks, stop.clone()));
     }
     tasks.spawn("log links", keep_links(state, changed, ready, stop));
     tasks.wait().await?;
@@ -161,10 +162,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// Tells how agents do, and has Go processes instrumented.
-fn keep_instances(tasks: &mut Tasks, observer: &Observer, go_socket: Option<PathBuf>, namespace: &str) {
+fn keep_instances(tasks: &mut Tasks, sight: Sight, go_socket: Option<PathBuf>, namespace: &str) {
     let changed = Arc::new(Notify::new());
     let waker = changed.clone();
-    observer.pods.subscribe(move |change| {
+    sight.pods.subscribe(move |change| {
         if change.differs(Subject::carrying) {
             waker.notify_one();
         }
@@ -174,14 +175,7 @@ fn keep_instances(tasks: &mut Tasks, observer: &Observer, go_socket: Option<Path
     if let Some(go) = go.clone() {
         tasks.spawn("connection to what instruments Go", go.run(stop.clone()));
     }
-    let instances = Instances {
-        pods: observer.pods.clone(),
-        processes: observer.processes.clone(),
-        reporter: observer.reporter.clone(),
-        node: observer.node.clone(),
-        go,
-        endpoint: format!("http://{NODE_SERVICE}.{namespace}:{OTLP_HTTP_PORT}"),
-    };
+    let instances = Instances { sight, go, endpoint: format!("http://{NODE_SERVICE}.{namespace}:{OTLP_HTTP_PORT}") };
     tasks.spawn("health of agents", instances.run(changed, stop));
 }
 

@@ -12,9 +12,9 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
-use odigos_plan::gateway::start_failure::{self, SetAside};
 use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::scaling::{Memory, hpa};
+use odigos_plan::start_failure::{self, Suspects};
 use odigos_plan::{gateway, node};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -116,16 +116,13 @@ async fn gateway(state: &State) -> Result<(), Error> {
     let version = configuration_version(names::GATEWAY, &plan.config.to_yaml());
     let kind = gateway::objects::workload_kind(&seen, &plan);
     report::samplings(state, &rules, &plan, (kind, deployment), &version).await?;
-    let failure = start_failure::said(&state.gateway_pods(), &version);
+    let pods = state.gateway_pods();
+    let failure = start_failure::said(&pods, &version);
     if let Some(said) = &failure {
-        let good = match state.serving_version() {
-            Some(version) => serving_configuration(state, &version, names::GATEWAY_CONFIG_KEY).await?,
-            None => None,
-        };
         let mut components = plan.components.clone();
         components.extend(plan.processor_components.clone());
-        let culprits = start_failure::blame(&suspects, said, &components, good.as_ref(), now);
-        set_aside_from_now_on(state, culprits).await?;
+        let failed = Failed { suspects: &suspects, components: &components, key: names::GATEWAY_CONFIG_KEY, now };
+        set_culprits_aside(state, &pods, said, &failed).await?;
     }
     let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
     let error = outcome.as_ref().err().map(ToString::to_string);
@@ -160,16 +157,29 @@ async fn forget_going_gateways(state: &State) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// Remembers what the newest collectors do not start with. The watch of that ConfigMap brings the next reconcile, which renders
-/// without it; the old pods serve on meanwhile.
-async fn set_aside_from_now_on(state: &State, culprits: BTreeMap<String, SetAside>) -> Result<(), Error> {
+/// A configuration that collectors do not start with.
+struct Failed<'a> {
+    suspects: &'a Suspects,
+    components: &'a BTreeMap<String, (String, Value)>,
+    /// Key of the configuration in its ConfigMap.
+    key: &'static str,
+    now: Timestamp,
+}
+
+/// Remembers what the newest of these collectors do not start with. The watch of that ConfigMap brings the next reconcile, which
+/// renders without it; the old pods serve on meanwhile.
+async fn set_culprits_aside(state: &State, pods: &[Value], said: &str, failed: &Failed<'_>) -> Result<(), Error> {
+    let good = match start_failure::serving(pods) {
+        Some(version) => serving_configuration(state, &version, failed.key).await?,
+        None => None,
+    };
+    let culprits = start_failure::blame(failed.suspects, said, failed.components, good.as_ref(), failed.now);
     if culprits.is_empty() {
         return Ok(());
     }
     let mut store = state.set_aside();
     // What has been tried again since is another culprit, or none.
-    let now = culprits.values().map(|entry| entry.since).max().unwrap_or_default();
-    store.retain(|_, entry| now.duration_since(entry.since) < start_failure::TRY_AGAIN_AFTER);
+    store.retain(|_, entry| failed.now.duration_since(entry.since) < start_failure::TRY_AGAIN_AFTER);
     for (name, entry) in culprits {
         tracing::warn!(name, said = entry.said, "collectors do not start with it, it is set aside");
         store.insert(name, entry);
@@ -220,12 +230,8 @@ async fn node(state: &State) -> Result<(), Error> {
     let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
     let pods = state.node_pods();
     if let Some(said) = start_failure::said(&pods, &version) {
-        let good = match start_failure::serving(&pods) {
-            Some(version) => serving_configuration(state, &version, names::NODE_CONFIG_KEY).await?,
-            None => None,
-        };
-        let culprits = start_failure::blame(&suspects, &said, &plan.components, good.as_ref(), now);
-        set_aside_from_now_on(state, culprits).await?;
+        let failed = Failed { suspects: &suspects, components: &plan.components, key: names::NODE_CONFIG_KEY, now };
+        set_culprits_aside(state, &pods, &said, &failed).await?;
     }
     if let Some(group) = &group {
         report::node_group(state, group, &plan, &version, outcome.as_ref().err().map(ToString::to_string)).await?;

@@ -28,8 +28,8 @@ use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
 use odigos_plan::gateway::objects::Installation;
-use odigos_plan::gateway::start_failure;
 use odigos_plan::node::CloudProvider;
+use odigos_plan::start_failure;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 

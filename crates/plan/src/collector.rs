@@ -3,7 +3,7 @@
 //! Owns the shared numbers and shapes of `spec/collectors-and-pipelines.md` 1.3, 4.3 and 4.6. Never decides which
 //! pipelines exist.
 
-use crate::gateway::start_failure::processor_key;
+use crate::start_failure::processor_key;
 use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;

@@ -10,7 +10,6 @@ mod head_marks;
 pub mod objects;
 mod routing;
 pub mod sampling;
-pub mod start_failure;
 
 #[cfg(test)]
 mod sampling_tests;

@@ -22,6 +22,7 @@ pub mod sampling;
 pub mod scaling;
 pub mod scheduling;
 pub mod sizing;
+pub mod start_failure;
 pub mod streams;
 pub mod workload;
 pub mod world;

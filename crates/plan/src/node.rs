@@ -69,7 +69,7 @@ pub struct Observed<'a> {
     pub group: Option<&'a CollectorsGroup>,
     /// The Processors of the control plane's namespace, in any order.
     pub processors: Vec<&'a Processor>,
-    /// What collectors do not start with ([`crate::gateway::start_failure`]), with what they said.
+    /// What collectors do not start with ([`crate::start_failure`]), with what they said.
     pub set_aside: &'a BTreeMap<String, String>,
     /// The effective configuration.
     pub configuration: &'a Configuration,

@@ -71,11 +71,6 @@ impl Watched {
         }
     }
 
-    /// Whether something of it is told by what instruments Go.
-    pub(super) fn awaits_go(&self) -> bool {
-        self.processes.values().any(Tracked::attaches_from_node)
-    }
-
     /// Looks at its processes.
     pub(super) async fn look(
         &mut self,
@@ -89,7 +84,7 @@ impl Watched {
             .iter()
             .flat_map(|one| found.get(&one.member).into_iter().flatten().map(|pid| (one.name.clone(), *pid)))
             .collect();
-        let (processes, known) = (with.processes.clone(), std::mem::take(&mut self.processes));
+        let (processes, known) = (with.sight.processes.clone(), std::mem::take(&mut self.processes));
         let is_seldom = self.looks.is_multiple_of(SELDOM);
         let before = known.clone();
         let work = move || survey(&processes, &pids, known, is_seldom);
@@ -110,7 +105,7 @@ impl Watched {
             );
         }
         self.has_more = count > INSTANCES;
-        if self.wants_traces.is_none() && self.awaits_go() {
+        if self.wants_traces.is_none() && self.processes.values().any(Tracked::attaches_from_node) {
             self.wants_traces = wants_traces(with, subject).await;
         }
     }
@@ -159,7 +154,7 @@ impl Watched {
                 sends: (!is_on_node).then_some(tracked.is_connected),
             };
             let is_taken = |name: &str| objects.iter().any(|one| one["metadata"]["name"] == name);
-            let object = object::of(subject, &with.node, &instance, is_taken);
+            let object = object::of(subject, &with.sight.node, &instance, is_taken);
             objects.push(object);
         }
         objects
@@ -232,7 +227,7 @@ fn survey(
 
 /// Whether the decision about the workload wants traces of any container that is instrumented from outside.
 async fn wants_traces(with: &Instances, subject: &Subject) -> Option<bool> {
-    let config = with.reporter.config(&subject.workload).await.ok()??;
+    let config = with.sight.reporter.config(&subject.workload).await.ok()??;
     let mut containers = config.spec.containers.iter();
     Some(containers.any(|one| {
         let attach = distribution::find(&one.otel_distro_name).map(|one| one.attach);

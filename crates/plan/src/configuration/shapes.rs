@@ -1,7 +1,8 @@
 //! Values of the configuration that are of another type than what reads them.
 //!
 //! Owns the table of the keys whose loss would be noticed late: a list of namespaces to leave alone that is no list would leave none
-//! alone. What is not in the table passes; what is of a wrong type counts as not set, and is said.
+//! alone. What is not in the table passes; what is of a wrong type counts as not set, and is said. The numbers of rollouts are judged
+//! where they are read (`plan::instrumentation::options`).
 
 use super::Configuration;
 use serde_json::Value;
@@ -16,7 +17,7 @@ enum Shape {
     Block,
 }
 
-const TABLE: [(&str, Shape); 44] = [
+const TABLE: [(&str, Shape); 41] = [
     ("agentEnvVarsInjectionMethod", Shape::Text),
     ("agentImages", Shape::Block),
     ("agentsImage", Shape::Text),
@@ -43,7 +44,6 @@ const TABLE: [(&str, Shape); 44] = [
     ("ignoredNamespaces", Shape::Texts),
     ("karpenterEnabled", Shape::Flag),
     ("metricsSources", Shape::Block),
-    ("metricsSources.agentMetrics", Shape::Block),
     ("metricsSources.hostMetrics", Shape::Block),
     ("metricsSources.kubeletStats", Shape::Block),
     ("metricsSources.spanMetrics", Shape::Block),
@@ -54,8 +54,6 @@ const TABLE: [(&str, Shape); 44] = [
     ("rollout", Shape::Block),
     ("rollout.automaticRolloutDisabled", Shape::Flag),
     ("rollout.healMissedPods", Shape::Flag),
-    ("rollout.maxConcurrentRollouts", Shape::Number),
-    ("rollout.maxConcurrentRolloutsPerNamespace", Shape::Number),
     ("sampling", Shape::Block),
     ("sampling.dryRun", Shape::Flag),
     ("sampling.tailSampling", Shape::Block),

@@ -18,6 +18,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use node::{Node, api_of, binary, id, is_ready, pod, start};
 use odigos_api::labels::AGENTS_META_HASH;
 use odigos_api::{API_VERSION, names};
+use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::control_plane::{apply, get_object};
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
@@ -176,16 +177,20 @@ async fn two_nodes_tell_what_runs_and_then_rest() {
     }
 }
 
+/// A covered workload, and a node whose agent does not run yet.
+async fn one_node() -> (ApiServer, Client, Node, PathBuf) {
+    let (api, client) = start().await;
+    covered(&client, &["app"]).await;
+    (api, client, Node::new("one"), binary("dev", "debug"))
+}
+
 async fn pod_uid(client: &Client, name: &str) -> String {
     get_object(client, "v1", "Pod", "shop", name).await.unwrap().metadata.uid.unwrap()
 }
 
 #[tokio::test]
 async fn a_process_that_starts_late_is_seen_and_none_is_an_error_until_then() {
-    let binary = binary("dev", "debug");
-    let (api, client) = start().await;
-    covered(&client, &["app"]).await;
-    let mut node = Node::new("one");
+    let (api, client, mut node, binary) = one_node().await;
     node.start(&api, &binary).await;
     let uid = pod(&client, "web-5d4f-a", "one", &["app"]).await;
     // At first only a shell runs.
@@ -201,10 +206,7 @@ async fn a_process_that_starts_late_is_seen_and_none_is_an_error_until_then() {
 
 #[tokio::test]
 async fn a_pod_without_processes_says_so() {
-    let binary = binary("dev", "debug");
-    let (api, client) = start().await;
-    covered(&client, &["app"]).await;
-    let mut node = Node::new("one");
+    let (api, client, mut node, binary) = one_node().await;
     pod(&client, "web-5d4f-a", "one", &["app"]).await;
     is_ready(&client, "web-5d4f-a", &[("app", id(1), "app@sha256:1")]).await;
     node.start(&api, &binary).await;

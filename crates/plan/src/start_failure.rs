@@ -4,8 +4,8 @@
 //! again without what the collector named, and it returns when it is changed or after a while.
 //! What a collector says comes from the termination message of its container. Never decides by a clock of its own.
 
-use super::SecretDigests;
-use super::destinations::without_queue;
+use crate::gateway::SecretDigests;
+use crate::gateway::destinations::without_queue;
 use jiff::{SignedDuration, Timestamp};
 use odigos_api::CollectorRole;
 use odigos_api::destination::Destination;
