@@ -17,21 +17,22 @@ use odigos_api::instrumentation_instance::InstrumentationInstance;
 use odigos_api::labels;
 use pod::Watched;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Pauses between the first looks at a pod; the last one stays.
-const PAUSES: [Duration; 5] = [
-    Duration::from_secs(2),
-    Duration::from_secs(3),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-];
+/// Pauses between the first looks at a pod; the last one stays. An agent that sends nothing is told of after three minutes.
+const PAUSES: [Duration; 11] = {
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+    let (ten, thirty) = (seconds(10), seconds(30));
+    [seconds(2), seconds(3), seconds(5), ten, thirty, thirty, thirty, thirty, thirty, thirty, seconds(60)]
+};
 /// Pods that are due this soon are looked at together with those that are due.
 const TOGETHER: Duration = Duration::from_secs(8);
 /// Before something is tried again that the API server did not take.
@@ -47,8 +48,26 @@ pub(crate) struct Instances {
     pub(crate) endpoint: String,
 }
 
-/// Where an object is, and what was written of it last, without the time.
-type Written = BTreeMap<(String, String), Value>;
+/// Where an object is, and a digest of what was written of it last, without the time: nodes have thousands of them.
+type Written = BTreeMap<(String, String), Said>;
+
+/// What an object said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Said {
+    spec: u64,
+    whole: u64,
+}
+
+impl Said {
+    fn of(object: &Value) -> Self {
+        let digest = |value: &Value| {
+            let mut hasher = DefaultHasher::new();
+            value.hash(&mut hasher);
+            hasher.finish()
+        };
+        Self { spec: digest(&object["spec"]), whole: digest(object) }
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -103,7 +122,13 @@ impl Instances {
                         let owners = one.metadata.owner_references.iter().flatten();
                         owners.into_iter().any(|owner| here.contains(&owner.uid))
                     };
-                    return list.items.iter().filter(|one| is_ours(one)).filter_map(object::written).collect();
+                    return list
+                        .items
+                        .iter()
+                        .filter(|one| is_ours(one))
+                        .filter_map(object::written)
+                        .map(|(key, object)| (key, Said::of(&object)))
+                        .collect();
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => return Written::new(),
                 Err(error) => {
@@ -149,19 +174,20 @@ impl Instances {
 
     /// Brings the objects in line with what was seen.
     async fn write(&self, state: &mut State, subjects: &BTreeMap<String, Subject>) {
-        let mut desired: Written = BTreeMap::new();
-        let mut owners: BTreeMap<(String, String), String> = BTreeMap::new();
+        let applier = &self.sight.reporter.applier;
+        let mut gone: BTreeSet<(String, String)> = state.written.keys().cloned().collect();
         for (uid, subject) in subjects {
-            let Some(pod) = state.pods.get(uid) else { continue };
-            for object in pod.instances(self, subject) {
+            let objects = state.pods.get(uid).map(|pod| pod.instances(self, subject)).unwrap_or_default();
+            for object in objects {
                 let key = object::key(&object);
-                owners.insert(key.clone(), uid.clone());
-                desired.insert(key, object);
+                gone.remove(&key);
+                if self.say(state, &key, &object).await {
+                    continue;
+                }
+                let due = Instant::now() + AGAIN;
+                state.pods.get_mut(uid).into_iter().for_each(|pod| pod.due = pod.due.min(due));
             }
         }
-        let applier = &self.sight.reporter.applier;
-        let gone: Vec<(String, String)> =
-            state.written.keys().filter(|key| !desired.contains_key(key)).cloned().collect();
         for key in gone {
             match applier.delete(&object::named(&key), None).await {
                 Ok(()) => {
@@ -172,29 +198,34 @@ impl Instances {
                 }
             }
         }
-        for (key, object) in desired {
-            if state.written.get(&key) == Some(&object) {
-                continue;
+    }
+
+    /// Writes an object if it says something new; false when it is to be tried again.
+    async fn say(&self, state: &mut State, key: &(String, String), object: &Value) -> bool {
+        let said = Said::of(object);
+        let before = state.written.get(key);
+        if before == Some(&said) {
+            return true;
+        }
+        let applier = &self.sight.reporter.applier;
+        let (whole, status) = object::applied(object, Timestamp::now());
+        let has_other_spec = before.is_none_or(|before| before.spec != said.spec);
+        let outcome = async {
+            if has_other_spec {
+                applier.apply(&whole).await?;
             }
-            let (whole, status) = object::applied(&object, Timestamp::now());
-            let outcome = async {
-                if state.written.get(&key).is_none_or(|before| before.get("spec") != object.get("spec")) {
-                    applier.apply(&whole).await?;
-                }
-                applier.apply_status(&status).await
-            };
-            match outcome.await {
-                Ok(()) => {
-                    state.written.insert(key, object);
-                }
-                Err(error) => {
-                    // One that went away in between is made anew.
-                    state.written.remove(&key);
-                    tracing::debug!(error = format!("{error:#}"), "what is to be said about an agent is tried again");
-                    let due = Instant::now() + AGAIN;
-                    let pod = owners.get(&key).and_then(|uid| state.pods.get_mut(uid));
-                    pod.into_iter().for_each(|pod| pod.due = pod.due.min(due));
-                }
+            applier.apply_status(&status).await
+        };
+        match outcome.await {
+            Ok(()) => {
+                state.written.insert(key.clone(), said);
+                true
+            }
+            Err(error) => {
+                // One that went away in between is made anew.
+                state.written.remove(key);
+                tracing::debug!(error = format!("{error:#}"), "what is to be said about an agent is tried again");
+                false
             }
         }
     }

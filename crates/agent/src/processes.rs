@@ -77,16 +77,17 @@ impl Processes {
         Some(parse::stat(&raw).started)
     }
 
-    /// How long a process runs that started then.
-    pub(crate) fn age(&self, started: u64) -> Duration {
+    /// How long the node runs.
+    pub(crate) fn uptime(&self) -> Duration {
         let text = std::fs::read_to_string(self.root.join("uptime")).unwrap_or_default();
-        let uptime = text
-            .split(' ')
-            .next()
-            .and_then(|first| first.parse().ok())
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        let since = Duration::from_secs(started / rustix::param::clock_ticks_per_second().max(1));
-        uptime.unwrap_or_default().saturating_sub(since)
+        let first = text.split(' ').next().and_then(|first| first.parse().ok());
+        first.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_default()
+    }
+
+    /// Which program a process runs: the device and the number of its file. It changes when a process becomes another one.
+    pub(crate) fn program(&self, pid: u32) -> Option<(u64, u64)> {
+        let file = rustix::fs::statat(self.folder(pid)?, "exe", AtFlags::empty()).ok()?;
+        Some((file.st_dev, file.st_ino))
     }
 
     /// The agent that a process carries, if any.
@@ -96,12 +97,18 @@ impl Processes {
         Some(Carrier { inner_pid: process.inner_pid, marks, language: detect(&process, &view).language })
     }
 
-    /// Numbers of the sockets of a process, and the connections of its pod.
-    pub(crate) fn connections(&self, pid: u32) -> (BTreeSet<u64>, Vec<Peer>) {
-        let Some(folder) = self.folder(pid) else { return Default::default() };
-        let sockets = open_files(&folder).iter().filter_map(|link| parse::socket(link)).collect();
+    /// Numbers of the sockets of a process.
+    pub(crate) fn sockets(&self, pid: u32) -> BTreeSet<u64> {
+        let Some(folder) = self.folder(pid) else { return BTreeSet::new() };
+        open_files(&folder).iter().filter_map(|link| parse::socket(link)).collect()
+    }
+
+    /// The connections of the network that a process is in. The kernel walks all of the node's for it, so it is asked once for
+    /// all processes of a pod.
+    pub(crate) fn peers(&self, pid: u32) -> Vec<Peer> {
+        let Some(folder) = self.folder(pid) else { return Vec::new() };
         let table = |name| read(&folder, name, limits::MAPS_BYTES).map(|raw| parse::peers(&raw)).unwrap_or_default();
-        (sockets, ["net/tcp", "net/tcp6"].into_iter().flat_map(table).collect())
+        ["net/tcp", "net/tcp6"].into_iter().flat_map(table).collect()
     }
 
     /// Numbers of the processes of each wanted container.

@@ -7,7 +7,7 @@ use crate::processes::{Carrier, Processes};
 use crate::subject::Subject;
 use crate::watchdog::Watchdog;
 use odigos_catalog::distribution::{self, Attach, Distribution};
-use odigos_detect::parse::Member;
+use odigos_detect::parse::{Member, Peer};
 use odigos_detect::presence::{self, Health, INSTANCES, Seen};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -15,9 +15,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// A connection that was seen is looked for again at every so many looks.
-const SELDOM: usize = 10;
+const SELDOM: usize = 5;
 /// A process may become another program for this long.
 const BECOMES: Duration = Duration::from_secs(120);
+/// A program may load what tells its language for this long.
+const LOADS: Duration = Duration::from_secs(15);
 /// It is given up after so many looks without it.
 const MISSED: u32 = 2;
 
@@ -41,6 +43,13 @@ struct Tracked {
     is_connected: bool,
     missed: u32,
     age: Duration,
+    /// What it ran when its agent was looked for.
+    program: Option<(u64, u64)>,
+}
+
+/// How long a process has run that started so many clock ticks after the node.
+fn age(uptime: Duration, started: u64) -> Duration {
+    uptime.saturating_sub(Duration::from_secs(started / rustix::param::clock_ticks_per_second().max(1)))
 }
 
 impl Tracked {
@@ -195,28 +204,37 @@ fn survey(
     mut known: BTreeMap<ProcessKey, Tracked>,
     is_seldom: bool,
 ) -> BTreeMap<ProcessKey, Tracked> {
+    let uptime = processes.uptime();
+    let mut peers: Option<Vec<Peer>> = None;
     let mut all = BTreeMap::new();
     for (container, pid) in pids {
         let Some(started) = processes.started(*pid) else { continue };
         let key = (*pid, started);
         let mut tracked = known.remove(&key).unwrap_or_else(|| Tracked {
             container: container.clone(),
+            program: processes.program(*pid),
             carrier: processes.carrier(*pid),
             is_connected: false,
             missed: 0,
             age: Duration::ZERO,
         });
-        tracked.age = processes.age(started);
+        tracked.age = age(uptime, started);
         // A container's first process is often a small one that becomes the application: its variables come with it, its
-        // language does not.
+        // language does not. A young one may still load what tells its language.
         if tracked.agent().is_none() && tracked.age < BECOMES {
-            tracked.carrier = processes.carrier(*pid);
+            let program = processes.program(*pid);
+            if program != tracked.program || tracked.age < LOADS {
+                (tracked.program, tracked.carrier) = (program, processes.carrier(*pid));
+            }
         }
-        if let Some(carrier) = tracked.carrier.as_ref().filter(|one| !one.marks.endpoint.is_empty())
+        if let Some((carrier, _)) = tracked.agent()
+            && !carrier.marks.endpoint.is_empty()
             && (!tracked.is_connected || is_seldom)
         {
-            let (sockets, peers) = processes.connections(*pid);
-            let is_seen = carrier.marks.is_connected(&sockets, &peers);
+            let sockets = processes.sockets(*pid);
+            // Containers of a pod share one network.
+            let is_seen = !sockets.is_empty()
+                && carrier.marks.is_connected(&sockets, peers.get_or_insert_with(|| processes.peers(*pid)));
             tracked.missed = if is_seen { 0 } else { tracked.missed.saturating_add(1) };
             tracked.is_connected = is_seen || (tracked.is_connected && tracked.missed < MISSED);
         }
