@@ -85,6 +85,44 @@ pub struct CollectorsGroupSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["id".into()]))]
     pub stream_classes: Vec<StreamClass>,
+    /// Gateway: present where it is a dedicated pool, which takes the telemetry of some workloads only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<GatewayPool>,
+}
+
+/// What a dedicated pool of gateways takes (`spec/collectors-and-pipelines.md` 6.3).
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayPool {
+    /// Name of the pool; its gateways are called `odigos-gateway-<name>`.
+    pub name: String,
+    /// Data streams that it takes; a workload that is in another stream too stays with the main gateways.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub data_streams: Vec<String>,
+    /// Workloads that it takes whatever their streams.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub workloads: Vec<PoolWorkload>,
+    /// Signals that it takes. While traces are sampled these are metrics and logs unless the configuration says otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub signals: Vec<Signal>,
+    /// Since when the configuration does not name it any more; it goes once no node sends to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired_at: Option<Time>,
+}
+
+/// A workload of a pool.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct PoolWorkload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its kind, e.g. `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Replicas, memory, CPU and the limits derived from them.
@@ -365,6 +403,10 @@ pub struct CollectorsGroupStatus {
     /// Stream classes that every running gateway routes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub served_stream_classes: Vec<String>,
+    /// Node collector: the pools that any of its pods may send to, each with the stream classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub routed_pools: Vec<RoutedPool>,
     /// Hash of the configuration that every running pod has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,
@@ -376,6 +418,18 @@ pub struct CollectorsGroupStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A dedicated pool of gateways that node collectors send to.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct RoutedPool {
+    /// Name of the pool.
+    pub name: String,
+    /// Stream classes whose items it gets.
+    #[serde(default)]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub stream_classes: Vec<String>,
 }
 
 /// What the gateways' own metrics say. Rates are items (spans, metric points, log records) for each second.

@@ -47,6 +47,10 @@ pub fn value(name: &str) -> String {
 
 /// Label of collector pods, Deployments and DaemonSets.
 pub const COLLECTOR_ROLE: &str = "odigos.io/collector-role";
+/// Value of that label for gateways of dedicated pools: selectors of the main gateway must not find them.
+pub const POOL_ROLE: &str = "CLUSTER_GATEWAY_POOL";
+/// Label of everything that belongs to a dedicated pool of gateways: the pool's name.
+pub const GATEWAY_POOL: &str = "odigos.io/gateway-pool";
 /// Label of gateway pods that take items. The autoscaler removes it from a pod that is going, so that node collectors that
 /// keep traces together forget the pod while it still listens.
 pub const TAKES_ITEMS: &str = "odigos.io/takes-items";

@@ -16,8 +16,19 @@ pub const AGENT_SERVICE: &str = "odiglet";
 
 /// CollectorsGroup, Service, HPA, ConfigMap and ServiceAccount of the gateway; also its Deployment unless renamed.
 pub const GATEWAY: &str = "odigos-gateway";
-/// Service with one address in front of the gateways that are ready; what need not stay with one gateway goes through it.
-pub const GATEWAY_BALANCED: &str = "odigos-gateway-otlp";
+
+/// Name of a dedicated pool's group, and of its Deployment, Service and ConfigMap.
+#[must_use]
+pub fn pool_gateway(pool: &str) -> String {
+    format!("{GATEWAY}-{pool}")
+}
+
+/// Service with one address in front of the ready pods of a gateway, the main one or a pool's; what need not stay with one pod
+/// goes through it.
+#[must_use]
+pub fn balanced(gateway: &str) -> String {
+    format!("{gateway}-otlp")
+}
 /// CollectorsGroup, ConfigMap, DaemonSet and ServiceAccount of the node collector.
 pub const NODE_COLLECTOR: &str = "odigos-data-collection";
 /// Service that keeps OTLP traffic of a pod on its node.

@@ -1,7 +1,7 @@
 //! The two collectors: observe, plan, apply, report.
 
-use crate::report;
-use crate::state::State;
+use crate::report::{self, Rollout, Trouble};
+use crate::state::{self, State};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
@@ -15,7 +15,7 @@ use odigos_kit::queue::Outcome;
 use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::start_failure::{self, Suspects};
-use odigos_plan::{gateway, node};
+use odigos_plan::{gateway, node, pools};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -63,22 +63,36 @@ const RECHECK: Duration = Duration::from_secs(600);
 
 pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outcome, Error> {
     match target {
-        Target::Gateway => gateway(&state).await?,
+        Target::Gateway => gateways(&state).await?,
         Target::Node => node(&state).await?,
     }
     Ok(Outcome { recheck_after: Some(RECHECK) })
 }
 
-async fn gateway(state: &State) -> Result<(), Error> {
+/// The main gateways and those of dedicated pools; one that fails does not stop the others.
+async fn gateways(state: &State) -> Result<(), Error> {
     forget_going_gateways(state).await?;
-    let Some(group) = state.groups.get(&state.namespace, names::GATEWAY) else { return Ok(()) };
+    let mut first = gateway(state, names::GATEWAY).await;
+    for pool in state.pools() {
+        let outcome = gateway(state, pool.metadata.name.as_deref().unwrap_or_default()).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(group = pool.metadata.name, %error, "a dedicated pool cannot be brought up to date");
+        }
+        first = first.and(outcome);
+    }
+    first
+}
+
+async fn gateway(state: &State, name: &str) -> Result<(), Error> {
+    let Some(group) = state.groups.get(&state.namespace, name) else { return Ok(()) };
+    let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
     let destinations: Vec<Destination> =
         state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
     let processors = state.processors.namespace(&state.namespace);
     let secrets = state.secrets(&destinations).await.map_err(Error::Secrets)?;
     let configuration = state.configuration();
     let now = Timestamp::now();
-    let references: Vec<&Destination> = destinations.iter().collect();
+    let references = pools::destinations(&group.spec, destinations.iter().collect());
     let mut suspects = start_failure::destinations(&references, &secrets);
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
     suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, those));
@@ -95,8 +109,8 @@ async fn gateway(state: &State) -> Result<(), Error> {
         set_aside: &set_aside,
     };
     let plan = gateway::plan(&seen);
-    state.remember_destinations(&plan.components);
-    let load = state.load();
+    state.remember_destinations(name, &plan.components);
+    let load = state.load(name);
     // A broken configuration never leaves the process; the last good one keeps running.
     let outcome = match plan.problems.first() {
         Some(problem) => Err(Error::Broken(problem.to_string())),
@@ -109,14 +123,18 @@ async fn gateway(state: &State) -> Result<(), Error> {
             apply(state, &desired).await.map_err(Error::from)
         }
     };
-    report::destinations(state, &plan).await?;
-    report::processors(state, &plan.processors).await?;
-    report::streams(state, &seen, &plan).await?;
     let deployment = gateway::objects::deployment_name(&seen);
-    let version = configuration_version(names::GATEWAY, &plan.config.to_yaml());
+    let version = configuration_version(name, &plan.config.to_yaml());
     let kind = gateway::objects::workload_kind(&seen, &plan);
-    report::samplings(state, &rules, &plan, (kind, deployment), &version).await?;
-    let pods = state.gateway_pods();
+    let rollout = Rollout { group: name, pool, kind, name: &deployment, version: &version };
+    // What is wrong with an object is wrong with it everywhere: the main gateways, which take all of them, tell it.
+    if pool.is_none() {
+        report::destinations(state, &plan).await?;
+        report::processors(state, &plan.processors).await?;
+        report::streams(state, &seen, &plan).await?;
+        report::samplings(state, &rules, &plan, &rollout).await?;
+    }
+    let pods = state.gateway_pods(pool);
     let failure = start_failure::said(&pods, &version);
     if let Some(said) = &failure {
         let mut components = plan.components.clone();
@@ -124,12 +142,11 @@ async fn gateway(state: &State) -> Result<(), Error> {
         let failed = Failed { suspects: &suspects, components: &components, key: names::GATEWAY_CONFIG_KEY, now };
         set_culprits_aside(state, &pods, said, &failed).await?;
     }
-    let rollout = report::Rollout { kind, name: deployment, version: &version, failure: failure.as_deref() };
-    let error = outcome.as_ref().err().map(ToString::to_string);
-    report::gateway_group(state, &seen, &plan, &rollout, &load, error).await?;
+    let trouble = Trouble { failure, error: outcome.as_ref().err().map(ToString::to_string) };
+    report::gateway_group(state, &seen, &plan, &rollout, &trouble, &load).await?;
     outcome?;
-    remove_old_versions(state, names::GATEWAY, &version, kind, deployment).await?;
-    remove_replaced(state, kind, deployment).await?;
+    remove_old_versions(state, name, &version, kind, &deployment).await?;
+    remove_replaced(state, &rollout).await?;
     Ok(())
 }
 
@@ -206,6 +223,7 @@ async fn serving_configuration(state: &State, version: &str, key: &str) -> Resul
 async fn node(state: &State) -> Result<(), Error> {
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let group = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
+    let pools = state.pools();
     let processors = state.processors.namespace(&state.namespace);
     let configuration = state.configuration();
     let now = Timestamp::now();
@@ -215,6 +233,7 @@ async fn node(state: &State) -> Result<(), Error> {
     let seen = node::Observed {
         namespace: &state.namespace,
         gateway: gateway.as_deref(),
+        pools: pools.iter().map(AsRef::as_ref).collect(),
         group: group.as_deref(),
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
         set_aside: &set_aside,
@@ -294,7 +313,8 @@ async fn remove_old_versions(
 }
 
 /// Deletes gateways of another name or kind once the one that is wanted serves (A38).
-async fn remove_replaced(state: &State, kind: &str, wanted: &str) -> Result<(), ApplyError> {
+async fn remove_replaced(state: &State, rollout: &Rollout<'_>) -> Result<(), ApplyError> {
+    let Rollout { kind, name: wanted, pool, .. } = *rollout;
     let available =
         |object: &Value| object.pointer("/status/availableReplicas").and_then(Value::as_i64).unwrap_or_default() > 0;
     if !state.live(kind, wanted).is_some_and(|live| available(&live)) {
@@ -302,11 +322,11 @@ async fn remove_replaced(state: &State, kind: &str, wanted: &str) -> Result<(), 
     }
     for (other_kind, hub) in state.workloads.iter().filter(|(kind, _)| matches!(*kind, "Deployment" | "StatefulSet")) {
         for other in hub.namespace(&state.namespace) {
-            let role = other.metadata.labels.as_ref().and_then(|all| all.get(labels::COLLECTOR_ROLE).cloned());
+            let is_rival = state::is_of_gateway(&other.metadata, pool);
             let owned = other.metadata.owner_references.iter().flatten().any(|owner| owner.api_version == API_VERSION);
             let name = other.metadata.name.clone().unwrap_or_default();
             let replaced = name != wanted || *other_kind != kind;
-            if role.as_deref() == Some(CollectorRole::ClusterGateway.as_str()) && owned && replaced {
+            if is_rival && owned && replaced {
                 let object = reference("apps/v1", other_kind, &state.namespace, &name);
                 state.applier.delete(&object, other.metadata.uid.as_deref()).await?;
             }

@@ -3,7 +3,7 @@
 use crate::state::State;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::{ConditionDraft, Status, kind, merged};
 use odigos_api::{API_VERSION, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
@@ -73,10 +73,9 @@ pub(crate) async fn samplings(
     state: &State,
     rules: &Rules,
     plan: &GatewayPlan,
-    workload: (&str, &str),
-    version: &str,
+    rollout: &Rollout<'_>,
 ) -> Result<(), ApplyError> {
-    let rolled_out = is_gateway_rolled_out(state, workload, version);
+    let rolled_out = is_gateway_rolled_out(state, rollout);
     let drafts =
         sampling::report::conditions(&rules.accepted, plan.sampling, plan.sampling_conditions, false, rolled_out);
     for (name, drafts) in drafts {
@@ -106,10 +105,11 @@ pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &
     Ok(())
 }
 
-/// Whether every gateway runs the configuration `version`, and none of another is left.
-pub(crate) fn is_gateway_rolled_out(state: &State, (kind, name): (&str, &str), version: &str) -> bool {
+/// Whether every gateway runs the configuration of a rollout, and none of another is left.
+pub(crate) fn is_gateway_rolled_out(state: &State, rollout: &Rollout<'_>) -> bool {
+    let Rollout { pool, kind, name, version, .. } = *rollout;
     let complete = state.live(kind, name).is_some_and(|live| is_rolled_out(kind, &live, version));
-    complete && !start_failure::others_left(&state.gateway_pods(), version)
+    complete && !start_failure::others_left(&state.gateway_pods(pool), version)
 }
 
 /// Whether every pod of a workload runs the configuration `version`.
@@ -160,15 +160,27 @@ fn progressing(rolled_out: bool, version: &str, waiting_for: Option<String>) -> 
     }
 }
 
-/// How the newest configuration of the gateway fares.
+/// The newest configuration of a gateway, and what it runs in.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Rollout<'a> {
+    /// Name of the gateway's CollectorsGroup.
+    pub(crate) group: &'a str,
+    /// The dedicated pool that it is, or the main one.
+    pub(crate) pool: Option<&'a str>,
     /// Kind of the gateway's workload.
     pub(crate) kind: &'a str,
     /// Its name.
     pub(crate) name: &'a str,
     pub(crate) version: &'a str,
+}
+
+/// What stands in the way of it.
+#[derive(Debug, Default)]
+pub(crate) struct Trouble {
     /// What its pods do not start with.
-    pub(crate) failure: Option<&'a str>,
+    pub(crate) failure: Option<String>,
+    /// Why objects cannot be written.
+    pub(crate) error: Option<String>,
 }
 
 pub(crate) async fn gateway_group(
@@ -176,18 +188,18 @@ pub(crate) async fn gateway_group(
     seen: &gateway::Observed<'_>,
     plan: &GatewayPlan,
     rollout: &Rollout<'_>,
+    trouble: &Trouble,
     load: &Memory,
-    error: Option<String>,
 ) -> Result<(), ApplyError> {
     let group = seen.group;
-    let Rollout { kind: workload, name, version, failure } = *rollout;
+    let Rollout { group: group_name, pool, kind: workload, name, version } = *rollout;
     let live = state.live(workload, name);
     let available = live
         .as_ref()
         .and_then(|live| live.pointer("/status/availableReplicas"))
         .and_then(Value::as_i64)
         .unwrap_or_default();
-    let rolled_out = is_gateway_rolled_out(state, (workload, name), version);
+    let rolled_out = is_gateway_rolled_out(state, rollout);
     let before = group.status.clone().unwrap_or_default();
     // Until every pod runs the new rows, only what the old ones know as well is served.
     let rendered: BTreeSet<&String> = plan.classes.iter().collect();
@@ -196,7 +208,7 @@ pub(crate) async fn gateway_group(
     } else {
         before.served_stream_classes.iter().filter(|id| rendered.contains(id)).cloned().collect()
     };
-    let refused = match failure {
+    let refused = match &trouble.failure {
         Some(said) => {
             Some(("CollectorStartFailed", format!("the newest gateways do not start, older ones serve: {said}")))
         }
@@ -209,28 +221,32 @@ pub(crate) async fn gateway_group(
             Some((reason, format!("the gateway runs without what it does not start with. {all}")))
         }
     };
-    let waiting_for = start_failure::waiting_for(&state.gateway_pods(), version);
-    let mut drafts =
-        vec![valid(&plan.problems, refused), deployed(error.as_deref()), progressing(rolled_out, version, waiting_for)];
+    let waiting_for = start_failure::waiting_for(&state.gateway_pods(pool), version);
+    let mut drafts = vec![
+        valid(&plan.problems, refused),
+        deployed(trouble.error.as_deref()),
+        progressing(rolled_out, version, waiting_for),
+    ];
     drafts.extend(of_load(state, load, group));
     let invalid = drafts.iter().filter(|draft| draft.kind == kind::CONFIG_VALID && draft.status == Status::False);
     state.metrics.count_unwell("CollectorsGroup", "ConfigValid", invalid.count());
     let facts = json!({
         // While one workload takes over from another, the other's pods serve.
-        "ready": available >= 1 || state.serving_version().is_some(),
+        "ready": available >= 1 || state.serving_version(pool).is_some(),
         "receiverSignals": plan.receiver_signals,
         "servedStreamClasses": served,
         "configHash": if rolled_out { Some(version) } else { before.config_hash.as_deref() },
         "load": load.load.as_ref().or(before.load.as_ref()),
     });
-    group_status(state, group, names::GATEWAY, facts, &drafts).await
+    group_status(state, group, group_name, facts, &drafts).await
 }
 
 /// The conditions that the load of the gateways decides. One of which nothing is known (yet) stays as it stands.
 pub(crate) fn of_load(state: &State, load: &Memory, group: &CollectorsGroup) -> Vec<ConditionDraft> {
     let before = group.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut known = load.conditions();
-    known.extend(hpa::metrics_condition(state.autoscaler().as_ref(), Timestamp::now()));
+    let autoscaler = state.autoscaler(group.metadata.name.as_deref().unwrap_or_default());
+    known.extend(hpa::metrics_condition(autoscaler.as_ref(), Timestamp::now()));
     let kinds = [kind::ITEMS_REFUSED, kind::DESTINATION_BACKPRESSURE, kind::HPA_METRICS_UNAVAILABLE];
     let standing = |kind: &'static str| {
         let found = before.iter().find(|one| one.type_ == kind)?;
@@ -258,8 +274,20 @@ pub(crate) async fn node_group(
         "ready": ready >= 1,
         "receiverSignals": plan.receiver_signals,
         "configHash": rolled_out.then_some(version),
+        "routedPools": routed_pools(group, plan, rolled_out),
     });
     group_status(state, group, names::NODE_COLLECTOR, facts, &drafts).await
+}
+
+/// The pools that any node may send to: until every node runs the new routes, those of the old ones as well.
+fn routed_pools(group: &CollectorsGroup, plan: &NodePlan, rolled_out: bool) -> Vec<RoutedPool> {
+    let before = group.status.iter().flat_map(|status| &status.routed_pools).filter(|_| !rolled_out);
+    let mut all: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
+    for pool in before.chain(&plan.pools) {
+        all.entry(&pool.name).or_default().extend(&pool.stream_classes);
+    }
+    let classes = |ids: BTreeSet<&String>| ids.into_iter().cloned().collect();
+    all.into_iter().map(|(name, ids)| RoutedPool { name: name.to_owned(), stream_classes: classes(ids) }).collect()
 }
 
 async fn group_status(

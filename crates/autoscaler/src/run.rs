@@ -192,7 +192,13 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
     };
     let ask = both(queue);
     state.groups.subscribe(move |change| {
-        if change.differs(|one| (&one.spec, one.status.as_ref().and_then(|status| status.receiver_signals.as_ref()))) {
+        // Nodes send to a pool what its gateways serve.
+        let served = |one: &CollectorsGroup| {
+            let status = one.status.as_ref().filter(|_| one.spec.pool.is_some());
+            status.map(|status| status.served_stream_classes.clone())
+        };
+        let signals = |one: &CollectorsGroup| one.status.as_ref().and_then(|status| status.receiver_signals.clone());
+        if change.differs(|one| &one.spec) || change.differs(signals) || change.differs(served) {
             ask();
         }
     });
@@ -323,8 +329,11 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     );
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
     let prune = |map: &mut ConfigMap| {
-        let wanted = [names::GATEWAY, names::NODE_COLLECTOR, names::EFFECTIVE_CONFIGURATION, start_failure::STORE];
-        if !map.metadata.name.as_deref().is_some_and(|name| wanted.contains(&name)) {
+        let wanted = [names::NODE_COLLECTOR, names::EFFECTIVE_CONFIGURATION, start_failure::STORE];
+        let is_version = map.metadata.labels.as_ref().is_some_and(|all| all.contains_key(labels::CONFIG_OF));
+        // Gateways of dedicated pools have names that begin like that of the main one.
+        let kept = |name: &str| wanted.contains(&name) || (name.starts_with(names::GATEWAY) && !is_version);
+        if !map.metadata.name.as_deref().is_some_and(kept) {
             map.data = None;
             map.binary_data = None;
         }
@@ -334,7 +343,8 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
         hub::run(state.config_maps.clone(), api, config(), prune, metrics.clone(), stop.clone()),
     );
     let api: Api<DeserializeGuard<Pod>> = Api::namespaced(client.clone(), namespace);
-    let gateways = config().labels(&format!("{}={}", labels::COLLECTOR_ROLE, CollectorRole::ClusterGateway.as_str()));
+    let roles = [CollectorRole::ClusterGateway.as_str(), labels::POOL_ROLE].join(",");
+    let gateways = config().labels(&format!("{} in ({roles})", labels::COLLECTOR_ROLE));
     tasks.spawn(
         "watch of gateway pods",
         hub::run(state.pods.clone(), api, gateways, prune_pod, metrics.clone(), stop.clone()),

@@ -4,10 +4,11 @@
 use crate::collectors::Target;
 use crate::readings;
 use crate::scrape::Asker;
-use crate::state::State;
+use crate::state::{State, is_of_gateway};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::condition::{ConditionDraft, Status};
 use odigos_api::{API_VERSION, names};
 use odigos_kit::events::about;
@@ -20,9 +21,9 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +32,7 @@ const ROUND: Duration = Duration::from_secs(10);
 /// How many gateways are asked at once.
 const AT_ONCE: usize = 16;
 
-/// What is known about the gateways' load.
+/// What is known about the load of the gateways of a group.
 #[derive(Debug, Default)]
 pub(crate) struct Scaling {
     /// None before this replica has looked at the cluster as a leader.
@@ -79,33 +80,45 @@ impl Gauges {
         }
     }
 
-    fn tell(&self, memory: &Memory, hpa: Option<&ConditionDraft>) {
-        self.tell_pods(memory.counts);
-        self.floor.set(memory.hint.map_or(0, |hint| i64::from(hint.min_replicas)));
-        self.held_up.set(i64::try_from(memory.held_up().len()).unwrap_or(i64::MAX));
-        if let Some(hpa) = hpa {
-            self.blind.set(i64::from(hpa.status == Status::True));
-        }
+    /// The figures of all groups: pods together, the highest floor, every destination that is held up once.
+    fn tell(&self, all: &BTreeMap<String, Scaling>) {
+        let memories = || all.values().filter_map(|one| one.memory.as_ref());
+        let sum = |of: fn(&scaling::Counts) -> usize| memories().map(|memory| of(&memory.counts)).sum();
+        self.tell_pods(scaling::Counts {
+            all: sum(|counts| counts.all),
+            refusing: sum(|counts| counts.refusing),
+            silent: sum(|counts| counts.silent),
+        });
+        let floors = memories().filter_map(|memory| memory.hint).map(|hint| i64::from(hint.min_replicas));
+        self.floor.set(floors.max().unwrap_or_default());
+        let held_up: BTreeSet<String> = memories().flat_map(|memory| memory.held_up()).map(Into::into).collect();
+        self.held_up.set(i64::try_from(held_up.len()).unwrap_or(i64::MAX));
+        let is_blind = |one: &Scaling| one.hpa.as_ref().is_some_and(|hpa| hpa.status == Status::True);
+        self.blind.set(i64::from(all.values().any(is_blind)));
     }
 }
 
 impl State {
-    /// What is known about the load; the floor that stands in the cluster at first.
-    pub(crate) fn load(&self) -> Memory {
-        let mut scaling = self.scaling.lock().unwrap_or_else(PoisonError::into_inner);
-        let noted = || Memory::beginning_with(hpa::noted(self.autoscaler().as_ref()));
-        scaling.memory.get_or_insert_with(noted).clone()
+    /// What is known about the load of a gateway's group; the floor that stands in the cluster at first.
+    pub(crate) fn load(&self, group: &str) -> Memory {
+        let mut scaling = self.scaling();
+        let noted = || Memory::beginning_with(hpa::noted(self.autoscaler(group).as_ref()));
+        scaling.entry(group.to_owned()).or_default().memory.get_or_insert_with(noted).clone()
     }
 
-    /// The gateway's HorizontalPodAutoscaler as it stands.
-    pub(crate) fn autoscaler(&self) -> Option<Value> {
-        self.live("HorizontalPodAutoscaler", names::GATEWAY)
+    /// The HorizontalPodAutoscaler of a gateway's group as it stands.
+    pub(crate) fn autoscaler(&self, group: &str) -> Option<Value> {
+        self.live("HorizontalPodAutoscaler", group)
     }
 
     /// Remembers which destination an exporter belongs to, from the components of a plan.
-    pub(crate) fn remember_destinations(&self, components: &BTreeMap<String, (String, Value)>) {
+    pub(crate) fn remember_destinations(&self, group: &str, components: &BTreeMap<String, (String, Value)>) {
         let destinations = components.iter().map(|(id, (destination, _))| (id.clone(), destination.clone()));
-        self.scaling.lock().unwrap_or_else(PoisonError::into_inner).destinations = destinations.collect();
+        self.scaling().entry(group.to_owned()).or_default().destinations = destinations.collect();
+    }
+
+    fn scaling(&self) -> MutexGuard<'_, BTreeMap<String, Scaling>> {
+        self.scaling.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -138,17 +151,30 @@ pub(crate) async fn go_round(
     }
 }
 
-/// One round; true when there is something to write.
+/// One round over the gateways of every group; true when there is something to write.
 async fn round(state: &State, asker: &Asker, gauges: &Gauges) -> bool {
-    let Some(group) = state.groups.get(&state.namespace, names::GATEWAY) else { return false };
-    let before = state.load();
+    let pools = state.pools();
+    let main = state.groups.get(&state.namespace, names::GATEWAY);
+    let groups: Vec<_> = main.into_iter().chain(pools).collect();
+    let names: BTreeSet<&str> = groups.iter().filter_map(|group| group.metadata.name.as_deref()).collect();
+    state.scaling().retain(|name, _| names.contains(name.as_str()));
+    let rounds = groups.iter().map(|group| round_of(state, asker, group));
+    let changed = futures::future::join_all(rounds).await;
+    gauges.tell(&state.scaling());
+    changed.into_iter().any(|changed| changed)
+}
+
+async fn round_of(state: &State, asker: &Asker, group: &CollectorsGroup) -> bool {
+    let name = group.metadata.name.as_deref().unwrap_or_default();
+    let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
+    let before = state.load(name);
     let port = u16::try_from(group.spec.collector_own_metrics_port).unwrap_or(names::GATEWAY_METRICS_PORT);
-    let pods = state.pods.namespace(&state.namespace);
-    let running = pods.into_iter().filter(|pod| scaling::pods::runs(pod));
+    let pods = state.pods.namespace(&state.namespace).into_iter();
+    let running = pods.filter(|pod| is_of_gateway(&pod.metadata, pool) && scaling::pods::runs(pod));
     let asked: Vec<_> = running.map(|pod| ask(asker.clone(), pod, port)).collect();
     let pods: BTreeMap<String, scaling::Pod> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
-    let destinations = state.scaling.lock().unwrap_or_else(PoisonError::into_inner).destinations.clone();
-    let autoscaler = state.autoscaler();
+    let destinations = state.scaling().get(name).map(|one| one.destinations.clone()).unwrap_or_default();
+    let autoscaler = state.autoscaler(name);
     let seen = Seen {
         pods: &pods,
         destinations: &destinations,
@@ -158,13 +184,13 @@ async fn round(state: &State, asker: &Asker, gauges: &Gauges) -> bool {
     let now = Timestamp::now();
     let after = before.after(&seen, now);
     let condition = hpa::metrics_condition(autoscaler.as_ref(), now);
-    gauges.tell(&after, condition.as_ref());
     let mut changed = (&before.hint, &before.load) != (&after.hint, &after.load);
     changed |= before.conditions() != after.conditions();
     if before.hint.map(|hint| hint.min_replicas) != after.hint.map(|hint| hint.min_replicas) {
-        tell_of(state, &group.metadata.uid, &before, &after).await;
+        tell_of(state, group, &before, &after).await;
     }
-    let mut scaling = state.scaling.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut all = state.scaling();
+    let scaling = all.entry(name.to_owned()).or_default();
     if condition.is_some() && scaling.hpa != condition {
         scaling.hpa = condition;
         changed = true;
@@ -199,9 +225,10 @@ fn replicas(state: &State, autoscaler: Option<&Value>) -> Option<i32> {
     i32::try_from(workload.pointer("/spec/replicas")?.as_i64()?).ok()
 }
 
-async fn tell_of(state: &State, uid: &Option<String>, before: &Memory, after: &Memory) {
+async fn tell_of(state: &State, group: &CollectorsGroup, before: &Memory, after: &Memory) {
     let floor = |memory: &Memory| memory.hint.map_or(0, |hint| hint.min_replicas);
-    let object = about(API_VERSION, "CollectorsGroup", &state.namespace, names::GATEWAY, uid.as_deref());
+    let (name, uid) = (group.metadata.name.as_deref().unwrap_or_default(), group.metadata.uid.as_deref());
+    let object = about(API_VERSION, "CollectorsGroup", &state.namespace, name, uid);
     match after.hint {
         Some(hint) if floor(after) > floor(before) => {
             tracing::warn!(floor = hint.min_replicas, until = %hint.until, "gateways refuse items, more are asked for");

@@ -2,6 +2,7 @@
 
 use crate::scaling::Scaling;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::PartialObjectMeta;
@@ -9,9 +10,9 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::names;
 use odigos_api::processor::Processor;
 use odigos_api::sampling::Sampling;
+use odigos_api::{CollectorRole, labels, names};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
@@ -25,6 +26,15 @@ use odigos_plan::start_failure::{self, SetAside};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whether labels are those of the main gateways, or of a dedicated pool's.
+pub(crate) fn is_of_gateway(metadata: &ObjectMeta, pool: Option<&str>) -> bool {
+    let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    match pool {
+        None => label(labels::COLLECTOR_ROLE) == Some(CollectorRole::ClusterGateway.as_str()),
+        Some(_) => label(labels::COLLECTOR_ROLE) == Some(labels::POOL_ROLE) && label(labels::GATEWAY_POOL) == pool,
+    }
+}
 
 /// Everything that reconciles read.
 pub(crate) struct State {
@@ -52,8 +62,8 @@ pub(crate) struct State {
     /// Pods of node collectors, the same of them.
     pub(crate) node_pods: Arc<Hub<Pod>>,
     pub(crate) provider: Mutex<CloudProvider>,
-    /// What gateways say of their load.
-    pub(crate) scaling: Mutex<Scaling>,
+    /// What gateways say of their load, by name of their group.
+    pub(crate) scaling: Mutex<BTreeMap<String, Scaling>>,
 }
 
 impl State {
@@ -80,10 +90,16 @@ impl State {
         *self.provider.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The gateway pods as values.
-    pub(crate) fn gateway_pods(&self) -> Vec<Value> {
-        let pods = self.pods.namespace(&self.namespace);
-        pods.iter().filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
+    /// The groups of dedicated pools of gateways.
+    pub(crate) fn pools(&self) -> Vec<Arc<CollectorsGroup>> {
+        let groups = self.groups.namespace(&self.namespace);
+        groups.into_iter().filter(|group| group.spec.pool.is_some()).collect()
+    }
+
+    /// The pods of the main gateways, or of a pool's, as values.
+    pub(crate) fn gateway_pods(&self, pool: Option<&str>) -> Vec<Value> {
+        let pods = self.pods.namespace(&self.namespace).into_iter().filter(|pod| is_of_gateway(&pod.metadata, pool));
+        pods.filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
     }
 
     pub(crate) fn node_pods(&self) -> Vec<Value> {
@@ -92,8 +108,8 @@ impl State {
     }
 
     /// The configuration version of gateways that are ready.
-    pub(crate) fn serving_version(&self) -> Option<String> {
-        start_failure::serving(&self.gateway_pods())
+    pub(crate) fn serving_version(&self, pool: Option<&str>) -> Option<String> {
+        start_failure::serving(&self.gateway_pods(pool))
     }
 
     /// Destinations that are set aside, as the cluster remembers them.

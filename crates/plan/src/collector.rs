@@ -41,9 +41,9 @@ const OWN_PROCESSORS: [&str; 14] = [
     "transform/workload",
 ];
 
-/// Whether a processor is the product's own, or its own for one stream (`<own>.<stream>`).
+/// Whether a processor is the product's own, or its own for one stream (`<own>.<stream>`, `<own>/<pipeline>`).
 pub(crate) fn is_own(id: &str) -> bool {
-    let is_it = |own: &str| id.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let is_it = |own: &str| id.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']));
     OWN_PROCESSORS.into_iter().any(is_it)
 }
 
@@ -100,11 +100,19 @@ pub fn add_guards(config: &mut CollectorConfig, resources: &ResourcesSettings) {
             "spike_limit_mib": resources.memory_limiter_spike_limit_mib,
         }),
     );
-    config.add(
-        ComponentKind::Processor,
-        STRIP_CLASS,
-        json!({"attributes": [{"key": STREAM_CLASS_ATTRIBUTE, "action": "delete"}]}),
-    );
+    config.add(ComponentKind::Processor, STRIP_CLASS, class_remover());
+}
+
+fn class_remover() -> Value {
+    json!({"attributes": [{"key": STREAM_CLASS_ATTRIBUTE, "action": "delete"}]})
+}
+
+/// Adds the processor that removes the class attribute in the pipeline of a stream; returns its id. No Processor of a user has a
+/// slash in its name.
+pub fn add_class_remover(config: &mut CollectorConfig, pipeline: &str) -> String {
+    let id = format!("{STRIP_CLASS}/{pipeline}");
+    config.add(ComponentKind::Processor, id.clone(), class_remover());
+    id
 }
 
 /// The health endpoint that probes read.

@@ -5,6 +5,7 @@
 
 mod shapes;
 
+use crate::pools::Pools;
 use crate::sampling::Percentage;
 use crate::{duration, sizing};
 use odigos_api::{Finding, names};
@@ -90,6 +91,12 @@ impl Configuration {
             Value::Object(_) => Ok(Self { root: lowered(root) }.with_aliases()),
             _ => Err("the configuration must be an object".into()),
         }
+    }
+
+    /// A part of a document as a document of its own.
+    #[must_use]
+    pub fn of(part: Value) -> Self {
+        Self { root: part }
     }
 
     fn with_aliases(mut self) -> Self {
@@ -293,6 +300,10 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
         return Effective { result: Err(finding), findings };
     }
     findings.extend(sizing::findings(&configuration, &object(names::CONFIGURATION)));
+    let (pools, about_pools) = Pools::of(&configuration);
+    findings
+        .extend(about_pools.into_iter().map(|(path, said)| Finding::error(object(names::CONFIGURATION), path, said)));
+    findings.extend(pools.size_findings(&configuration, &object(names::CONFIGURATION)));
     let about_rollouts = crate::instrumentation::options::problems(&configuration).into_iter();
     findings
         .extend(about_rollouts.map(|(path, message)| Finding::warning(object(names::CONFIGURATION), path, message)));

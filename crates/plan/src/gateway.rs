@@ -41,7 +41,8 @@ pub fn secret_digest(value: &[u8]) -> String {
     hash(value, 64)
 }
 
-/// Everything that the gateway's configuration depends on.
+/// Everything that the gateway's configuration depends on. Of a dedicated pool ([`crate::pools`]) the Destinations are those
+/// that its streams reach.
 #[derive(Debug)]
 pub struct Observed<'a> {
     /// Namespace of the control plane.
@@ -99,12 +100,22 @@ pub struct GatewayPlan {
     pub findings: Vec<Finding>,
 }
 
+/// Name of a gateway's group, its Services and ConfigMaps: the main one's, or that of a dedicated pool.
+#[must_use]
+pub fn name(group: &CollectorsGroupSpec) -> String {
+    group.pool.as_ref().map_or_else(|| names::GATEWAY.to_owned(), |pool| names::pool_gateway(&pool.name))
+}
+
 /// Renders the gateway.
 #[must_use]
 pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let processors =
         Processors::of_role(CollectorRole::ClusterGateway, seen.processors.iter().copied(), seen.set_aside);
     let mut destinations = destinations::plan(seen);
+    if let Some(pool) = &seen.group.spec.pool {
+        let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
+        destinations.fragments.retain(takes);
+    }
     let (mut config, mut samplers) = assemble(seen, &processors, &destinations.fragments);
     let mut problems = config.check();
     if !problems.is_empty() {
@@ -146,7 +157,7 @@ fn report(
     findings.extend(seen.rules.accepted.findings.iter().cloned());
     findings.extend(processors.findings.iter().cloned());
     for problem in &problems {
-        let object = format!("CollectorsGroup {}/{}", seen.namespace, names::GATEWAY);
+        let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
     let components = destinations.fragments.iter().flat_map(|fragment| {
@@ -425,5 +436,6 @@ pub fn known_streams(seen: &Observed<'_>, plan: &GatewayPlan) -> BTreeSet<String
     let mut known: BTreeSet<String> = plan.streams.keys().cloned().collect();
     known.extend(seen.group.spec.stream_classes.iter().flat_map(|class| class.streams.iter().cloned()));
     known.extend(streams::named_streams([], seen.destinations.iter().copied()));
+    known.retain(|stream| !stream.starts_with(streams::POOL_STREAM));
     known
 }

@@ -18,6 +18,7 @@ pub mod instrumentation;
 pub mod log_links;
 pub mod node;
 pub mod objects;
+pub mod pools;
 pub mod sampling;
 pub mod scaling;
 pub mod scheduling;

@@ -5,6 +5,7 @@
 
 pub mod objects;
 mod own_metrics;
+mod routes;
 
 #[cfg(test)]
 mod tests;
@@ -12,13 +13,14 @@ mod tests;
 use crate::collector::{self, OwnTelemetry, Processors};
 use crate::configuration::Configuration;
 use crate::workload::resource_attribute;
-use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, SpanMetrics};
+use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, RoutedPool, SpanMetrics};
 use odigos_api::condition::ConditionDraft;
 use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, WorkloadKind, names};
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, Problem};
+use routes::Route;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -65,6 +67,8 @@ pub struct Observed<'a> {
     pub namespace: &'a str,
     /// The gateway's group, once it exists.
     pub gateway: Option<&'a CollectorsGroup>,
+    /// The groups of dedicated pools of gateways.
+    pub pools: Vec<&'a CollectorsGroup>,
     /// The node collector's group; absent while nothing is instrumented.
     pub group: Option<&'a CollectorsGroup>,
     /// The Processors of the control plane's namespace, in any order.
@@ -90,6 +94,8 @@ pub struct NodePlan {
     pub processors: BTreeMap<String, ConditionDraft>,
     /// Signals that the node takes, for `status.receiverSignals`.
     pub receiver_signals: Vec<Signal>,
+    /// The pools that it sends to, for `status.routedPools`.
+    pub pools: Vec<RoutedPool>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -101,20 +107,24 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let processors = Processors::of_role(CollectorRole::NodeCollector, seen.processors.iter().copied(), seen.set_aside);
     let mut config = CollectorConfig::default();
     let mut receiver_signals = Vec::new();
+    let mut pools = Vec::new();
     let port = seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
     add_idle_parts(&mut config, seen, port);
     if let Some(group) = seen.group {
         let signals: BTreeSet<Signal> =
             gateway.status.iter().flat_map(|status| status.receiver_signals.iter().flatten().copied()).collect();
+        let routes = routes::of(&seen.pools);
         let build = Build {
             namespace: seen.namespace,
             gateway: &gateway.spec,
             spec: &group.spec,
             signals,
             processors: &processors,
+            routes: &routes,
         };
         build.add(&mut config, seen);
         receiver_signals = build.signals.iter().copied().collect();
+        pools = routes.iter().map(routes::Route::told).collect();
     }
     config.remove_unused();
     let problems = config.check();
@@ -124,7 +134,8 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
     let components = processors.components(CollectorRole::NodeCollector);
-    Some(NodePlan { config, problems, components, processors: processors.conditions, receiver_signals, findings })
+    let processors = processors.conditions;
+    Some(NodePlan { config, problems, components, processors, receiver_signals, pools, findings })
 }
 
 /// What stands in the configuration even when nothing is instrumented (A1): health and self metrics.
@@ -168,6 +179,7 @@ struct Build<'a> {
     spec: &'a CollectorsGroupSpec,
     signals: BTreeSet<Signal>,
     processors: &'a Processors,
+    routes: &'a [Route<'a>],
 }
 
 const FORWARD_SPAN_METRICS: &str = "forward/trace/spanmetrics";
@@ -193,7 +205,7 @@ impl Build<'_> {
             self.add_traces(config);
         }
         if let Some(settings) = self.span_metrics() {
-            add_span_metrics(config, settings);
+            add_span_metrics(config, settings, self.way_out(Signal::Metrics));
         }
         if self.takes(Signal::Metrics) {
             self.add_metrics(config);
@@ -205,6 +217,10 @@ impl Build<'_> {
             && let Some(own) = &metrics.odigos_own_metrics
         {
             own_metrics::add(config, self.namespace, metrics, own);
+        }
+        for signal in Signal::PIPELINES {
+            let exporter = |gateway: &CollectorsGroupSpec| self.exporter(signal, gateway);
+            routes::add(config, signal, self.routes, &exporter(self.gateway), &exporter);
         }
     }
 
@@ -258,16 +274,27 @@ impl Build<'_> {
     }
 
     /// Traces go to the gateway that holds the rest of their trace when something there needs whole traces (spec 5.5).
-    fn balances_traces(&self) -> bool {
-        let io = self.gateway.trace_correlations.as_ref().and_then(|c| c.service_io.as_ref());
-        let whole_traces = self.gateway.service_graph_disabled != Some(true)
-            || self.gateway.tail_sampling.as_ref().is_some_and(|sampling| sampling.disabled != Some(true))
+    fn balances_traces(&self, gateway: &CollectorsGroupSpec) -> bool {
+        let io = gateway.trace_correlations.as_ref().and_then(|c| c.service_io.as_ref());
+        let whole_traces = gateway.service_graph_disabled != Some(true)
+            || gateway.tail_sampling.as_ref().is_some_and(|sampling| sampling.disabled != Some(true))
             || io.is_some_and(|io| io.enabled == Some(true));
-        whole_traces && self.gateway.resources_settings.max_replicas.unwrap_or(10) > 1
+        whole_traces && gateway.resources_settings.max_replicas.unwrap_or(10) > 1
     }
 
-    fn trace_exporter(&self) -> &'static str {
-        if self.balances_traces() { "load_balancing/traces" } else { "otlp_grpc/out-cluster-collector-traces" }
+    /// The exporter to a gateway: the main one, or that of a pool.
+    fn exporter(&self, signal: Signal, gateway: &CollectorsGroupSpec) -> String {
+        let pool = gateway.pool.as_ref().map(|pool| format!(".{}", pool.name)).unwrap_or_default();
+        if signal == Signal::Traces && self.balances_traces(gateway) {
+            return format!("load_balancing/traces{pool}");
+        }
+        format!("otlp_grpc/out-cluster-collector-{}{pool}", signal.as_pipeline())
+    }
+
+    /// Where a signal goes at the end: to the main gateways, or to what tells by the class which gateways it is for.
+    fn way_out(&self, signal: Signal) -> String {
+        let is_routed = self.routes.iter().any(|route| route.takes(signal));
+        if is_routed { routes::connector(signal) } else { self.exporter(signal, self.gateway) }
     }
 
     fn add_exporters(&self, config: &mut CollectorConfig) {
@@ -285,53 +312,41 @@ impl Build<'_> {
             "max_interval": retry.and_then(|retry| retry.max_interval.as_deref()).unwrap_or("30s"),
             "max_elapsed_time": retry.and_then(|retry| retry.max_elapsed_time.as_deref()).unwrap_or("300s"),
         });
-        let queue = collector::sending_queue(collector::queue_bytes(&self.spec.resources_settings, 3));
-        let service = format!("{}.{}", names::GATEWAY, self.namespace);
-        for signal in Signal::PIPELINES {
-            config.add(
-                ComponentKind::Exporter,
-                format!("otlp_grpc/out-cluster-collector-{}", signal.as_pipeline()),
-                json!({
-                    // One address that the cluster keeps pointing at ready gateways: names are looked up again only every
-                    // 30 s, too late for a gateway that was replaced.
-                    "endpoint": format!("{}.{}:{}", names::GATEWAY_BALANCED, self.namespace, names::OTLP_GRPC_PORT),
-                    "tls": {"insecure": true},
-                    "compression": compression,
-                    "timeout": timeout,
-                    "retry_on_failure": retry,
-                    "sending_queue": queue,
-                }),
-            );
+        let to_pools: usize = self.routes.iter().map(Route::signals).sum();
+        let queue = collector::sending_queue(collector::queue_bytes(&self.spec.resources_settings, 3 + to_pools));
+        let pools = self.routes.iter().map(|route| route.gateway);
+        for gateway in [self.gateway].into_iter().chain(pools) {
+            let name = crate::gateway::name(gateway);
+            for signal in Signal::PIPELINES {
+                let id = self.exporter(signal, gateway);
+                if id.starts_with("load_balancing") {
+                    let service = format!("{name}.{}", self.namespace);
+                    config.add(ComponentKind::Exporter, id, balancing(&service, compression, timeout, &retry, &queue));
+                    continue;
+                }
+                config.add(
+                    ComponentKind::Exporter,
+                    id,
+                    json!({
+                        // One address that the cluster keeps pointing at ready gateways: names are looked up again only
+                        // every 30 s, too late for a gateway that was replaced.
+                        "endpoint": format!("{}.{}:{}", names::balanced(&name), self.namespace, names::OTLP_GRPC_PORT),
+                        "tls": {"insecure": true},
+                        "compression": compression,
+                        "timeout": timeout,
+                        "retry_on_failure": retry,
+                        "sending_queue": queue,
+                    }),
+                );
+            }
         }
-        config.add(
-            ComponentKind::Exporter,
-            "load_balancing/traces",
-            json!({
-                "routing_key": "traceID",
-                "protocol": {"otlp": {
-                    "tls": {"insecure": true},
-                    "compression": compression,
-                    "timeout": timeout,
-                    // The queue and the long patience are outside, so that what a vanished gateway left is sent to another. A
-                    // gateway is known before it listens: until then it is asked again, since a batch that fails for one
-                    // gateway is sent again to all of its gateways.
-                    "sending_queue": {"enabled": false},
-                    "retry_on_failure": {"enabled": true, "initial_interval": "500ms", "max_interval": "1s", "max_elapsed_time": "10s"},
-                }},
-                "resolver": {"k8s": {"service": service, "ports": [names::OTLP_GRPC_PORT]}},
-                "timeout": "15s",
-                "retry_on_failure": retry,
-                "sending_queue": queue,
-            }),
-        );
         config.add(ComponentKind::Exporter, "nop", json!({}));
     }
-
     fn add_traces(&self, config: &mut CollectorConfig) {
         let late = self.user_processors(Signal::Traces, true);
         let mut processors = self.opening(config);
         processors.extend(self.user_processors(Signal::Traces, false));
-        let last = if self.takes(Signal::Traces) { self.trace_exporter() } else { "nop" };
+        let last = if self.takes(Signal::Traces) { self.way_out(Signal::Traces) } else { "nop".to_owned() };
         let mut exporters = Vec::new();
         if self.span_metrics().is_some() {
             config.add(ComponentKind::Connector, FORWARD_SPAN_METRICS, json!({}));
@@ -341,9 +356,9 @@ impl Build<'_> {
             config.add(ComponentKind::Connector, FORWARD_TRACES, json!({}));
             exporters.push(FORWARD_TRACES.to_owned());
             *config.pipeline(Signal::Traces, "exporting") =
-                Pipeline { receivers: vec![FORWARD_TRACES.into()], processors: late, exporters: vec![last.into()] };
+                Pipeline { receivers: vec![FORWARD_TRACES.into()], processors: late, exporters: vec![last] };
         } else if self.takes(Signal::Traces) {
-            exporters.push(last.to_owned());
+            exporters.push(last);
         }
         *config.pipeline(Signal::Traces, "") = Pipeline { receivers: vec!["otlp/in".into()], processors, exporters };
     }
@@ -376,7 +391,7 @@ impl Build<'_> {
         let mut processors = self.opening(config);
         processors.extend(self.user_processors(Signal::Metrics, false));
         *config.pipeline(Signal::Metrics, "") =
-            Pipeline { receivers, processors, exporters: vec!["otlp_grpc/out-cluster-collector-metrics".into()] };
+            Pipeline { receivers, processors, exporters: vec![self.way_out(Signal::Metrics)] };
     }
 
     fn add_logs(&self, config: &mut CollectorConfig) {
@@ -388,9 +403,30 @@ impl Build<'_> {
         *config.pipeline(Signal::Logs, "") = Pipeline {
             receivers: vec!["file_log".into(), "otlp/in".into()],
             processors,
-            exporters: vec!["otlp_grpc/out-cluster-collector-logs".into()],
+            exporters: vec![self.way_out(Signal::Logs)],
         };
     }
+}
+
+/// Keeps traces together: spans of one trace go to one gateway.
+fn balancing(service: &str, compression: &str, timeout: &str, retry: &Value, queue: &Value) -> Value {
+    json!({
+        "routing_key": "traceID",
+        "protocol": {"otlp": {
+            "tls": {"insecure": true},
+            "compression": compression,
+            "timeout": timeout,
+            // The queue and the long patience are outside, so that what a vanished gateway left is sent to another. A
+            // gateway is known before it listens: until then it is asked again, since a batch that fails for one
+            // gateway is sent again to all of its gateways.
+            "sending_queue": {"enabled": false},
+            "retry_on_failure": {"enabled": true, "initial_interval": "500ms", "max_interval": "1s", "max_elapsed_time": "10s"},
+        }},
+        "resolver": {"k8s": {"service": service, "ports": [names::OTLP_GRPC_PORT]}},
+        "timeout": "15s",
+        "retry_on_failure": retry,
+        "sending_queue": queue,
+    })
 }
 
 /// Id of the processor that names the workload.
@@ -551,7 +587,7 @@ const SPAN_METRIC_BUCKETS: [&str; 16] = [
 ];
 
 /// Metrics from spans, computed before anything is sampled away (spec 5.7).
-fn add_span_metrics(config: &mut CollectorConfig, settings: &SpanMetrics) {
+fn add_span_metrics(config: &mut CollectorConfig, settings: &SpanMetrics, way_out: String) {
     let mut dimensions: BTreeSet<&str> = SPAN_METRIC_DIMENSIONS.into();
     let mut names: Vec<&str> = SPAN_METRIC_DIMENSIONS.to_vec();
     for extra in settings.additional_dimensions.iter().flatten() {
@@ -614,9 +650,6 @@ fn add_span_metrics(config: &mut CollectorConfig, settings: &SpanMetrics) {
         processors: vec!["transform/copy-scope-span-metrics".into(), "resource/spanmetrics/remove-dimensions".into()],
         exporters: vec!["span_metrics".into()],
     };
-    *config.pipeline(Signal::Metrics, "spanmetrics-exporting") = Pipeline {
-        receivers: vec!["span_metrics".into()],
-        processors: vec![],
-        exporters: vec!["otlp_grpc/out-cluster-collector-metrics".into()],
-    };
+    *config.pipeline(Signal::Metrics, "spanmetrics-exporting") =
+        Pipeline { receivers: vec!["span_metrics".into()], processors: vec![], exporters: vec![way_out] };
 }

@@ -176,27 +176,7 @@ impl Own<'_> {
 pub fn findings(configuration: &Configuration, object: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (block, sizes) in [("collectorGateway", gateway(configuration)), ("collectorNode", node(configuration))] {
-        if sizes.memory_limit_mib < MINIMUM_MEMORY {
-            let message =
-                format!("{} MiB are too little for a collector; use at least {MINIMUM_MEMORY}", sizes.memory_limit_mib);
-            findings.push(Finding::error(object, format!("{block}.limitMemoryMiB"), message));
-        }
-        if sizes.memory_limiter_limit_mib >= sizes.memory_limit_mib {
-            let message = format!(
-                "the memory limiter's {} MiB are not below the container's limit of {} MiB: the kernel would end the collector first",
-                sizes.memory_limiter_limit_mib, sizes.memory_limit_mib
-            );
-            findings.push(Finding::error(object, format!("{block}.memoryLimiterLimitMiB"), message));
-        }
-        if let (Some(least), Some(most)) = (sizes.min_replicas, sizes.max_replicas)
-            && least > most
-        {
-            findings.push(Finding::error(
-                object,
-                format!("{block}.minReplicas"),
-                format!("{least} is more than maxReplicas {most}"),
-            ));
-        }
+        findings.extend(findings_of(&sizes, object, block));
     }
     if let Some(name) = configuration.text("resourceSizePreset")
         && !PRESETS.iter().any(|preset| preset.name == name)
@@ -205,6 +185,34 @@ pub fn findings(configuration: &Configuration, object: &str) -> Vec<Finding> {
             object,
             "resourceSizePreset",
             format!("{name:?} is no preset; size_m is used. Presets: size_s, size_m, size_l, size_xl"),
+        ));
+    }
+    findings
+}
+
+/// What of one collector's sizes cannot work; `block` is the path of its settings.
+#[must_use]
+pub fn findings_of(sizes: &ResourcesSettings, object: &str, block: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if sizes.memory_limit_mib < MINIMUM_MEMORY {
+        let message =
+            format!("{} MiB are too little for a collector; use at least {MINIMUM_MEMORY}", sizes.memory_limit_mib);
+        findings.push(Finding::error(object, format!("{block}.limitMemoryMiB"), message));
+    }
+    if sizes.memory_limiter_limit_mib >= sizes.memory_limit_mib {
+        let message = format!(
+            "the memory limiter's {} MiB are not below the container's limit of {} MiB: the kernel would end the collector first",
+            sizes.memory_limiter_limit_mib, sizes.memory_limit_mib
+        );
+        findings.push(Finding::error(object, format!("{block}.memoryLimiterLimitMiB"), message));
+    }
+    if let (Some(least), Some(most)) = (sizes.min_replicas, sizes.max_replicas)
+        && least > most
+    {
+        findings.push(Finding::error(
+            object,
+            format!("{block}.minReplicas"),
+            format!("{least} is more than maxReplicas {most}"),
         ));
     }
     findings

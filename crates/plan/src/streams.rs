@@ -17,6 +17,8 @@ pub type StreamSet = BTreeSet<String>;
 /// Prefix of the virtual stream that holds every covered workload of a namespace. A colon cannot stand in a label key,
 /// so no real stream collides with it.
 pub const NAMESPACE_STREAM: &str = "ns:";
+/// Prefix of the virtual stream of the workloads that a dedicated pool of gateways names; it has no pipeline.
+pub const POOL_STREAM: &str = "pool:";
 /// The name in a selector that means every stream.
 pub const EVERY_STREAM: &str = "*";
 /// Class of workloads that opted out of every stream.
@@ -64,6 +66,12 @@ pub fn class_id(streams: &StreamSet) -> String {
     }
     let joined = streams.iter().map(String::as_str).collect::<Vec<_>>().join(",");
     format!("c{}", hash(joined, 8))
+}
+
+/// Whether a member of a set is no stream that anybody named.
+#[must_use]
+pub fn is_virtual(stream: &str) -> bool {
+    stream.starts_with(NAMESPACE_STREAM) || stream.starts_with(POOL_STREAM)
 }
 
 /// Which streams a destination is in (`spec/collectors-and-pipelines.md` 1.2, 7.4, 7.6).

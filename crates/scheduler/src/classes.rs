@@ -6,6 +6,7 @@ use odigos_api::{API_VERSION, WorkloadRef, names};
 use odigos_kit::apply::{ApplyError, reference};
 use odigos_kit::hub::ObjectKey;
 use odigos_kit::queue::Outcome;
+use odigos_plan::pools::Pools;
 use odigos_plan::streams;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -26,7 +27,12 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
     let labels = config.metadata.labels.as_ref().unwrap_or(&none);
     let destinations = state.destinations.namespace(&state.namespace);
     let selected = streams::selected_namespaces(destinations.iter().map(AsRef::as_ref));
-    let wanted = streams::class_id(&streams::membership(labels, &key.0, &selected));
+    let mut set = streams::membership(labels, &key.0, &selected);
+    if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
+        let groups = state.groups.namespace(&state.namespace);
+        Pools::of_groups(groups.iter().map(AsRef::as_ref)).join(&mut set, &workload);
+    }
+    let wanted = streams::class_id(&set);
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let served =
         gateway.and_then(|group| group.status.clone()).map(|status| status.served_stream_classes).unwrap_or_default();

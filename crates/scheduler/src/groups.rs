@@ -5,11 +5,12 @@ use jiff::Timestamp;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::destination::Destination;
 use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
-use odigos_api::{API_VERSION, Finding, names};
+use odigos_api::{API_VERSION, Finding, WorkloadRef, names};
 use odigos_kit::apply::{ApplyError, reference};
 use odigos_kit::events::about;
 use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::{self, Configuration};
+use odigos_plan::pools::{self, Pools};
 use odigos_plan::scheduling::{self, NodeGroupState};
 use odigos_plan::{sampling, streams, world};
 use serde_json::json;
@@ -21,8 +22,9 @@ pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, ApplyError> 
     let configuration = effective(&state).await?;
     let destinations: Vec<Destination> =
         state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
-    let memberships = memberships(&state, &destinations);
-    let recheck = groups(&state, &configuration, &destinations, &memberships).await?;
+    let (pools, _) = Pools::of(&configuration);
+    let memberships = memberships(&state, &destinations, &pools);
+    let recheck = groups(&state, &configuration, &destinations, &memberships, &pools).await?;
     data_streams(&state, &destinations, &memberships).await?;
     Ok(Outcome { recheck_after: Some(recheck.unwrap_or(Duration::from_secs(600))) })
 }
@@ -64,13 +66,19 @@ async fn tell(state: &State, finding: &Finding) {
 }
 
 /// The stream set of every covered workload.
-fn memberships(state: &State, destinations: &[Destination]) -> Vec<streams::StreamSet> {
+fn memberships(state: &State, destinations: &[Destination], pools: &Pools) -> Vec<streams::StreamSet> {
     let none = BTreeMap::new();
     let selected = streams::selected_namespaces(destinations);
     let configs = state.configs.all();
     configs
         .iter()
-        .map(|(key, config)| streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected))
+        .map(|(key, config)| {
+            let mut set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected);
+            if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
+                pools.join(&mut set, &workload);
+            }
+            set
+        })
         .collect()
 }
 
@@ -79,6 +87,7 @@ async fn groups(
     configuration: &Configuration,
     destinations: &[Destination],
     memberships: &[streams::StreamSet],
+    pools: &Pools,
 ) -> Result<Option<Duration>, ApplyError> {
     let mut usage = streams::Usage::default();
     memberships.iter().cloned().for_each(|set| usage.add(set));
@@ -104,8 +113,30 @@ async fn groups(
     let accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
     let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !memberships.is_empty());
     let spec = scheduling::gateway_group(configuration, &refs, sampling, classes.classes);
-    apply_group(state, names::GATEWAY, &spec, gateway.as_ref().map(|group| &group.spec)).await?;
+    let all = state.groups.namespace(&state.namespace);
     let node = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
+    let node_status = node.as_ref().and_then(|group| group.status.clone()).unwrap_or_default();
+    let of_pools = pools.plan(&pools::Seen {
+        configuration,
+        destinations: &refs,
+        sampling,
+        classes: &spec.stream_classes,
+        existing: pools::existing(all.iter().map(AsRef::as_ref)),
+        routed: &node_status.routed_pools,
+        drain: state.drain,
+        now: Timestamp::now(),
+    });
+    apply_group(state, names::GATEWAY, &spec, gateway.as_ref().map(|group| &group.spec)).await?;
+    for (pool, spec) in &of_pools.groups {
+        let name = names::pool_gateway(pool);
+        let live = state.groups.get(&state.namespace, &name);
+        apply_group(state, &name, spec, live.as_ref().map(|group| &group.spec)).await?;
+    }
+    for name in of_pools.gone.iter().map(|pool| names::pool_gateway(pool)) {
+        let uid = state.groups.get(&state.namespace, &name).and_then(|group| group.metadata.uid.clone());
+        let object = reference(API_VERSION, "CollectorsGroup", &state.namespace, &name);
+        state.applier.delete(&object, uid.as_deref()).await?;
+    }
     let known = |type_id: &str| odigos_catalog::destination::find(type_id).is_some();
     let wanted = NodeGroupState {
         any_instrumentation_config: !memberships.is_empty(),
@@ -122,7 +153,8 @@ async fn groups(
         }
         (None, None) => {}
     }
-    Ok(classes.recheck_after.map(|after| Duration::from_secs(u64::try_from(after.as_secs()).unwrap_or_default() + 1)))
+    let recheck_after = [classes.recheck_after, of_pools.recheck_after].into_iter().flatten().min();
+    Ok(recheck_after.map(|after| Duration::from_secs(u64::try_from(after.as_secs()).unwrap_or_default() + 1)))
 }
 
 async fn apply_group(

@@ -181,12 +181,17 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
     state.groups.subscribe(move |change| {
         let facts = |one: &Option<Arc<CollectorsGroup>>| {
             let status = one.as_ref().and_then(|one| one.status.clone()).unwrap_or_default();
-            (status.ready, status.served_stream_classes)
+            (status.ready, status.served_stream_classes, status.routed_pools)
+        };
+        let workloads = |one: &Option<Arc<CollectorsGroup>>| {
+            let pool = one.as_ref().and_then(|one| one.spec.pool.clone());
+            pool.map(|pool| (pool.workloads, pool.retired_at))
         };
         if facts(&change.before) != facts(&change.after) || change.differs(|one| &one.spec) {
             queue.add(());
         }
-        if facts(&change.before).1 != facts(&change.after).1
+        let is_served_otherwise = facts(&change.before).1 != facts(&change.after).1;
+        if (is_served_otherwise || workloads(&change.before) != workloads(&change.after))
             && let Some(state) = weak.upgrade()
         {
             state.configs.all().into_iter().for_each(|(key, _)| all.add(key));

@@ -41,6 +41,10 @@ fn secret() -> Value {
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": keys})
 }
 
+fn configuration(text: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION}, "data": {names::CONFIGURATION_KEY: text}})
+}
+
 fn workload(name: &str, labels: &[&str]) -> [Value; 2] {
     let labels: BTreeMap<String, &str> =
         labels.iter().map(|stream| (odigos_api::labels::stream_label(stream), "true")).collect();
@@ -61,8 +65,9 @@ fn judge(settled: &Settled) -> Result<usize, String> {
         settled.gateway.as_ref().map(|plan| plan.config.to_yaml()),
         settled.node.as_ref().map(|plan| plan.config.to_yaml()),
     ];
+    let pools = settled.pools.values().map(|plan| plan.config.to_yaml());
     let mut left_out = 0;
-    for text in configs.into_iter().flatten() {
+    for text in configs.into_iter().flatten().chain(pools) {
         if is_in_test_build(&text) {
             validate(&text, directory.path()).map_err(|error| format!("{error}\n{text}"))?;
         } else {
@@ -101,6 +106,7 @@ fn every_golden_example_of_every_type_is_accepted() {
 #[test]
 fn generated_clusters_are_accepted() {
     let cases: u64 = std::env::var("ODIGOS_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
+    let mut pools = 0;
     for seed in 0..cases {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;
         let mut next = |bound: u64| {
@@ -136,7 +142,12 @@ fn generated_clusters_are_accepted() {
             }
             documents.push(destination(&name, type_id, &signals, data, &streams));
         }
+        if seed % 4 == 1 {
+            let pools = "[{name: p, dataStreams: [a, b]}, {name: q, signals: [TRACES], workloads: [{namespace: shop, kind: Deployment, name: w0}]}]";
+            documents.push(configuration(&format!("collectorGateway: {{pools: {pools}}}")));
+        }
         let settled = settled(&documents, |_| {});
+        pools += settled.node.as_ref().map_or(0, |plan| plan.pools.len());
         let plan = settled.gateway.as_ref().unwrap();
         for name in good {
             assert_eq!(
@@ -148,7 +159,8 @@ fn generated_clusters_are_accepted() {
         }
         check(&settled, &format!("seed {seed}"));
     }
-    println!("seeds 0..{cases}");
+    println!("seeds 0..{cases}, with {pools} pools that nodes send to");
+    assert!(pools > 0, "pools are among them");
 }
 
 #[test]
@@ -166,9 +178,8 @@ fn the_sample_and_every_optional_part_are_accepted() {
         "collectorNode: {enableDataCompression: true, resourceDetectors: {ec2: {enabled: true}}}",
     ];
     for option in options {
-        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION}, "data": {names::CONFIGURATION_KEY: option}});
         let mut with = documents.clone();
-        with.push(map);
+        with.push(configuration(option));
         assert_eq!(check(&settled(&with, |_| {}), option), 0);
     }
 }

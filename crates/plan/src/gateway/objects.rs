@@ -66,9 +66,9 @@ pub fn workload_kind(seen: &Observed<'_>, plan: &GatewayPlan) -> &'static str {
 #[must_use]
 pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation) -> Vec<Desired> {
     let text = plan.config.to_yaml();
-    let owner = objects::owner(names::GATEWAY, seen.group.metadata.uid.as_deref());
-    let mut all =
-        objects::configuration_objects(names::GATEWAY, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
+    let name = gateway_name(seen);
+    let owner = objects::owner(&name, seen.group.metadata.uid.as_deref());
+    let mut all = objects::configuration_objects(&name, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
     all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
     all.push(Desired { rank: Rank::Network, object: balanced_service(seen, &owner) });
     all.push(Desired { rank: Rank::Workload, object: workload(seen, plan, installation, &text, &owner) });
@@ -78,11 +78,15 @@ pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installat
     all
 }
 
+fn gateway_name(seen: &Observed<'_>) -> String {
+    super::name(&seen.group.spec)
+}
+
 /// Name of the gateway's Deployment; only it can be renamed.
 #[must_use]
-pub fn deployment_name<'a>(seen: &Observed<'a>) -> &'a str {
-    let name = seen.group.spec.deployment_name.as_deref().unwrap_or_default();
-    if name.is_empty() { names::GATEWAY } else { name }
+pub fn deployment_name(seen: &Observed<'_>) -> String {
+    let name = seen.group.spec.deployment_name.clone().filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| gateway_name(seen))
 }
 
 /// Digest over everything that the pods read from Secrets: a changed value rolls them, an edited label does not.
@@ -93,12 +97,16 @@ pub fn secrets_hash(plan: &GatewayPlan) -> String {
     hash(parts.into_iter().collect::<Vec<_>>().join("\u{1}"), 64)
 }
 
-fn role_labels() -> Value {
-    json!({ labels::COLLECTOR_ROLE: CollectorRole::ClusterGateway.as_str() })
+/// Labels by which a gateway's pods are found; no selector of one gateway finds pods of another.
+fn role_labels(seen: &Observed<'_>) -> Value {
+    match &seen.group.spec.pool {
+        None => json!({ labels::COLLECTOR_ROLE: CollectorRole::ClusterGateway.as_str() }),
+        Some(pool) => json!({ labels::COLLECTOR_ROLE: labels::POOL_ROLE, labels::GATEWAY_POOL: pool.name }),
+    }
 }
 
-fn pod_labels() -> Value {
-    let mut all = role_labels();
+fn pod_labels(seen: &Observed<'_>) -> Value {
+    let mut all = role_labels(seen);
     all[labels::TAKES_ITEMS] = json!("true");
     all
 }
@@ -114,11 +122,11 @@ fn service(seen: &Observed<'_>, owner: &Value) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": names::GATEWAY, "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner},
+        "metadata": {"name": gateway_name(seen), "namespace": seen.namespace, "labels": role_labels(seen), "ownerReferences": owner},
         "spec": {
             // Headless: node collectors see every replica and spread over them.
             "clusterIP": "None",
-            "selector": pod_labels(),
+            "selector": pod_labels(seen),
             "ports": [
                 port("otlp", i64::from(names::OTLP_GRPC_PORT), Some("grpc")),
                 port("otlphttp", i64::from(names::OTLP_HTTP_PORT), None),
@@ -136,11 +144,11 @@ fn balanced_service(seen: &Observed<'_>, owner: &Value) -> Value {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {
-            "name": names::GATEWAY_BALANCED, "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner,
+            "name": names::balanced(&gateway_name(seen)), "namespace": seen.namespace, "labels": role_labels(seen), "ownerReferences": owner,
         },
         "spec": {
             "type": "ClusterIP",
-            "selector": role_labels(),
+            "selector": role_labels(seen),
             "ports": [port("otlp", names::OTLP_GRPC_PORT), port("otlphttp", names::OTLP_HTTP_PORT)],
         },
     })
@@ -148,7 +156,7 @@ fn balanced_service(seen: &Observed<'_>, owner: &Value) -> Value {
 
 fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation, text: &str, owner: &Value) -> Value {
     let spec = &seen.group.spec;
-    let configuration = configuration_version(names::GATEWAY, text);
+    let configuration = configuration_version(&gateway_name(seen), text);
     let (environment, files) = secret_mounts(plan);
     let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
     let mut volumes = vec![json!({"name": "config", "configMap": {
@@ -177,7 +185,7 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
         },
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{
             "weight": 100,
-            "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": role_labels()}},
+            "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": role_labels(seen)}},
         }]}},
         "initContainers": [validate_container(installation, &environment, &mounts)],
         "containers": [container(seen, plan, installation, &environment, &mounts)],
@@ -193,18 +201,18 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
     if !installation.topology_spread.is_empty() {
         let constraints = installation.topology_spread.iter().map(|constraint| {
             let mut constraint = constraint.clone();
-            constraint["labelSelector"] = json!({"matchLabels": role_labels()});
+            constraint["labelSelector"] = json!({"matchLabels": role_labels(seen)});
             constraint
         });
         pod_spec["topologySpreadConstraints"] = constraints.collect();
     }
     // No replicas: they belong to the autoscaler object, and a manual scale survives (A42).
     let mut spec = json!({
-        "selector": {"matchLabels": role_labels()},
+        "selector": {"matchLabels": role_labels(seen)},
         "revisionHistoryLimit": 3,
         "template": {
             "metadata": {
-                "labels": pod_labels(),
+                "labels": pod_labels(seen),
                 "annotations": { labels::SECRETS_HASH: secrets_hash(plan) },
             },
             "spec": pod_spec,
@@ -214,7 +222,7 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
         // Never fewer ready pods than before: a configuration that does not start leaves the old pods serving.
         spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}});
     } else {
-        spec["serviceName"] = json!(names::GATEWAY);
+        spec["serviceName"] = json!(gateway_name(seen));
         // A pod that does not start is replaced by one of the next revision without anybody's hand.
         spec["podManagementPolicy"] = json!("Parallel");
         spec["updateStrategy"] = json!({"type": "RollingUpdate"});
@@ -224,7 +232,7 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
         "apiVersion": "apps/v1",
         "kind": kind,
         "metadata": {
-            "name": deployment_name(seen), "namespace": seen.namespace, "labels": role_labels(), "ownerReferences": owner,
+            "name": deployment_name(seen), "namespace": seen.namespace, "labels": role_labels(seen), "ownerReferences": owner,
         },
         "spec": spec,
     })
@@ -435,7 +443,7 @@ fn autoscaler(seen: &Observed<'_>, kind: &str, installation: &Installation, owne
     json!({
         "apiVersion": version,
         "kind": "HorizontalPodAutoscaler",
-        "metadata": {"name": names::GATEWAY, "namespace": seen.namespace, "ownerReferences": owner},
+        "metadata": {"name": gateway_name(seen), "namespace": seen.namespace, "ownerReferences": owner},
         "spec": spec,
     })
 }
@@ -445,7 +453,7 @@ fn disruption_budget(seen: &Observed<'_>, owner: &Value) -> Value {
     json!({
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
-        "metadata": {"name": names::GATEWAY, "namespace": seen.namespace, "ownerReferences": owner},
-        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": role_labels()}},
+        "metadata": {"name": gateway_name(seen), "namespace": seen.namespace, "ownerReferences": owner},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": role_labels(seen)}},
     })
 }

@@ -8,7 +8,7 @@ use super::destinations::Fragment;
 use super::sampling::{self, Group, Samplers};
 use crate::collector::{self, Processors};
 use crate::sampling::report::Mode;
-use crate::streams::{NAMESPACE_STREAM, VOID_CLASS};
+use crate::streams::{NAMESPACE_STREAM, POOL_STREAM, VOID_CLASS};
 use odigos_api::Signal;
 use odigos_api::collectors_group::{CollectorsGroupSpec, StreamClass};
 use odigos_api::data_stream::SamplingView;
@@ -30,7 +30,8 @@ pub(super) fn known_streams(spec: &CollectorsGroupSpec, fragments: &[Fragment]) 
         crate::streams::Selection::Streams(streams) => Some(streams.iter().cloned()),
         crate::streams::Selection::Every => None,
     });
-    classes.chain(selected.flatten()).chain([DEFAULT_STREAM.to_owned()]).collect()
+    let all = classes.chain(selected.flatten()).chain([DEFAULT_STREAM.to_owned()]);
+    all.filter(|stream| !stream.starts_with(POOL_STREAM)).collect()
 }
 
 /// Name of the pipeline of a stream behind the signal: `stream.<name>`, or `namespace.<name>` for a virtual one.
@@ -218,7 +219,8 @@ impl Router<'_> {
     }
 
     fn add_pipeline(&self, config: &mut CollectorConfig, name: String, processors: &[String], exporters: Vec<String>) {
-        let mut all = vec![collector::STRIP_CLASS.to_owned()];
+        // One for each pipeline: collectors count items by processor, so it tells how many each stream gets.
+        let mut all = vec![collector::add_class_remover(config, &name)];
         all.extend_from_slice(processors);
         *config.pipeline(self.signal, name) = Pipeline { receivers: vec![self.id.clone()], processors: all, exporters };
     }

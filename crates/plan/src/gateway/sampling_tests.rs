@@ -137,9 +137,9 @@ fn row_60_only_streams_with_rules_are_delayed() {
     let a = pipeline(&plan, "stream.a");
     assert_eq!(
         a.processors,
-        ["resource/stream-class", "tail_sampling/stream.a", "transform/sampling-attributes.stream.a"]
+        ["resource/stream-class/stream.a", "tail_sampling/stream.a", "transform/sampling-attributes.stream.a"]
     );
-    assert_eq!(pipeline(&plan, "stream.b").processors, ["resource/stream-class"]);
+    assert_eq!(pipeline(&plan, "stream.b").processors, ["resource/stream-class/stream.b"]);
     // a and b are treated differently, so an item of both reaches the shared destination by both.
     let names: Vec<String> = plan.config.pipelines.keys().map(ToString::to_string).collect();
     assert!(!names.iter().any(|name| name.contains("class.")), "{names:?}");
@@ -202,7 +202,7 @@ fn row_49_a_dry_run_drops_nothing() {
     assert_eq!(plan.sampling, Mode::DryRun);
     assert_eq!(pipeline(&plan, "in").exporters, ["routing/traces", "forward/sampling", "servicegraph"]);
     assert_eq!(pipeline(&plan, "dry-run").exporters, ["nop"]);
-    assert_eq!(pipeline(&plan, "stream.a").processors, ["resource/stream-class"]);
+    assert_eq!(pipeline(&plan, "stream.a").processors, ["resource/stream-class/stream.a"]);
     // Marks: both halves of the traces are kept, and told apart.
     global.configuration = Configuration::parse("sampling: {dryRunMarks: true}").unwrap();
     let plan = global.plan();
@@ -213,7 +213,7 @@ fn row_49_a_dry_run_drops_nothing() {
     streams.group.spec.sampling_dry_run = Some(true);
     let plan = streams.plan();
     assert_eq!(pipeline(&plan, "dry-run.stream.a").receivers, ["routing/traces"]);
-    assert_eq!(pipeline(&plan, "stream.a").processors, ["resource/stream-class"]);
+    assert_eq!(pipeline(&plan, "stream.a").processors, ["resource/stream-class/stream.a"]);
 }
 
 #[test]

@@ -362,8 +362,8 @@ fn processors_of_a_stream_stand_in_its_pipeline_only() {
     let plan = given.plan();
     let of =
         |name: &str| plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Traces, name)].processors.clone();
-    assert_eq!(of("stream.a"), ["resource/stream-class", "resource/only-a"]);
-    assert_eq!(of("stream.b"), ["resource/stream-class"]);
+    assert_eq!(of("stream.a"), ["resource/stream-class/stream.a", "resource/only-a"]);
+    assert_eq!(of("stream.b"), ["resource/stream-class/stream.b"]);
     assert_eq!(of("in"), ["memory_limiter", "resource/odigos-version"]);
     // The two streams treat the item differently, so each keeps its own pipeline.
     assert_eq!(row(&plan, "traces", &class(&["a", "b"])), json!(["traces/stream.a", "traces/stream.b"]));

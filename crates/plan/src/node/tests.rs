@@ -9,6 +9,7 @@ use serde_json::Value;
 struct Given {
     gateway: CollectorsGroup,
     node: Option<CollectorsGroup>,
+    pools: Vec<CollectorsGroup>,
     processors: Vec<Processor>,
     provider: CloudProvider,
 }
@@ -21,12 +22,13 @@ impl Given {
             ..CollectorsGroupStatus::default()
         });
         let node = Some(collectors_group("odigos-data-collection", node));
-        Self { gateway, node, processors: vec![], provider: CloudProvider::Unknown }
+        Self { gateway, node, pools: vec![], processors: vec![], provider: CloudProvider::Unknown }
     }
 
     fn plan(&self) -> NodePlan {
         let configuration = Configuration::default();
         let seen = Observed {
+            pools: self.pools.iter().collect(),
             namespace: "odigos-system",
             gateway: Some(&self.gateway),
             group: self.node.as_ref(),
@@ -221,4 +223,49 @@ fn rendered_components_are_all_in_the_release_table() {
             assert!(odigos_pipeline::components::find(kind, id).is_some(), "{id}");
         }
     }
+}
+
+#[test]
+fn a_pool_gets_what_its_gateways_serve_and_no_more() {
+    let all = [Signal::Traces, Signal::Metrics, Signal::Logs];
+    let classes = json!([{"id": "c1", "streams": ["a"]}, {"id": "c2", "streams": ["b"]}, {"id": "c3", "streams": ["c"], "retiredAt": "2026-01-01T00:00:00Z"}]);
+    let pool = |served: &[&str], overlay: Value| {
+        let mut stated = json!({"name": "p", "signals": ["LOGS", "TRACES"]});
+        stated.as_object_mut().unwrap().extend(overlay.as_object().unwrap().clone());
+        let mut group = collectors_group("odigos-gateway-p", json!({"pool": stated, "streamClasses": classes}));
+        let served = served.iter().map(ToString::to_string).collect();
+        group.status =
+            Some(CollectorsGroupStatus { served_stream_classes: served, ..CollectorsGroupStatus::default() });
+        group
+    };
+    let connector = |plan: &NodePlan, signal: &str| {
+        let found = plan.config.get(ComponentKind::Connector, &format!("routing/gateways-{signal}"));
+        found.map(|one| one["table"].as_array().unwrap().len())
+    };
+    let mut given = Given::new(&all, all_metrics());
+    let rows: [(&[&str], Value, Option<usize>); 5] = [
+        (&[], json!({}), None),
+        (&["c1"], json!({}), Some(1)),
+        (&["c1", "c2", "c3"], json!({}), Some(2)),
+        (&["c4"], json!({}), None),
+        (&["c1"], json!({"retiredAt": "2026-01-01T00:00:00Z"}), None),
+    ];
+    for (served, overlay, expected) in rows {
+        given.pools = vec![pool(served, overlay)];
+        let plan = given.plan();
+        let found = ["traces", "logs", "metrics"].map(|signal| connector(&plan, signal));
+        assert_eq!(found, [expected, expected, None], "{served:?}");
+        assert_eq!(plan.pools.len(), usize::from(expected.is_some()));
+    }
+    // What no row names goes where it always went.
+    given.pools = vec![pool(&["c1"], json!({}))];
+    let plan = given.plan();
+    assert_eq!(pipeline(&plan, Signal::Logs, "").exporters, ["routing/gateways-logs"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "gateway").exporters, ["otlp_grpc/out-cluster-collector-logs"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "gateway.p").exporters, ["otlp_grpc/out-cluster-collector-logs.p"]);
+    // A node that takes no traces has no way for them either.
+    let mut given = Given::new(&[Signal::Logs], json!({}));
+    given.pools = vec![pool(&["c1"], json!({}))];
+    let plan = given.plan();
+    assert_eq!((connector(&plan, "traces"), connector(&plan, "logs")), (None, Some(1)));
 }

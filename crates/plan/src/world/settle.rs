@@ -11,11 +11,12 @@ use crate::gateway::{self, GatewayPlan};
 use crate::instrumentation::{self, Desired, Surroundings};
 use crate::node::{self, NodePlan};
 use crate::objects::Rank;
+use crate::pools::{self, Pools};
 use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
 use crate::streams;
 use jiff::Timestamp;
-use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus};
+use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus, RoutedPool};
 use odigos_api::condition::{INSTRUMENTATION_ORDER, merged};
 use odigos_api::data_stream::{DataStream, DataStreamSpec, DataStreamStatus};
 use odigos_api::destination::Destination;
@@ -37,6 +38,8 @@ pub struct Settled {
     pub findings: Vec<Finding>,
     /// The gateway as rendered last.
     pub gateway: Option<GatewayPlan>,
+    /// Gateways of dedicated pools as rendered last, by name of their group.
+    pub pools: BTreeMap<String, GatewayPlan>,
     /// The node collector as rendered last.
     pub node: Option<NodePlan>,
     /// Rounds until nothing changed.
@@ -284,10 +287,14 @@ impl World {
         let destinations = self.own_destinations();
         let selected = streams::selected_namespaces(destinations.iter().copied());
         let none = BTreeMap::new();
+        let (pools, _) = Pools::of(configuration);
         let mut usage = streams::Usage::default();
         let mut wanted: BTreeMap<Key, String> = BTreeMap::new();
         for (key, config) in &self.configs {
-            let set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected);
+            let mut set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected);
+            if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
+                pools.join(&mut set, &workload);
+            }
             wanted.insert(key.clone(), streams::class_id(&set));
             usage.add(set);
         }
@@ -307,6 +314,16 @@ impl World {
         let accepted = sampling::accept(self.own_samplings());
         let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !self.configs.is_empty());
         let spec = scheduling::gateway_group(configuration, &destinations, sampling, classes.classes);
+        let of_pools = pools.plan(&pools::Seen {
+            configuration,
+            destinations: &destinations,
+            sampling,
+            classes: &spec.stream_classes,
+            existing: pools::existing(self.groups.values()),
+            routed: &self.routed_pools(),
+            drain: streams::DRAIN_PERIOD,
+            now,
+        });
         let mut gateway = CollectorsGroup::new(names::GATEWAY, spec);
         gateway.metadata.namespace = Some(self.namespace.clone());
         gateway.status = status.clone();
@@ -328,7 +345,23 @@ impl World {
             Some(node) => drop(self.groups.insert(node_key, node)),
             None => drop(self.groups.remove(&node_key)),
         }
+        for name in of_pools.gone {
+            self.groups.remove(&(self.namespace.clone(), names::pool_gateway(&name)));
+        }
+        for (name, spec) in of_pools.groups {
+            let key = (self.namespace.clone(), names::pool_gateway(&name));
+            let mut group = CollectorsGroup::new(&key.1, spec);
+            group.metadata.namespace = Some(key.0.clone());
+            group.status = self.groups.get(&key).and_then(|group| group.status.clone());
+            self.groups.insert(key, group);
+        }
         self.assign_classes(&wanted, &served);
+    }
+
+    /// What nodes may send to dedicated pools.
+    fn routed_pools(&self) -> Vec<RoutedPool> {
+        let node = self.groups.get(&(self.namespace.clone(), names::NODE_COLLECTOR.to_owned()));
+        node.and_then(|group| group.status.as_ref()).map(|status| status.routed_pools.clone()).unwrap_or_default()
     }
 
     fn assign_classes(&mut self, wanted: &BTreeMap<Key, String>, served: &[String]) {
@@ -389,12 +422,27 @@ impl World {
         }
         // Everything becomes ready at once here, so every class that is rendered is served.
         if let Some(group) = self.groups.get_mut(&gateway_key) {
-            group.status = Some(CollectorsGroupStatus {
-                ready: true,
-                receiver_signals: Some(plan.receiver_signals.clone()),
-                served_stream_classes: plan.classes.clone(),
-                ..CollectorsGroupStatus::default()
-            });
+            group.status = Some(served(&plan));
+        }
+        let pools: Vec<Key> =
+            self.groups.iter().filter(|(_, group)| group.spec.pool.is_some()).map(|(key, _)| key.clone()).collect();
+        for key in pools {
+            let Some(group) = self.groups.get(&key).cloned() else { continue };
+            let reached = pools::destinations(&group.spec, destinations.iter().collect());
+            let seen = gateway::Observed {
+                group: &group,
+                destinations: reached,
+                processors: own_processors.iter().collect(),
+                ..seen
+            };
+            let plan = gateway::plan(&seen);
+            for one in gateway::objects::desired(&seen, &plan, &self.installation) {
+                self.put(one.rank, one.object);
+            }
+            if let Some(group) = self.groups.get_mut(&key) {
+                group.status = Some(served(&plan));
+            }
+            settled.pools.insert(key.1, plan);
         }
         self.render_node(configuration, &own_processors, settled);
         settled.gateway = Some(plan);
@@ -423,9 +471,12 @@ impl World {
         let key = |name: &str| (self.namespace.clone(), name.to_owned());
         let gateway = self.groups.get(&key(names::GATEWAY)).cloned();
         let group = self.groups.get(&key(names::NODE_COLLECTOR)).cloned();
+        let pools: Vec<CollectorsGroup> =
+            self.groups.values().filter(|group| group.spec.pool.is_some()).cloned().collect();
         let seen = node::Observed {
             namespace: &self.namespace.clone(),
             gateway: gateway.as_ref(),
+            pools: pools.iter().collect(),
             group: group.as_ref(),
             processors: processors.iter().collect(),
             set_aside: &BTreeMap::new(),
@@ -440,6 +491,7 @@ impl World {
             group.status = Some(CollectorsGroupStatus {
                 ready: true,
                 receiver_signals: Some(plan.receiver_signals.clone()),
+                routed_pools: plan.pools.clone(),
                 ..CollectorsGroupStatus::default()
             });
         }
@@ -505,6 +557,16 @@ impl World {
             }
         }
         objects
+    }
+}
+
+/// Status of a gateway that is ready at once.
+fn served(plan: &GatewayPlan) -> CollectorsGroupStatus {
+    CollectorsGroupStatus {
+        ready: true,
+        receiver_signals: Some(plan.receiver_signals.clone()),
+        served_stream_classes: plan.classes.clone(),
+        ..CollectorsGroupStatus::default()
     }
 }
 

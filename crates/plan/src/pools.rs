@@ -1,0 +1,341 @@
+//! Dedicated pools of gateways: which workloads send to gateways of their own, and when a pool may come and go.
+//!
+//! Owns `spec/collectors-and-pipelines.md` 6.3 in our form. A pool is a CollectorsGroup of its own, written from
+//! `collectorGateway.pools` of the configuration. Nodes choose the gateway by stream class, which the main gateways know as
+//! well, so that an item is right wherever it arrives. A pool serves a class before any node sends it there, and serves it
+//! until no node does. Never renders: gateways of pools are rendered as the main ones are.
+
+use crate::configuration::Configuration;
+use crate::streams::{self, StreamSet};
+use crate::{scheduling, sizing};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use odigos_api::collectors_group::{
+    CollectorsGroup, CollectorsGroupSpec, GatewayPool, PoolWorkload, RoutedPool, StreamClass,
+};
+use odigos_api::destination::Destination;
+use odigos_api::labels::DEFAULT_STREAM;
+use odigos_api::{Finding, Signal, WorkloadRef, names};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Where the configuration names the pools.
+pub const PATH: &str = "collectorGateway.pools";
+/// Most pools that are deployed: each costs every node three exporters with their queues.
+const LIMIT: usize = 16;
+/// Longest name of a pool: names of its objects stay below 63 characters.
+const NAME_LENGTH: usize = 32;
+/// Keys of `collectorGateway` that a pool may state for itself.
+const OWN_KEYS: [&str; 10] = [
+    "minReplicas",
+    "maxReplicas",
+    "requestMemoryMiB",
+    "limitMemoryMiB",
+    "requestCPUm",
+    "limitCPUm",
+    "memoryLimiterLimitMiB",
+    "memoryLimiterSpikeLimitMiB",
+    "goMemLimitMiB",
+    "nodeSelector",
+];
+
+/// The pools that are wanted, by name.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pools {
+    pools: BTreeMap<String, GatewayPool>,
+    /// Keys of `collectorGateway` that pools state for themselves.
+    own: BTreeMap<String, Vec<(&'static str, Value)>>,
+}
+
+/// Everything that the groups of pools depend on beside the pools.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The effective configuration.
+    pub configuration: &'a Configuration,
+    /// The Destinations of the control plane.
+    pub destinations: &'a [&'a Destination],
+    /// Whether traces are sampled.
+    pub sampling: bool,
+    /// Classes of the main gateways, as they shall be.
+    pub classes: &'a [StreamClass],
+    /// Specs of the pools that exist.
+    pub existing: BTreeMap<String, CollectorsGroupSpec>,
+    /// What any node may send to pools.
+    pub routed: &'a [RoutedPool],
+    /// How long what nobody is sent to any more is kept.
+    pub drain: SignedDuration,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// The groups of pools as they shall be.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PoolPlan {
+    /// Specs by name of the pool.
+    pub groups: BTreeMap<String, CollectorsGroupSpec>,
+    /// Pools whose groups shall be deleted.
+    pub gone: Vec<String>,
+    /// When something that drains may leave.
+    pub recheck_after: Option<SignedDuration>,
+}
+
+impl Pools {
+    /// Reads the configuration; what is wrong is told by its path and left out, the other pools stay.
+    #[must_use]
+    pub fn of(configuration: &Configuration) -> (Self, Vec<(String, String)>) {
+        let mut found = Self::default();
+        let mut problems = Vec::new();
+        let entries = match configuration.get(PATH) {
+            None => return (found, problems),
+            Some(Value::Array(entries)) => entries,
+            Some(_) => {
+                problems.push((PATH.to_owned(), "a list of pools is wanted here; none is deployed".to_owned()));
+                return (found, problems);
+            }
+        };
+        for (position, entry) in entries.iter().enumerate() {
+            let path = format!("{PATH}[{position}]");
+            match found.read(entry) {
+                Ok(said) => problems.extend(said.into_iter().map(|(key, said)| (format!("{path}.{key}"), said))),
+                Err((key, said)) => problems.push((format!("{path}.{key}"), said)),
+            }
+        }
+        (found, problems)
+    }
+
+    /// Adds one entry; returns what of it was passed over, or why it is none.
+    fn read(&mut self, entry: &Value) -> Result<Vec<(String, String)>, (&'static str, String)> {
+        let entry = Configuration::of(entry.clone());
+        let name = entry.text("name").unwrap_or_default();
+        if let Some(problem) = bad_name(name) {
+            return Err(("name", format!("{name:?} is no name for a pool: {problem}")));
+        }
+        if self.pools.contains_key(name) {
+            return Err(("name", format!("there is a pool {name:?} already; this one is left out")));
+        }
+        if self.pools.len() >= LIMIT {
+            return Err(("name", format!("more than {LIMIT} pools; {name:?} is left out")));
+        }
+        let mut said = Vec::new();
+        let mut data_streams: BTreeSet<String> = entry.texts("dataStreams").into_iter().collect();
+        if data_streams.remove(DEFAULT_STREAM) {
+            let message = "the stream default belongs to the main gateways; put the workloads into another stream";
+            said.push(("dataStreams".to_owned(), message.to_owned()));
+        }
+        for other in self.pools.values() {
+            for stream in &other.data_streams {
+                if data_streams.remove(stream) {
+                    let message = format!("the stream {stream:?} is in the pool {:?} already", other.name);
+                    said.push(("dataStreams".to_owned(), message));
+                }
+            }
+        }
+        let (workloads, problem) = workloads(&entry);
+        said.extend(problem.map(|problem| ("workloads".to_owned(), problem)));
+        let signals: Vec<Signal> = match entry.get("signals") {
+            None => Vec::new(),
+            Some(stated) => serde_json::from_value(stated.clone()).map_err(|_| {
+                ("signals", "a list of TRACES, METRICS and LOGS is wanted here; the pool is left out".to_owned())
+            })?,
+        };
+        if data_streams.is_empty() && workloads.is_empty() {
+            return Err((
+                "dataStreams",
+                format!("the pool {name:?} names neither streams nor workloads; it is left out"),
+            ));
+        }
+        let own = OWN_KEYS.into_iter().filter_map(|key| Some((key, entry.get(key)?.clone())));
+        self.own.insert(name.to_owned(), own.collect());
+        let data_streams = data_streams.into_iter().collect();
+        let pool = GatewayPool { name: name.to_owned(), data_streams, workloads, signals, retired_at: None };
+        self.pools.insert(name.to_owned(), pool);
+        Ok(said)
+    }
+
+    /// Sizes of pools that cannot work.
+    #[must_use]
+    pub fn size_findings(&self, configuration: &Configuration, object: &str) -> Vec<Finding> {
+        let of_pool = |pool: &GatewayPool| {
+            let sizes = sizing::gateway(&self.own_configuration(&pool.name, configuration));
+            sizing::findings_of(&sizes, object, &format!("{PATH}[{}]", pool.name))
+        };
+        self.pools.values().flat_map(of_pool).collect()
+    }
+
+    /// The configuration with what a pool states for itself.
+    fn own_configuration(&self, pool: &str, configuration: &Configuration) -> Configuration {
+        let mut own = configuration.clone();
+        for (key, value) in self.own.get(pool).into_iter().flatten() {
+            own.set(&format!("collectorGateway.{key}"), value.clone());
+        }
+        own
+    }
+
+    /// The pools that stand in the cluster and shall stay; their own keys are not known.
+    #[must_use]
+    pub fn of_groups<'a>(groups: impl IntoIterator<Item = &'a CollectorsGroup>) -> Self {
+        let pools = groups.into_iter().filter_map(|group| group.spec.pool.clone());
+        let staying = pools.filter(|pool| pool.retired_at.is_none());
+        Self { pools: staying.map(|pool| (pool.name.clone(), pool)).collect(), own: BTreeMap::new() }
+    }
+
+    /// Puts a workload that a pool names into the virtual stream of that pool, so that its class is a class of its own.
+    /// A workload without any stream stays without.
+    pub fn join(&self, set: &mut StreamSet, workload: &WorkloadRef) {
+        let names = |pool: &&GatewayPool| {
+            pool.workloads.iter().any(|one| {
+                one.namespace == workload.namespace
+                    && one.name == workload.name
+                    && one.kind.eq_ignore_ascii_case(workload.kind.as_str())
+            })
+        };
+        if set.is_empty() {
+            return;
+        }
+        if let Some(pool) = self.pools.values().find(names) {
+            set.insert(format!("{}{}", streams::POOL_STREAM, pool.name));
+        }
+    }
+
+    /// The pool that takes a class: the one that names its workloads, else the one that names every stream of it. Virtual
+    /// streams of namespaces go where the others go.
+    #[must_use]
+    pub fn of_class(&self, class: &StreamClass) -> Option<&GatewayPool> {
+        let named = class.streams.iter().find_map(|stream| stream.strip_prefix(streams::POOL_STREAM));
+        if let Some(pool) = named.and_then(|name| self.pools.get(name)) {
+            return Some(pool);
+        }
+        let mut real = class.streams.iter().filter(|stream| !streams::is_virtual(stream)).peekable();
+        real.peek()?;
+        let real: Vec<&String> = real.collect();
+        self.pools.values().find(|pool| real.iter().all(|stream| pool.data_streams.contains(stream)))
+    }
+
+    /// The groups of pools: those that are wanted, and those that leave.
+    #[must_use]
+    pub fn plan(&self, seen: &Seen<'_>) -> PoolPlan {
+        let mut plan = PoolPlan::default();
+        let mut drain = |left: Option<SignedDuration>| {
+            plan.recheck_after = [plan.recheck_after, left].into_iter().flatten().min();
+        };
+        for (name, pool) in &self.pools {
+            let current = seen.existing.get(name);
+            let mut usage = streams::Usage::default();
+            let of_pool = |class: &&StreamClass| {
+                class.retired_at.is_none() && self.of_class(class).is_some_and(|one| one.name == *name)
+            };
+            seen.classes.iter().filter(of_pool).for_each(|class| usage.add(class.streams.iter().cloned().collect()));
+            let current = current.map_or(&[][..], |spec| &spec.stream_classes);
+            let classes = streams::plan_classes(&usage, &seen.routed_to(name), current, seen.drain, seen.now);
+            drain(classes.recheck_after);
+            plan.groups.insert(name.clone(), self.spec(pool, seen, classes.classes));
+        }
+        for (name, spec) in seen.existing.iter().filter(|(name, _)| !self.pools.contains_key(*name)) {
+            let Some(pool) = &spec.pool else { continue };
+            let since = pool.retired_at.as_ref().map_or(seen.now, |time| time.0);
+            let left = seen.drain - seen.now.duration_since(since);
+            if left <= SignedDuration::ZERO && seen.routed_to(name).is_empty() {
+                plan.gone.push(name.clone());
+                continue;
+            }
+            if left > SignedDuration::ZERO {
+                drain(Some(left));
+            }
+            let pool = GatewayPool { retired_at: Some(Time(since)), ..pool.clone() };
+            plan.groups.insert(name.clone(), CollectorsGroupSpec { pool: Some(pool), ..spec.clone() });
+        }
+        plan
+    }
+
+    fn spec(&self, pool: &GatewayPool, seen: &Seen<'_>, classes: Vec<StreamClass>) -> CollectorsGroupSpec {
+        let configuration = self.own_configuration(&pool.name, seen.configuration);
+        let mut spec = scheduling::gateway_group(&configuration, seen.destinations, seen.sampling, classes);
+        let mut pool = pool.clone();
+        if pool.signals.is_empty() {
+            // A trace whose spans arrive at two places would be judged twice, by halves.
+            let whole = spec.tail_sampling.is_some();
+            let taken = Signal::PIPELINES.into_iter().filter(|signal| !(whole && *signal == Signal::Traces));
+            pool.signals = taken.collect();
+        }
+        pool.signals.sort_unstable();
+        pool.signals.dedup();
+        if !pool.signals.contains(&Signal::Traces) {
+            spec.tail_sampling = None;
+        }
+        spec.deployment_name = Some(names::pool_gateway(&pool.name));
+        // The cluster's objects are counted by the main gateways.
+        spec.cluster_metrics_enabled = Some(false);
+        spec.pool = Some(pool);
+        spec
+    }
+}
+
+impl Seen<'_> {
+    /// Classes that any node may send to a pool.
+    fn routed_to(&self, pool: &str) -> BTreeSet<String> {
+        let of_pool = self.routed.iter().filter(|one| one.name == pool);
+        of_pool.flat_map(|one| one.stream_classes.iter().cloned()).collect()
+    }
+}
+
+/// The specs of the pools among groups, by name of the pool.
+pub fn existing<'a>(groups: impl IntoIterator<Item = &'a CollectorsGroup>) -> BTreeMap<String, CollectorsGroupSpec> {
+    let name = |group: &CollectorsGroup| group.spec.pool.as_ref().map(|pool| pool.name.clone());
+    groups.into_iter().filter_map(|group| Some((name(group)?, group.spec.clone()))).collect()
+}
+
+/// The Destinations that a gateway is concerned with: all of them, or those that streams of a pool reach.
+#[must_use]
+pub fn destinations<'a>(group: &CollectorsGroupSpec, all: Vec<&'a Destination>) -> Vec<&'a Destination> {
+    if group.pool.is_none() {
+        return all;
+    }
+    let streams: BTreeSet<&str> = group
+        .stream_classes
+        .iter()
+        .flat_map(|class| &class.streams)
+        .map(String::as_str)
+        .chain([DEFAULT_STREAM])
+        .collect();
+    let reached = |one: &&Destination| {
+        let selection = streams::Selection::of(&one.spec);
+        streams.iter().any(|stream| selection.includes(stream))
+    };
+    all.into_iter().filter(reached).collect()
+}
+
+fn workloads(entry: &Configuration) -> (Vec<PoolWorkload>, Option<String>) {
+    let Some(stated) = entry.get("workloads") else { return (Vec::new(), None) };
+    match serde_json::from_value::<Vec<PoolWorkload>>(stated.clone()) {
+        Ok(mut all) => {
+            all.sort_by(|a, b| (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name)));
+            all.dedup();
+            (all, None)
+        }
+        Err(error) => {
+            let message = format!("a list of {{namespace, kind, name}} is wanted here ({error}); none of it counts");
+            (Vec::new(), Some(message))
+        }
+    }
+}
+
+/// Why a pool cannot have this name: its objects are called `odigos-gateway-<name>` and must not be taken for others.
+fn bad_name(name: &str) -> Option<&'static str> {
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts || name.ends_with('-') || !name.chars().all(fits) {
+        return Some("use lower-case letters, digits and dashes, a letter first");
+    }
+    if name.len() > NAME_LENGTH {
+        return Some("it is longer than 32 characters");
+    }
+    let last = name.rsplit('-').next().unwrap_or(name);
+    let is_version = last.len() == 8 && last.chars().all(|c| c.is_ascii_hexdigit());
+    if last == "otlp" || is_version || matches!(name, "set-aside" | "leader") {
+        return Some("another object of the gateway is called like that");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
