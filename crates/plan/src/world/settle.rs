@@ -63,7 +63,7 @@ impl World {
             }
         }
         self.decide_agents(&configuration, now);
-        self.describe_rules(&configuration, now);
+        self.describe_rules(&configuration, now, &mut findings);
         self.describe_streams(now, &settled);
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
@@ -231,7 +231,7 @@ impl World {
     }
 
     /// What became of InstrumentationRules. Pods count as made anew, and what pod templates set themselves is not kept.
-    fn describe_rules(&mut self, configuration: &Configuration, now: Timestamp) {
+    fn describe_rules(&mut self, configuration: &Configuration, now: Timestamp, findings: &mut Vec<Finding>) {
         let measures_network = instrumentation::Options::of(configuration).measures_network;
         let configs = self.configs.iter().filter_map(|(key, config)| {
             let workload = WorkloadRef::from_config_name(&key.0, &key.1)?;
@@ -239,6 +239,13 @@ impl World {
         });
         let covered: Vec<Covered<'_>> = configs.collect();
         let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
+        for rule in &rules {
+            let object =
+                format!("InstrumentationRule {}/{}", self.namespace, rule.metadata.name.as_deref().unwrap_or_default());
+            let problems = agents::problems(&rule.spec).into_iter();
+            let said = |message| format!("{message}; nothing of the rule is in force");
+            findings.extend(problems.map(|one| Finding::error(object.clone(), one.field, said(one.message))));
+        }
         let mut drafts = agents::report(&rules, &covered, measures_network).into_iter();
         let own = |namespace: &str| namespace == self.namespace;
         for ((namespace, _), rule) in &mut self.rules {

@@ -324,3 +324,12 @@ proptest! {
         prop_assert_eq!(again.written_objects(), world.written_objects());
     }
 }
+
+#[test]
+fn a_rule_that_makes_no_sense_is_told_where_it_does_not() {
+    let rule = "apiVersion: odigos.io/v1alpha1\nkind: InstrumentationRule\nmetadata: {name: h, namespace: odigos-system}\nspec: {headersCollection: {headerKeys: [fine, 'a b']}}\n---\n";
+    let (_, outcome) = settled(rule);
+    let told: Vec<(&str, &str)> =
+        outcome.findings.iter().map(|one| (one.object.as_str(), one.field.as_str())).collect();
+    assert_eq!(told, [("InstrumentationRule odigos-system/h", "spec.headersCollection.headerKeys[1]")]);
+}
