@@ -1,7 +1,8 @@
 //! The variables of a container (`spec/sources-and-instrumentation.md` 5.3, 5.4).
 //!
 //! A name that the user has set is never overwritten; where an agent must extend it, the user's value stays in front,
-//! whatever it comes from: a literal, a reference, `envFrom` or the image.
+//! whatever it comes from: a literal, a reference, `envFrom` or the image. What comes from a ConfigMap or Secret stays there: the
+//! pod refers to it, so that no value is copied and later changes count.
 
 use super::attributes::{self, POD_NAME};
 use super::{Subject, Target, loader_path};
@@ -10,6 +11,17 @@ use odigos_api::instrumentation_config::EnvVar;
 use odigos_api::names::{NODE_SERVICE, OTLP_HTTP_PORT};
 use odigos_catalog::distribution::{Attach, Distribution, Existing, Variable};
 use serde_json::{Value, json};
+
+/// The value that a variable has although `env` does not name it.
+enum Inherited {
+    Nothing,
+    /// The image sets it.
+    Image(String),
+    /// `envFrom` sets it; the image may do so beneath.
+    Sources {
+        beneath: String,
+    },
+}
 
 /// Variables of a container that is being changed.
 pub(super) struct Container<'a> {
@@ -102,11 +114,19 @@ impl<'a> Container<'a> {
                 names_service = attributes::keys(&users).contains("service.name");
                 self.entries[index]["value"] = json!(attributes::merged(&users, &ours));
             }
-        } else if let Some(users) = self.inherited(ATTRIBUTES)? {
-            names_service = attributes::keys(&users).contains("service.name");
-            self.add_written(ATTRIBUTES, &attributes::merged(&written(&users), &ours));
         } else {
-            self.add_written(ATTRIBUTES, &attributes::merged("", &ours));
+            match self.inherited(ATTRIBUTES) {
+                Inherited::Nothing => self.add_written(ATTRIBUTES, &attributes::merged("", &ours)),
+                Inherited::Image(users) => {
+                    names_service = attributes::keys(&users).contains("service.name");
+                    self.add_written(ATTRIBUTES, &attributes::merged(&written(&users), &ours));
+                }
+                Inherited::Sources { beneath } => {
+                    let original = self.refer(ATTRIBUTES, &beneath)?;
+                    let list = attributes::merged("", &ours);
+                    self.insert_after(&original, ATTRIBUTES, &format!("{list},$({original})"));
+                }
+            }
         }
         if !names_service {
             self.add("OTEL_SERVICE_NAME", &subject.config.spec.service_name);
@@ -119,8 +139,17 @@ impl<'a> Container<'a> {
         let parameters = &self.target.config.distro_params;
         let name = &variable.name;
         let Some(index) = self.position(name) else {
-            let original = self.inherited(name)?.unwrap_or_default();
-            let value = variable.joined(&written(&original), parameters).unwrap_or_else(|| written(&original));
+            let original = match self.inherited(name) {
+                Inherited::Nothing => String::new(),
+                Inherited::Image(value) => written(&value),
+                Inherited::Sources { beneath } => {
+                    let original = self.refer(name, &beneath)?;
+                    let value = variable.joined(&format!("$({original})"), parameters).unwrap_or_default();
+                    self.insert_after(&original, name, &value);
+                    return Ok(());
+                }
+            };
+            let value = variable.joined(&original, parameters).unwrap_or(original);
             self.add_written(name, &value);
             return Ok(());
         };
@@ -147,27 +176,42 @@ impl<'a> Container<'a> {
         Err(format!("it sets {}, which {} needs for itself; remove it", variable.name, self.target.distribution.name))
     }
 
-    /// The value that a variable has although `env` does not name it: from `envFrom`, else from the image.
-    fn inherited(&self, name: &str) -> Result<Option<String>, String> {
+    /// Where a variable that `env` does not name has its value from: `envFrom`, else the image.
+    fn inherited(&self, name: &str) -> Inherited {
         let find = |list: &[EnvVar]| list.iter().find(|one| one.name == name && !one.value.is_empty()).cloned();
-        let Some(details) = self.target.details else { return Ok(None) };
+        let Some(details) = self.target.details else { return Inherited::Nothing };
         let image = find(&details.env_from_container_runtime).map(|one| one.value);
         let process = find(&details.env_vars).map(|one| one.value);
-        let prefix = |source: &Value| source.get("prefix").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let mut able = self.sources.iter().filter(|source| name.starts_with(&prefix(source))).peekable();
-        match process {
-            // What the process saw and the image does not explain came from there. A start script may have made it too;
-            // then the same value is set twice.
-            Some(process) if able.peek().is_some() && image.as_ref() != Some(&process) => {
-                if able.any(|source| source.get("secretRef").is_some()) {
-                    return Err(format!(
-                        "{name} may come from a Secret that envFrom names, and would be copied into the pod; name it in env with valueFrom"
-                    ));
-                }
-                Ok(Some(process))
-            }
-            _ => Ok(image),
+        // What the process saw and the image does not explain came from there. A start script may have made it too, and will again.
+        if process.is_some() && process != image && !self.references(name).is_empty() {
+            return Inherited::Sources { beneath: image.unwrap_or_default() };
         }
+        image.map_or(Inherited::Nothing, Inherited::Image)
+    }
+
+    /// What `envFrom` means for one variable, as references in the same order. Keys that are not there set nothing.
+    fn references(&self, name: &str) -> Vec<Value> {
+        let of = |source: &Value| {
+            let key = name.strip_prefix(source.get("prefix").and_then(Value::as_str).unwrap_or_default())?;
+            [("configMapRef", "configMapKeyRef"), ("secretRef", "secretKeyRef")].into_iter().find_map(|(whole, one)| {
+                let object = source.get(whole)?.get("name")?.as_str()?;
+                (!key.is_empty()).then(|| json!({one: {"name": object, "key": key, "optional": true}}))
+            })
+        };
+        self.sources.iter().filter_map(of).collect()
+    }
+
+    /// Puts what the variable would be without us under another name: what is beneath, then each source, of which the last one
+    /// that has the key counts, as for `envFrom` itself. Returns that name.
+    fn refer(&mut self, name: &str, beneath: &str) -> Result<String, String> {
+        let original = format!("ORIGINAL_{name}");
+        if self.has(&original) {
+            return Err(format!("envFrom may set {name}, and it sets {original}, which would keep that"));
+        }
+        let references = self.references(name);
+        self.entries.push(json!({"name": original, "value": written(beneath)}));
+        self.entries.extend(references.into_iter().map(|from| json!({"name": original, "valueFrom": from})));
+        Ok(original)
     }
 
     /// Keeps the user's reference under another name (rule 2); returns that name.

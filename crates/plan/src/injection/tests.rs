@@ -170,7 +170,7 @@ fn an_agent_is_put_behind_what_is_there() {
     let reference = |kind: &str| json!({kind: {"name": "settings", "key": "options"}});
     let java = || Case::new("java-community");
     let python = || Case::new("python-community");
-    let rows: [(&str, Case, &str, String); 15] = [
+    let rows: [(&str, Case, &str, String); 16] = [
         ("51: nothing there", java(), "JAVA_TOOL_OPTIONS", JAVA.into()),
         (
             "52: a literal",
@@ -205,13 +205,22 @@ fn an_agent_is_put_behind_what_is_there() {
             format!("-Dpod {JAVA}"),
         ),
         (
-            "envFrom, as the process saw it",
+            "envFrom, by reference",
             java()
                 .env_from(json!([{"configMapRef": {"name": "settings"}}]))
                 .process("JAVA_TOOL_OPTIONS", "-Dmap")
                 .image("JAVA_TOOL_OPTIONS", "-Dimage"),
             "JAVA_TOOL_OPTIONS",
-            format!("-Dmap {JAVA}"),
+            format!("$(ORIGINAL_JAVA_TOOL_OPTIONS) {JAVA}"),
+        ),
+        (
+            "the image, beside an envFrom without it",
+            python()
+                .env_from(json!([{"secretRef": {"name": "settings"}}]))
+                .process("PYTHONPATH", "/app")
+                .image("PYTHONPATH", "/app"),
+            "PYTHONPATH",
+            format!("/app:{PYTHON}"),
         ),
         (
             "envFrom whose prefix cannot make the name",
@@ -272,6 +281,86 @@ fn a_reference_that_may_lead_nowhere_leaves_no_text_unexpanded() {
         ["ODIGOS_POD_NAME", "ORIGINAL_JAVA_TOOL_OPTIONS", "ORIGINAL_JAVA_TOOL_OPTIONS", "JAVA_TOOL_OPTIONS"]
     );
     assert_eq!((&list[1]["value"], &list[2]["valueFrom"]), (&json!(""), &optional));
+}
+
+/// `$(NAME)` is a variable if there is one, `$$` a dollar; what comes of it is not looked at again.
+fn expanded(value: &str, given: &BTreeMap<String, String>) -> String {
+    let Some((before, rest)) = value.split_once('$') else { return value.to_owned() };
+    let name = rest.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+    let (text, rest) = match (name, rest.strip_prefix('$')) {
+        (_, Some(rest)) => ("$".to_owned(), rest),
+        (Some((name, rest)), _) => (given.get(name).cloned().unwrap_or_else(|| format!("$({name})")), rest),
+        _ => ("$".to_owned(), rest),
+    };
+    format!("{before}{text}{}", expanded(rest, given))
+}
+
+/// What the kubelet makes of a pod, by its own rules: `envFrom` in order, then `env`, each seeing what came before.
+fn kubelet(pod: &Value, objects: &[(&str, &[(&str, &str)])], image: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let key = |name: &str, key: &str| {
+        let object = objects.iter().find(|(one, _)| *one == name)?;
+        object.1.iter().find(|(one, _)| *one == key).map(|(_, value)| (*value).to_owned())
+    };
+    let container = &pod["spec"]["containers"][0];
+    let list = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+    let mut given: BTreeMap<String, String> = BTreeMap::new();
+    for source in list("envFrom") {
+        let prefix = source["prefix"].as_str().unwrap_or_default();
+        let name = ["configMapRef", "secretRef"].iter().find_map(|kind| source[*kind]["name"].as_str()).unwrap();
+        for (key, value) in objects.iter().filter(|(one, _)| *one == name).flat_map(|(_, data)| data.iter()) {
+            given.insert(format!("{prefix}{key}"), (*value).to_owned());
+        }
+    }
+    for entry in list("env") {
+        let name = entry["name"].as_str().unwrap().to_owned();
+        let reference = ["configMapKeyRef", "secretKeyRef"].iter().find_map(|kind| entry["valueFrom"].get(*kind));
+        if let Some(reference) = reference {
+            // One that is optional and leads nowhere is passed over.
+            if let Some(value) = key(reference["name"].as_str().unwrap(), reference["key"].as_str().unwrap()) {
+                given.insert(name, value);
+            }
+            continue;
+        }
+        given.insert(name, expanded(entry["value"].as_str().unwrap_or_default(), &given));
+    }
+    for (name, value) in image {
+        given.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());
+    }
+    given
+}
+
+/// Whatever ConfigMaps, Secrets and the image set, then or later: the user's value is in force, with ours behind it.
+#[test]
+fn what_env_from_sets_stays_where_it_is() {
+    const NAME: &str = "JAVA_TOOL_OPTIONS";
+    const IMAGE: [(&str, &str); 1] = [(NAME, "-Dimage=$(A)$5")];
+    type Data = &'static [(&'static str, &'static str)];
+    let sources = json!([
+        {"configMapRef": {"name": "map"}}, {"prefix": "JAVA_", "secretRef": {"name": "secret", "optional": true}},
+        {"prefix": NAME, "configMapRef": {"name": "whole"}}, {"prefix": "OTHER_", "configMapRef": {"name": "map"}},
+    ]);
+    let later: [(&str, Data, Data); 6] = [
+        ("the map alone", &[(NAME, "-Dmap=$(A)")], &[]),
+        ("the Secret counts more", &[(NAME, "-Dmap")], &[("TOOL_OPTIONS", "-Dsecret")]),
+        ("changed since", &[(NAME, "-Dnew")], &[]),
+        ("set to nothing", &[(NAME, "")], &[]),
+        ("gone since", &[("A", "x")], &[]),
+        ("other keys", &[("TOOL_OPTIONS", "-Dx")], &[(NAME, "-Dy")]),
+    ];
+    for (image, is_set) in [(&IMAGE[..], true), (&[][..], false)] {
+        let mut case = Case::new("java-community").env_from(sources.clone()).process(NAME, "-Dmap=$(A)");
+        if is_set {
+            case = case.image(NAME, IMAGE[0].1);
+        }
+        let pod = case.injected();
+        assert!(!pod.to_string().contains("-Dmap"), "no value is copied: {pod}");
+        for (what, map, secret) in later {
+            let objects: [(&str, &[(&str, &str)]); 2] = [("map", map), ("secret", secret)];
+            let before = kubelet(&case.pod, &objects, image).remove(NAME).unwrap_or_default();
+            let after = kubelet(&pod, &objects, image).remove(NAME).unwrap();
+            assert_eq!(after, format!("{before} {JAVA}"), "{what}, with an image that sets {image:?}");
+        }
+    }
 }
 
 #[test]
@@ -560,8 +649,8 @@ fn what_cannot_be_done_whole_is_not_done_at_all() {
             ),
         ),
         (
-            "may come from a Secret",
-            Case::new("java-community")
+            "ORIGINAL_JAVA_TOOL_OPTIONS, which would keep that",
+            with("java-community", json!([{"name": "ORIGINAL_JAVA_TOOL_OPTIONS", "value": "x"}]))
                 .env_from(json!([{"secretRef": {"name": "settings"}}]))
                 .process("JAVA_TOOL_OPTIONS", "-Dpassword=x"),
         ),
