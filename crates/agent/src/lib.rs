@@ -11,11 +11,14 @@
 //! | InstrumentationInstances of its node, once | InstrumentationInstances, one for each process with an agent |
 //! | Node, its own | the label `odigos.io/odiglet-oss-installed`, once the agents' files are there |
 //!
+//! Where it may (`--container-runtime`), it asks the container runtime of its node what an image sets.
+//!
 //! It tells the program that instruments Go (`deploy/images/golang`), in a container beside it, which processes are wanted.
 //!
 //! On the node it keeps the directory of log links (design 4.5) and the agents' files, and nothing else. Decisions are in `detect` and
 //! `plan::log_links`.
 
+mod container_runtime;
 mod files;
 mod golang;
 mod install;

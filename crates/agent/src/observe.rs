@@ -4,16 +4,17 @@
 //! Owns when; what follows from what was seen is decided in `detect`. A pod that was looked at is left alone until a container
 //! of it is started anew. Without work it only waits.
 
+use crate::container_runtime::ContainerRuntime;
 use crate::processes::Seen;
 use crate::report::{Finding, Outcome};
 use crate::sight::{GATHER, Sight};
 use crate::subject::{Running, Subject};
 use crate::watchdog::Watchdog;
 use odigos_api::instrumentation_config::ObservedImage;
+use odigos_detect::Language;
 use odigos_detect::container::{self, ContainerFound, ImageEnvironment, Outcome as Settled};
-use odigos_detect::environment::{AGENT_VARIABLES, LD_PRELOAD};
+use odigos_detect::image::{Answer, Given};
 use odigos_detect::parse::Member;
-use odigos_detect::{Environment, Language};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,17 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_se
 #[derive(Clone, Debug)]
 pub(crate) struct Observer {
     pub(crate) sight: Sight,
+    /// `None` where it may not be asked.
+    pub(crate) runtime: Option<ContainerRuntime>,
+}
+
+/// What a look at a pod found.
+struct Looked {
+    finding: Finding,
+    /// Nothing would be clearer a moment later.
+    is_clear: bool,
+    /// The container runtime did not say what matters; it may later.
+    is_unanswered: bool,
 }
 
 /// What is to be done for a pod.
@@ -163,12 +175,12 @@ impl Observer {
         let found = self.sight.find(looks.iter().map(|(_, subject)| *subject), watchdog).await.unwrap_or_default();
         for (uid, subject) in looks {
             let attempt = agenda.open.get(uid).map(|task| task.looks).unwrap_or_default();
-            let (finding, is_clear) = self.look(subject, &found, watchdog).await;
+            let Looked { finding, is_clear, is_unanswered } = self.look(subject, &found, watchdog).await;
             let next = match AGAIN.get(attempt) {
                 Some(pause) if !is_clear => Next::Look(*pause),
                 _ => match self.write(subject, &finding).await {
                     // Whatever the reason was, it may pass.
-                    Some(_) if matches!(finding, Finding::Failed(_)) => Next::Retry,
+                    Some(_) if is_unanswered || matches!(finding, Finding::Failed(_)) => Next::Retry,
                     Some(Outcome::Written) => Next::Check(finding),
                     Some(Outcome::Unchanged) => Next::Done,
                     // The label may be there a moment before this reader sees the config.
@@ -179,13 +191,9 @@ impl Observer {
         }
     }
 
-    /// Looks at the containers of a pod; also tells whether everything is clear.
-    async fn look(
-        &self,
-        subject: &Subject,
-        found: &BTreeMap<Member, Vec<u32>>,
-        watchdog: &Watchdog,
-    ) -> (Finding, bool) {
+    /// Looks at the containers of a pod.
+    async fn look(&self, subject: &Subject, found: &BTreeMap<Member, Vec<u32>>, watchdog: &Watchdog) -> Looked {
+        let mut is_unanswered = false;
         let mut containers: Vec<ContainerFound> = Vec::new();
         let mut problems: Vec<String> = Vec::new();
         for container in &subject.containers {
@@ -202,7 +210,8 @@ impl Observer {
                 problems.push(format!("container {}: {why}", container.name));
                 continue;
             }
-            let decided = decide(subject, container, &seen);
+            let (decided, is_failed) = self.decide(subject, container, &seen).await;
+            is_unanswered |= is_failed;
             if decided.outcome == Settled::NothingRuns {
                 problems.push(format!(
                     "container {}: none of its processes was found on node {}",
@@ -234,10 +243,40 @@ impl Observer {
         if !problems.is_empty() {
             tracing::debug!(namespace = subject.workload.namespace, pod = subject.pod, ?problems, "not all was seen");
         }
-        if containers.is_empty() {
-            return (Finding::Failed(problems.join("; ")), is_clear);
-        }
-        (Finding::Found(containers), is_clear)
+        let finding = match containers.is_empty() {
+            true => Finding::Failed(problems.join("; ")),
+            false => Finding::Found(containers),
+        };
+        Looked { finding, is_clear, is_unanswered }
+    }
+
+    /// What a container runs; also whether the container runtime was asked what matters, and did not say it.
+    async fn decide(&self, subject: &Subject, container: &Running, seen: &Seen) -> (ContainerFound, bool) {
+        let given = Given {
+            set: &container.set,
+            has_env_from: container.has_env_from,
+            has_agents: subject.has_agents,
+            started_with: &seen.environment,
+        };
+        let of = |image: &ImageEnvironment| container::decide(&container.name, &seen.detections, image);
+        let language = Language::parse(&of(&ImageEnvironment::NotAsked).details.language);
+        let answer = match &self.runtime {
+            _ if !given.is_question(language) => Answer::NotAsked,
+            None => Answer::MayNot,
+            Some(runtime) => match runtime.image_environment(&container.member.container, &container.image).await {
+                Ok(environment) => Answer::Known(environment),
+                Err(error) => {
+                    tracing::debug!(%error, pod = subject.pod, container = container.name, "nothing is known of an image");
+                    Answer::Failed(error.to_string())
+                }
+            },
+        };
+        let image = given.image_environment(language, &answer);
+        let is_failed = matches!((&answer, &image), (Answer::Failed(_), ImageEnvironment::Failed(_)));
+        let mut found = of(&image);
+        found.details.observed_image = (!container.image.is_empty())
+            .then(|| ObservedImage { id: container.image.clone(), pod_created: subject.created.clone() });
+        (found, is_failed)
     }
 
     async fn write(&self, subject: &Subject, finding: &Finding) -> Option<Outcome> {
@@ -250,31 +289,6 @@ impl Observer {
             }
         }
     }
-}
-
-fn decide(subject: &Subject, container: &Running, seen: &Seen) -> ContainerFound {
-    let mut found =
-        container::decide(&container.name, &seen.detections, &image_environment(container, &seen.environment));
-    found.details.observed_image = (!container.image.is_empty())
-        .then(|| ObservedImage { id: container.image.clone(), pod_created: subject.created.clone() });
-    found
-}
-
-/// What the image sets, told from what the container was started with and what the pod says: nothing else sets variables before
-/// the first process. Where a pod takes whole ConfigMaps or Secrets, both look the same.
-fn image_environment(container: &Running, started_with: &Environment) -> ImageEnvironment {
-    let names = AGENT_VARIABLES.into_iter().chain([LD_PRELOAD]);
-    let values: Vec<(&str, String)> = names
-        .filter(|name| !container.set.contains(*name))
-        .filter_map(|name| Some((name, started_with.users(name)?)))
-        .collect();
-    if container.has_env_from && !values.is_empty() {
-        return ImageEnvironment::Failed(
-            "the pod takes variables from a ConfigMap or Secret as a whole (envFrom), so it cannot be told which the image brings"
-                .into(),
-        );
-    }
-    ImageEnvironment::Known(Environment::of(values.iter().map(|(name, value)| (*name, value.as_str()))))
 }
 
 #[cfg(test)]

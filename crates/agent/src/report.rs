@@ -168,7 +168,11 @@ fn is_current(stored: &[RuntimeDetails], found: &ContainerFound) -> bool {
 }
 
 fn fresh(stored: &[RuntimeDetails], found: &ContainerFound) -> Fresh {
-    Fresh { details: found.details.clone(), is_other_image: image(stored, found) == Image::Newer }
+    Fresh {
+        details: found.details.clone(),
+        is_other_image: image(stored, found) == Image::Newer,
+        is_image_hidden: found.is_image_hidden,
+    }
 }
 
 #[cfg(test)]
@@ -203,6 +207,7 @@ mod tests {
             main_pid: Some(1),
             obstacles: Vec::new(),
             evidence: Vec::new(),
+            is_image_hidden: false,
         }
     }
 

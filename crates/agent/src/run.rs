@@ -1,5 +1,6 @@
 //! Wiring: arguments, watches, the loop that keeps the links, and those that look at pods. No decisions.
 
+use crate::container_runtime::ContainerRuntime;
 use crate::files::{self, NodeLabel};
 use crate::golang::GoAgent;
 use crate::install::Install;
@@ -72,6 +73,12 @@ pub struct Arguments {
     /// Looks at no process.
     #[arg(long)]
     no_detection: bool,
+    /// Asks the container runtime of the node what an image sets, where it cannot be told otherwise.
+    #[arg(long)]
+    container_runtime: bool,
+    /// Socket of the container runtime that is tried before the usual ones.
+    #[arg(long, env = "CONTAINER_RUNTIME_SOCK")]
+    container_runtime_socket: Option<PathBuf>,
     /// Socket of the program that instruments Go processes of the node; without it none is.
     #[arg(long)]
     go_socket: Option<PathBuf>,
@@ -153,7 +160,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     tasks.spawn("agents' files", files::keep(install, labels, stop.clone()));
     if !arguments.no_detection {
         keep_instances(&mut tasks, sight.clone(), arguments.go_socket, &arguments.namespace);
-        tasks.spawn("runtime detection", Observer { sight }.run(looks, stop.clone()));
+        let socket = arguments.container_runtime_socket;
+        let runtime = arguments.container_runtime.then(|| ContainerRuntime::new(socket));
+        tasks.spawn("runtime detection", Observer { sight, runtime }.run(looks, stop.clone()));
     }
     tasks.spawn("log links", keep_links(state, changed, ready, stop));
     tasks.wait().await?;

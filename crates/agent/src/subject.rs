@@ -22,6 +22,8 @@ pub(crate) struct Subject {
     pub(crate) workload: WorkloadRef,
     /// When it was created.
     pub(crate) created: Option<Time>,
+    /// Whether admission has given it agents.
+    pub(crate) has_agents: bool,
     /// Its containers that run.
     pub(crate) containers: Vec<Running>,
 }
@@ -84,7 +86,8 @@ impl Subject {
         let group = hash.unwrap_or(&uid);
         let containers = declared.iter().filter_map(|one| running(one, statuses, group)).collect();
         let created = metadata.creation_timestamp.clone();
-        Some(Self { uid, pod: metadata.name.clone()?, workload, created, containers })
+        let has_agents = metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(AGENTS_META_HASH));
+        Some(Self { uid, pod: metadata.name.clone()?, workload, created, has_agents, containers })
     }
 
     /// What makes a look worthwhile again when it changes: the containers and their images.

@@ -14,7 +14,7 @@ use odigos_api::condition::kind::RUNTIME_DETECTION;
 use odigos_api::instrumentation_config::{EnvVar, OtherAgent, RuntimeDetails};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the container runtime said about the image's environment.
+/// What is known of the image's environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ImageEnvironment {
     /// It was not asked.
@@ -22,6 +22,8 @@ pub enum ImageEnvironment {
     NotAsked,
     /// The image sets these.
     Known(Environment),
+    /// Variables of ours stand in front of it, and it was not asked.
+    Hidden,
     /// It could not be asked, and why.
     Failed(String),
 }
@@ -54,6 +56,8 @@ pub struct ContainerFound {
     pub obstacles: Vec<Obstacle>,
     /// Why, most telling first; agents of other vendors included.
     pub evidence: Vec<Evidence>,
+    /// Whether variables of ours hide what the image sets.
+    pub is_image_hidden: bool,
 }
 
 /// Variables that an agent of the language extends or sets.
@@ -94,6 +98,7 @@ pub fn decide(name: &str, processes: &[Detection], image: &ImageEnvironment) -> 
             main_pid: None,
             obstacles: Vec::new(),
             evidence: Vec::new(),
+            is_image_hidden: false,
         };
     };
     let versions: BTreeSet<&String> = same.iter().filter_map(|one| one.version.as_ref()).collect();
@@ -136,6 +141,7 @@ pub fn decide(name: &str, processes: &[Detection], image: &ImageEnvironment) -> 
         main_pid: Some(main.pid),
         obstacles: obstacles.into_iter().collect(),
         evidence,
+        is_image_hidden: *image == ImageEnvironment::Hidden,
     }
 }
 

@@ -97,6 +97,12 @@ impl Environment {
         (!rest.is_empty()).then_some(rest)
     }
 
+    /// Whether the value holds something that the control plane put there.
+    #[must_use]
+    pub fn has_ours(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| value.split(separator(name)).any(is_ours))
+    }
+
     /// What a status says of the process: preloaded libraries and variables of agents, the user's part, by name.
     #[must_use]
     pub fn for_status(&self) -> Vec<EnvVar> {

@@ -6,13 +6,15 @@
 //! strangers, so every reader is bounded in size and work ([`limits`]) and none can panic or block.
 //!
 //! Steps: [`parse`] makes a [`Process`] of raw bytes; [`detect`] decides about one process and keeps little of it;
-//! [`container::decide`] weighs the processes of a container; [`merge::merged`] joins that with what a status says;
+//! [`container::decide`] weighs the processes of a container, with what [`image`] tells of the
+//! image; [`merge::merged`] joins that with what a status says;
 //! [`presence`] tells of processes with an agent how it does.
 
 mod agents;
 pub mod container;
 mod detection;
 pub mod environment;
+pub mod image;
 mod inspect;
 mod language;
 mod launcher;

@@ -42,6 +42,8 @@ pub struct Fresh {
     pub details: RuntimeDetails,
     /// Whether the container ran another image than the stored details describe.
     pub is_other_image: bool,
+    /// Whether variables of ours hide what its image sets.
+    pub is_image_hidden: bool,
 }
 
 /// The details to store. `containers` are the names in the pod template, in its order; details of others are dropped.
@@ -71,7 +73,12 @@ fn joined(before: &RuntimeDetails, found: &Fresh) -> RuntimeDetails {
         return before.clone();
     }
     if found.is_other_image || before.language == unknown {
-        return fresh.clone();
+        let mut details = fresh.clone();
+        if found.is_image_hidden {
+            // Its pod was made with what the image before it sets; most images keep that, and forgetting it would take it away.
+            details.env_from_container_runtime.clone_from(&before.env_from_container_runtime);
+        }
+        return details;
     }
     if fresh.language != before.language {
         return before.clone();
@@ -124,7 +131,7 @@ mod tests {
     }
 
     fn once(before: &RuntimeDetails, fresh: RuntimeDetails, is_other_image: bool) -> RuntimeDetails {
-        let fresh = [Fresh { details: fresh, is_other_image }];
+        let fresh = [Fresh { details: fresh, is_other_image, is_image_hidden: false }];
         let first = merged(std::slice::from_ref(before), &fresh, &["app".into()]);
         assert_eq!(merged(&first, &fresh, &["app".into()]), first, "joining again changes nothing");
         first.into_iter().next().unwrap()
@@ -170,6 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn a_new_image_behind_an_agent_of_ours_keeps_what_is_known_of_the_one_before() {
+        let path = |value: &str| vec![EnvVar { name: "PYTHONPATH".into(), value: value.into() }];
+        let mut before = details("python", "3.11");
+        before.env_from_container_runtime = path("/app");
+        let hidden = Fresh { details: details("python", "3.12"), is_other_image: true, is_image_hidden: true };
+        let after = merged(std::slice::from_ref(&before), std::slice::from_ref(&hidden), &["app".into()]).remove(0);
+        assert_eq!((after.runtime_version.as_str(), &after.env_from_container_runtime), ("3.12", &path("/app")));
+        let mut answered = Fresh { is_image_hidden: false, ..hidden };
+        answered.details.env_from_container_runtime = path("/new");
+        let after = merged(&[before.clone()], std::slice::from_ref(&answered), &["app".into()]).remove(0);
+        assert_eq!(after.env_from_container_runtime, path("/new"), "the container runtime knows better");
+        answered.details.env_from_container_runtime.clear();
+        let after = merged(&[before], &[answered], &["app".into()]).remove(0);
+        assert!(after.env_from_container_runtime.is_empty(), "and that it sets nothing any more");
+    }
+
+    #[test]
     fn security_and_preloads_only_grow() {
         let mut fresh = details("java", "17");
         fresh.secure_execution_mode = Some(true);
@@ -190,7 +214,7 @@ mod tests {
     fn containers_come_and_go_with_the_template() {
         let mut sidecar = details("go", "1.22.1");
         sidecar.container_name = "sidecar".into();
-        let fresh = [Fresh { details: sidecar.clone(), is_other_image: false }];
+        let fresh = [Fresh { details: sidecar.clone(), is_other_image: false, is_image_hidden: false }];
         let both = merged(&[details("java", "17")], &fresh, &["sidecar".into(), "app".into()]);
         assert_eq!(both, [sidecar.clone(), details("java", "17")]);
         assert_eq!(merged(&both, &[], &["sidecar".into()]), [sidecar]);

@@ -88,7 +88,7 @@ proptest! {
         let container = decide("c", &[found.clone(), found], &ImageEnvironment::Failed("x".repeat(9999)));
         prop_assert!(container.evidence.len() <= limits::EVIDENCE);
         prop_assert!(!condition(std::slice::from_ref(&container)).reason.is_empty());
-        let fresh = [Fresh { details: container.details.clone(), is_other_image: false }];
+        let fresh = [Fresh { details: container.details.clone(), is_other_image: false, is_image_hidden: false }];
         prop_assert_eq!(merged(&[], &fresh, &["c".into()]), [container.details]);
     }
 

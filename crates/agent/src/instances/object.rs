@@ -141,8 +141,14 @@ mod tests {
     #[test]
     fn what_is_written_is_recognised_when_it_is_read_again() {
         let workload = WorkloadRef { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "cart".into() };
-        let subject =
-            Subject { uid: "u".into(), pod: "cart-1".into(), workload, created: None, containers: Vec::new() };
+        let subject = Subject {
+            uid: "u".into(),
+            pod: "cart-1".into(),
+            workload,
+            created: None,
+            has_agents: true,
+            containers: Vec::new(),
+        };
         let marks = Marks {
             distribution: "java-community".into(),
             container: "app".into(),

@@ -1,4 +1,4 @@
-//! When a pod is looked at, and what is told of its image.
+//! When a pod is looked at.
 
 use super::*;
 use odigos_api::{WorkloadKind, WorkloadRef};
@@ -17,6 +17,7 @@ fn subject(uid: &str, container: char) -> (String, Subject) {
         pod: uid.into(),
         workload: WorkloadRef::new("shop", WorkloadKind::Deployment, "web"),
         created: None,
+        has_agents: false,
         containers: vec![running],
     };
     (uid.to_owned(), subject)
@@ -53,28 +54,4 @@ fn failures_are_tried_again_ever_more_rarely() {
         })
         .collect();
     assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
-}
-
-#[test]
-fn what_the_pod_does_not_set_comes_from_the_image() {
-    let (_, subject) = subject("a", '1');
-    let mut container = subject.containers[0].clone();
-    let started = Environment::of([("PYTHONPATH", "/app"), ("LD_PRELOAD", "/lib/jemalloc.so")]);
-    container.set.insert("LD_PRELOAD".into());
-    assert_eq!(
-        image_environment(&container, &started),
-        ImageEnvironment::Known(Environment::of([("PYTHONPATH", "/app")]))
-    );
-    container.has_env_from = true;
-    assert!(
-        matches!(image_environment(&container, &started), ImageEnvironment::Failed(why) if why.contains("envFrom"))
-    );
-    assert_eq!(
-        image_environment(&container, &Environment::default()),
-        ImageEnvironment::Known(Environment::default()),
-        "where there is nothing, nothing is lost"
-    );
-    let ours = Environment::of([("NODE_OPTIONS", "--require /var/odigos/nodejs-community/autoinstrumentation.js")]);
-    container.has_env_from = false;
-    assert_eq!(image_environment(&container, &ours), ImageEnvironment::Known(Environment::default()));
 }
