@@ -109,6 +109,8 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Answer {
         }
         ("trimSuffix", [Text(end), Text(all)]) => text(all.strip_suffix(end.as_ref()).unwrap_or(all).to_owned()),
         ("trimPrefix", [Text(start), Text(all)]) => text(all.strip_prefix(start.as_ref()).unwrap_or(all).to_owned()),
+        ("base", [Text(path)]) => text(split_path(path)?.1.to_owned()),
+        ("dir", [Text(path)]) => text(split_path(path)?.0.to_owned()),
         ("trim", [Text(all)]) => text(all.trim().to_owned()),
         ("lower", [Text(all)]) => text(all.to_lowercase()),
         ("upper", [Text(all)]) => text(all.to_uppercase()),
@@ -124,6 +126,17 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Answer {
             let kinds: Vec<&str> = arguments.iter().map(Value::kind).collect();
             Err(format!("the function {name} with ({}) is not known here", kinds.join(", ")))
         }
+    }
+}
+
+/// Directory and name of a path that is absolute and as short as it can be; what Go would tidy first is not known here.
+fn split_path(path: &str) -> Result<(&str, &str), String> {
+    let is_tidy = |part: &str| !part.is_empty() && part != "." && part != "..";
+    match path.rsplit_once('/') {
+        Some((directory, name)) if path.starts_with('/') && path.split('/').skip(1).all(is_tidy) => {
+            Ok((if directory.is_empty() { "/" } else { directory }, name))
+        }
+        _ => Err(format!("{path:?} is not an absolute path in its shortest form")),
     }
 }
 

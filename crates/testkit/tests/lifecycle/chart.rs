@@ -90,6 +90,9 @@ fn cases() -> Vec<Value> {
         json!({"agent": {"labelNode": false}}),
         json!({"agent": {"golang": {"enabled": false}}}),
         json!({"agent": {"golang": {"log": "debug", "resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}}}}),
+        json!({"agent": {"containerRuntime": {"enabled": true}}}),
+        json!({"agent": {"containerRuntime": {"enabled": true, "socket": "/var/run/cri-dockerd.sock"}}}),
+        json!({"agent": {"containerRuntime": {"enabled": true}}, "config": {"customContainerRuntimeSocketPath": "/run/k3s/containerd/containerd.sock"}}),
         json!({"agent": {"log": "debug", "podLogs": "/data/pods", "priorityClassName": ""}}),
         json!({"agent": {"resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}, "tolerations": []}}),
         json!({"agent": {"nodeSelector": {"kubernetes.io/os": null, "pool": "apps"}, "tolerations": [{"key": "a", "operator": "Exists"}]}}),
@@ -173,7 +176,7 @@ fn what_helm_refuses_is_refused() {
 /// Each expression gives the same text as with Helm, or is refused here. One chart for all: a line each.
 #[test]
 fn functions_give_what_they_give_in_helm() {
-    const EXPRESSIONS: [&str; 46] = [
+    const EXPRESSIONS: [&str; 47] = [
         r#"{{ default "x" .Values.nope }}{{ default "x" .Values.text }}{{ default 3 .Values.zero }}"#,
         r#"{{ coalesce "" .Values.nope "c" }}{{ ternary 1 2 true }}{{ ternary 1 2 .Values.nay }}"#,
         r#"{{ empty .Values.map }}{{ empty "" }}{{ not .Values.list }}{{ not 0 }}"#,
@@ -191,6 +194,7 @@ fn functions_give_what_they_give_in_helm() {
         r#"{{ printf "%s-%d-%v-%v-%q%%" "a" 1 true .Values.half "q" }}"#,
         r#"{{ quote "a\"b\\" 1 true .Values.nope .Values.number }}{{ squote "a" 1 }}"#,
         r#"{{ join "," .Values.list }}{{ join "-" (list 1 "b" true) }}"#,
+        r#"{{ base "/a/b.sock" }}{{ dir "/a/b.sock" }}{{ dir "/a/b/c" }}{{ base "/a" }}{{ dir "/a" }}"#,
         r#"{{ trimSuffix "/" "a//" }}{{ trimPrefix "a" "aab" }}{{ trim "  a " }}"#,
         r#"{{ lower "aB" }}{{ upper "aB" }}{{ replace "a" "bb" "cac" }}"#,
         r#"{{ contains "b" "abc" }}{{ hasPrefix "a" "abc" }}{{ hasSuffix "a" "abc" }}"#,
