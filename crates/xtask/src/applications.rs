@@ -106,6 +106,8 @@ fn nodejs(sources: &Path, version: &str) -> anyhow::Result<Image> {
     let node = folder.join(format!("node_modules/node-linux-{architecture}/bin/node"));
     let mut image = Image::of(&format!("odigos-e2e-nodejs:{version}"), "/bin/node", &node)?;
     image.arguments = vec!["/application/server.js".into()];
+    // What the image's maker wants; whoever deploys it may want something else.
+    image.environment = vec!["NODE_OPTIONS=--title=image".into()];
     image.data.insert("application/server.js".into(), sources.join("server.js"));
     Ok(image)
 }

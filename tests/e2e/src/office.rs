@@ -63,6 +63,12 @@ impl Service {
     pub fn has_agent_inside(&self) -> bool {
         self.language != "go"
     }
+
+    /// Whether its option, where it is guarded, comes with all others of a ConfigMap. Then nothing but the container runtime tells
+    /// it from what the image sets.
+    fn takes_all(&self) -> bool {
+        self.language == "javascript"
+    }
 }
 
 /// How the owners of a namespace run their applications.
@@ -71,7 +77,8 @@ pub enum Manner {
     /// As most do: options are written into the pod.
     Plain,
     /// The namespace enforces the Pod Security level `restricted`, file systems are read-only, options of the runtime
-    /// come from a ConfigMap (`valueFrom`), and further variables from another as a whole (`envFrom`).
+    /// come from a ConfigMap: Java's by its key (`valueFrom`), that of Node.js as one of all (`envFrom`). Images of Node.js and
+    /// Python set theirs too.
     Guarded,
 }
 
@@ -88,13 +95,15 @@ pub fn surroundings(namespace: &str, manner: Manner) -> Vec<Value> {
         return vec![object];
     }
     object["metadata"]["labels"] = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-    let options: serde_json::Map<String, Value> = CHAIN
-        .iter()
-        .filter_map(|service| service.option)
-        .map(|(name, value)| (name.to_owned(), json!(value)))
-        .collect();
+    let of = |is_whole: bool| -> serde_json::Map<String, Value> {
+        let options =
+            CHAIN.iter().filter(|service| service.takes_all() == is_whole).filter_map(|service| service.option);
+        options.map(|(name, value)| (name.to_owned(), json!(value))).collect()
+    };
+    let mut further = of(true);
+    further.insert("REGION".into(), json!("north"));
     let map = |name: &str, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace}, "data": data});
-    vec![object, map(OPTIONS, json!(options)), map(FURTHER, json!({"REGION": "north", "FEATURES": "a,b"}))]
+    vec![object, map(OPTIONS, json!(of(false))), map(FURTHER, json!(further))]
 }
 
 /// Deployment and Service; `image` is the one of the actors, the applications' are named alike.
@@ -111,23 +120,21 @@ pub fn deployment(namespace: &str, service: Service, image: &str, replicas: u32,
         "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}],
     });
     if let Some((name, value)) = service.option {
-        environment.push(match manner {
-            Manner::Plain => json!({"name": name, "value": value}),
+        match manner {
+            Manner::Plain => environment.push(json!({"name": name, "value": value})),
+            Manner::Guarded if service.takes_all() => {}
             Manner::Guarded => {
-                json!({"name": name, "valueFrom": {"configMapKeyRef": {"name": OPTIONS, "key": name}}})
+                let from = json!({"configMapKeyRef": {"name": OPTIONS, "key": name}});
+                environment.push(json!({"name": name, "valueFrom": from}));
             }
-        });
+        }
     }
     if let Some(next) = service.next {
         environment.push(json!({"name": "NEXT", "value": format!("http://{next}:{PORT}/")}));
     }
     container["env"] = json!(environment);
     if manner == Manner::Guarded {
-        // With variables as a whole and a path from the image it could not be told which is whose, and nothing would be
-        // done; the planner's tests have that case.
-        if service.option.is_some() {
-            container["envFrom"] = json!([{"configMapRef": {"name": FURTHER}}]);
-        }
+        container["envFrom"] = json!([{"configMapRef": {"name": FURTHER}}]);
         container["securityContext"] = json!({
             "runAsNonRoot": true, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
             "capabilities": {"drop": ["ALL"]}, "seccompProfile": {"type": "RuntimeDefault"},

@@ -57,6 +57,7 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
             assert!(pod.0.pointer("/spec/initContainers/0").is_some(), "{}: no files of the node there", pod.name());
         }
     }
+    office.images_are_known().await?;
     office.is_left_as_it_was(&before).await?;
     office.strike().await
 }
@@ -110,6 +111,26 @@ impl Office<'_> {
             self.is_said_to_be_well(service).await?;
         }
         self.every_agent_is_said_to_be_well().await
+    }
+
+    /// The container runtime told what images set, though pods take variables as a whole; what those set is referred to, not copied.
+    async fn images_are_known(&self) -> anyhow::Result<()> {
+        for (service, name, value) in [
+            ("inventory", "NODE_OPTIONS", "--title=image"),
+            ("pricing", "PYTHONPATH", "/application/packages:/application/chosen"),
+        ] {
+            let config = format!("deployment-{service}");
+            let live = self.cluster.get(API_VERSION, "InstrumentationConfig", (self.namespace, &config)).await?;
+            let details = live.context("no config")?["status"]["runtimeDetailsByContainer"][0].clone();
+            assert_eq!(details["envFromContainerRuntime"], json!([{"name": name, "value": value}]), "{details}");
+            assert_eq!(details.get("criErrorMessage"), None);
+        }
+        for pod in self.cluster.pods(self.namespace, "app=inventory").await? {
+            let list = pod.0["spec"]["containers"][0]["env"].to_string();
+            assert!(list.contains("$(ORIGINAL_NODE_OPTIONS)") && !list.contains("--title=kept"), "{list}");
+        }
+        println!("  what images set is known from the container runtime");
+        Ok(())
     }
 
     /// Each pod has at least one instance, and all are healthy or have nothing to say yet (workers that nobody asked).
