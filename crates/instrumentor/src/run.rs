@@ -19,6 +19,7 @@ use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
+use odigos_kit::https::{Server, TrustedBy};
 use odigos_kit::hub::{self, Hub, ObjectKey};
 use odigos_kit::lead::{self, Leadership, Lease};
 use odigos_kit::metrics::Metrics;
@@ -103,12 +104,15 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     subscribe_for_rules(&state, &rule_queue);
     watch(&mut tasks, &client, &state, &common.namespace, &metrics);
 
-    let server = webhook::Server {
+    let server = Server {
+        purpose: "webhook",
         address: arguments.webhook_address,
         names: webhook_names(&common.namespace, &arguments.webhook_names),
         namespace: common.namespace.clone(),
         secret: WEBHOOK_SECRET,
-        configurations: vec![("MutatingWebhookConfiguration", WEBHOOKS), ("ValidatingWebhookConfiguration", WEBHOOKS)],
+        trusted_by: ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"]
+            .map(|kind| TrustedBy::Webhooks { kind, name: WEBHOOKS })
+            .into(),
     };
     webhook::start(&mut tasks, client.clone(), server, hooks::all(&state, &common.namespace))
         .await

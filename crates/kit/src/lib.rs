@@ -8,6 +8,8 @@ pub mod apply;
 pub mod certificates;
 pub mod client;
 pub mod events;
+pub mod front_proxy;
+pub mod https;
 pub mod hub;
 pub mod lead;
 pub mod metrics;
