@@ -413,8 +413,12 @@ pub struct CollectorsGroupStatus {
     /// Gateway: what it takes, refuses and sends, at most a minute old.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub load: Option<GatewayLoad>,
+    /// Gateway, with the custom metrics API: whether at least half of the gateways refuse items because they are too few, not
+    /// for a destination. The metric `odigos_gateway_rejections` says the same as 1 or 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateways_too_few: Option<bool>,
     /// `Deployed`, `ConfigValid`, `Progressing`; of the gateway also `ItemsRefused`, `DestinationBackpressure`,
-    /// `HPAMetricsUnavailable`.
+    /// `HPAMetricsUnavailable`, and `CustomMetricsAvailable` with the custom metrics API.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

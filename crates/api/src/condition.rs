@@ -33,6 +33,9 @@ pub mod kind {
     pub const DESTINATION_BACKPRESSURE: &str = "DestinationBackpressure";
     /// CollectorsGroup: the gateway's HorizontalPodAutoscaler cannot read CPU and memory.
     pub const HPA_METRICS_UNAVAILABLE: &str = "HPAMetricsUnavailable";
+    /// CollectorsGroup: the cluster's API server asks this control plane what gateways refuse, so that the HorizontalPodAutoscaler
+    /// can go by it.
+    pub const CUSTOM_METRICS_AVAILABLE: &str = "CustomMetricsAvailable";
     /// Processor: whether it is part of a collector's configuration.
     pub const ADDED_TO_COLLECTOR: &str = "AddedToCollectorConfig";
     /// InstrumentationRule: whether it makes sense.

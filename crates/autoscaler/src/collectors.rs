@@ -12,6 +12,7 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
+use odigos_plan::gateway::objects::Installation;
 use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::start_failure::{self, Suspects};
@@ -115,7 +116,10 @@ async fn gateway(state: &State, name: &str) -> Result<(), Error> {
     let outcome = match plan.problems.first() {
         Some(problem) => Err(Error::Broken(problem.to_string())),
         None => {
-            let mut desired = gateway::objects::desired(&seen, &plan, &state.installation);
+            // Where the API server asks somebody else or nobody, the autoscaler object is as without that API.
+            let rejection_metric = state.registration().is_some_and(|registration| registration.is_available());
+            let installation = Installation { rejection_metric, ..state.installation.clone() };
+            let mut desired = gateway::objects::desired(&seen, &plan, &installation);
             hpa::raise(&mut desired, load.hint, now);
             if is_held_up(state, &load, &group) {
                 hpa::leave_memory_out(&mut desired);
@@ -270,7 +274,8 @@ async fn apply(state: &State, desired: &[Desired]) -> Result<(), ApplyError> {
         let live = state.live(text("/kind"), text("/metadata/name"));
         let immutable = one.object.get("immutable").is_some();
         // An immutable object of that name holds these very bytes: its name is their hash.
-        if live.as_ref().is_some_and(|live| immutable || covered(&one.object, live)) {
+        let stands = |live: &Value| covered(&one.object, live) && hpa::has_as_many_metrics(&one.object, live);
+        if live.as_ref().is_some_and(|live| immutable || stands(live)) {
             continue;
         }
         if let Err(error) = state.applier.apply(&one.object).await {

@@ -7,14 +7,17 @@
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
 //! | Pods of collectors | what they mount and how they are | what does not start, which gateways take items |
 //! | Node | metadata and provider | where the cluster runs |
+//! | APIService `v1beta1.custom.metrics.k8s.io`, with `--custom-metrics` | full, that one | whom the cluster asks for custom metrics |
 //!
 //! The leader also asks every gateway for its own metrics, every ten seconds over HTTP (`scaling`).
 //!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
 //! and disruption budget; status of CollectorsGroup, Destination and Processor; condition `Rendered` of DataStreams.
+//! With `--custom-metrics` every replica also keeps `caBundle` of that APIService and answers for its group (`custom_metrics`).
 //! Decisions are in `plan::gateway`, `plan::node` and `plan::scaling`.
 
 mod collectors;
+mod custom_metrics;
 mod readings;
 mod report;
 mod run;

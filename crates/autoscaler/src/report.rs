@@ -228,6 +228,10 @@ pub(crate) async fn gateway_group(
         progressing(rolled_out, version, waiting_for),
     ];
     drafts.extend(of_load(state, load, group));
+    let registration = state.registration();
+    // Every replica answers for the metric from here.
+    let too_few = registration.as_ref().and_then(|_| load.are_too_few().or(before.gateways_too_few));
+    drafts.extend(registration.map(|registration| registration.condition()));
     let invalid = drafts.iter().filter(|draft| draft.kind == kind::CONFIG_VALID && draft.status == Status::False);
     state.metrics.count_unwell("CollectorsGroup", "ConfigValid", invalid.count());
     let facts = json!({
@@ -237,6 +241,7 @@ pub(crate) async fn gateway_group(
         "servedStreamClasses": served,
         "configHash": if rolled_out { Some(version) } else { before.config_hash.as_deref() },
         "load": load.load.as_ref().or(before.load.as_ref()),
+        "gatewaysTooFew": too_few,
     });
     group_status(state, group, group_name, facts, &drafts).await
 }

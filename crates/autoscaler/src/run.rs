@@ -1,6 +1,7 @@
 //! Wiring: arguments, watches, queue. No decisions.
 
 use crate::collectors::{self, Target};
+use crate::custom_metrics;
 use crate::scaling::{self, Gauges};
 use crate::state::State;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Secret};
@@ -45,6 +46,8 @@ pub struct Arguments {
     /// Path of the collector's binary inside the image.
     #[arg(long, env = "ODIGOS_COLLECTOR_COMMAND", default_value = "/otelcol-contrib")]
     collector_command: String,
+    #[command(flatten)]
+    custom_metrics: custom_metrics::ApiArguments,
 }
 
 /// Objects of the control plane that the autoscaler owns, by apiVersion and kind.
@@ -97,11 +100,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         node_pods: Hub::new("Pod"),
         provider: Mutex::default(),
         scaling: Mutex::default(),
+        api_services: arguments.custom_metrics.enabled.then(|| Hub::new("APIService")),
     });
     let gauges = Gauges::register(&metrics);
     let queue: Queue<Target> = Queue::new(Duration::from_millis(250));
     subscribe(&state, &queue);
     watch(&mut tasks, &client, &state, &metrics);
+    custom_metrics::start(&mut tasks, &client, &state, &queue, &arguments.custom_metrics).await?;
     let leadership = leadership(&mut tasks, &client, common, &metrics);
     let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
     tasks.spawn("controllers", async move {
@@ -119,6 +124,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             );
             for (_, hub) in &state.workloads {
                 hub.synced().await;
+            }
+            if let Some(services) = &state.api_services {
+                services.synced().await;
             }
         };
         tokio::select! {

@@ -180,12 +180,13 @@ async fn round_of(state: &State, asker: &Asker, group: &CollectorsGroup) -> bool
         destinations: &destinations,
         bounds: replica_bounds(&group.spec.resources_settings),
         current: replicas(state, autoscaler.as_ref()).unwrap_or(i32::try_from(pods.len()).unwrap_or(i32::MAX)),
+        is_read: hpa::reads_rejections(autoscaler.as_ref()),
     };
     let now = Timestamp::now();
     let after = before.after(&seen, now);
     let condition = hpa::metrics_condition(autoscaler.as_ref(), now);
     let mut changed = (&before.hint, &before.load) != (&after.hint, &after.load);
-    changed |= before.conditions() != after.conditions();
+    changed |= before.conditions() != after.conditions() || before.are_too_few() != after.are_too_few();
     if before.hint.map(|hint| hint.min_replicas) != after.hint.map(|hint| hint.min_replicas) {
         tell_of(state, group, &before, &after).await;
     }

@@ -3,6 +3,7 @@
 use crate::scaling::Scaling;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::PartialObjectMeta;
@@ -22,6 +23,7 @@ use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
+use odigos_plan::scaling::custom_metrics::{self, Registration};
 use odigos_plan::start_failure::{self, SetAside};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +66,8 @@ pub(crate) struct State {
     pub(crate) provider: Mutex<CloudProvider>,
     /// What gateways say of their load, by name of their group.
     pub(crate) scaling: Mutex<BTreeMap<String, Scaling>>,
+    /// The APIService of custom metrics, where that API is served.
+    pub(crate) api_services: Option<Arc<Hub<APIService>>>,
 }
 
 impl State {
@@ -83,6 +87,12 @@ impl State {
         });
         let streams = self.streams.namespace(&self.namespace);
         Rules::of(configuration, samplings.iter().map(AsRef::as_ref), settings, streams.iter().map(AsRef::as_ref))
+    }
+
+    /// Whom the cluster asks for custom metrics; none where that API is not served.
+    pub(crate) fn registration(&self) -> Option<Registration> {
+        let live = self.api_services.as_ref()?.get("", custom_metrics::API_SERVICE);
+        Some(Registration::of(live.as_deref(), &self.namespace))
     }
 
     /// Where the cluster runs.

@@ -8,6 +8,7 @@
 //! is the gateway's fault or a destination's is told by the exporters: what they send against what they give up or find no
 //! room for.
 
+pub mod custom_metrics;
 pub mod figures;
 pub mod hpa;
 pub mod pods;
@@ -93,6 +94,8 @@ pub struct Seen<'a> {
     pub bounds: (i32, i32),
     /// Replicas that are wanted now.
     pub current: i32,
+    /// Whether the HorizontalPodAutoscaler reads what gateways refuse by itself, so that no floor is needed.
+    pub is_read: bool,
 }
 
 /// A floor under the gateway's replicas for some time.
@@ -318,6 +321,11 @@ impl Memory {
             return;
         }
         let (least, most) = seen.bounds;
+        if seen.is_read {
+            // The autoscaler adds gateways by the metric; a floor beside it would add twice. One that stands runs out.
+            self.cause = if seen.current >= most { Cause::AtMaximum } else { Cause::TooFew };
+            return;
+        }
         let floor = self.hint.map_or(least, |hint| hint.min_replicas.max(least)).min(most);
         let wanted = seen.current.saturating_add(STEP).min(most);
         // Gateways that were asked for and do not run yet cannot have helped yet.
@@ -333,6 +341,16 @@ impl Memory {
         }
         let floor = self.hint.map_or(floor, |hint| hint.min_replicas);
         self.cause = if floor >= most && seen.current >= most { Cause::AtMaximum } else { Cause::TooFew };
+    }
+
+    /// Whether at least half of the gateways refuse because they are too few, two rounds in a row; none while nothing is known.
+    /// Where none runs, or none answers, nobody is known to refuse.
+    #[must_use]
+    pub fn are_too_few(&self) -> Option<bool> {
+        if self.refusing + self.quiet + self.unheard == 0 {
+            return None;
+        }
+        Some(self.overloaded >= ROUNDS && self.unheard == 0 && self.counts.all > 0)
     }
 
     /// Destinations that are held up, by name.

@@ -7,6 +7,7 @@ use super::delivery::QUEUE_DIRECTORY;
 use super::destinations::SecretTarget;
 use super::{GatewayPlan, Observed};
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
+use crate::scaling::custom_metrics;
 use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ pub struct Installation {
     pub topology_spread: Vec<Value>,
     /// Minor version of the cluster (`34` for 1.34), which decides the API of the autoscaler object.
     pub kubernetes_minor: u32,
-    /// Whether the cluster's metrics API for gateway rejections belongs to this product.
+    /// Whether the cluster's API server asks this control plane what gateways refuse (`scaling::custom_metrics`).
     pub rejection_metric: bool,
 }
 
@@ -411,8 +412,8 @@ fn autoscaler(seen: &Observed<'_>, kind: &str, installation: &Installation, owne
         metrics.insert(
             0,
             json!({"type": "Object", "object": {
-                "metric": {"name": "odigos_gateway_rejections"},
-                "describedObject": {"apiVersion": "apps/v1", "kind": kind, "name": names::GATEWAY},
+                "metric": {"name": custom_metrics::METRIC},
+                "describedObject": {"apiVersion": "apps/v1", "kind": kind, "name": deployment_name(seen)},
                 "target": {"type": "Value", "value": "500m"},
             }}),
         );

@@ -510,6 +510,9 @@ mod objects_tests {
         assert!(env.contains("HTTPS_PROXY") && env.contains(".svc,.cluster.local,odigos-system"), "{env}");
         let hpa = object(&given, &Installation::default(), "HorizontalPodAutoscaler");
         assert_eq!(hpa["spec"]["scaleTargetRef"]["name"], "my-gw");
+        let with = Installation { rejection_metric: true, ..Installation::default() };
+        let hpa = object(&given, &with, "HorizontalPodAutoscaler");
+        assert_eq!(hpa["spec"]["metrics"][0]["object"]["describedObject"]["name"], "my-gw");
         assert_eq!(object(&given, &Installation::default(), "Service")["metadata"]["name"], "odigos-gateway");
     }
 
@@ -529,7 +532,11 @@ mod objects_tests {
         let new = of(30, true);
         assert_eq!(new["apiVersion"], "autoscaling/v2");
         assert_eq!(new["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 900);
-        assert_eq!(new["spec"]["metrics"][0]["object"]["metric"]["name"], "odigos_gateway_rejections");
+        let rejections = &new["spec"]["metrics"][0]["object"];
+        assert_eq!(rejections["metric"]["name"], "odigos_gateway_rejections");
+        assert_eq!(rejections["target"], json!({"type": "Value", "value": "500m"}));
+        assert_eq!(rejections["describedObject"]["name"], "odigos-gateway");
+        assert_eq!(new["spec"]["metrics"].as_array().unwrap().len(), 3);
         assert_eq!(of(30, false)["spec"]["metrics"].as_array().unwrap().len(), 2);
     }
 

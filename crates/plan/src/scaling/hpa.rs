@@ -3,7 +3,7 @@
 //! Owns the annotation of the floor (it is the only memory that outlives a process), the changes of the rendered object, and
 //! the condition `HPAMetricsUnavailable` (`spec/collectors-and-pipelines.md` 6.2, ours 1 and 5). Never scales by itself.
 
-use super::Hint;
+use super::{Hint, custom_metrics};
 use crate::objects::Desired;
 use jiff::{SignedDuration, Timestamp};
 use odigos_api::condition::{ConditionDraft, kind};
@@ -51,6 +51,25 @@ pub fn leave_memory_out(desired: &mut [Desired]) {
     object["metadata"]["annotations"][labels::MEMORY_LEFT_OUT] = json!(kind::DESTINATION_BACKPRESSURE);
 }
 
+/// Whether the cluster's autoscaler reads what gateways refuse by itself: its own report shows the metric with a value. That it
+/// was asked to is not enough, e.g. where it has not the permission.
+#[must_use]
+pub fn reads_rejections(live: Option<&Value>) -> bool {
+    let current = live.and_then(|live| live.pointer("/status/currentMetrics")).and_then(Value::as_array);
+    current.into_iter().flatten().any(|one| {
+        let is_ours = one.pointer("/object/metric/name").is_some_and(|name| name == custom_metrics::METRIC);
+        is_ours && one.pointer("/object/current/value").is_some_and(Value::is_string)
+    })
+}
+
+/// Whether a live object has as many metrics as the desired one; of any other object there is nothing to compare. A metric that is not
+/// desired any more is no difference to an applier that looks only for what is desired.
+#[must_use]
+pub fn has_as_many_metrics(desired: &Value, live: &Value) -> bool {
+    let count = |object: &Value| object.pointer("/spec/metrics").and_then(Value::as_array).map(Vec::len);
+    count(desired).is_none_or(|wanted| count(live) == Some(wanted))
+}
+
 /// `HPAMetricsUnavailable`, or none while metrics are missing only for a moment, so that what was told before stays.
 #[must_use]
 pub fn metrics_condition(live: Option<&Value>, now: Timestamp) -> Option<ConditionDraft> {
@@ -74,11 +93,15 @@ pub fn metrics_condition(live: Option<&Value>, now: Timestamp) -> Option<Conditi
         return None;
     }
     let words: String = text("message").chars().take(WORDS).collect();
-    Some(ConditionDraft::yes(
-        KIND,
-        text("reason"),
-        format!(
+    let message = match text("reason") {
+        "FailedGetObjectMetric" => format!(
+            "The autoscaler cannot read what gateways refuse ({words}). Until it can, its floor is raised when they do. See that the account of the cluster's controllers may get deployments.apps/{metric} of {group} in this namespace, or switch customMetrics.enabled off.",
+            metric = custom_metrics::METRIC,
+            group = custom_metrics::GROUP,
+        ),
+        _ => format!(
             "The autoscaler cannot read CPU and memory of gateways ({words}). Until it can, gateways are added only when they refuse items. Install metrics-server, or see why it does not answer."
         ),
-    ))
+    };
+    Some(ConditionDraft::yes(KIND, text("reason"), message))
 }

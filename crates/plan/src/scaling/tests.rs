@@ -47,13 +47,23 @@ struct Gateways {
     bounds: (i32, i32),
     /// What the autoscaler of the cluster wants; follows the floor.
     current: i32,
+    /// Whether the autoscaler of the cluster reads the metric.
+    is_read: bool,
     writes: usize,
 }
 
 impl Gateways {
     fn new(bounds: (i32, i32)) -> Self {
         let current = bounds.0;
-        Self { memory: Memory::default(), now: 0, counters: BTreeMap::new(), bounds, current, writes: 0 }
+        Self {
+            memory: Memory::default(),
+            now: 0,
+            counters: BTreeMap::new(),
+            bounds,
+            current,
+            is_read: false,
+            writes: 0,
+        }
     }
 
     fn round(&mut self, all: &[Does]) {
@@ -94,7 +104,13 @@ impl Gateways {
             pods.insert(name, Pod { reading, out_of_memory: does.out_of_memory });
         }
         let destinations = BTreeMap::from([("otlp_grpc/jaeger-shop".to_owned(), "shop".to_owned())]);
-        let seen = Seen { pods: &pods, destinations: &destinations, bounds: self.bounds, current: self.current };
+        let seen = Seen {
+            pods: &pods,
+            destinations: &destinations,
+            bounds: self.bounds,
+            current: self.current,
+            is_read: self.is_read,
+        };
         let next = self.memory.after(&seen, at(self.now));
         if (&next.hint, &next.load, next.conditions())
             != (&self.memory.hint, &self.memory.load, self.memory.conditions())
@@ -384,10 +400,77 @@ fn missing_metrics_are_told_after_two_minutes() {
     };
     assert_eq!(says(hpa("False", "FailedGetResourceMetric"), 119), None);
     assert_eq!(says(hpa("False", "FailedGetResourceMetric"), 120), Some("True/FailedGetResourceMetric".into()));
+    let unread = hpa::metrics_condition(Some(&hpa("False", "FailedGetObjectMetric")), at(120)).unwrap();
+    assert!(unread.message.contains("what gateways refuse (no metrics API)"), "{}", unread.message);
     assert_eq!(says(hpa("True", "ValidMetricFound"), 5), Some("False/MetricsAvailable".into()));
     assert_eq!(says(hpa("False", "ScalingDisabled"), 500), Some("Unknown/ScalingDisabled".into()));
     assert_eq!(says(json!({}), 500), Some("Unknown/NotLookedAtYet".into()));
     assert_eq!(hpa::metrics_condition(None, at(0)), None, "an object that is not there says nothing");
+}
+
+#[test]
+fn the_metric_is_one_only_while_gateways_are_too_few() {
+    let too_few = |rounds: &[&[Does]]| {
+        let mut gateways = Gateways::new((2, 8));
+        rounds
+            .iter()
+            .map(|round| {
+                gateways.round(round);
+                gateways.memory.are_too_few()
+            })
+            .collect::<Vec<_>>()
+    };
+    let (refuse, well, down): (&[Does], &[Does], &[Does]) = (&[FULL_OF_WORK, WELL], &[WELL; 2], &[BACKEND_DOWN; 2]);
+    let (no, yes) = (Some(false), Some(true));
+    assert_eq!(too_few(&[refuse, refuse, refuse, refuse, well]), [None, no, yes, yes, no]);
+    assert_eq!(too_few(&[down; 4]), [None, no, no, no], "more gateways would not help");
+    // Nobody is known to refuse who is not there, or does not answer.
+    assert_eq!(too_few(&[refuse, refuse, refuse, &[SILENT; 2], refuse]), [None, no, yes, no, yes]);
+    assert_eq!(too_few(&[refuse, refuse, refuse, &[]])[3], no);
+}
+
+#[test]
+fn no_floor_is_raised_beside_the_metric_and_one_that_stands_runs_out() {
+    let mut gateways = Gateways::new((2, 8));
+    gateways.is_read = true;
+    gateways.rounds(4, &[FULL_OF_WORK; 2]);
+    assert_eq!((gateways.floor(), gateways.says(kind::ITEMS_REFUSED)), (None, "True/Refusing".into()));
+    assert_eq!(gateways.memory.are_too_few(), Some(true));
+    gateways.current = 8;
+    gateways.rounds(3, &[FULL_OF_WORK; 8]);
+    assert_eq!(gateways.says(kind::ITEMS_REFUSED), "True/AtMaximum");
+    // The API goes away: the floor is the fallback. It comes back: the floor is not renewed.
+    gateways.current = 4;
+    gateways.is_read = false;
+    gateways.round(&[FULL_OF_WORK; 4]);
+    assert_eq!(gateways.floor(), Some(6));
+    gateways.is_read = true;
+    gateways.rounds(90, &[FULL_OF_WORK; 6]);
+    assert_eq!(gateways.floor(), None);
+}
+
+#[test]
+fn that_the_metric_is_read_is_what_the_autoscaler_reports() {
+    let status = |metrics: Value| json!({"status": {"currentMetrics": metrics}});
+    let ours = json!({"type": "Object", "object": {"metric": {"name": "odigos_gateway_rejections"}, "current": {"value": "0"}}});
+    let reads = |metrics: Value| hpa::reads_rejections(Some(&status(metrics)));
+    assert!(reads(json!([{"type": ""}, ours])));
+    assert!(!reads(
+        json!([{"type": ""}, {"type": "Resource", "resource": {"name": "cpu", "current": {"averageValue": "1"}}}])
+    ));
+    let mut another = ours.clone();
+    another["object"]["metric"]["name"] = json!("requests");
+    assert!(!reads(json!([another])));
+    assert!(!hpa::reads_rejections(Some(&json!({}))) && !hpa::reads_rejections(None));
+}
+
+#[test]
+fn a_metric_too_many_is_a_difference() {
+    let with = |metrics: &[&str]| json!({"spec": {"metrics": metrics}});
+    assert!(hpa::has_as_many_metrics(&with(&["cpu"]), &with(&["cpu"])));
+    assert!(!hpa::has_as_many_metrics(&with(&["cpu"]), &with(&["rejections", "cpu"])));
+    assert!(!hpa::has_as_many_metrics(&with(&["cpu"]), &json!({})));
+    assert!(hpa::has_as_many_metrics(&json!({"spec": {}}), &with(&["cpu"])), "an object without metrics");
 }
 
 #[test]
