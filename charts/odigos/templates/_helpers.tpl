@@ -85,6 +85,9 @@ spec:
             {{- if eq .name "instrumentor" }}
             - {name: webhook, containerPort: 9443}
             {{- end }}
+            {{- if and (eq .name "autoscaler") .root.Values.customMetrics.enabled }}
+            - {name: custom-metrics, containerPort: 9443}
+            {{- end }}
           livenessProbe: {httpGet: {path: /livez, port: admin}, periodSeconds: 10}
           readinessProbe: {httpGet: {path: /readyz, port: admin}, periodSeconds: 5}
           resources: {{- toYaml .root.Values.controllers.resources | nindent 12 }}

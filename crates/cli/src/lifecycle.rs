@@ -4,6 +4,7 @@
 //! cluster and does what is still missing, so an interrupted command is finished by running it again. Never renders: what
 //! is installed comes from the embedded chart, exactly as Helm would render it.
 
+mod api_services;
 mod cluster;
 mod found;
 pub(crate) mod install;

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Token of the administrator.
 const ADMIN_TOKEN: &str = "admin-token";
 
+/// Name and files of the certificate that the API server shows to aggregated APIs.
+const FRONT_PROXY: &str = "front-proxy-client";
+
 /// A running API server.
 #[derive(Debug)]
 pub struct ApiServer {
@@ -79,6 +82,13 @@ impl ApiServer {
             .args(["--service-account-issuer=https://odigos.test", "--api-audiences=odigos"])
             .arg(format!("--service-account-signing-key-file={}", file("service-account.key")))
             .arg(format!("--service-account-key-file={}", file("service-account.key")))
+            // It hands requests for aggregated APIs on, and shows this certificate there.
+            .arg(format!("--requestheader-client-ca-file={}", file("front-proxy-ca.crt")))
+            .arg(format!("--requestheader-allowed-names={FRONT_PROXY}"))
+            .args(["--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group"])
+            .arg("--requestheader-extra-headers-prefix=X-Remote-Extra-")
+            .arg(format!("--proxy-client-cert-file={}", file(&format!("{FRONT_PROXY}.crt"))))
+            .arg(format!("--proxy-client-key-file={}", file(&format!("{FRONT_PROXY}.key"))))
             .arg(format!("--audit-policy-file={}", file("audit-policy.yaml")))
             .arg(format!("--audit-log-path={}", file("audit.log")))
             .arg("--audit-log-mode=blocking")
@@ -212,6 +222,27 @@ impl ApiServer {
         Ok(path)
     }
 
+    /// A client of an aggregated API on this machine, with the certificate of the API server's front proxy, or with another one of the
+    /// same authority (`somebody`); with neither it shows none.
+    ///
+    /// # Errors
+    /// When the client cannot be made.
+    pub async fn client_of(&self, port: u16, certificate: Option<&str>) -> anyhow::Result<Client> {
+        let file =
+            |name: &str, ending: &str| self.directory.path().join(format!("{name}.{ending}")).display().to_string();
+        let user =
+            certificate.map(|name| json!({"client-certificate": file(name, "crt"), "client-key": file(name, "key")}));
+        let kubeconfig = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [{"name": "test", "cluster": {"server": format!("https://127.0.0.1:{port}"), "insecure-skip-tls-verify": true}}],
+            "users": [{"name": "user", "user": user.unwrap_or_else(|| json!({}))}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
+        });
+        let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig)?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
     /// A client of the administrator.
     ///
     /// # Errors
@@ -296,14 +327,24 @@ fn write_credentials(directory: &Path, port: u16) -> anyhow::Result<()> {
         directory.join("audit-policy.yaml"),
         "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, ResponseStarted]\nrules:\n  - {level: Metadata}\n",
     )?;
-    let status = Command::new("openssl")
-        .args(["genrsa", "-out"])
-        .arg(directory.join("service-account.key"))
-        .arg("2048")
-        .stderr(std::process::Stdio::null())
-        .status()
-        .context("openssl is needed for the API server's keys")?;
-    anyhow::ensure!(status.success(), "openssl ended with {status}");
+    let openssl = |arguments: &str| -> anyhow::Result<()> {
+        let mut command = Command::new("openssl");
+        command.args(arguments.split(' ')).current_dir(directory).stderr(std::process::Stdio::null());
+        let status = command.status().context("openssl is needed for the API server's keys")?;
+        anyhow::ensure!(status.success(), "openssl {arguments} ended with {status}");
+        Ok(())
+    };
+    openssl("genrsa -out service-account.key 2048")?;
+    openssl(
+        "req -x509 -newkey rsa:2048 -nodes -keyout front-proxy-ca.key -out front-proxy-ca.crt -days 30 -subj /CN=front-proxy-ca",
+    )?;
+    std::fs::write(directory.join("usage"), "extendedKeyUsage=clientAuth\n")?;
+    for name in [FRONT_PROXY, "somebody"] {
+        openssl(&format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"))?;
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA front-proxy-ca.crt -CAkey front-proxy-ca.key -CAcreateserial -out {name}.crt -days 30 -extfile usage"
+        ))?;
+    }
     write_kubeconfig(&directory.join("kubeconfig"), port, ADMIN_TOKEN)
 }
 

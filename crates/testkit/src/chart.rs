@@ -46,7 +46,8 @@ pub fn lint() -> anyhow::Result<()> {
     checked(helm(&["lint", "--strict", "charts/odigos"])?).map(drop)
 }
 
-/// One line for each permission of each account: scope, account, verb, resource, and names when it is limited to some.
+/// One line for each permission of each account: scope, account, verb, resource, and names when it is limited to some. A role that the
+/// cluster brings stands there by its name.
 ///
 /// # Errors
 /// When `rendered` is no YAML.
@@ -57,6 +58,12 @@ pub fn permissions(rendered: &str) -> anyhow::Result<String> {
         let scope = match object["kind"].as_str() {
             Some("ClusterRole") => "cluster",
             Some("Role") => "namespace",
+            Some("RoleBinding") if object["roleRef"]["name"] != object["metadata"]["name"] => {
+                let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+                let (account, role) = (text("/subjects/0/name"), text("/roleRef/name"));
+                lines.insert(format!("other     {account:<22} as     {role} of {}", text("/metadata/namespace")));
+                continue;
+            }
             _ => continue,
         };
         let texts = |value: &Value| -> Vec<String> {

@@ -77,6 +77,20 @@ impl Launch {
     /// # Errors
     /// When it does not become ready, with its last output.
     pub async fn start(&self, api: &ApiServer, name: &'static str, replica: usize) -> anyhow::Result<Controller> {
+        self.start_with(api, name, replica, &[]).await
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// When it does not become ready, with its last output.
+    pub async fn start_with(
+        &self,
+        api: &ApiServer,
+        name: &'static str,
+        replica: usize,
+        further: &[String],
+    ) -> anyhow::Result<Controller> {
         let admin_port = free_port()?;
         let webhook_port = if replica == 0 { self.webhook_port } else { free_port()? };
         let mut command = Command::new(self.binaries.join(name));
@@ -84,7 +98,8 @@ impl Launch {
             .env("KUBECONFIG", api.kubeconfig_of(NAMESPACE, name).await?)
             .env("HOSTNAME", format!("{name}-{replica}"))
             .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
-            .arg(format!("--lease-seconds={}", self.lease_seconds));
+            .arg(format!("--lease-seconds={}", self.lease_seconds))
+            .args(further);
         if name == names::INSTRUMENTOR {
             command.arg(format!("--webhook-address=127.0.0.1:{webhook_port}")).arg("--webhook-names=127.0.0.1");
         }
@@ -182,19 +197,46 @@ pub async fn apply_files(client: &Client, path: &str, adapt: impl Fn(&mut Value)
     }
     for file in files {
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-        for document in serde_yaml::Deserializer::from_str(&text) {
-            let mut object: Value = serde::Deserialize::deserialize(document)?;
-            if object.is_null() {
-                continue;
-            }
-            adapt(&mut object);
-            if object.is_null() {
-                continue;
-            }
-            apply(client, &object).await?;
-        }
+        apply_text(client, &text, &adapt).await?;
     }
     Ok(())
+}
+
+/// The same with the manifests of one text.
+async fn apply_text(client: &Client, text: &str, adapt: &impl Fn(&mut Value)) -> anyhow::Result<()> {
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let mut object: Value = serde::Deserialize::deserialize(document)?;
+        if object.is_null() {
+            continue;
+        }
+        adapt(&mut object);
+        if object.is_null() {
+            continue;
+        }
+        apply(client, &object).await?;
+    }
+    Ok(())
+}
+
+/// Adds what the chart brings for the custom metrics API, with an autoscaler on this machine in place of the Service's pods.
+///
+/// # Errors
+/// When something is refused.
+pub async fn install_custom_metrics(client: &Client, port: u16) -> anyhow::Result<()> {
+    const KINDS: [&str; 6] = ["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Service", "APIService"];
+    let rendered = crate::chart::render(NAMESPACE, &["customMetrics.enabled=true"])?;
+    let adapt = |object: &mut Value| {
+        let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        match object["kind"].as_str() {
+            Some("Service") if name != names::AUTOSCALER => *object = Value::Null,
+            Some("Service") => object["spec"] = json!({"type": "ExternalName", "externalName": "127.0.0.1"}),
+            // The API server goes to the port that stands here.
+            Some("APIService") => object["spec"]["service"]["port"] = json!(port),
+            Some(kind) if KINDS.contains(&kind) => {}
+            _ => *object = Value::Null,
+        }
+    };
+    apply_text(client, &rendered, &adapt).await
 }
 
 /// Installs what the chart installs beside pods: accounts, permissions and webhooks, with loopback addresses in place of

@@ -44,14 +44,20 @@ fn values_that_do_not_exist_are_refused_by_name() {
 
 #[test]
 fn everything_stands_in_the_namespace_of_the_release() {
-    let rendered = render("somewhere", &["networkPolicies=true", "clusterMetrics=true"]).unwrap();
+    let sets = ["networkPolicies=true", "clusterMetrics=true", "customMetrics.enabled=true"];
+    let rendered = render("somewhere", &sets).unwrap();
     assert!(!rendered.contains(names::DEFAULT_NAMESPACE), "no namespace is written into the chart");
-    let cluster_wide = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"];
+    let cluster_wide = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService"];
     for object in objects(&rendered) {
         let kind = object["kind"].as_str().unwrap();
         let is_cluster_wide = cluster_wide.contains(&kind) || kind.ends_with("WebhookConfiguration");
         let namespace = object["metadata"]["namespace"].as_str();
-        assert_eq!(namespace, (!is_cluster_wide).then_some("somewhere"), "{}", title(&object));
+        // What the API server says of its front proxy stands there, and only a binding there lets it be read.
+        let expected = match title(&object).as_str() {
+            "RoleBinding odigos-autoscaler-authentication-reader" => "kube-system",
+            _ => "somewhere",
+        };
+        assert_eq!(namespace, (!is_cluster_wide).then_some(expected), "{}", title(&object));
     }
 }
 
@@ -69,6 +75,27 @@ fn kinds_and_budgets_can_be_left_out_and_kinds_are_kept() {
     assert_eq!(of_kind(&[], "PodDisruptionBudget").len(), 3);
     // With one replica a budget would only keep nodes from being drained.
     assert!(of_kind(&["controllers.replicas=1"], "PodDisruptionBudget").is_empty());
+}
+
+#[test]
+fn the_custom_metrics_api_comes_whole_or_not_at_all() {
+    let plain = render("a", &[]).unwrap();
+    for word in ["APIService", "custom-metrics", "custom.metrics.k8s.io", "extension-apiserver-authentication"] {
+        assert!(!plain.contains(word), "{word}");
+    }
+    let with = objects(&render("a", &["customMetrics.enabled=true"]).unwrap());
+    let named = |kind: &str, name: &str| {
+        let found = with.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.unwrap_or_else(|| panic!("{kind} {name}"))
+    };
+    let service = &named("APIService", "v1beta1.custom.metrics.k8s.io")["spec"]["service"];
+    assert_eq!((&service["name"], &service["namespace"]), (&"odigos-autoscaler".into(), &"a".into()));
+    let port = &named("Service", "odigos-autoscaler")["spec"]["ports"][0];
+    assert_eq!(port["port"], service["port"]);
+    let container = &named("Deployment", "odigos-autoscaler")["spec"]["template"]["spec"]["containers"][0];
+    let ports = container["ports"].as_array().unwrap();
+    assert!(ports.iter().any(|one| one["name"] == port["targetPort"]), "{ports:?}");
+    assert!(container["args"].as_array().unwrap().iter().any(|one| one == "--custom-metrics"));
 }
 
 #[test]
@@ -120,7 +147,7 @@ fn admission_fails_open_and_spares_the_system() {
 /// may break.
 #[test]
 fn permissions_are_few() {
-    let table = permissions(&render("a", &["clusterMetrics=true"]).unwrap()).unwrap();
+    let table = permissions(&render("a", &["clusterMetrics=true", "customMetrics.enabled=true"]).unwrap()).unwrap();
     assert!(table.lines().count() > 100, "{table}");
     for line in table.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -131,7 +158,10 @@ fn permissions_are_few() {
         if scope == "cluster" {
             assert!(!resource.starts_with("secrets") && !resource.starts_with("configmaps"), "{line}");
             let writes = !["get", "list", "watch"].contains(&verb);
-            let ours = resource.contains("odigos.io") || resource.contains("admissionregistration");
+            let one_of_all = ["admissionregistration", "apiregistration"].iter().any(|group| resource.contains(group))
+                && line.contains(" only ")
+                && verb == "patch";
+            let ours = resource.contains("odigos.io") || one_of_all;
             // Agents come with a restart, which is an annotation of the pod template.
             let restarts = verb == "patch"
                 && words[1] == names::INSTRUMENTOR

@@ -30,7 +30,7 @@ pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
     files.insert(root().join("docs/destinations.md"), destinations());
     // The manifests are rendered from the chart on the disk, so its kinds must be written before.
     let mut stale = bring_up_to_date(&files, check)?;
-    let everything = chart::render(names::DEFAULT_NAMESPACE, &["clusterMetrics=true"])?;
+    let everything = chart::render(names::DEFAULT_NAMESPACE, &["clusterMetrics=true", "customMetrics.enabled=true"])?;
     let rendered = BTreeMap::from([
         (root().join("deploy/manifests/odigos.yaml"), manifests()?),
         (root().join("tests/rbac.txt"), chart::permissions(&everything)?),

@@ -6,7 +6,8 @@ use super::planned::{self, Planned};
 use super::record::{Phase, Record};
 use super::report::{self, Check};
 use super::{
-    MADE_NAMESPACE, MANAGER, Progress, RELEASE, classified, code, failure, permissions, preflight, ready, user,
+    MADE_NAMESPACE, MANAGER, Progress, RELEASE, api_services, classified, code, failure, permissions, preflight, ready,
+    user,
 };
 use crate::{Failure, live, output};
 use anyhow::Context;
@@ -217,6 +218,7 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
     checks.push(preflight::kinds(&cluster, &wanted.objects, &found).await.map_err(classified)?);
     checks.push(preflight::nodes(&cluster).await.map_err(classified)?);
     checks.push(preflight::pod_security(&cluster, &common.namespace).await.map_err(classified)?);
+    checks.push(api_services::check(&cluster, &wanted.objects, &common.namespace).await.map_err(classified)?);
     if report::failed(&checks) {
         return refused(common, &checks);
     }
@@ -326,7 +328,7 @@ async fn apply(
         list.push(reference.to_string());
     }
     for reference in removed {
-        if cluster.delete(reference).await? {
+        if !api_services::is_anothers(cluster, reference, namespace).await? && cluster.delete(reference).await? {
             progress.say(&format!("removed    {reference}"));
             outcome.removed.push(reference.to_string());
         }

@@ -1,12 +1,12 @@
 //! The second phase of uninstalling: everything of ours goes, whoever still runs.
 //!
-//! Owns the order: admission first, so that nothing depends on it; controllers next, so that nothing comes back; then what
+//! Owns the order: admission and API services first, so that nothing depends on them; controllers next, so that nothing comes back; then what
 //! they made — the agents clean their nodes before they go —, their finalizers, labels on objects of others, permissions, kinds, the record, the namespace. Every step
 //! looks for what is there and may be repeated.
 
 use super::cluster::{Cluster, Reference, Where, text};
 use super::record::Record;
-use super::{MADE_NAMESPACE, PREFIX, Progress, RELEASE, install, nodes, restart, traces, user};
+use super::{MADE_NAMESPACE, PREFIX, Progress, RELEASE, api_services, install, nodes, restart, traces, user};
 use jiff::Timestamp;
 use odigos_api::{API_VERSION, GROUP, names};
 use odigos_chart::Chart;
@@ -41,6 +41,8 @@ const MADE: [(&str, &str); 13] = [
     ("rbac.authorization.k8s.io/v1", "Role"),
     ("coordination.k8s.io/v1", "Lease"),
 ];
+/// Secrets with the authorities of certificates, which controllers make.
+const AUTHORITIES: [&str; 2] = ["odigos-webhook-authority", "odigos-metrics-authority"];
 /// Kinds of the whole cluster of which something may be ours.
 const CLUSTER_WIDE: [(&str, &str); 5] = [
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
@@ -124,7 +126,7 @@ impl Removal<'_> {
     /// What the chart of this version or the recorded one may have installed.
     async fn installed(&self) -> anyhow::Result<BTreeSet<Reference>> {
         // Everything that can be switched on, since nobody may have recorded what was.
-        let values = json!({"crds": {"install": true}, "clusterMetrics": true, "networkPolicies": true, "webhooks": {"pods": true}});
+        let values = json!({"crds": {"install": true}, "clusterMetrics": true, "customMetrics": {"enabled": true}, "networkPolicies": true, "webhooks": {"pods": true}});
         let objects = Chart::embedded()?.render(&values, &install::release(self.namespace))?;
         let mut all: BTreeSet<Reference> = objects.iter().map(Reference::of).collect();
         if let Some(record) = Record::read(self.cluster, self.namespace).await? {
@@ -146,12 +148,14 @@ impl Removal<'_> {
                 }
             }
         }
+        found.extend(api_services::ours(self.cluster, self.namespace).await?);
         Ok(found)
     }
 
-    /// Admission: from then on nothing waits for a webhook of ours.
+    /// Admission and API services: from then on nothing waits for an answer of ours.
     pub(super) async fn admission_gone(&self) -> anyhow::Result<()> {
-        for reference in self.cluster_wide().await?.iter().filter(|one| one.kind.ends_with("WebhookConfiguration")) {
+        let asks = |one: &&Reference| one.kind.ends_with("WebhookConfiguration") || one.kind == api_services::KIND;
+        for reference in self.cluster_wide().await?.iter().filter(asks) {
             self.delete(reference).await?;
         }
         Ok(())
@@ -258,6 +262,12 @@ impl Removal<'_> {
                 if reference != record && (helm || named.contains(&reference) || is_made(&object)) {
                     found.insert(reference);
                 }
+            }
+        }
+        // What the chart puts into other namespaces, as long as it is the chart's.
+        for reference in named.iter().filter(|one| !one.namespace.is_empty() && one.namespace != self.namespace) {
+            if self.cluster.get(reference).await?.is_some_and(|live| is_made(&live)) {
+                found.insert(reference.clone());
             }
         }
         Ok(found)
@@ -374,7 +384,7 @@ fn is_made(object: &Value) -> bool {
     // Leases are written by the manager of a library, the authority of certificates by a plain create.
     let own_name = match text(object, "/kind") {
         "Lease" => text(object, "/metadata/name").starts_with("odigos-"),
-        "Secret" => text(object, "/metadata/name") == "odigos-webhook-authority",
+        "Secret" => AUTHORITIES.contains(&text(object, "/metadata/name")),
         _ => false,
     };
     labelled || owned || written || own_name

@@ -5,7 +5,7 @@ use super::cluster::{Cluster, Reference, Where, text};
 use super::record::Record;
 use super::remove::{Home, Removal};
 use super::report::Check;
-use super::{DISABLED_BY_UNINSTALL, MADE_NAMESPACE, PREFIX, traces, uninstrument, user};
+use super::{DISABLED_BY_UNINSTALL, MADE_NAMESPACE, PREFIX, api_services, traces, uninstrument, user};
 use odigos_api::{API_VERSION, GROUP};
 use serde_json::Value;
 
@@ -96,11 +96,7 @@ async fn admission(cluster: &Cluster, namespace: &str) -> anyhow::Result<Check> 
             })
         })));
     }
-    let services = cluster.list("apiregistration.k8s.io/v1", "APIService", Where::default()).await?;
-    left.extend(titles(services.iter().filter(|service| {
-        text(service, "/spec/service/namespace") == namespace
-            && text(service, "/spec/service/name").starts_with("odigos-")
-    })));
+    left.extend(api_services::ours(cluster, namespace).await?.iter().map(ToString::to_string));
     Ok(Check::nothing_left("admission and API services", &left, AGAIN))
 }
 

@@ -102,6 +102,7 @@ fn cases() -> Vec<Value> {
         json!({"crds": {"install": false}}),
         json!({"crds": {"keep": false}}),
         json!({"clusterMetrics": true}),
+        json!({"customMetrics": {"enabled": true}}),
         json!({"networkPolicies": true}),
         json!({"global": {"anything": 1}}),
     ];
@@ -165,6 +166,8 @@ fn what_helm_refuses_is_refused() {
         (json!({"collectorCommand": "otelcol"}), "collectorCommand"),
         (json!({"image": {"pullPolicy": "Sometimes"}}), "pullPolicy"),
         (json!({"webhooks": {"ignoredNamespaces": [1]}}), "ignoredNamespaces"),
+        (json!({"customMetrics": {"enabled": "yes"}}), "enabled"),
+        (json!({"customMetrics": {"adapter": true}}), "adapter"),
     ] {
         std::fs::write(&file, values.to_string()).unwrap();
         let theirs = helm(&root().join("charts/odigos"), "a", &file).expect_err(said);

@@ -144,6 +144,59 @@ async fn objects_of_users_stay_as_they_were() {
     assert_eq!(kept().await, first);
 }
 
+/// The registration of the custom metrics API is never taken from another product, and goes with ours: one that nobody answers
+/// would keep namespaces from going.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_registration_of_custom_metrics_goes_with_the_product() {
+    const API: &str = "apiregistration.k8s.io/v1";
+    const NAME: &str = "v1beta1.custom.metrics.k8s.io";
+    const WITH: [&str; 5] = ["install", "--set", "customMetrics.enabled=true", "--timeout", "60s"];
+    let _turn = TURN.lock().await;
+    let lab = Lab::start().await;
+    let before = lab.snapshot().await;
+    let service = |name: &str, namespace: &str| json!({"name": name, "namespace": namespace, "port": 443});
+    let mut anothers = json!({
+        "apiVersion": API, "kind": "APIService", "metadata": {"name": NAME},
+        "spec": {
+            "group": "custom.metrics.k8s.io", "version": "v1beta1", "groupPriorityMinimum": 100, "versionPriority": 100,
+            "insecureSkipTLSVerify": true, "service": service("prometheus-adapter", "monitoring"),
+        },
+    });
+    apply(&lab.client, &anothers).await.unwrap();
+    let refused = lab.odigos(&WITH).await.ended(1);
+    assert!(
+        refused.out.contains(&format!("APIService {NAME} belongs to Service monitoring/prometheus-adapter")),
+        "{refused:?}"
+    );
+    assert!(refused.out.contains("nothing was changed"), "{refused:?}");
+    delete(&lab.client, API, "APIService", "", NAME).await;
+
+    // Switched off, it goes at once, unless another product has taken it over meanwhile.
+    lab.odigos(&WITH).await.ended(0);
+    let off = ["upgrade", "--set", "customMetrics.enabled=false", "-o", "json"];
+    let done = lab.odigos(&off).await.ended(0).json();
+    let removed = done["removed"].to_string();
+    assert!(
+        removed.contains(NAME) && removed.contains("kube-system/odigos-autoscaler-authentication-reader"),
+        "{removed}"
+    );
+    lab.odigos(&WITH).await.ended(0);
+    anothers["spec"]["service"] = service("prometheus-adapter", "monitoring");
+    apply(&lab.client, &anothers).await.unwrap();
+    let done = lab.odigos(&off).await.ended(0).json();
+    assert!(!done["removed"].to_string().contains(NAME), "{done}");
+    let live = list(&lab.client, API, "APIService").await.unwrap();
+    assert!(live.iter().any(|one| one.name_any() == NAME), "it is another's");
+    delete(&lab.client, API, "APIService", "", NAME).await;
+
+    // Nobody ever answered, and the namespace goes all the same.
+    lab.odigos(&WITH).await.ended(0);
+    let preview = lab.odigos(&["uninstall", "--dry-run", "--purge"]).await.ended(10);
+    assert!(preview.out.contains(NAME), "{preview:?}");
+    complete(&lab.odigos(&["uninstall", "--purge", "--yes", "-o", "json"]).await.ended(0).json());
+    lab.is_as(&before).await;
+}
+
 /// How often an installation is interrupted and taken away; every second time without controllers.
 fn rounds() -> u64 {
     std::env::var("ODIGOS_INTERRUPTED_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(2)
