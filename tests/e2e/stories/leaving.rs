@@ -1,5 +1,6 @@
 //! Taking the product away, and putting it back with the command line: applications never notice, nothing is left.
 
+use crate::custom_metrics;
 use crate::release::{self, odigos};
 use crate::routing::{BACKENDS, Stage};
 use anyhow::bail;
@@ -9,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Objects without a namespace that are ours, by kind.
-const CLUSTER_WIDE: [(&str, &str); 5] = [
+const CLUSTER_WIDE: [(&str, &str); 6] = [
+    ("apiregistration.k8s.io/v1", "APIService"),
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
     ("rbac.authorization.k8s.io/v1", "ClusterRole"),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
@@ -22,7 +24,9 @@ async fn ours(cluster: &Cluster) -> anyhow::Result<BTreeSet<String>> {
     for (api_version, kind) in CLUSTER_WIDE {
         for object in cluster.list(api_version, kind, "", "").await? {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            if name.starts_with("odigos") || name.ends_with(".odigos.io") || name == "odiglet" {
+            // The group's own registration comes and goes with its kinds.
+            let is_registered = kind == "APIService" && name.ends_with("custom.metrics.k8s.io");
+            if is_registered || name.starts_with("odigos") || name.ends_with(".odigos.io") || name == "odiglet" {
                 found.insert(format!("{kind} {name}"));
             }
         }
@@ -56,6 +60,8 @@ fn files_on_nodes(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Vec<Stri
 
 /// Uninstalling with everything running: no pod of an application is restarted, and nothing of the product is left.
 pub(crate) async fn nothing_is_left(cluster: Cluster) -> anyhow::Result<()> {
+    // A registration that nobody answers any more would keep every namespace from going.
+    custom_metrics::switch_on(&cluster).await?;
     let stage = Stage { cluster: &cluster, applications: "e2e-leave", backends: "e2e-leave-backends" };
     stage.set(10).await?;
     let before: BTreeSet<_> = cluster.pods(stage.applications, "").await?.iter().map(Pod::identity).collect();

@@ -13,6 +13,7 @@
 
 mod aftermath;
 mod certificates;
+mod custom_metrics;
 mod destinations;
 mod failures;
 mod install;
@@ -54,6 +55,9 @@ const STORIES: [(&str, Story); 17] = [
     ("a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
     ("sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     ("what waits on disk outlives its gateway", |cluster| queues::what_waits_outlives_its_gateway(cluster).boxed()),
+    ("the cluster reads what gateways refuse", |cluster| {
+        custom_metrics::the_cluster_reads_what_gateways_refuse(cluster).boxed()
+    }),
     ("to a newer release and back", |cluster| upgrading::to_a_newer_release_and_back(cluster).boxed()),
     ("nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
     ("a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
