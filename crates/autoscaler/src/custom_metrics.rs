@@ -85,7 +85,8 @@ fn router(state: Arc<State>, proxy: Arc<FrontProxy>) -> Router {
         .route(&group, get(|| async { Json(custom_metrics::group()) }))
         .route(&version, get(|| async { Json(custom_metrics::resources()) }))
         .route(&format!("{version}/namespaces/{{namespace}}/{{resource}}/{{name}}/{{metric}}"), get(values))
-        // No OpenAPI either: the API server passes over servers that have none.
+        .route("/openapi/v2", get(|| async { Json(custom_metrics::openapi_v2()) }))
+        .route("/openapi/v3", get(|| async { Json(custom_metrics::openapi_v3()) }))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "NotFound", "there is nothing of that name") })
         .with_state(state)
         .layer(middleware::from_fn_with_state(proxy, front_proxy::require))

@@ -141,6 +141,18 @@ pub fn resources() -> Value {
     json!({"apiVersion": "v1", "kind": "APIResourceList", "groupVersion": format!("{GROUP}/{VERSION}"), "resources": resources})
 }
 
+/// What `/openapi/v2` answers: there are no schemas. Without an answer the API server would look again and again, and complain.
+#[must_use]
+pub fn openapi_v2() -> Value {
+    json!({"swagger": "2.0", "info": {"title": GROUP, "version": VERSION}, "paths": {}})
+}
+
+/// What `/openapi/v3` answers, which lists documents by path: there are none.
+#[must_use]
+pub fn openapi_v3() -> Value {
+    json!({"paths": {}})
+}
+
 /// What is asked for: `…/namespaces/<namespace>/<resource>/<name>/<metric>`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked<'a> {
