@@ -18,7 +18,7 @@ use kube::Client;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
-use odigos_api::names::{self, AUTOSCALER};
+use odigos_api::names::AUTOSCALER;
 use odigos_kit::front_proxy::{self, FrontProxy, failure};
 use odigos_kit::https::{self, Server, TrustedBy};
 use odigos_kit::hub;
@@ -99,10 +99,15 @@ async fn values(
     Shared(state): Shared<Arc<State>>,
     Path((namespace, resource, name, metric)): Path<(String, String, String, String)>,
 ) -> Response {
-    let group = state.groups.get(&state.namespace, names::GATEWAY);
-    let too_few = group.and_then(|group| group.status.as_ref()?.gateways_too_few);
     let asked = Asked { namespace: &namespace, resource: &resource, name: &name, metric: &metric };
-    match custom_metrics::values(&asked, state.autoscaler().as_ref(), too_few, Timestamp::now()) {
+    let now = Timestamp::now();
+    // The main gateways, or those of a dedicated pool.
+    let found = state.gateways().iter().find_map(|group| {
+        let autoscaler = state.autoscaler(group.metadata.name.as_deref().unwrap_or_default());
+        let too_few = group.status.as_ref().and_then(|status| status.gateways_too_few);
+        custom_metrics::values(&asked, autoscaler.as_ref(), too_few, now)
+    });
+    match found {
         Some(values) => Json(values).into_response(),
         None => {
             let message = format!("{resource} {namespace}/{name} has no metric {metric}; only the gateway has one");

@@ -153,9 +153,7 @@ pub(crate) async fn go_round(
 
 /// One round over the gateways of every group; true when there is something to write.
 async fn round(state: &State, asker: &Asker, gauges: &Gauges) -> bool {
-    let pools = state.pools();
-    let main = state.groups.get(&state.namespace, names::GATEWAY);
-    let groups: Vec<_> = main.into_iter().chain(pools).collect();
+    let groups = state.gateways();
     let names: BTreeSet<&str> = groups.iter().filter_map(|group| group.metadata.name.as_deref()).collect();
     state.scaling().retain(|name, _| names.contains(name.as_str()));
     let rounds = groups.iter().map(|group| round_of(state, asker, group));

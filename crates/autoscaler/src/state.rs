@@ -100,6 +100,12 @@ impl State {
         *self.provider.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The groups of all gateways: the main ones first, then those of dedicated pools.
+    pub(crate) fn gateways(&self) -> Vec<Arc<CollectorsGroup>> {
+        let main = self.groups.get(&self.namespace, names::GATEWAY);
+        main.into_iter().chain(self.pools()).collect()
+    }
+
     /// The groups of dedicated pools of gateways.
     pub(crate) fn pools(&self) -> Vec<Arc<CollectorsGroup>> {
         let groups = self.groups.namespace(&self.namespace);
