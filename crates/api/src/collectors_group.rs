@@ -448,6 +448,20 @@ pub struct GatewayLoad {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub destinations: Vec<DestinationLoad>,
+    /// The data streams with most items, at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub streams: Vec<StreamLoad>,
+}
+
+/// What one data stream gets in all gateways together, behind the samplers of whole traces.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamLoad {
+    /// Name of the stream; `ns:<namespace>` stands for a namespace that a Destination selects.
+    pub name: String,
+    /// Items that go to its destinations.
+    pub items_per_second: i64,
 }
 
 /// How one gateway fares.

@@ -3,6 +3,7 @@
 //! Owns which metrics of the stock collector mean what; spellings of every release since 0.154 are taken. Never decides.
 
 use jiff::Timestamp;
+use odigos_plan::collector::STRIP_CLASS;
 use odigos_plan::scaling::{ExporterReading, Reading};
 use prometheus_parse::{Sample, Scrape, Value};
 use std::collections::BTreeMap;
@@ -18,7 +19,15 @@ pub(crate) fn read(text: &str, at: Timestamp) -> std::io::Result<Reading> {
     let lines = text.lines().filter(|line| PREFIXES.iter().any(|prefix| line.starts_with(prefix)));
     let scrape = Scrape::parse(lines.map(|line| Ok(line.to_owned())))?;
     let exporters = BTreeMap::new();
-    let mut reading = Reading { at, uptime: 0.0, accepted: 0.0, refused: 0.0, refused_for_memory: 0.0, exporters };
+    let mut reading = Reading {
+        at,
+        uptime: 0.0,
+        accepted: 0.0,
+        refused: 0.0,
+        refused_for_memory: 0.0,
+        exporters,
+        pipelines: BTreeMap::new(),
+    };
     let mut queues: BTreeMap<(&str, &str), (f64, f64)> = BTreeMap::new();
     for sample in &scrape.samples {
         let Some(number) = number(sample) else { continue };
@@ -40,6 +49,11 @@ pub(crate) fn read(text: &str, at: Timestamp) -> std::io::Result<Reading> {
             // Older: `refused_spans`; since then `memory_limiter_refused_spans`.
             if what.strip_prefix("memory_limiter_").unwrap_or(what).starts_with("refused_") {
                 reading.refused_for_memory += number;
+            }
+            // The first processor of the pipeline of a stream is called after it.
+            let pipeline = label("processor").strip_prefix(STRIP_CLASS).and_then(|rest| rest.strip_prefix('/'));
+            if let (Some(pipeline), "incoming_items") = (pipeline, what) {
+                *reading.pipelines.entry(pipeline.to_owned()).or_default() += number;
             }
         } else if let Some(what) = name.strip_prefix("otelcol_exporter_") {
             let exporter = label("exporter");
@@ -90,6 +104,9 @@ otelcol_exporter_queue_batch_send_size_bucket{exporter="otlp_grpc/jaeger-a",le="
 otelcol_processor_memory_limiter_refused_log_records{processor="memory_limiter"} 7
 otelcol_processor_refused_spans_total{processor="memory_limiter"} 2
 otelcol_processor_memory_limiter_accepted_spans{processor="memory_limiter"} 12
+otelcol_processor_incoming_items{otel_signal="traces",processor="resource/stream-class/stream.shop"} 30
+otelcol_processor_incoming_items{otel_signal="logs",processor="resource/stream-class/stream.shop"} 12
+otelcol_processor_incoming_items{otel_signal="logs",processor="resource/stream-class"} 5
 otelcol_receiver_accepted_log_records{receiver="otlp",transport="grpc"} 100
 otelcol_receiver_accepted_metric_points{receiver="prometheus/self-metrics",transport="http"} 5000
 otelcol_receiver_refused_log_records{receiver="otlp",transport="grpc"} 7
@@ -106,6 +123,7 @@ process_cpu NaN
         assert_eq!((reading.accepted, reading.refused, reading.refused_for_memory), (100.0, 2007.0, 9.0));
         let exporter = ExporterReading { sent: 7.0, failed: 6.0, not_queued: 9.0, queue: 0.5 };
         assert_eq!(reading.exporters, BTreeMap::from([("otlp_grpc/jaeger-a".to_owned(), exporter)]));
+        assert_eq!(reading.pipelines, BTreeMap::from([("stream.shop".to_owned(), 42.0)]));
     }
 
     #[test]

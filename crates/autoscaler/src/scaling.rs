@@ -176,6 +176,7 @@ async fn round_of(state: &State, asker: &Asker, group: &CollectorsGroup) -> bool
     let seen = Seen {
         pods: &pods,
         destinations: &destinations,
+        classes: &group.spec.stream_classes,
         bounds: replica_bounds(&group.spec.resources_settings),
         current: replicas(state, autoscaler.as_ref()).unwrap_or(i32::try_from(pods.len()).unwrap_or(i32::MAX)),
         is_read: hpa::reads_rejections(autoscaler.as_ref()),

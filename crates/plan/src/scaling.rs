@@ -17,7 +17,7 @@ pub mod pods;
 mod tests;
 
 use jiff::{SignedDuration, Timestamp};
-use odigos_api::collectors_group::GatewayLoad;
+use odigos_api::collectors_group::{GatewayLoad, StreamClass};
 use odigos_api::condition::{ConditionDraft, kind};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,6 +59,8 @@ pub struct Reading {
     pub refused_for_memory: f64,
     /// Its exporters by component id.
     pub exporters: BTreeMap<String, ExporterReading>,
+    /// Items that passed the pipelines of streams and of stream classes, by the pipeline's name behind the signal.
+    pub pipelines: BTreeMap<String, f64>,
 }
 
 /// What one exporter counted since its gateway started.
@@ -90,6 +92,8 @@ pub struct Seen<'a> {
     pub pods: &'a BTreeMap<String, Pod>,
     /// Destination by exporter; exporters that belong to none are passed over.
     pub destinations: &'a BTreeMap<String, String>,
+    /// Stream classes of these gateways.
+    pub classes: &'a [StreamClass],
     /// Fewest and most replicas by the configuration.
     pub bounds: (i32, i32),
     /// Replicas that are wanted now.
@@ -172,6 +176,7 @@ pub(crate) struct Growth<'a> {
     pub(crate) accepted: f64,
     pub(crate) refused: f64,
     pub(crate) exporters: BTreeMap<&'a str, ExporterReading>,
+    pub(crate) pipelines: BTreeMap<&'a str, f64>,
 }
 
 fn growth<'a>(before: &Reading, now: &'a Reading) -> Option<Growth<'a>> {
@@ -196,7 +201,10 @@ fn growth<'a>(before: &Reading, now: &'a Reading) -> Option<Growth<'a>> {
     // Receivers count what the memory limiter refuses too; items of scrapers pass no receiver that counts.
     let refused = grown(before.refused, now.refused).max(grown(before.refused_for_memory, now.refused_for_memory));
     let accepted = grown(before.accepted, now.accepted);
-    Some(Growth { seconds, accepted, refused, exporters: exporters.collect() })
+    let before_of = |name: &String| before.pipelines.get(name).copied().unwrap_or_default();
+    let pipelines = now.pipelines.iter().map(|(name, count)| (name.as_str(), grown(before_of(name), *count)));
+    let (exporters, pipelines) = (exporters.collect(), pipelines.collect());
+    Some(Growth { seconds, accepted, refused, exporters, pipelines })
 }
 
 /// Whether an exporter is held up: there are signs of it, and no more gets through than is lost.

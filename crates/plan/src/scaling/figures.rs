@@ -1,11 +1,12 @@
 //! Figures of the gateways for people, in the status of their CollectorsGroup: bounded, whole numbers, once a minute.
 //!
-//! Never part of a decision. By destination only: the stock collector counts items by receiver, processor and exporter, and
-//! the pipelines of streams have none of their own.
+//! Never part of a decision. The stock collector counts items by receiver, processor and exporter; the pipeline of each stream
+//! begins with a processor of its own, which tells the items of the stream.
 
 use super::{Growth, Seen};
+use crate::streams::{NAMESPACE_STREAM, POOL_STREAM};
 use jiff::SignedDuration;
-use odigos_api::collectors_group::{DestinationLoad, GatewayLoad, PodLoad};
+use odigos_api::collectors_group::{DestinationLoad, GatewayLoad, PodLoad, StreamClass, StreamLoad};
 use std::collections::BTreeMap;
 
 /// How old figures may get.
@@ -45,7 +46,39 @@ pub(super) fn load(seen: &Seen<'_>, growths: &BTreeMap<&str, Growth<'_>>) -> Gat
         key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
     });
     destinations.truncate(SHOWN.1);
-    GatewayLoad { pods, destinations }
+    GatewayLoad { pods, destinations, streams: streams(seen, growths) }
+}
+
+/// Items of each stream. Those of a joint pipeline belong to every stream of its class.
+fn streams(seen: &Seen<'_>, growths: &BTreeMap<&str, Growth<'_>>) -> Vec<StreamLoad> {
+    let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+    for growth in growths.values() {
+        for (pipeline, items) in &growth.pipelines {
+            for stream in streams_of(pipeline, seen.classes) {
+                *sums.entry(stream).or_default() += items / growth.seconds;
+            }
+        }
+    }
+    let all = sums.into_iter().map(|(name, rate)| StreamLoad { name, items_per_second: whole(rate) });
+    let mut all: Vec<StreamLoad> = all.collect();
+    all.sort_by(|a, b| b.items_per_second.cmp(&a.items_per_second).then_with(|| a.name.cmp(&b.name)));
+    all.truncate(SHOWN.1);
+    all
+}
+
+fn streams_of(pipeline: &str, classes: &[StreamClass]) -> Vec<String> {
+    match pipeline.split_once('.') {
+        Some(("stream", name)) => vec![name.to_owned()],
+        Some(("namespace", name)) => vec![format!("{NAMESPACE_STREAM}{name}")],
+        // Behind the id may stand the name of a sampler.
+        Some(("class", id)) => {
+            let id = id.split('.').next().unwrap_or(id);
+            let class = classes.iter().find(|class| class.id == id);
+            let members = class.into_iter().flat_map(|class| &class.streams);
+            members.filter(|stream| !stream.starts_with(POOL_STREAM)).cloned().collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn pod_load(name: &str, answers: bool, growth: Option<&Growth<'_>>) -> PodLoad {

@@ -85,7 +85,14 @@ impl Gateways {
                         ExporterReading { failed: 1e9, queue: 1.0, ..Default::default() },
                     ),
                 ]),
+                pipelines: BTreeMap::new(),
             });
+            // What is in shop alone, in web alone, and in both with a joint pipeline behind a sampler.
+            for (pipeline, share) in
+                [("stream.shop", 0.5), ("stream.web", 0.25), ("class.c1.rules", 0.25), ("void", 9.0)]
+            {
+                *one.pipelines.entry(pipeline.to_owned()).or_default() += does.accepts * share;
+            }
             one.at = at(self.now);
             one.uptime += 10.0;
             one.accepted += does.accepts;
@@ -104,7 +111,9 @@ impl Gateways {
             pods.insert(name, Pod { reading, out_of_memory: does.out_of_memory });
         }
         let destinations = BTreeMap::from([("otlp_grpc/jaeger-shop".to_owned(), "shop".to_owned())]);
+        let streams = ["pool:heavy", "shop", "web"].map(str::to_owned).to_vec();
         let seen = Seen {
+            classes: &[StreamClass { id: "c1".into(), streams, retired_at: None }],
             pods: &pods,
             destinations: &destinations,
             bounds: self.bounds,
@@ -484,6 +493,11 @@ fn figures_are_bounded_and_the_worst_come_first() {
     assert_eq!(load.pods.len(), 20);
     assert_eq!((load.pods[0].name.as_str(), load.pods[0].answers), ("gw-7", false));
     assert_eq!((load.pods[1].name.as_str(), load.pods[1].refused_per_second), ("gw-29", 50));
+    let streams: Vec<(&str, i64)> = load.streams.iter().map(|one| (one.name.as_str(), one.items_per_second)).collect();
+    let accepted: i64 = load.pods.iter().map(|pod| pod.accepted_per_second).max().unwrap_or_default();
+    assert_eq!(streams.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["shop", "web"]);
+    // Three quarters of all items against half of them.
+    assert!(streams[0].1 > accepted && streams[0].1 * 2 <= streams[1].1 * 3 + 3, "{streams:?}");
     let shop = &load.destinations[0];
     assert_eq!(
         (shop.name.as_str(), shop.sent_per_second, shop.failed_per_second, shop.queue_percent),
