@@ -40,7 +40,7 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 17] = [
+const STORIES: [(&str, Story); 18] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
