@@ -9,12 +9,12 @@ mod pod;
 
 use crate::golang::GoAgent;
 use crate::sight::{GATHER, Sight};
-use crate::subject::Subject;
 use crate::watchdog::Watchdog;
 use jiff::Timestamp;
 use kube::api::{Api, ListParams};
 use odigos_api::instrumentation_instance::InstrumentationInstance;
 use odigos_api::labels;
+use odigos_plan::detection::subject::Subject;
 use pod::Watched;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

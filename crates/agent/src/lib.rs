@@ -15,23 +15,28 @@
 //!
 //! It tells the program that instruments Go (`deploy/images/golang`), in a container beside it, which processes are wanted.
 //!
+//! As `odigos-agent detect` it is a pod that looks once, says what it found as its termination message, and ends; as
+//! `odigos-agent copy` it is the init container that brings the agents' files.
+//!
 //! On the node it keeps the directory of log links (design 4.5) and the agents' files, and nothing else. Decisions are in `detect` and
 //! `plan::log_links`.
 
 mod container_runtime;
+mod detect;
 mod files;
 mod golang;
 mod install;
 mod instances;
 mod leave;
 mod links;
+mod look;
 mod observe;
 mod processes;
 mod report;
 mod run;
 mod sight;
-mod subject;
 mod watchdog;
 
+pub use detect::{DetectArguments, detect};
 pub use files::{CopyArguments, copy};
 pub use run::{Arguments, run};

@@ -9,12 +9,16 @@ fn main() -> ExitCode {
         let _level = odigos_kit::telemetry::start("info");
         return finished(odigos_agent::copy(&arguments));
     }
-    odigos_kit::client::install_crypto();
-    let arguments = odigos_agent::Arguments::parse();
+    let looks_once = std::env::args_os().nth(1).is_some_and(|first| first == "detect");
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::from(2);
     };
-    finished(runtime.block_on(odigos_agent::run(arguments)))
+    if looks_once {
+        let arguments = odigos_agent::DetectArguments::parse_from(std::env::args_os().skip(1));
+        return finished(runtime.block_on(odigos_agent::detect(arguments)));
+    }
+    odigos_kit::client::install_crypto();
+    finished(runtime.block_on(odigos_agent::run(odigos_agent::Arguments::parse())))
 }
 
 fn finished(outcome: anyhow::Result<()>) -> ExitCode {

@@ -5,16 +5,12 @@
 //! of it is started anew. Without work it only waits.
 
 use crate::container_runtime::ContainerRuntime;
-use crate::processes::Seen;
-use crate::report::{Finding, Outcome};
+use crate::look::{self, Look};
+use crate::report::Outcome;
 use crate::sight::{GATHER, Sight};
-use crate::subject::{Running, Subject};
 use crate::watchdog::Watchdog;
-use odigos_api::instrumentation_config::ObservedImage;
-use odigos_detect::Language;
-use odigos_detect::container::{self, ContainerFound, ImageEnvironment, Outcome as Settled};
-use odigos_detect::image::{Answer, Given};
-use odigos_detect::parse::Member;
+use odigos_plan::detection::report::Finding;
+use odigos_plan::detection::subject::Subject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +18,6 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Pauses before further looks at a pod in which nothing clear runs yet.
-const AGAIN: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(10)];
 /// After a write it is checked once that it still stands: the instrumentor may have written from an older view.
 const CHECK: Duration = Duration::from_secs(10);
 /// Pauses after failures double from the first to the second.
@@ -35,15 +29,6 @@ pub(crate) struct Observer {
     pub(crate) sight: Sight,
     /// `None` where it may not be asked.
     pub(crate) runtime: Option<ContainerRuntime>,
-}
-
-/// What a look at a pod found.
-struct Looked {
-    finding: Finding,
-    /// Nothing would be clearer a moment later.
-    is_clear: bool,
-    /// The container runtime did not say what matters; it may later.
-    is_unanswered: bool,
 }
 
 /// What is to be done for a pod.
@@ -175,8 +160,11 @@ impl Observer {
         let found = self.sight.find(looks.iter().map(|(_, subject)| *subject), watchdog).await.unwrap_or_default();
         for (uid, subject) in looks {
             let attempt = agenda.open.get(uid).map(|task| task.looks).unwrap_or_default();
-            let Looked { finding, is_clear, is_unanswered } = self.look(subject, &found, watchdog).await;
-            let next = match AGAIN.get(attempt) {
+            let with = (&self.sight.processes, self.sight.node.as_str());
+            let look = Look::at(subject, &found, with, self.runtime.as_ref(), watchdog).await;
+            let (is_clear, is_unanswered) = (look.is_clear, look.is_unanswered);
+            let finding = look.finding();
+            let next = match look::AGAIN.get(attempt) {
                 Some(pause) if !is_clear => Next::Look(*pause),
                 _ => match self.write(subject, &finding).await {
                     // Whatever the reason was, it may pass.
@@ -189,94 +177,6 @@ impl Observer {
             };
             agenda.advance(uid, next, Instant::now());
         }
-    }
-
-    /// Looks at the containers of a pod.
-    async fn look(&self, subject: &Subject, found: &BTreeMap<Member, Vec<u32>>, watchdog: &Watchdog) -> Looked {
-        let mut is_unanswered = false;
-        let mut containers: Vec<ContainerFound> = Vec::new();
-        let mut problems: Vec<String> = Vec::new();
-        for container in &subject.containers {
-            let pids = found.get(&container.member).cloned().unwrap_or_default();
-            let processes = self.sight.processes.clone();
-            let seen = match watchdog.run(move || processes.look_at(&pids)).await {
-                Ok(seen) => seen,
-                Err(error) => {
-                    problems.push(format!("container {}: {error}", container.name));
-                    continue;
-                }
-            };
-            if let Some(why) = &seen.denied {
-                problems.push(format!("container {}: {why}", container.name));
-                continue;
-            }
-            let (decided, is_failed) = self.decide(subject, container, &seen).await;
-            is_unanswered |= is_failed;
-            if decided.outcome == Settled::NothingRuns {
-                problems.push(format!(
-                    "container {}: none of its processes was found on node {}",
-                    container.name, self.sight.node
-                ));
-                continue;
-            }
-            containers.push(decided);
-        }
-        for one in &containers {
-            let evidence = one.evidence.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            tracing::info!(
-                namespace = subject.workload.namespace,
-                pod = subject.pod,
-                container = one.details.container_name,
-                language = one.details.language,
-                version = one.details.runtime_version,
-                confidence = %one.confidence,
-                evidence,
-                "looked at a container"
-            );
-        }
-        let unknown = Language::Unknown.as_str();
-        let is_clear = problems.is_empty()
-            && containers.iter().all(|one| {
-                let is_known = one.details.language != unknown || matches!(one.outcome, Settled::Unresolved(_));
-                is_known && one.details.secure_execution_mode.is_some()
-            });
-        if !problems.is_empty() {
-            tracing::debug!(namespace = subject.workload.namespace, pod = subject.pod, ?problems, "not all was seen");
-        }
-        let finding = match containers.is_empty() {
-            true => Finding::Failed(problems.join("; ")),
-            false => Finding::Found(containers),
-        };
-        Looked { finding, is_clear, is_unanswered }
-    }
-
-    /// What a container runs; also whether the container runtime was asked what matters, and did not say it.
-    async fn decide(&self, subject: &Subject, container: &Running, seen: &Seen) -> (ContainerFound, bool) {
-        let given = Given {
-            set: &container.set,
-            has_env_from: container.has_env_from,
-            has_agents: subject.has_agents,
-            started_with: &seen.environment,
-        };
-        let of = |image: &ImageEnvironment| container::decide(&container.name, &seen.detections, image);
-        let language = Language::parse(&of(&ImageEnvironment::NotAsked).details.language);
-        let answer = match &self.runtime {
-            _ if !given.is_question(language) => Answer::NotAsked,
-            None => Answer::MayNot,
-            Some(runtime) => match runtime.image_environment(&container.member.container, &container.image).await {
-                Ok(environment) => Answer::Known(environment),
-                Err(error) => {
-                    tracing::debug!(%error, pod = subject.pod, container = container.name, "nothing is known of an image");
-                    Answer::Failed(error.to_string())
-                }
-            },
-        };
-        let image = given.image_environment(language, &answer);
-        let is_failed = matches!((&answer, &image), (Answer::Failed(_), ImageEnvironment::Failed(_)));
-        let mut found = of(&image);
-        found.details.observed_image = (!container.image.is_empty())
-            .then(|| ObservedImage { id: container.image.clone(), pod_created: subject.created.clone() });
-        (found, is_failed)
     }
 
     async fn write(&self, subject: &Subject, finding: &Finding) -> Option<Outcome> {

@@ -3,13 +3,14 @@
 //! Owns the choice of subjects out of the watched pods, and the walk over the processes on a thread that can be given up. When to
 //! look, and what follows, is up to [`crate::observe`] and [`crate::instances`].
 
+use crate::look;
 use crate::processes::Processes;
 use crate::report::Reporter;
-use crate::subject::Subject;
 use crate::watchdog::Watchdog;
 use k8s_openapi::api::core::v1::Pod;
 use odigos_detect::parse::Member;
 use odigos_kit::hub::Hub;
+use odigos_plan::detection::subject::Subject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,23 +39,12 @@ impl Sight {
         chosen.map(|subject| (subject.uid.clone(), subject)).collect()
     }
 
-    /// The processes of the containers of these pods, with one walk over all of the node; `None` when they cannot be listed.
+    /// The processes of the containers of these pods; `None` when they cannot be listed.
     pub(crate) async fn find<'a>(
         &self,
         subjects: impl Iterator<Item = &'a Subject>,
         watchdog: &Watchdog,
     ) -> Option<BTreeMap<Member, Vec<u32>>> {
-        let containers = subjects.flat_map(|subject| &subject.containers);
-        let wanted: BTreeMap<Member, String> = containers.map(|one| (one.member.clone(), one.name.clone())).collect();
-        let processes = self.processes.clone();
-        let found = watchdog.run(move || processes.find(&wanted)).await.map_err(anyhow::Error::from);
-        match found.and_then(|found| Ok(found?)) {
-            Ok(found) => Some(found),
-            Err(error) => {
-                let directory = self.processes.root.display();
-                tracing::warn!(%error, %directory, "the processes of the node cannot be listed");
-                None
-            }
-        }
+        look::find(&self.processes, subjects, watchdog).await
     }
 }

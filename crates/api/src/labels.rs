@@ -93,3 +93,7 @@ pub fn streams(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
 
 /// Node: it holds the agents' files.
 pub const PREPARED_NODE: &str = "odigos.io/odiglet-oss-installed";
+/// Label of pods that look at processes once, where nodes have no agent.
+pub const DETECTION_POD: &str = "odigos.io/detection-pod";
+/// Annotation of such a pod: what it shall look at, as JSON.
+pub const DETECTION_REQUEST: &str = "odigos.io/detection-request";

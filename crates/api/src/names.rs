@@ -13,6 +13,8 @@ pub const AUTOSCALER: &str = "odigos-autoscaler";
 pub const AGENT: &str = "odigos-agent";
 /// DaemonSet, ServiceAccount and Service of the agent.
 pub const AGENT_SERVICE: &str = "odiglet";
+/// ServiceAccount, without any permission, of pods that look at processes once; their names begin with it.
+pub const DETECTION: &str = "odigos-detection";
 
 /// CollectorsGroup, Service, HPA, ConfigMap and ServiceAccount of the gateway; also its Deployment unless renamed.
 pub const GATEWAY: &str = "odigos-gateway";

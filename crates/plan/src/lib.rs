@@ -9,6 +9,7 @@ pub mod agents;
 pub mod collector;
 pub mod configuration;
 pub mod coverage;
+pub mod detection;
 pub mod duration;
 #[cfg(test)]
 mod fixtures;

@@ -3,12 +3,12 @@
 //! Owns names, labels, owner and attributes. An object is compared without the time at which it was said, so that saying the same
 //! again writes nothing.
 
-use crate::subject::Subject;
 use jiff::Timestamp;
 use odigos_api::API_VERSION;
 use odigos_api::instrumentation_instance::InstrumentationInstance;
 use odigos_api::labels::{self, INSTRUMENTED_APP, OWNER_POD_NAME};
 use odigos_detect::presence::{Health, Marks};
+use odigos_plan::detection::subject::Subject;
 use serde_json::{Value, json};
 
 /// Label with the node of the agent that wrote it.

@@ -2,6 +2,8 @@
 
 use super::*;
 use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_detect::parse::Member;
+use odigos_plan::detection::subject::Running;
 use std::collections::BTreeSet;
 
 fn subject(uid: &str, container: char) -> (String, Subject) {

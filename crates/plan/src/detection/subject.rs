@@ -1,55 +1,68 @@
 //! A pod → what of it is looked at, and when (`spec/sources-and-instrumentation.md` 4.1).
 //!
-//! Owns the choice of pods: covered (they carry a stream class), ready, and not going away; and for the health of agents, those
-//! that carry one. Never asks the API server.
+//! Owns the choice of pods: covered, ready, and not going away; and for the health of agents, those that carry one. Never asks the
+//! API server.
 
+use crate::workload::pod_workload;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::labels::{AGENTS_META_HASH, STREAM_CLASS};
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_detect::parse::Member;
-use odigos_plan::workload::pod_workload;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// A pod that is looked at.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Subject {
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Subject {
     /// Its uid.
-    pub(crate) uid: String,
+    pub uid: String,
     /// Its name, for people.
-    pub(crate) pod: String,
+    pub pod: String,
     /// Its workload.
-    pub(crate) workload: WorkloadRef,
+    pub workload: WorkloadRef,
     /// When it was created.
-    pub(crate) created: Option<Time>,
+    pub created: Option<Time>,
     /// Whether admission has given it agents.
-    pub(crate) has_agents: bool,
+    pub has_agents: bool,
     /// Its containers that run.
-    pub(crate) containers: Vec<Running>,
+    pub containers: Vec<Running>,
 }
 
 /// A container that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Running {
+#[derive(Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Running {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Where its processes are.
-    pub(crate) member: Member,
+    #[serde(with = "MemberFields")]
+    pub member: Member,
     /// Its image with the digest, as the container runtime names it; empty when not said.
-    pub(crate) image: String,
+    pub image: String,
     /// Variables that the pod sets by name.
-    pub(crate) set: BTreeSet<String>,
+    pub set: BTreeSet<String>,
     /// Whether the pod sets further ones from ConfigMaps or Secrets as a whole.
-    pub(crate) has_env_from: bool,
+    pub has_env_from: bool,
+}
+
+/// How [`Member`] is written.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Member")]
+struct MemberFields {
+    pod: String,
+    container: String,
 }
 
 impl Subject {
-    /// `None` for a pod that is not looked at, or not yet.
-    pub(crate) fn of(pod: &Pod) -> Option<Self> {
-        let metadata = &pod.metadata;
-        if !metadata.labels.as_ref()?.contains_key(STREAM_CLASS) {
-            return None;
-        }
+    /// `None` for a pod that the agent of its node does not look at, or not yet: it knows covered pods by their stream class.
+    #[must_use]
+    pub fn of(pod: &Pod) -> Option<Self> {
+        pod.metadata.labels.as_ref()?.contains_key(STREAM_CLASS).then(|| Self::ready(pod))?
+    }
+
+    /// `None` for a pod in which nothing is to be seen, or not yet.
+    #[must_use]
+    pub fn ready(pod: &Pod) -> Option<Self> {
         let found = Self::running(pod)?;
         let workload = &found.workload;
         let status = pod.status.as_ref()?;
@@ -65,7 +78,8 @@ impl Subject {
     }
 
     /// `None` for a pod without agents, or one in which nothing runs.
-    pub(crate) fn carrying(pod: &Pod) -> Option<Self> {
+    #[must_use]
+    pub fn carrying(pod: &Pod) -> Option<Self> {
         let labels = pod.metadata.labels.as_ref()?;
         // Uncovered, it keeps its agents until it is made anew, but nobody cares for them.
         (labels.contains_key(AGENTS_META_HASH) && labels.contains_key(STREAM_CLASS)).then(|| Self::running(pod))?
@@ -91,7 +105,8 @@ impl Subject {
     }
 
     /// What makes a look worthwhile again when it changes: the containers and their images.
-    pub(crate) fn fingerprint(&self) -> Vec<String> {
+    #[must_use]
+    pub fn fingerprint(&self) -> Vec<String> {
         self.containers.iter().map(|one| format!("{} {}", one.member.container, one.image)).collect()
     }
 }
@@ -110,7 +125,7 @@ fn running(declared: &Container, statuses: &[ContainerStatus], group: &str) -> O
 }
 
 /// Keeps of a pod what [`Subject::of`] reads; values of variables are dropped.
-pub(crate) fn prune(pod: &mut Pod) {
+pub fn prune(pod: &mut Pod) {
     if let Some(status) = &mut pod.status {
         *status = k8s_openapi::api::core::v1::PodStatus {
             phase: status.phase.take(),
