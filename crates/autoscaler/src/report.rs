@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::{ConditionDraft, Status, kind, merged};
-use odigos_api::{API_VERSION, names};
+use odigos_api::{API_VERSION, Severity, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
@@ -274,7 +274,14 @@ pub(crate) async fn node_group(
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
     let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
-    let drafts = [valid(&plan.problems, None), deployed(error.as_deref()), progressing(rolled_out, version, None)];
+    let mut deployed = deployed(error.as_deref());
+    // What it does not do by choice is no fault, and said where people look for it.
+    for lacking in
+        plan.findings.iter().filter(|one| one.severity == Severity::Info && one.object.starts_with("CollectorsGroup "))
+    {
+        deployed.message = format!("{} By the configuration {}.", deployed.message, lacking.message);
+    }
+    let drafts = [valid(&plan.problems, None), deployed, progressing(rolled_out, version, None)];
     let facts = json!({
         "ready": ready >= 1,
         "receiverSignals": plan.receiver_signals,

@@ -4,14 +4,16 @@
 //! |---|---|---|
 //! | Source, InstrumentationConfig | full, all namespaces | coverage |
 //! | Deployment, StatefulSet, DaemonSet, CronJob, and Rollout and DeploymentConfig where served | names of containers and of their `OTEL_` variables, replicas | workloads |
-//! | Pod | owner, agents' hash, revision, readiness, containers that fail | static pods, the agent decision, rollbacks |
+//! | Pod | owner, agents' hash, revision, readiness, images, containers that fail; detection pods with their answer | static pods, the agent decision, rollbacks, what is to be looked at |
 //! | CollectorsGroup, InstrumentationRule | full, the control plane's namespace | the agent decision, what became of rules |
 //! | Namespace, Node with the agents' files | metadata | how agents' files come into pods |
 //!
 //! Writes, as field manager `odigos-instrumentor`: InstrumentationConfig (spec, stream labels, conditions, rollout status),
-//! Source status and finalizer, InstrumentationRule status, the restart annotation of pod templates; evicts single pods. Decisions are in `plan::coverage`, `plan::instrumentation`,
-//! `plan::agents`, `plan::injection` and `plan::admission`.
+//! Source status and finalizer, InstrumentationRule status, the restart annotation of pod templates; evicts single pods. Where nodes
+//! have no agent it makes detection pods in its own namespace, and writes what they found as field manager `odigos-agent`. Decisions
+//! are in `plan::coverage`, `plan::instrumentation`, `plan::agents`, `plan::injection`, `plan::detection` and `plan::admission`.
 
+mod detection;
 mod hooks;
 mod pods;
 mod rollouts;

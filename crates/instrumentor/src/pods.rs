@@ -4,15 +4,18 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use odigos_api::WorkloadRef;
-use odigos_api::labels::AGENTS_META_HASH;
+use odigos_api::labels::{AGENTS_META_HASH, DETECTION_POD, DETECTION_REQUEST};
 use odigos_plan::agents::Backoff;
+use odigos_plan::detection::message::Request;
+use odigos_plan::detection::pods::{DetectionPod, Report};
+use odigos_plan::detection::waiting::Candidate;
 use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen};
 use odigos_plan::workload::pod_workload;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,13 +23,26 @@ pub(crate) struct PodFacts {
     #[serde(default)]
     pub(crate) metadata: ObjectMeta,
     #[serde(default)]
+    spec: PodSpec,
+    #[serde(default)]
     status: PodStatus,
+    /// How it could be looked at, once it is ready.
+    #[serde(skip)]
+    candidate: Option<Arc<Candidate>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PodSpec {
+    node_name: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PodStatus {
     phase: String,
+    reason: String,
+    message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     start_time: Option<Time>,
     conditions: Vec<PodCondition>,
@@ -49,6 +65,10 @@ struct PodCondition {
 struct ContainerStatus {
     name: String,
     restart_count: u32,
+    ready: bool,
+    started: Option<bool>,
+    #[serde(rename = "imageID")]
+    image_id: String,
     state: ContainerState,
     last_state: ContainerState,
 }
@@ -164,6 +184,70 @@ impl PodFacts {
         }
     }
 
+    /// How the agent of a node would look at it; the same rule, by what is known here (`plan::detection::subject`).
+    fn looked_at(&self) -> Option<Candidate> {
+        let (metadata, status) = (&self.metadata, &self.status);
+        let is_ready = status.conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True");
+        if status.phase != "Running" || metadata.deletion_timestamp.is_some() || !is_ready {
+            return None;
+        }
+        // Pods of jobs may have ended before anything says that they started.
+        let is_job = metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Job");
+        let is_up = |one: &ContainerStatus| one.ready && (one.started == Some(true) || is_job);
+        let statuses = &status.container_statuses;
+        if statuses.is_empty() || !statuses.iter().all(is_up) || pod_workload(metadata).is_none() {
+            return None;
+        }
+        let image = |one: &ContainerStatus| {
+            let image = one.image_id.strip_prefix("docker-pullable://").unwrap_or(&one.image_id);
+            (one.name.clone(), image.to_owned())
+        };
+        Some(Candidate {
+            pod: metadata.name.clone()?,
+            uid: metadata.uid.clone()?,
+            node: self.spec.node_name.clone(),
+            created: metadata.creation_timestamp.clone(),
+            images: statuses.iter().map(image).collect(),
+        })
+    }
+
+    fn is_detection(&self) -> bool {
+        self.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(DETECTION_POD))
+    }
+
+    /// A pod that looks at others, with what it was asked; `None` for any other pod, and for one that is going.
+    pub(crate) fn detection(&self) -> Option<(DetectionPod, Request)> {
+        let (metadata, status) = (&self.metadata, &self.status);
+        if !self.is_detection() || metadata.deletion_timestamp.is_some() {
+            return None;
+        }
+        let request = metadata.annotations.as_ref().and_then(|all| all.get(DETECTION_REQUEST));
+        let request = request.and_then(|text| Request::parse(text).ok()).unwrap_or_default();
+        let container = status.container_statuses.first();
+        let waits = container.and_then(|one| one.state.waiting.as_ref());
+        let ended = container.and_then(|one| one.state.terminated.as_ref());
+        let report = Report {
+            phase: status.phase.clone(),
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            waits: waits.map(|one| (one.reason.clone(), one.message.clone())),
+            ended: ended.map(|one| (one.exit_code, one.reason.clone(), one.message.clone())),
+        };
+        let pod = DetectionPod {
+            name: metadata.name.clone()?,
+            node: self.spec.node_name.clone(),
+            created: metadata.creation_timestamp.as_ref()?.0,
+            workloads: request.pods.iter().map(|subject| subject.workload.clone()).collect(),
+            report,
+        };
+        Some((pod, request))
+    }
+
+    /// What detection pods are decided by: how it could be looked at, or what it says itself.
+    pub(crate) fn of_detection(&self) -> (Option<Arc<Candidate>>, Option<Self>) {
+        (self.candidate.clone(), self.is_detection().then(|| self.clone()))
+    }
+
     /// Whether it has ended for good.
     fn has_ended(&self) -> bool {
         matches!(self.status.phase.as_str(), "Succeeded" | "Failed")
@@ -187,6 +271,12 @@ const MESSAGE_LIMIT: usize = 1024;
 
 /// Drops everything of a pod that nobody reads.
 pub(crate) fn prune(pod: &mut PodFacts) {
+    if pod.is_detection() {
+        return;
+    }
+    pod.candidate = pod.looked_at().map(Arc::new);
+    pod.spec = PodSpec::default();
+    (pod.status.reason, pod.status.message) = Default::default();
     let metadata = &mut pod.metadata;
     if let Some(labels) = &mut metadata.labels {
         labels.retain(|key, _| key == AGENTS_META_HASH || REVISIONS.contains(&key.as_str()));
@@ -199,6 +289,7 @@ pub(crate) fn prune(pod: &mut PodFacts) {
     for statuses in [&mut pod.status.init_container_statuses, &mut pod.status.container_statuses] {
         statuses.retain(ContainerStatus::is_of_interest);
         for status in statuses.iter_mut() {
+            status.image_id = String::new();
             for terminated in
                 [&mut status.state, &mut status.last_state].into_iter().filter_map(|one| one.terminated.as_mut())
             {
@@ -226,6 +317,8 @@ struct PodOfWorkload {
     seen: PodSeen,
     /// What does not start in it.
     backoff: Option<Backoff>,
+    /// How it could be looked at.
+    candidate: Option<Arc<Candidate>>,
 }
 
 /// Pods that have not ended, by workload and name.
@@ -237,8 +330,11 @@ impl PodIndex {
     pub(crate) fn update(&self, before: Option<&PodFacts>, after: Option<&PodFacts>) -> Option<WorkloadRef> {
         let workload = before.or(after).and_then(|pod| pod_workload(&pod.metadata))?;
         let name = before.or(after).and_then(|pod| pod.metadata.name.clone()).unwrap_or_default();
-        let fresh =
-            after.filter(|pod| !pod.has_ended()).map(|pod| PodOfWorkload { seen: pod.seen(), backoff: pod.backoff() });
+        let fresh = after.filter(|pod| !pod.has_ended()).map(|pod| PodOfWorkload {
+            seen: pod.seen(),
+            backoff: pod.backoff(),
+            candidate: pod.candidate.clone(),
+        });
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let pods = all.entry(workload.clone()).or_default();
         let known = match &fresh {
@@ -255,6 +351,13 @@ impl PodIndex {
     pub(crate) fn of(&self, workload: &WorkloadRef) -> Vec<PodSeen> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all.get(workload).into_iter().flat_map(|pods| pods.values().map(|pod| pod.seen.clone())).collect()
+    }
+
+    /// The pods of a workload that could be looked at.
+    pub(crate) fn candidates(&self, workload: &WorkloadRef) -> Vec<Arc<Candidate>> {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let pods = all.get(workload).into_iter().flat_map(BTreeMap::values).filter(|pod| !pod.seen.is_going);
+        pods.filter_map(|pod| pod.candidate.clone()).collect()
     }
 
     /// Notes that a pod was asked to go, before the watch tells.
@@ -315,6 +418,48 @@ mod tests {
         index.update(Some(&failing), None);
         index.update(Some(&injected), None);
         assert!(index.of(&web).is_empty());
+    }
+
+    #[test]
+    fn a_pod_that_is_ready_can_be_looked_at_with_its_images() {
+        let of = |change: fn(&mut serde_json::Value)| {
+            let mut value = serde_json::to_value(pod("a", None, "")).unwrap();
+            value["metadata"]["uid"] = json!("u");
+            value["spec"] = json!({"nodeName": "n1", "containers": [{"name": "app"}]});
+            value["status"] = json!({
+                "phase": "Running", "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": null}],
+                "containerStatuses": [{"name": "app", "ready": true, "started": true, "restartCount": 0, "imageID": "docker-pullable://web@sha256:1", "state": {"running": {}}}],
+            });
+            change(&mut value);
+            let mut facts: PodFacts = serde_json::from_value(value).unwrap();
+            prune(&mut facts);
+            assert!(facts.status.container_statuses.is_empty() && facts.spec == PodSpec::default());
+            facts.candidate
+        };
+        let found = of(|_| {}).unwrap();
+        assert_eq!((found.node.as_str(), found.images[0].1.as_str()), ("n1", "web@sha256:1"));
+        assert!(of(|pod| pod["status"]["containerStatuses"][0]["started"] = json!(false)).is_none());
+        assert!(of(|pod| pod["status"]["conditions"][0]["status"] = json!("False")).is_none());
+        assert!(of(|pod| pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z")).is_none());
+        assert!(of(|pod| pod["metadata"]["ownerReferences"] = json!([])).is_none(), "nobody's");
+    }
+
+    #[test]
+    fn a_detection_pod_keeps_what_it_says() {
+        let request = Request::default().to_json();
+        let value = json!({
+            "metadata": {
+                "name": "odigos-detection-1", "namespace": "odigos-system", "creationTimestamp": "2026-01-01T00:00:00Z",
+                "labels": {DETECTION_POD: "true"}, "annotations": {DETECTION_REQUEST: request},
+            },
+            "spec": {"nodeName": "n1"},
+            "status": {"phase": "Succeeded", "containerStatuses": [{"name": "detect", "state": {"terminated": {"exitCode": 0, "reason": "Completed", "message": "x".repeat(4096)}}}]},
+        });
+        let mut facts: PodFacts = serde_json::from_value(value).unwrap();
+        prune(&mut facts);
+        let (pod, _) = facts.detection().unwrap();
+        let ended = pod.report.ended.unwrap();
+        assert_eq!((pod.node.as_str(), ended.0, ended.2.len()), ("n1", 0, 4096));
     }
 
     #[test]

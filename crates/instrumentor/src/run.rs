@@ -2,7 +2,7 @@
 
 use crate::pods::{self, PodFacts, PodIndex};
 use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
-use crate::{hooks, rollouts, rules, sources, workloads};
+use crate::{detection, hooks, rollouts, rules, sources, workloads};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
@@ -13,7 +13,7 @@ use kube::runtime::watcher;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::instrumentation_rule::InstrumentationRule;
-use odigos_api::names::{CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, INSTRUMENTOR, NODE_COLLECTOR};
+use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, INSTRUMENTOR, NODE_COLLECTOR};
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::admin::{self, Readiness};
@@ -28,6 +28,7 @@ use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry, webhook};
 use odigos_plan::configuration::Configuration;
+use odigos_plan::detection::Mode;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
 use std::net::SocketAddr;
@@ -81,6 +82,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
         options: ArcSwap::default(),
         injection: ArcSwap::from_pointee(injection::Options::of(&Configuration::default(), &common.namespace)),
+        detection: ArcSwap::default(),
+        looks: Mutex::default(),
+        reporter: Applier::new(client.clone(), AGENT, metrics.clone()),
         config_maps: Hub::new("ConfigMap"),
         sources: Hub::new("Source"),
         configs: Hub::new("InstrumentationConfig"),
@@ -102,6 +106,9 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     subscribe(&state, &workload_queue, &source_queue);
     subscribe_to_what_concerns_all(&state, &workload_queue);
     subscribe_for_rules(&state, &rule_queue);
+    // One key here too: detection pods are shared by workloads.
+    let detection_queue: Queue<()> = Queue::new(Duration::from_millis(200));
+    subscribe_for_detection(&state, &detection_queue);
     watch(&mut tasks, &client, &state, &common.namespace, &metrics);
 
     let server = Server {
@@ -157,6 +164,14 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             queue_stop.clone(),
             move |key| sources::reconcile(for_sources.clone(), key),
         );
+        let for_detection = state.clone();
+        let detection = detection_queue.run(
+            Settings { controller: "detection", concurrency: 1 },
+            leadership.clone(),
+            queue_metrics.clone(),
+            queue_stop.clone(),
+            move |()| detection::reconcile(for_detection.clone()),
+        );
         let rules = rule_queue.run(
             Settings { controller: "rules", concurrency: 1 },
             leadership,
@@ -164,7 +179,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             queue_stop,
             move |()| rules::reconcile(state.clone()),
         );
-        tokio::join!(workloads, sources, rules);
+        tokio::join!(workloads, sources, rules, detection);
     });
     tasks.wait().await?;
     tracing::info!("{INSTRUMENTOR} ended");
@@ -281,6 +296,7 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
         // Broken text leaves what is in force.
         let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
         state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace)));
+        state.detection.store(Arc::new(odigos_plan::detection::Options::of(&configuration)));
         let options = Options::of(&configuration);
         for (path, message) in odigos_plan::instrumentation::options::problems(&configuration) {
             tracing::warn!(path, message, "a setting of rollouts");
@@ -342,6 +358,35 @@ fn subscribe_for_rules(state: &Arc<State>, rules: &Queue<()>) {
         });
     }
     state.config_maps.subscribe(move |_| when_there_are_rules());
+}
+
+/// Pods that could be looked at, those that look, what is known already; nothing where nodes have agents.
+fn subscribe_for_detection(state: &Arc<State>, detection: &Queue<()>) {
+    let wake = {
+        let (queue, weak) = (detection.clone(), Arc::downgrade(state));
+        Arc::new(move || {
+            if weak.upgrade().is_some_and(|state| state.detection.load().mode == Mode::Pod) {
+                queue.add(());
+            }
+        })
+    };
+    let again = wake.clone();
+    state.pods.subscribe(move |change| {
+        if change.differs(PodFacts::of_detection) {
+            again();
+        }
+    });
+    let again = wake.clone();
+    state.configs.subscribe(move |change| {
+        let conditions = |config: &InstrumentationConfig| {
+            let status = config.status.as_ref()?;
+            Some((status.runtime_details_by_container.clone(), status.conditions.clone()))
+        };
+        if change.differs(|config| (config.spec.containers_overrides.clone(), conditions(config))) {
+            again();
+        }
+    });
+    state.config_maps.subscribe(move |_| wake());
 }
 
 /// Other Sources of the namespace that select the same workload as the changed one did or does.

@@ -17,6 +17,7 @@ use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
 use odigos_plan::coverage::Matcher;
+use odigos_plan::detection;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
 use odigos_plan::instrumentation::rollout::Progress;
@@ -46,7 +47,13 @@ pub(crate) struct State {
     pub(crate) options: ArcSwap<Options>,
     /// The effective configuration, as far as it matters to new pods.
     pub(crate) injection: ArcSwap<injection::Options>,
-    /// The ConfigMap that both come from.
+    /// The effective configuration, as far as it says who looks at processes.
+    pub(crate) detection: ArcSwap<detection::Options>,
+    /// What was tried to look at, where no agent does.
+    pub(crate) looks: Mutex<detection::pods::Memory>,
+    /// Writes what was found, in place of the agents of the nodes.
+    pub(crate) reporter: Applier,
+    /// The ConfigMap that all of these come from.
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,
     pub(crate) sources: Arc<Hub<Source>>,
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,

@@ -19,6 +19,7 @@ mod words;
 use crate::agents::{self, Backoff, NodeCollector, Seen};
 use crate::configuration::Configuration;
 use crate::coverage::{Coverage, Decision, marked};
+use crate::detection::Mode;
 use crate::sampling::Percentage;
 use crate::streams;
 use crate::workload::Workload;
@@ -69,6 +70,8 @@ pub struct Options {
     pub rollout: rollout::Options,
     /// Whether metrics of the network are measured on the nodes (`metricsSources.networkMetrics.enabled`).
     pub measures_network: bool,
+    /// Who looks at processes.
+    pub detection: Mode,
 }
 
 impl Options {
@@ -80,6 +83,7 @@ impl Options {
             agents: agents::Options::of(configuration),
             rollout: rollout::Options::of(configuration),
             measures_network: configuration.flag("metricsSources.networkMetrics.enabled").unwrap_or_default(),
+            detection: Mode::of(configuration),
         }
     }
 }
@@ -125,7 +129,7 @@ pub fn plan(
         }
         _ => Desired::Delete,
     };
-    conditions.extend(waiting_conditions(workload, status));
+    conditions.extend(waiting_conditions(workload, status, around.options.detection));
     let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
     conditions.sort_by_key(|condition| position(condition.kind));
     InstrumentationPlan { desired, conditions, is_recovered }
@@ -305,15 +309,23 @@ fn is_waiting_reason(reason: &str) -> bool {
 }
 
 /// What detection and rollout have to say while they have not come; what they wrote is theirs and stays.
-fn waiting_conditions(workload: &Workload, status: Option<&InstrumentationConfigStatus>) -> [ConditionDraft; 2] {
+fn waiting_conditions(
+    workload: &Workload,
+    status: Option<&InstrumentationConfigStatus>,
+    mode: Mode,
+) -> [ConditionDraft; 2] {
     let is_detected = status.is_some_and(|status| !status.runtime_details_by_container.is_empty());
     let runs = workload.available_replicas > 0 || workload.reference.kind == WorkloadKind::CronJob;
     let detection = if is_detected {
         ConditionDraft::yes(RUNTIME_DETECTION, "DetectedSuccessfully", "It is known what runs in the containers.")
     } else if runs {
-        let what = match workload.reference.kind {
-            WorkloadKind::CronJob => "Waits for the next job to look at what runs in it.",
-            _ => "Waits until the node agent has looked at what runs in the containers.",
+        let what = match (mode, workload.reference.kind) {
+            (Mode::None, _) => {
+                "Nothing looks at processes in this installation; state what runs in the containers with containerOverrides[].runtimeInfo of a Source."
+            }
+            (_, WorkloadKind::CronJob) => "Waits for the next job to look at what runs in it.",
+            (Mode::Agent, _) => "Waits until the node agent has looked at what runs in the containers.",
+            (Mode::Pod, _) => "Waits until a detection pod has looked at what runs in the containers.",
         };
         ConditionDraft::unknown(RUNTIME_DETECTION, "WaitingForDetection", what)
     } else {

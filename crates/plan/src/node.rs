@@ -12,6 +12,7 @@ mod tests;
 
 use crate::collector::{self, OwnTelemetry, Processors};
 use crate::configuration::Configuration;
+use crate::detection::Mode;
 use crate::workload::resource_attribute;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, RoutedPool, SpanMetrics};
 use odigos_api::condition::ConditionDraft;
@@ -108,6 +109,7 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let mut config = CollectorConfig::default();
     let mut receiver_signals = Vec::new();
     let mut pools = Vec::new();
+    let mut findings = processors.findings.clone();
     let port = seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
     add_idle_parts(&mut config, seen, port);
     if let Some(group) = seen.group {
@@ -121,21 +123,34 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             signals,
             processors: &processors,
             routes: &routes,
+            has_agent: Mode::of(seen.configuration).has_node_agents(),
         };
+        if build.takes(Signal::Logs) && !build.has_agent {
+            findings.push(Finding::info(group_object(seen), "", NO_CONTAINER_LOGS));
+        }
         build.add(&mut config, seen);
         receiver_signals = build.signals.iter().copied().collect();
         pools = routes.iter().map(routes::Route::told).collect();
     }
     config.remove_unused();
     let problems = config.check();
-    let mut findings = processors.findings.clone();
     for problem in &problems {
-        let object = format!("CollectorsGroup {}/{}", seen.namespace, names::NODE_COLLECTOR);
-        findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
+        findings.push(Finding::error(
+            group_object(seen),
+            "",
+            format!("the rendered configuration is broken: {problem}"),
+        ));
     }
     let components = processors.components(CollectorRole::NodeCollector);
     let processors = processors.conditions;
     Some(NodePlan { config, problems, components, processors, receiver_signals, pools, findings })
+}
+
+/// Said of logs where nodes have no agent.
+pub const NO_CONTAINER_LOGS: &str = "the output of containers is not collected, since nodes have no agent that keeps links to it (runtimeDetection.mode); logs that agents of languages send are";
+
+fn group_object(seen: &Observed<'_>) -> String {
+    format!("CollectorsGroup {}/{}", seen.namespace, names::NODE_COLLECTOR)
 }
 
 /// What stands in the configuration even when nothing is instrumented (A1): health and self metrics.
@@ -180,11 +195,14 @@ struct Build<'a> {
     signals: BTreeSet<Signal>,
     processors: &'a Processors,
     routes: &'a [Route<'a>],
+    /// An agent runs beside it, which keeps links to the logs that are wanted.
+    has_agent: bool,
 }
 
 const FORWARD_SPAN_METRICS: &str = "forward/trace/spanmetrics";
 const FORWARD_TRACES: &str = "forward/traces-exporting";
 const FILE_STORAGE: &str = "file_storage/offsets";
+const FILE_LOG: &str = "file_log";
 
 impl Build<'_> {
     fn takes(&self, signal: Signal) -> bool {
@@ -216,7 +234,7 @@ impl Build<'_> {
         if let Some(metrics) = &self.spec.metrics
             && let Some(own) = &metrics.odigos_own_metrics
         {
-            own_metrics::add(config, self.namespace, metrics, own);
+            own_metrics::add(config, self.namespace, metrics, own, self.has_agent);
         }
         for signal in Signal::PIPELINES {
             let exporter = |gateway: &CollectorsGroupSpec| self.exporter(signal, gateway);
@@ -395,16 +413,18 @@ impl Build<'_> {
     }
 
     fn add_logs(&self, config: &mut CollectorConfig) {
-        config.add(ComponentKind::Extension, FILE_STORAGE, json!({"directory": LOG_OFFSETS, "create_directory": true}));
-        config.started_extensions.insert(FILE_STORAGE.into());
-        config.add(ComponentKind::Receiver, "file_log", file_log(self.namespace));
+        let mut receivers = vec!["otlp/in".to_owned()];
+        if self.has_agent {
+            let directory = json!({"directory": LOG_OFFSETS, "create_directory": true});
+            config.add(ComponentKind::Extension, FILE_STORAGE, directory);
+            config.started_extensions.insert(FILE_STORAGE.into());
+            config.add(ComponentKind::Receiver, FILE_LOG, file_log(self.namespace));
+            receivers.insert(0, FILE_LOG.to_owned());
+        }
         let mut processors = self.opening(config);
         processors.extend(self.user_processors(Signal::Logs, false));
-        *config.pipeline(Signal::Logs, "") = Pipeline {
-            receivers: vec!["file_log".into(), "otlp/in".into()],
-            processors,
-            exporters: vec![self.way_out(Signal::Logs)],
-        };
+        let exporters = vec![self.way_out(Signal::Logs)];
+        *config.pipeline(Signal::Logs, "") = Pipeline { receivers, processors, exporters };
     }
 }
 

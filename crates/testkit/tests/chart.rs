@@ -125,6 +125,35 @@ fn pods_run_without_privileges_and_from_the_images_that_were_asked_for() {
     );
 }
 
+/// With detection pods there is no DaemonSet, no account of the agents, and one that may do nothing for the pods.
+#[test]
+fn without_agents_on_nodes_nothing_of_them_is_installed() {
+    for (sets, accounts, roles) in
+        [(&["agent.mode=pod"][..], 1, 1), (&["agent.mode=pod", "agent.detection=false"][..], 0, 0), (&[][..], 0, 0)]
+    {
+        let all = objects(&render("a", sets).unwrap());
+        let count = |wanted: &str| all.iter().filter(|object| title(object) == wanted).count();
+        assert_eq!(count("ServiceAccount odigos-detection"), accounts, "{sets:?}");
+        assert_eq!(
+            count("Role odigos-detection-pods") + count("RoleBinding odigos-detection-pods"),
+            2 * roles,
+            "{sets:?}"
+        );
+        let agents = all.iter().filter(|object| object["metadata"]["name"] == "odiglet").count();
+        assert_eq!(agents == 0, !sets.is_empty(), "{sets:?}: {agents}");
+        assert!(all.iter().all(|object| object["roleRef"]["name"] != "odigos-detection"));
+    }
+    let rendered = render("a", &["agent.mode=pod", "image.pullSecrets={one}"]).unwrap();
+    let configuration =
+        objects(&rendered).into_iter().find(|one| title(one) == "ConfigMap odigos-configuration").unwrap();
+    let text = configuration["data"]["config.yaml"].as_str().unwrap();
+    let options = odigos_plan::detection::Options::of(&odigos_plan::configuration::Configuration::parse(text).unwrap());
+    assert_eq!(options.mode, odigos_plan::detection::Mode::Pod);
+    assert!(options.image.ends_with("/odigos-agent:0.1.0") && options.pull_secrets == ["one"], "{options:?}");
+    assert_eq!((options.most, options.tolerations.len(), options.node_selector.len()), (4, 1, 1));
+    assert!(options.resources.contains_key("requests") && options.pull_policy == "IfNotPresent", "{options:?}");
+}
+
 #[test]
 fn admission_fails_open_and_spares_the_system() {
     let rendered = render("a", &[]).unwrap();
@@ -149,6 +178,8 @@ fn admission_fails_open_and_spares_the_system() {
 fn permissions_are_few() {
     let table = permissions(&render("a", &["clusterMetrics=true", "customMetrics.enabled=true"]).unwrap()).unwrap();
     assert!(table.lines().count() > 100, "{table}");
+    let without_agents = permissions(&render("a", &["agent.mode=pod"]).unwrap()).unwrap();
+    let table = table + &without_agents;
     for line in table.lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         let (scope, verb, resource) = (words[0], words[2], words[3]);

@@ -7,7 +7,7 @@ use odigos_pipeline::yaml;
 use odigos_testkit::chart;
 use odigos_testkit::tools::root;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 /// Writes every generated file; with `check` fails when one differs instead.
@@ -33,7 +33,7 @@ pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
     let everything = chart::render(names::DEFAULT_NAMESPACE, &["clusterMetrics=true", "customMetrics.enabled=true"])?;
     let rendered = BTreeMap::from([
         (root().join("deploy/manifests/odigos.yaml"), manifests()?),
-        (root().join("tests/rbac.txt"), chart::permissions(&everything)?),
+        (root().join("tests/rbac.txt"), permissions(&everything)?),
     ]);
     stale.extend(bring_up_to_date(&rendered, check)?);
     if !stale.is_empty() {
@@ -57,6 +57,16 @@ fn bring_up_to_date(files: &BTreeMap<PathBuf, String>, check: bool) -> anyhow::R
         }
     }
     Ok(stale)
+}
+
+/// What every account may do, and what comes instead of the permissions of `odiglet` where nodes have no agent.
+fn permissions(everything: &str) -> anyhow::Result<String> {
+    let usual = chart::permissions(everything)?;
+    let without_agents = chart::permissions(&chart::render(names::DEFAULT_NAMESPACE, &["agent.mode=pod"])?)?;
+    let known: BTreeSet<&str> = usual.lines().collect();
+    let more: String =
+        without_agents.lines().filter(|line| !known.contains(line)).map(|line| format!("{line}\n")).collect();
+    Ok(format!("{usual}# With agent.mode=pod, instead of those of odiglet:\n{more}"))
 }
 
 /// The chart with its defaults, for `kubectl apply`.

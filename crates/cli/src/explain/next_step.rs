@@ -18,7 +18,10 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
         "NoRunningPods" | "RuntimeDetailsUnavailable" => {
             "scale it up, or state its language with containerOverrides[].runtimeInfo of a Source".into()
         }
-        "Error" => "read the log of the agent on the node (DaemonSet odiglet)".into(),
+        "Error" => {
+            "follow the message; the agent on the node says more in its log (DaemonSet odiglet), where there is one"
+                .into()
+        }
         "UnresolvedMultipleLanguages" | "UnsupportedProgrammingLanguage" => {
             "state its language with containerOverrides[].runtimeInfo.language of a Source".into()
         }

@@ -7,7 +7,7 @@ use odigos_api::Signal;
 use odigos_api::agent_settings::{AgentLogs, AgentMetrics, AgentTraces};
 use odigos_api::instrumentation_config::{ContainerAgentConfig, EnvInjectionMethod, RuntimeDetails};
 use odigos_api::source::ContainerOverride;
-use odigos_catalog::distribution::{self, Attach, Distribution, Files, LibcType, Parameter, Version};
+use odigos_catalog::distribution::{self, Attach, Distribution, Files, LibcType, Parameter, Transport, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the decision about a container looks at.
@@ -212,6 +212,13 @@ fn chosen(
     };
     if let Some(libc) = libc.filter(|libc| !chosen.libc.contains(libc)) {
         let message = format!("{} does not run with {libc:?}, which the container has.", chosen.name);
+        return Err((Reason::NoAvailableAgent, message));
+    }
+    if chosen.transport == Transport::NodeAgent && subject.seen.options.lacks_node_agents {
+        let message = format!(
+            "{} works from the node, beside the agent there, and nodes have no agent in this installation (agent.mode of the chart, runtimeDetection.mode of the configuration).",
+            chosen.name
+        );
         return Err((Reason::NoAvailableAgent, message));
     }
     if chosen.files == Files::Included && subject.seen.options.lacks_agents {

@@ -2,6 +2,7 @@
 
 use super::injection::InjectionMode;
 use crate::configuration::Configuration;
+use crate::detection::Mode;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -21,6 +22,8 @@ pub struct Options {
     /// Whether the files of the release's own agents are nowhere: no image that holds them is named (`agentsImage`). Nothing is
     /// restarted or changed for an agent that could not come.
     pub lacks_agents: bool,
+    /// Whether nodes have no agent of ours, which would have processes instrumented from outside.
+    pub lacks_node_agents: bool,
     /// Marker in the ids of traces: one byte, as two hexadecimal digits.
     pub trace_id_suffix: Option<String>,
 }
@@ -43,6 +46,7 @@ impl Options {
                 .map(|(name, _)| name.clone())
                 .collect(),
             lacks_agents: configuration.agents_image().is_none(),
+            lacks_node_agents: !Mode::of(configuration).has_node_agents(),
             trace_id_suffix: configuration.text("traceIdSuffix").map(str::to_owned),
         }
     }

@@ -559,3 +559,16 @@ fn the_hash_follows_container_enabled_and_distribution_only() {
     case.found(0).runtime_version = "3.11.1".into();
     assert_eq!(case.spec().agents_meta_hash, first);
 }
+
+#[test]
+fn what_works_from_the_node_needs_an_agent_there() {
+    let mut case = Case::of("go", "1.22.0");
+    assert_eq!(case.outcome(), "golang-community");
+    case.options.lacks_node_agents = true;
+    assert_eq!(case.outcome(), "NoAvailableAgent");
+    let message = case.spec().containers[0].agent_enabled_message.clone();
+    assert!(message.contains("nodes have no agent"), "{message}");
+    let mut java = Case::of("java", "17.0.12+7");
+    java.options.lacks_node_agents = true;
+    assert_eq!(java.outcome(), "java-community", "files come by init containers");
+}

@@ -17,7 +17,7 @@ enum Shape {
     Block,
 }
 
-const TABLE: [(&str, Shape); 41] = [
+const TABLE: [(&str, Shape); 50] = [
     ("agentEnvVarsInjectionMethod", Shape::Text),
     ("agentImages", Shape::Block),
     ("agentsImage", Shape::Text),
@@ -54,6 +54,15 @@ const TABLE: [(&str, Shape); 41] = [
     ("rollout", Shape::Block),
     ("rollout.automaticRolloutDisabled", Shape::Flag),
     ("rollout.healMissedPods", Shape::Flag),
+    ("runtimeDetection", Shape::Block),
+    ("runtimeDetection.image", Shape::Text),
+    ("runtimeDetection.maxPods", Shape::Number),
+    ("runtimeDetection.mode", Shape::Text),
+    ("runtimeDetection.nodeSelector", Shape::Texts),
+    ("runtimeDetection.priorityClassName", Shape::Text),
+    ("runtimeDetection.pullPolicy", Shape::Text),
+    ("runtimeDetection.pullSecrets", Shape::Texts),
+    ("runtimeDetection.resources", Shape::Block),
     ("sampling", Shape::Block),
     ("sampling.dryRun", Shape::Flag),
     ("sampling.tailSampling", Shape::Block),

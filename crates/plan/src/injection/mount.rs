@@ -100,6 +100,7 @@ fn wanted(subject: &Subject<'_>, target: &Target<'_>) -> Result<Vec<(String, Sou
 fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Result<(String, Source), String> {
     let options = subject.options;
     let allows_host_path = subject.level == Some(SecurityLevel::Privileged);
+    let has_files_on_nodes = subject.has_prepared_nodes && !options.lacks_node_agents;
     let own_image = || match options.agents_image.as_str() {
         "" => Err("no image with the agents' files is configured (agentsImage of the configuration)".to_owned()),
         image => Ok(image.to_owned()),
@@ -113,6 +114,9 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
         (format!("odigos-agent-{}", distribution.replace('.', "-")), image.ok_or_else(missing))
     };
     let source = match options.mount {
+        MountMethod::HostPath if is_included && options.lacks_node_agents => {
+            return Err("mountMethod is k8s-host-path, and nodes have no agent that would keep the files there (runtimeDetection.mode); k8s-init-container would work".into());
+        }
         MountMethod::HostPath if is_included && !allows_host_path => {
             return Err("mountMethod is k8s-host-path, and the namespace's Pod Security level allows no host paths; k8s-init-container would work".into());
         }
@@ -122,7 +126,7 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
             ));
         }
         MountMethod::HostPath if is_included => Source::Node,
-        MountMethod::Automatic if is_included && allows_host_path && subject.has_prepared_nodes => Source::Node,
+        MountMethod::Automatic if is_included && allows_host_path && has_files_on_nodes => Source::Node,
         MountMethod::ImageVolume => Source::Image { image: image? },
         _ => Source::Copied { image: image?, is_own: is_included },
     };

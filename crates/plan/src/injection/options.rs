@@ -2,6 +2,7 @@
 
 use crate::agents::InjectionMode;
 use crate::configuration::Configuration;
+use crate::detection::Mode;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -31,6 +32,8 @@ pub struct Options {
     pub agent_images: BTreeMap<String, String>,
     /// How the files come in.
     pub mount: MountMethod,
+    /// No agent keeps files on nodes, whatever their labels say from earlier times.
+    pub lacks_node_agents: bool,
     /// How appended variables come in.
     pub injection: InjectionMode,
     /// Nodes are made for pods, so pods must not ask for labels that new nodes lack.
@@ -61,6 +64,7 @@ impl Options {
                 "k8s-image-volume" => MountMethod::ImageVolume,
                 _ => MountMethod::Automatic,
             },
+            lacks_node_agents: !Mode::of(configuration).has_node_agents(),
             injection: InjectionMode::parse(configuration.text("agentEnvVarsInjectionMethod").unwrap_or_default()),
             has_karpenter: configuration.flag("karpenterEnabled").unwrap_or_default(),
             is_openshift: configuration.flag("openshiftEnabled").unwrap_or_default(),

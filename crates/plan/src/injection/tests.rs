@@ -512,6 +512,12 @@ fn each_mount_method_leaves_its_own_marks_and_no_others() {
         assert_eq!(has_affinity, affinity, "{mount:?} {level:?}");
         assert_eq!(mounts(&pod), ["/var/odigos/java"]);
     }
+    // Nodes that were prepared by agents of earlier times.
+    let mut without_agents = Case::new("java-community");
+    without_agents.options.lacks_node_agents = true;
+    assert_eq!(artefacts(&without_agents.injected()).0, ["emptyDir"]);
+    without_agents.options.mount = HostPath;
+    assert!(without_agents.refusal().contains("nodes have no agent"));
     let mut karpenter = Case::new("java-community");
     karpenter.options.has_karpenter = true;
     assert!(!artefacts(&karpenter.injected()).2);

@@ -6,7 +6,7 @@
 use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
 use crate::gateway::objects::Installation;
 use crate::objects::{self, Desired, Rank, configuration_version, mebibytes, millicores};
-use odigos_api::{CollectorRole, Signal, labels, names};
+use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
 
 const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
@@ -81,7 +81,7 @@ struct DaemonSet<'a> {
 
 impl DaemonSet<'_> {
     fn reads_logs(&self) -> bool {
-        self.plan.receiver_signals.contains(&Signal::Logs)
+        self.plan.config.get(odigos_pipeline::ComponentKind::Receiver, super::FILE_LOG).is_some()
     }
 
     fn reads_host(&self) -> bool {

@@ -22,8 +22,15 @@ pub(super) fn endpoint(namespace: &str) -> String {
     format!("http://{}.{namespace}:{}", names::GATEWAY, names::OWN_METRICS_PORT)
 }
 
-/// Adds both pipelines. The kubelet is asked once for users and for ourselves: a receiver that is already there is shared.
-pub(super) fn add(config: &mut CollectorConfig, namespace: &str, metrics: &CollectorMetrics, own: &OwnMetrics) {
+/// Adds both pipelines, that of the agent where nodes have one. The kubelet is asked once for users and for ourselves: a receiver
+/// that is already there is shared.
+pub(super) fn add(
+    config: &mut CollectorConfig,
+    namespace: &str,
+    metrics: &CollectorMetrics,
+    own: &OwnMetrics,
+    has_agent: bool,
+) {
     let interval = own.interval.as_deref().unwrap_or("10s");
     config.add(
         ComponentKind::Exporter,
@@ -35,6 +42,22 @@ pub(super) fn add(config: &mut CollectorConfig, namespace: &str, metrics: &Colle
             "retry_on_failure": {"enabled": false},
         }),
     );
+    if has_agent {
+        add_agent(config, namespace, interval);
+    }
+    if config.get(ComponentKind::Receiver, KUBELET).is_none() {
+        let users = metrics.kubelet_stats.as_ref().and_then(|settings| settings.interval.as_deref());
+        config.add(ComponentKind::Receiver, KUBELET, kubelet_stats(users.unwrap_or(interval)));
+    }
+    config.add(ComponentKind::Processor, "filter/own-kubelet", own_containers(namespace));
+    *config.pipeline(Signal::Metrics, "own-kubelet") = Pipeline {
+        receivers: vec![KUBELET.into()],
+        processors: vec![collector::MEMORY_LIMITER.into(), "filter/own-kubelet".into()],
+        exporters: vec![EXPORTER.into()],
+    };
+}
+
+fn add_agent(config: &mut CollectorConfig, namespace: &str, interval: &str) {
     // Its Service leads to the agent of the same node.
     let agent = format!("{}.{namespace}:{}", names::AGENT_SERVICE, names::AGENT_METRICS_PORT);
     let mut job = collector::scrape_job("odiglet", i32::from(names::AGENT_METRICS_PORT), ".*(odiglet|odigos|ebpf).*");
@@ -49,16 +72,6 @@ pub(super) fn add(config: &mut CollectorConfig, namespace: &str, metrics: &Colle
     *config.pipeline(Signal::Metrics, "odiglet-metrics") = Pipeline {
         receivers: vec!["prometheus/odiglet-metrics".into()],
         processors: vec![collector::MEMORY_LIMITER.into(), "resource/odiglet-pod-name".into()],
-        exporters: vec![EXPORTER.into()],
-    };
-    if config.get(ComponentKind::Receiver, KUBELET).is_none() {
-        let users = metrics.kubelet_stats.as_ref().and_then(|settings| settings.interval.as_deref());
-        config.add(ComponentKind::Receiver, KUBELET, kubelet_stats(users.unwrap_or(interval)));
-    }
-    config.add(ComponentKind::Processor, "filter/own-kubelet", own_containers(namespace));
-    *config.pipeline(Signal::Metrics, "own-kubelet") = Pipeline {
-        receivers: vec![KUBELET.into()],
-        processors: vec![collector::MEMORY_LIMITER.into(), "filter/own-kubelet".into()],
         exporters: vec![EXPORTER.into()],
     };
 }

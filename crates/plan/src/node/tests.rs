@@ -12,6 +12,7 @@ struct Given {
     pools: Vec<CollectorsGroup>,
     processors: Vec<Processor>,
     provider: CloudProvider,
+    configuration: &'static str,
 }
 
 impl Given {
@@ -22,11 +23,12 @@ impl Given {
             ..CollectorsGroupStatus::default()
         });
         let node = Some(collectors_group("odigos-data-collection", node));
-        Self { gateway, node, pools: vec![], processors: vec![], provider: CloudProvider::Unknown }
+        let (pools, processors) = (vec![], vec![]);
+        Self { gateway, node, pools, processors, provider: CloudProvider::Unknown, configuration: "" }
     }
 
     fn plan(&self) -> NodePlan {
-        let configuration = Configuration::default();
+        let configuration = Configuration::parse(self.configuration).unwrap();
         let seen = Observed {
             pools: self.pools.iter().collect(),
             namespace: "odigos-system",
@@ -268,4 +270,23 @@ fn a_pool_gets_what_its_gateways_serve_and_no_more() {
     given.pools = vec![pool(&["c1"], json!({}))];
     let plan = given.plan();
     assert_eq!((connector(&plan, "traces"), connector(&plan, "logs")), (None, Some(1)));
+}
+
+#[test]
+fn without_an_agent_on_the_node_the_output_of_containers_is_not_read_and_that_is_said() {
+    let metrics = json!({"metrics": {"odigosOwnMetrics": {"interval": "10s"}}});
+    let mut given = Given::new(&[Signal::Traces, Signal::Logs], metrics);
+    let plan = given.plan();
+    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["file_log", "otlp/in"]);
+    assert!(plan.findings.is_empty(), "{:?}", plan.findings);
+    given.configuration = "runtimeDetection: {mode: pod}";
+    let plan = given.plan();
+    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["otlp/in"], "logs that agents send are taken");
+    assert_eq!(plan.receiver_signals, [Signal::Logs, Signal::Traces]);
+    assert!(plan.config.get(ComponentKind::Receiver, "file_log").is_none());
+    assert!(plan.config.get(ComponentKind::Extension, FILE_STORAGE).is_none());
+    let told: Vec<&str> = plan.findings.iter().map(|one| one.message.as_str()).collect();
+    assert_eq!(told, [NO_CONTAINER_LOGS]);
+    assert!(plan.config.get(ComponentKind::Receiver, "prometheus/odiglet-metrics").is_none(), "nobody is there to ask");
+    assert!(plan.config.pipelines.contains_key(&PipelineId::new(Signal::Metrics, "own-kubelet")));
 }

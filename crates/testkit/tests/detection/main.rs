@@ -11,6 +11,7 @@
 
 mod instances;
 mod node;
+mod pods;
 
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};

@@ -119,6 +119,12 @@ pub fn api_of(client: &Client, kind: &str, version: &str) -> Api<DynamicObject> 
 
 /// A covered pod of the Deployment `web`, bound to a node; returns its uid.
 pub async fn pod(client: &Client, name: &str, node: &str, containers: &[&str]) -> String {
+    pod_of(client, "web", name, node, containers).await
+}
+
+/// The same of another Deployment, whose name the pod's begins with.
+pub async fn pod_of(client: &Client, deployment: &str, name: &str, node: &str, containers: &[&str]) -> String {
+    let hash = name.trim_start_matches(deployment).split('-').nth(1).unwrap();
     let containers: Vec<Value> = containers
         .iter()
         .map(|name| json!({"name": name, "image": "none", "env": [{"name": "PYTHONPATH", "value": "/stated"}]}))
@@ -126,8 +132,8 @@ pub async fn pod(client: &Client, name: &str, node: &str, containers: &[&str]) -
     let object = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
-            "namespace": "shop", "name": name, "labels": {STREAM_CLASS: "default", "pod-template-hash": "5d4f"},
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-5d4f", "uid": "r-1", "controller": true}],
+            "namespace": "shop", "name": name, "labels": {STREAM_CLASS: "default", "pod-template-hash": hash},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{deployment}-{hash}"), "uid": "r-1", "controller": true}],
         },
         "spec": {"nodeName": node, "containers": containers, "terminationGracePeriodSeconds": 0},
     });
@@ -145,7 +151,8 @@ pub async fn is_ready(client: &Client, name: &str, containers: &[(&str, String, 
             })
         })
         .collect();
-    let status = json!({"status": {"phase": "Running", "containerStatuses": statuses}});
+    let ready = json!([{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]);
+    let status = json!({"status": {"phase": "Running", "conditions": ready, "containerStatuses": statuses}});
     let api = api_of(client, "Pod", "v1");
     api.patch_status(name, &PatchParams::default(), &Patch::Merge(&status)).await.unwrap();
 }

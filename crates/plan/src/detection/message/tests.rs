@@ -19,6 +19,7 @@ fn subject(name: &str, containers: &[&str]) -> Subject {
         pod: name.to_owned(),
         workload: WorkloadRef::new("shop", WorkloadKind::Deployment, name),
         created: Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-01-01T00:00:00Z".parse().unwrap())),
+        has_agents: true,
         containers: containers.iter().map(running).collect(),
     }
 }
