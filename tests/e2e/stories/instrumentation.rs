@@ -13,18 +13,18 @@ use std::time::{Duration, Instant};
 
 const BACKEND: &str = "office";
 /// Time for a rollout of a Java application on two busy cores.
-const LIMIT: Duration = Duration::from_secs(180);
+pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// Identity that every item of an instrumented workload carries.
 const IDENTITY: [&str; 5] =
     ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name", "odigos.workload.name"];
 
 /// The chain in a namespace, and a backend in another.
-struct Office<'a> {
-    cluster: &'a Cluster,
-    namespace: &'static str,
-    backends: &'static str,
-    manner: Manner,
+pub(crate) struct Office<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) namespace: &'static str,
+    pub(crate) backends: &'static str,
+    pub(crate) manner: Manner,
 }
 
 /// A namespace Source alone: one trace crosses four languages; taking it away leaves what was there before.
@@ -63,7 +63,7 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
 }
 
 impl Office<'_> {
-    async fn set(&self) -> anyhow::Result<()> {
+    pub(crate) async fn set(&self) -> anyhow::Result<()> {
         let cluster = self.cluster;
         cluster.apply_all(office::surroundings(self.namespace, self.manner)).await?;
         cluster.apply(&shop::namespace(self.backends)).await?;
@@ -89,7 +89,7 @@ impl Office<'_> {
         // People go on asking: every rollout happens under requests.
         let whole = eventually("one trace crosses all services", LIMIT, || async {
             self.ask().await?;
-            crossing(&self.arrived().await?)
+            crossing(&self.arrived().await?, &CHAIN)
         })
         .await?;
         println!("  first whole trace {:.1} s after the Source: {whole}", begun.elapsed().as_secs_f64());
@@ -152,7 +152,7 @@ impl Office<'_> {
     }
 
     /// Takes the Source away; everything is then as its owner made it.
-    async fn is_left_as_it_was(&self, before: &BTreeMap<String, Value>) -> anyhow::Result<()> {
+    pub(crate) async fn is_left_as_it_was(&self, before: &BTreeMap<String, Value>) -> anyhow::Result<()> {
         let source = format!("namespace-{}", self.namespace);
         self.cluster.delete(API_VERSION, "Source", (self.namespace, &source)).await?;
         eventually("no pod carries an agent", LIMIT, || async {
@@ -177,7 +177,7 @@ impl Office<'_> {
         Ok(())
     }
 
-    async fn strike(&self) -> anyhow::Result<()> {
+    pub(crate) async fn strike(&self) -> anyhow::Result<()> {
         self.cluster.delete(API_VERSION, "Destination", (&self.cluster.namespace, BACKEND)).await?;
         for namespace in [self.namespace, self.backends] {
             self.cluster.delete("v1", "Namespace", ("", namespace)).await?;
@@ -198,7 +198,7 @@ impl Office<'_> {
     }
 
     /// One request through the whole chain.
-    async fn ask(&self) -> anyhow::Result<()> {
+    pub(crate) async fn ask(&self) -> anyhow::Result<()> {
         let pods = self.cluster.pods(self.namespace, &format!("app={}", CHAIN[0].name)).await?;
         let pod = pods.iter().find(|pod| pod.is_ready()).context("no frontend is ready")?;
         let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/").await?;
@@ -207,7 +207,7 @@ impl Office<'_> {
         Ok(())
     }
 
-    async fn arrived(&self) -> anyhow::Result<Records> {
+    pub(crate) async fn arrived(&self) -> anyhow::Result<Records> {
         let pods = self.cluster.pods(self.backends, &format!("app={BACKEND}")).await?;
         let pod = pods.first().context("the backend has no pod")?;
         self.cluster.ask(self.backends, &pod.name(), "/").await
@@ -221,7 +221,7 @@ impl Office<'_> {
     }
 
     /// The templates' specs, and their metadata without the note of a restart.
-    async fn templates(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+    pub(crate) async fn templates(&self) -> anyhow::Result<BTreeMap<String, Value>> {
         let mut templates = BTreeMap::new();
         for service in CHAIN {
             let live = self
@@ -258,20 +258,20 @@ impl Office<'_> {
     }
 }
 
-/// A trace with spans of every service, each under the name of its workload and with its identity.
-fn crossing(records: &Records) -> anyhow::Result<String> {
+/// A trace with spans of every one of these services, each under the name of its workload and with its identity.
+pub(crate) fn crossing(records: &Records, services: &[Service]) -> anyhow::Result<String> {
     let of = |service: &Service| records.of("traces", service.name);
     let traces = |service: &Service| of(service).traces.into_keys().collect::<BTreeSet<String>>();
-    let mut common = traces(&CHAIN[0]);
-    for service in &CHAIN[1..] {
+    let mut common = services.first().map(traces).unwrap_or_default();
+    for service in services {
         let theirs = traces(service);
         common.retain(|trace| theirs.contains(trace));
     }
     let trace = common.pop_first().with_context(|| {
-        let counts: Vec<_> = CHAIN.iter().map(|one| (one.name, of(one).traces.len())).collect();
+        let counts: Vec<_> = services.iter().map(|one| (one.name, of(one).traces.len())).collect();
         format!("traces by service: {counts:?}, none in common")
     })?;
-    for service in &CHAIN {
+    for service in services {
         let without: Vec<_> = IDENTITY.iter().filter(|key| !of(service).keys.contains(**key)).collect();
         assert!(without.is_empty(), "spans of {} lack {without:?}: {:?}", service.name, of(service).keys);
     }

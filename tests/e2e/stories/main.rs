@@ -15,6 +15,7 @@ mod aftermath;
 mod certificates;
 mod custom_metrics;
 mod destinations;
+mod detection;
 mod failures;
 mod install;
 mod instrumentation;
@@ -40,7 +41,7 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 18] = [
+const STORIES: [(&str, Story); 19] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
@@ -49,6 +50,7 @@ const STORIES: [(&str, Story); 18] = [
         instrumentation::one_source_tells_of_four_languages(cluster).boxed()
     }),
     ("guarded applications are told of", |cluster| instrumentation::guarded_applications_are_told_of(cluster).boxed()),
+    ("without an agent on the nodes", |cluster| detection::without_an_agent_on_the_nodes(cluster).boxed()),
     ("what crashes with its agent is left alone", |cluster| rollback::what_crashes_is_left_alone(cluster).boxed()),
     ("missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
     ("certificates change unnoticed", |cluster| certificates::they_change_unnoticed(cluster).boxed()),
