@@ -1,8 +1,9 @@
 //! The admission hooks: Sources, Destinations and pods. Every decision is in `plan::admission`.
 
 use crate::state::State;
+use jiff::Timestamp;
 use json_patch::Patch;
-use kube::api::DynamicObject;
+use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse};
 use odigos_api::WorkloadRef;
 use odigos_api::destination::Destination;
@@ -16,6 +17,7 @@ use odigos_plan::workload::pod_workload;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The hooks by path.
 pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
@@ -31,8 +33,16 @@ pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
         hook("/default-sources", default_source),
         hook("/validate-sources", validate_source),
         hook("/validate-destinations", validate_destination),
-        hook("/label-pods", admit_pod),
+        Hook { path: "/label-pods", handler: pods(state) },
     ]
+}
+
+fn pods(state: &Arc<State>) -> Handler {
+    let state = state.clone();
+    Arc::new(move |request| {
+        let state = state.clone();
+        Box::pin(async move { admit_pod(&state, &request).await })
+    })
 }
 
 fn read<K: DeserializeOwned>(object: Option<&DynamicObject>) -> Option<K> {
@@ -100,14 +110,20 @@ fn validate_destination(_: &State, namespace: &str, request: &AdmissionRequest<D
 }
 
 /// Gives a new pod its agents and copies the stream class of the workload's InstrumentationConfig to it. Everything comes
-/// from the stores; whatever cannot be read or done is admitted as it is.
-fn admit_pod(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+/// from the stores, unless the pod shows that they lag behind; whatever cannot be read or done is admitted as it is.
+async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
     let response = AdmissionResponse::from(request);
     let Some(raw) = &request.object else { return response };
     let mut metadata = raw.metadata.clone();
     metadata.namespace = metadata.namespace.or_else(|| request.namespace.clone());
     let workload = pod_workload(&metadata);
-    let config = workload.as_ref().and_then(|workload| state.configs.get(&workload.namespace, &workload.config_name()));
+    let mut config =
+        workload.as_ref().and_then(|workload| state.configs.get(&workload.namespace, &workload.config_name()));
+    if let (Some(workload), Some(known)) = (&workload, &config)
+        && pod::is_younger(metadata.annotations.as_ref(), known, Timestamp::now())
+    {
+        config = newest(state, workload).await.or(config);
+    }
     let change = pod::stream_class_change(metadata.labels.as_ref(), config.as_deref());
     if config.is_none() && change == pod::LabelChange::None {
         return response;
@@ -128,6 +144,16 @@ fn admit_pod(state: &State, _: &str, request: &AdmissionRequest<DynamicObject>) 
     }
     let Ok(patch) = serde_json::from_value::<Patch>(injection::patch(&before, &after)) else { return response };
     with_patch(response, patch)
+}
+
+/// How long a pod may wait for a decision that the store does not hold yet.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The decision as the API server holds it; none when it does not say so at once.
+async fn newest(state: &State, workload: &WorkloadRef) -> Option<Arc<InstrumentationConfig>> {
+    let api: Api<InstrumentationConfig> = Api::namespaced(state.client.0.clone(), &workload.namespace);
+    let found = tokio::time::timeout(PATIENCE, api.get_opt(&workload.config_name())).await;
+    found.ok()?.ok()?.map(Arc::new)
 }
 
 fn with_agents(state: &State, workload: &WorkloadRef, config: &InstrumentationConfig, pod: &Value) -> Value {
