@@ -53,16 +53,16 @@ pub(crate) async fn heavy_ones_have_their_own(cluster: Cluster) -> anyhow::Resul
     let group = (cluster.namespace.as_str(), "odigos-gateway-audit");
     let group = cluster.get(API_VERSION, "CollectorsGroup", group).await?.context("there is no group")?;
     assert_eq!(group["spec"]["pool"]["dataStreams"], json!(["audit", "shop"]));
-    // Nobody named the pools any more: nodes leave them first, then they go.
+    // Nobody names the pools any more: nodes leave them first, then they go.
     release::install(&cluster.namespace, &[]).await?;
     let begun = Instant::now();
-    eventually("the pools are gone", Duration::from_secs(300), || async {
-        let left = cluster.pods(&cluster.namespace, "odigos.io/gateway-pool").await?;
-        anyhow::ensure!(left.is_empty(), "{} pods are left", left.len());
+    eventually("no node sends to them", limit, || async {
+        let routed = routed_pools(&cluster).await?;
+        anyhow::ensure!(routed.is_empty(), "{routed:?}");
         Ok(())
     })
     .await?;
-    println!("  they are gone {:.0} s after nobody named them any more", begun.elapsed().as_secs_f64());
+    println!("  no node sends to them {:.0} s after nobody named them any more", begun.elapsed().as_secs_f64());
     let sent = stage.hush().await?;
     let mut total = 0;
     for (backend, stream) in BACKENDS {
@@ -71,13 +71,21 @@ pub(crate) async fn heavy_ones_have_their_own(cluster: Cluster) -> anyhow::Resul
     println!("  {total} items and lines arrived where they belong, none lost");
     let after: BTreeSet<_> = cluster.pods(stage.applications, "").await?.iter().map(Pod::identity).collect();
     assert_eq!(before, after, "no pod was restarted");
+    stage.strike().await?;
+    eventually("the pools are gone", Duration::from_secs(300), || async {
+        let left = cluster.pods(&cluster.namespace, "odigos.io/gateway-pool").await?;
+        anyhow::ensure!(left.is_empty(), "{} pods are left", left.len());
+        Ok(())
+    })
+    .await?;
+    println!("  they are gone {:.0} s after nobody named them any more", begun.elapsed().as_secs_f64());
     for kind in ["Service", "ConfigMap"] {
         let all = cluster.list("v1", kind, &cluster.namespace, "").await?;
         let named = all.iter().filter_map(|one| one["metadata"]["name"].as_str());
         let left: Vec<&str> = named.filter(|name| ["audit", "heavy"].iter().any(|pool| name.contains(pool))).collect();
         assert!(left.is_empty(), "{kind}s are left: {left:?}");
     }
-    stage.strike().await
+    Ok(())
 }
 
 async fn node_group(cluster: &Cluster) -> anyhow::Result<Value> {
