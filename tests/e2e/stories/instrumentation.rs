@@ -1,6 +1,7 @@
 //! What the product is loved for: one Source, and ordinary applications in Java, Node.js, Python and Go tell of themselves,
 //! with their owners' options in force and everything as it was afterwards.
 
+use crate::release;
 use anyhow::{Context, bail};
 use odigos_api::API_VERSION;
 use odigos_e2e::cluster::{Cluster, Pod, eventually};
@@ -49,6 +50,10 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
         backends: "e2e-guarded-backends",
         manner: Manner::Guarded,
     };
+    // They have options in their images and take variables as a whole, which only the container runtime tells apart.
+    let agents = (cluster.namespace.as_str(), odigos_api::names::AGENT_SERVICE);
+    release::install(&cluster.namespace, &["agent.containerRuntime.enabled=true"]).await?;
+    cluster.rolled_out("DaemonSet", agents, LIMIT).await?;
     office.set().await?;
     let before = office.templates().await?;
     office.is_told_of().await?;
@@ -59,7 +64,9 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
     }
     office.images_are_known().await?;
     office.is_left_as_it_was(&before).await?;
-    office.strike().await
+    office.strike().await?;
+    release::install(&cluster.namespace, &[]).await?;
+    cluster.rolled_out("DaemonSet", agents, LIMIT).await
 }
 
 impl Office<'_> {

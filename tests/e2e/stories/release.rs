@@ -15,8 +15,6 @@ pub(crate) fn values() -> anyhow::Result<Vec<String>> {
         format!("images.collector={prefix}/odigos-collector:{version}"),
         // Nodes of a test have few cores, and every change adds gateways before it takes any away.
         "config.resourceSizePreset=size_s".to_owned(),
-        // Applications of the stories have options in their images and take variables as a whole.
-        "agent.containerRuntime.enabled=true".to_owned(),
     ])
 }
 
