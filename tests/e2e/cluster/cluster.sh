@@ -208,7 +208,8 @@ mkdir -p /run/netns /run/containerd && mount -t tmpfs none /run/netns && mount -
 for own in log/pods odigos; do mkdir -p $N/var/\$own /var/\$own && mount --bind $N/var/\$own /var/\$own; done   # each node has its own
 containerd -c $N/containerd.toml >$N/log/containerd.log 2>&1 &
 for _ in \$(seq 100); do ctr -a $N/containerd.sock version >/dev/null 2>&1 && break; sleep 0.1; done
-touch /run/containerd/containerd.sock && mount --bind $N/containerd.sock /run/containerd/containerd.sock   # where a node's runtime is looked for
+# One path on every node. Not the usual one: there the kubelet would ask for each container that ended with its node, three seconds each.
+mkdir -p /run/containerd/own && touch /run/containerd/own/containerd.sock && mount --bind $N/containerd.sock /run/containerd/own/containerd.sock
 ctr -a $N/containerd.sock -n $CTR_NS images import $RUN/pause.tar
 $BIN/kube-proxy --config=$N/proxy.yaml >$N/log/kube-proxy.log 2>&1 &
 exec $BIN/kubelet --config=$N/kubelet.yaml --kubeconfig=$RUN/n$i.kubeconfig --hostname-override=n$i --node-ip=10.77.0.1$i --root-dir=$N/kubelet --v=2 >$N/log/kubelet.log 2>&1

@@ -52,7 +52,11 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
     };
     // They have options in their images and take variables as a whole, which only the container runtime tells apart.
     let agents = (cluster.namespace.as_str(), odigos_api::names::AGENT_SERVICE);
-    release::install(&cluster.namespace, &["agent.containerRuntime.enabled=true"]).await?;
+    let mut values = vec!["agent.containerRuntime.enabled=true"];
+    if cluster.script.is_some() {
+        values.push("agent.containerRuntime.socket=/run/containerd/own/containerd.sock");
+    }
+    release::install(&cluster.namespace, &values).await?;
     cluster.rolled_out("DaemonSet", agents, LIMIT).await?;
     office.set().await?;
     let before = office.templates().await?;
