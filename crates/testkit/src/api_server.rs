@@ -1,6 +1,7 @@
 //! A real etcd and kube-apiserver, and a kube-controller-manager where owners and garbage collection matter.
 
-use crate::process::{Process, eventually, free_port};
+use crate::ports::free_port;
+use crate::process::{Process, eventually};
 use crate::tools;
 use anyhow::Context;
 use k8s_openapi::api::authentication::v1::TokenRequest;

@@ -4,7 +4,8 @@
 //! discovery. Everything else runs as rendered.
 
 use crate::http;
-use crate::process::{Process, eventually, free_port};
+use crate::ports::free_port;
+use crate::process::{Process, eventually};
 use crate::tools;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};

@@ -5,7 +5,8 @@
 
 use crate::api_server::ApiServer;
 use crate::http;
-use crate::process::{Process, eventually, free_port};
+use crate::ports::free_port;
+use crate::process::{Process, eventually};
 use crate::tools::root;
 use anyhow::Context;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};

@@ -6,7 +6,8 @@
 use crate::api_server::ApiServer;
 use crate::control_plane::{self, Kubelet, NAMESPACE, apply};
 use crate::http;
-use crate::process::{Process, eventually, free_port};
+use crate::ports::free_port;
+use crate::process::{Process, eventually};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Client;

@@ -10,6 +10,7 @@ pub mod control_plane;
 pub mod http;
 pub mod instrumentor;
 pub mod otlp;
+pub mod ports;
 pub mod process;
 pub mod recorder;
 pub mod tools;

@@ -85,14 +85,6 @@ impl Drop for Process {
     }
 }
 
-/// A loopback port that was free a moment ago.
-///
-/// # Errors
-/// When no port is left.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 /// Waits until `check` holds, or fails after `limit` with what `what` says.
 ///
 /// # Errors

@@ -23,7 +23,8 @@ use odigos_testkit::control_plane::{
     self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
 };
 use odigos_testkit::otlp::{Sender, Sink};
-use odigos_testkit::process::{eventually, free_port};
+use odigos_testkit::ports::free_port;
+use odigos_testkit::process::eventually;
 use odigos_testkit::tools::root;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
 
 use odigos_testkit::http::get;
-use odigos_testkit::process::{Process, eventually, free_port};
+use odigos_testkit::ports::free_port;
+use odigos_testkit::process::{Process, eventually};
 use odigos_testkit::tools::{find, root};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -4,7 +4,8 @@ use super::{GRAPHLESS, SECRET, TURN, destination, plan, send, start, start_with}
 use odigos_api::Signal;
 use odigos_testkit::http::get;
 use odigos_testkit::otlp::Sender;
-use odigos_testkit::process::{Process, eventually, free_port};
+use odigos_testkit::ports::free_port;
+use odigos_testkit::process::{Process, eventually};
 use odigos_testkit::recorder::Recorder;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

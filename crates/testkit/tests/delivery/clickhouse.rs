@@ -5,7 +5,8 @@ use super::{GRAPHLESS, SECRET, TURN, destination, plan, send, start, start_with}
 use odigos_plan::gateway::destinations::SecretTarget;
 use odigos_testkit::http::get;
 use odigos_testkit::otlp::{Sender, Sink};
-use odigos_testkit::process::{Process, eventually, free_port};
+use odigos_testkit::ports::free_port;
+use odigos_testkit::process::{Process, eventually};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::time::{Duration, Instant};
