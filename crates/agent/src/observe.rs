@@ -6,9 +6,9 @@
 
 use crate::container_runtime::ContainerRuntime;
 use crate::look::{self, Look};
-use crate::report::Outcome;
 use crate::sight::{GATHER, Sight};
 use crate::watchdog::Watchdog;
+use odigos_kit::apply::StatusChange;
 use odigos_plan::detection::report::Finding;
 use odigos_plan::detection::subject::Subject;
 use std::collections::BTreeMap;
@@ -145,7 +145,7 @@ impl Observer {
             match agenda.open.get(uid).and_then(|task| task.written.clone()) {
                 Some(finding) => {
                     let next = match self.write(subject, &finding).await {
-                        Some(Outcome::Written) => Next::Check(finding),
+                        Some(StatusChange::Written) => Next::Check(finding),
                         Some(_) => Next::Done,
                         None => Next::Retry,
                     };
@@ -169,17 +169,17 @@ impl Observer {
                 _ => match self.write(subject, &finding).await {
                     // Whatever the reason was, it may pass.
                     Some(_) if is_unanswered || matches!(finding, Finding::Failed(_)) => Next::Retry,
-                    Some(Outcome::Written) => Next::Check(finding),
-                    Some(Outcome::Unchanged) => Next::Done,
+                    Some(StatusChange::Written) => Next::Check(finding),
+                    Some(StatusChange::Unchanged) => Next::Done,
                     // The label may be there a moment before this reader sees the config.
-                    Some(Outcome::NoConfig) | None => Next::Retry,
+                    Some(StatusChange::NoObject) | None => Next::Retry,
                 },
             };
             agenda.advance(uid, next, Instant::now());
         }
     }
 
-    async fn write(&self, subject: &Subject, finding: &Finding) -> Option<Outcome> {
+    async fn write(&self, subject: &Subject, finding: &Finding) -> Option<StatusChange> {
         match self.sight.reporter.report(&subject.workload, finding).await {
             Ok(outcome) => Some(outcome),
             Err(error) => {

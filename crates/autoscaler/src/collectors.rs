@@ -12,7 +12,10 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
+use odigos_plan::configuration::Configuration;
+use odigos_plan::gateway::SecretDigests;
 use odigos_plan::gateway::objects::Installation;
+use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::start_failure::{self, Suspects};
@@ -70,12 +73,33 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
     Ok(Outcome { recheck_after: Some(RECHECK) })
 }
 
+/// What all gateways are rendered from, read once for all of them.
+struct Inputs {
+    destinations: Vec<Destination>,
+    processors: Vec<Arc<Processor>>,
+    secrets: BTreeMap<String, SecretDigests>,
+    configuration: Configuration,
+    rules: Rules,
+    now: Timestamp,
+}
+
 /// The main gateways and those of dedicated pools; one that fails does not stop the others.
 async fn gateways(state: &State) -> Result<(), Error> {
     forget_going_gateways(state).await?;
-    let mut first = gateway(state, names::GATEWAY).await;
+    let destinations: Vec<Destination> =
+        state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
+    let configuration = state.configuration();
+    let inputs = Inputs {
+        processors: state.processors.namespace(&state.namespace),
+        secrets: state.secrets(&destinations).await.map_err(Error::Secrets)?,
+        rules: state.rules(&configuration),
+        now: Timestamp::now(),
+        destinations,
+        configuration,
+    };
+    let mut first = gateway(state, names::GATEWAY, &inputs).await;
     for pool in state.pools() {
-        let outcome = gateway(state, pool.metadata.name.as_deref().unwrap_or_default()).await;
+        let outcome = gateway(state, pool.metadata.name.as_deref().unwrap_or_default(), &inputs).await;
         if let Err(error) = &outcome {
             tracing::warn!(group = pool.metadata.name, %error, "a dedicated pool cannot be brought up to date");
         }
@@ -84,29 +108,24 @@ async fn gateways(state: &State) -> Result<(), Error> {
     first
 }
 
-async fn gateway(state: &State, name: &str) -> Result<(), Error> {
+async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error> {
     let Some(group) = state.groups.get(&state.namespace, name) else { return Ok(()) };
     let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
-    let destinations: Vec<Destination> =
-        state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
-    let processors = state.processors.namespace(&state.namespace);
-    let secrets = state.secrets(&destinations).await.map_err(Error::Secrets)?;
-    let configuration = state.configuration();
-    let now = Timestamp::now();
+    let Inputs { destinations, processors, secrets, configuration, rules, now } = inputs;
+    let now = *now;
     let references = pools::destinations(&group.spec, destinations.iter().collect());
-    let mut suspects = start_failure::destinations(&references, &secrets);
+    let mut suspects = start_failure::destinations(&references, secrets);
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
     suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, those));
     let set_aside = start_failure::in_force(&state.set_aside(), &suspects, now);
-    let rules = state.rules(&configuration);
     let seen = gateway::Observed {
         namespace: &state.namespace,
         group: &group,
         destinations: references,
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
-        secrets: &secrets,
-        configuration: &configuration,
-        rules: &rules,
+        secrets,
+        configuration,
+        rules,
         set_aside: &set_aside,
     };
     let plan = gateway::plan(&seen);
@@ -136,7 +155,7 @@ async fn gateway(state: &State, name: &str) -> Result<(), Error> {
         report::destinations(state, &plan).await?;
         report::processors(state, &plan.processors).await?;
         report::streams(state, &seen, &plan).await?;
-        report::samplings(state, &rules, &plan, &rollout).await?;
+        report::samplings(state, rules, &plan, &rollout).await?;
     }
     let pods = state.gateway_pods(pool);
     let failure = start_failure::said(&pods, &version);
@@ -274,8 +293,7 @@ async fn apply(state: &State, desired: &[Desired]) -> Result<(), ApplyError> {
         let live = state.live(text("/kind"), text("/metadata/name"));
         let immutable = one.object.get("immutable").is_some();
         // An immutable object of that name holds these very bytes: its name is their hash.
-        let stands = |live: &Value| covered(&one.object, live) && hpa::has_as_many_metrics(&one.object, live);
-        if live.as_ref().is_some_and(|live| immutable || stands(live)) {
+        if live.as_ref().is_some_and(|live| immutable || covered(&one.object, live)) {
             continue;
         }
         if let Err(error) = state.applier.apply(&one.object).await {

@@ -110,7 +110,7 @@ async fn values(
     match found {
         Some(values) => Json(values).into_response(),
         None => {
-            let message = format!("{resource} {namespace}/{name} has no metric {metric}; only the gateway has one");
+            let message = format!("{resource} {namespace}/{name} has no metric {metric}; only gateways have one");
             failure(StatusCode::NOT_FOUND, "NotFound", &message)
         }
     }

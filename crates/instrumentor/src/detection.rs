@@ -13,7 +13,6 @@ use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use odigos_api::WorkloadRef;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::names::{DETECTION, INSTRUMENTOR};
-use odigos_kit::apply::ApplyError;
 use odigos_kit::queue::Outcome;
 use odigos_plan::detection::message::{self, Request, Told};
 use odigos_plan::detection::pods::{Batch, DetectionPod, Memory, Seen, Verdict, plan};
@@ -23,9 +22,6 @@ use odigos_plan::detection::waiting::{self, Waiting};
 use odigos_plan::detection::{Mode, Options, object};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-
-/// Writers of one status that meet: this, and the reconcile of the workload.
-const CONFLICTS: u32 = 5;
 
 pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, Error> {
     let options = state.detection.load_full();
@@ -208,21 +204,7 @@ async fn tell(state: &State, workload: &WorkloadRef, finding: &Finding) -> Resul
         return Ok(());
     }
     let api: Api<InstrumentationConfig> = Api::namespaced(state.client.0.clone(), &workload.namespace);
-    for attempt in 1.. {
-        let Some(config) = api.get_opt(&workload.config_name()).await.map_err(Error::Read)? else { return Ok(()) };
-        let Some(object) = change(&config, workload, finding, Timestamp::now()) else { return Ok(()) };
-        match state.reporter.apply_status(&object).await {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) if attempt < CONFLICTS && is_conflict(&error) => {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            Err(error) => return Err(error.into()),
-        }
-    }
+    let change = |config: &InstrumentationConfig| change(config, workload, finding, Timestamp::now());
+    state.reporter.change_status(&api, &workload.config_name(), change).await?;
     Ok(())
-}
-
-fn is_conflict(error: &ApplyError) -> bool {
-    matches!(error, ApplyError::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 409))
 }

@@ -8,6 +8,7 @@ use odigos_api::labels::{AGENTS_META_HASH, DETECTION_POD, DETECTION_REQUEST};
 use odigos_plan::agents::Backoff;
 use odigos_plan::detection::message::Request;
 use odigos_plan::detection::pods::{DetectionPod, Report};
+use odigos_plan::detection::subject;
 use odigos_plan::detection::waiting::Candidate;
 use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen};
 use odigos_plan::workload::pod_workload;
@@ -184,24 +185,20 @@ impl PodFacts {
         }
     }
 
-    /// How the agent of a node would look at it; the same rule, by what is known here (`plan::detection::subject`).
+    /// How the agent of a node would look at it, by what is known here.
     fn looked_at(&self) -> Option<Candidate> {
         let (metadata, status) = (&self.metadata, &self.status);
         let is_ready = status.conditions.iter().any(|one| one.type_ == "Ready" && one.status == "True");
         if status.phase != "Running" || metadata.deletion_timestamp.is_some() || !is_ready {
             return None;
         }
-        // Pods of jobs may have ended before anything says that they started.
         let is_job = metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Job");
-        let is_up = |one: &ContainerStatus| one.ready && (one.started == Some(true) || is_job);
+        let is_up = |one: &ContainerStatus| subject::is_up(one.ready, one.started, is_job);
         let statuses = &status.container_statuses;
         if statuses.is_empty() || !statuses.iter().all(is_up) || pod_workload(metadata).is_none() {
             return None;
         }
-        let image = |one: &ContainerStatus| {
-            let image = one.image_id.strip_prefix("docker-pullable://").unwrap_or(&one.image_id);
-            (one.name.clone(), image.to_owned())
-        };
+        let image = |one: &ContainerStatus| (one.name.clone(), subject::image(&one.image_id).to_owned());
         Some(Candidate {
             pod: metadata.name.clone()?,
             uid: metadata.uid.clone()?,

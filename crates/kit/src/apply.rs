@@ -2,10 +2,12 @@
 
 use crate::metrics::Metrics;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Client;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Writes with one field manager.
 #[derive(Clone)]
@@ -27,6 +29,16 @@ pub enum ApplyError {
     /// The object lacks apiVersion, kind or a name; a defect of a planner.
     #[error("the object to be written lacks apiVersion, kind or metadata.name")]
     Incomplete,
+    /// What a status depends on cannot be read.
+    #[error("{kind} {name} cannot be read: {source}")]
+    Read {
+        /// Kind of the object.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
     /// The API server refused or could not be reached.
     #[error("{kind} {name} cannot be written: {source}")]
     Api {
@@ -43,9 +55,34 @@ impl ApplyError {
     /// Whether the object has gone meanwhile.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == 404))
+        self.is_refused_with(404)
+    }
+
+    /// Whether somebody else has written the object since it was read.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        self.is_refused_with(409)
+    }
+
+    fn is_refused_with(&self, code: u16) -> bool {
+        matches!(self, Self::Api { source, .. } if matches!(source.as_ref(), kube::Error::Api(status) if status.code == code))
     }
 }
+
+/// What came of [`Applier::change_status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatusChange {
+    /// Something was written.
+    Written,
+    /// Everything stood there already.
+    Unchanged,
+    /// There is no such object (yet, or any more).
+    NoObject,
+}
+
+/// How often a status is read again when others write it at the same time: as many as nodes on which pods of one workload become
+/// ready at once.
+const CONFLICTS: u32 = 8;
 
 struct Target {
     kind: String,
@@ -130,6 +167,42 @@ impl Applier {
         }
     }
 
+    /// Applies the status that `change` makes of the object as it stands. What it returns names the version that was read: of two
+    /// writers that meet, the second reads again.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn change_status<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        change: impl Fn(&K) -> Option<Value>,
+    ) -> Result<StatusChange, ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        for attempt in 1.. {
+            let read = api.get_opt(name).await.map_err(|error| ApplyError::Read {
+                kind: K::kind(&()).into_owned(),
+                name: name.to_owned(),
+                source: Box::new(error),
+            })?;
+            let Some(object) = read else { return Ok(StatusChange::NoObject) };
+            let Some(status) = change(&object) else { return Ok(StatusChange::Unchanged) };
+            match self.apply_status(&status).await {
+                Ok(()) => return Ok(StatusChange::Written),
+                Err(error) if error.is_not_found() => return Ok(StatusChange::NoObject),
+                Err(error) if attempt < CONFLICTS && error.is_conflict() => {
+                    // Writers that met once would do so again.
+                    let spread = u64::from(std::process::id() % 50);
+                    tokio::time::sleep(Duration::from_millis(u64::from(attempt) * (20 + spread))).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(StatusChange::Unchanged)
+    }
+
     /// Merges a change into an object that others own, e.g. one label of a pod. `object` names it.
     ///
     /// # Errors
@@ -196,11 +269,14 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The key by which a list of maps is merged, if every item has it.
+/// The key by which a list of maps is merged, if every item has it. Other lists are one value, in which one item too many is a
+/// difference, such as the metrics of an autoscaler.
 fn list_key(items: &[Value]) -> Option<&'static str> {
-    ["name", "type", "uid", "id"]
+    let have = |key: &str| !items.is_empty() && items.iter().all(|item| item.get(key).is_some());
+    ["name", "uid", "id"]
         .into_iter()
-        .find(|key| !items.is_empty() && items.iter().all(|item| item.get(key).is_some()))
+        .find(|key| have(key))
+        .or_else(|| (have("type") && have("status")).then_some("type"))
 }
 
 /// Whether two lists of conditions say the same of the same generation, times aside. A condition of an older generation would
@@ -234,5 +310,22 @@ mod tests {
         live["spec"]["list"] = json!([1, 2]);
         live["spec"]["ports"][1]["port"] = json!(2);
         assert!(!covered(&desired, &live));
+    }
+
+    #[test]
+    fn a_metric_too_many_is_a_difference_and_a_foreign_condition_is_none() {
+        let metric =
+            |name: &str| json!({"type": "Resource", "resource": {"name": name, "target": {"type": "Utilization"}}});
+        let mut live = json!({"metrics": [metric("cpu"), metric("memory")]});
+        live["metrics"][0]["resource"]["target"]["averageUtilization"] = json!(75);
+        assert!(covered(&json!({"metrics": [metric("cpu"), metric("memory")]}), &live));
+        assert!(!covered(&json!({"metrics": [metric("cpu")]}), &live));
+        assert!(!covered(
+            &json!({"metrics": [metric("memory")]}),
+            &json!({"metrics": [{"type": "Object"}, metric("memory")]})
+        ));
+        let condition = |kind: &str| json!({"type": kind, "status": "True"});
+        let both = json!({"conditions": [condition("Foreign"), condition("Ready")]});
+        assert!(covered(&json!({"conditions": [condition("Ready")]}), &both));
     }
 }

@@ -179,22 +179,27 @@ impl Pools {
         Self { pools: staying.map(|pool| (pool.name.clone(), pool)).collect(), own: BTreeMap::new() }
     }
 
-    /// Puts a workload that a pool names into the virtual stream of that pool, so that its class is a class of its own.
-    /// A workload without any stream stays without.
-    pub fn join(&self, set: &mut StreamSet, workload: &WorkloadRef) {
-        let names = |pool: &&GatewayPool| {
-            pool.workloads.iter().any(|one| {
-                one.namespace == workload.namespace
-                    && one.name == workload.name
-                    && one.kind.eq_ignore_ascii_case(workload.kind.as_str())
-            })
-        };
-        if set.is_empty() {
-            return;
+    /// The streams of a workload, from name and labels of its InstrumentationConfig: with a virtual one of the pool that names
+    /// it, so that its class is a class of its own. A workload without any stream stays without.
+    #[must_use]
+    pub fn membership(
+        &self,
+        (namespace, config): (&str, &str),
+        labels: Option<&BTreeMap<String, String>>,
+        selected_namespaces: &BTreeSet<String>,
+    ) -> StreamSet {
+        let none = BTreeMap::new();
+        let mut set = streams::membership(labels.unwrap_or(&none), namespace, selected_namespaces);
+        let named = self.pools.values().filter(|pool| pool.workloads.iter().any(|one| one.namespace == namespace));
+        let mut named = named.peekable();
+        if set.is_empty() || named.peek().is_none() {
+            return set;
         }
-        if let Some(pool) = self.pools.values().find(names) {
-            set.insert(format!("{}{}", streams::POOL_STREAM, pool.name));
+        if let Some(workload) = WorkloadRef::from_config_name(namespace, config) {
+            let names = |pool: &&GatewayPool| pool.workloads.iter().any(|one| is_same(one, &workload));
+            set.extend(named.find(names).map(|pool| format!("{}{}", streams::POOL_STREAM, pool.name)));
         }
+        set
     }
 
     /// The pool that takes a class: the one that names its workloads, else the one that names every stream of it. Virtual
@@ -302,6 +307,12 @@ pub fn destinations<'a>(group: &CollectorsGroupSpec, all: Vec<&'a Destination>) 
         streams.iter().any(|stream| selection.includes(stream))
     };
     all.into_iter().filter(reached).collect()
+}
+
+fn is_same(named: &PoolWorkload, workload: &WorkloadRef) -> bool {
+    named.namespace == workload.namespace
+        && named.name == workload.name
+        && named.kind.eq_ignore_ascii_case(workload.kind.as_str())
 }
 
 fn workloads(entry: &Configuration) -> (Vec<PoolWorkload>, Option<String>) {

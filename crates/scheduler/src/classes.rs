@@ -27,11 +27,9 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
     let labels = config.metadata.labels.as_ref().unwrap_or(&none);
     let destinations = state.destinations.namespace(&state.namespace);
     let selected = streams::selected_namespaces(destinations.iter().map(AsRef::as_ref));
-    let mut set = streams::membership(labels, &key.0, &selected);
-    if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
-        let groups = state.groups.namespace(&state.namespace);
-        Pools::of_groups(groups.iter().map(AsRef::as_ref)).join(&mut set, &workload);
-    }
+    let groups = state.groups.namespace(&state.namespace);
+    let pools = Pools::of_groups(groups.iter().map(AsRef::as_ref));
+    let set = pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected);
     let wanted = streams::class_id(&set);
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let served =

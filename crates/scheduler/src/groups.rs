@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::destination::Destination;
 use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
-use odigos_api::{API_VERSION, Finding, WorkloadRef, names};
+use odigos_api::{API_VERSION, Finding, names};
 use odigos_kit::apply::{ApplyError, reference};
 use odigos_kit::events::about;
 use odigos_kit::queue::Outcome;
@@ -67,18 +67,11 @@ async fn tell(state: &State, finding: &Finding) {
 
 /// The stream set of every covered workload.
 fn memberships(state: &State, destinations: &[Destination], pools: &Pools) -> Vec<streams::StreamSet> {
-    let none = BTreeMap::new();
     let selected = streams::selected_namespaces(destinations);
     let configs = state.configs.all();
     configs
         .iter()
-        .map(|(key, config)| {
-            let mut set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected);
-            if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
-                pools.join(&mut set, &workload);
-            }
-            set
-        })
+        .map(|(key, config)| pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected))
         .collect()
 }
 

@@ -66,12 +66,10 @@ impl Subject {
         let found = Self::running(pod)?;
         let workload = &found.workload;
         let status = pod.status.as_ref()?;
-        // Pods of jobs may have ended before anything says that they started.
         let is_job = matches!(workload.kind, WorkloadKind::CronJob | WorkloadKind::Job);
         let statuses = status.container_statuses.as_deref().unwrap_or_default();
-        let is_up = |one: &ContainerStatus| one.ready && (one.started == Some(true) || is_job);
         let declared = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-        if statuses.len() != declared.len() || !statuses.iter().all(is_up) {
+        if statuses.len() != declared.len() || !statuses.iter().all(|one| is_up(one.ready, one.started, is_job)) {
             return None;
         }
         Some(found)
@@ -118,10 +116,22 @@ fn running(declared: &Container, statuses: &[ContainerStatus], group: &str) -> O
     Some(Running {
         name: declared.name.clone(),
         member: Member { pod: group.to_owned(), container: id.to_owned() },
-        image: status.image_id.strip_prefix("docker-pullable://").unwrap_or(&status.image_id).to_owned(),
+        image: image(&status.image_id).to_owned(),
         set: declared.env.iter().flatten().map(|one| one.name.clone()).collect(),
         has_env_from: declared.env_from.as_ref().is_some_and(|all| !all.is_empty()),
     })
+}
+
+/// Whether a container is worth a look, by its status. Pods of jobs may have ended before anything says that they started.
+#[must_use]
+pub fn is_up(ready: bool, started: Option<bool>, is_job: bool) -> bool {
+    ready && (started == Some(true) || is_job)
+}
+
+/// The image of a container with its digest, without what some container runtimes write before it.
+#[must_use]
+pub fn image(image_id: &str) -> &str {
+    image_id.strip_prefix("docker-pullable://").unwrap_or(image_id)
 }
 
 /// Keeps of a pod what [`Subject::of`] reads; values of variables are dropped.

@@ -39,8 +39,7 @@ pub fn raise(desired: &mut [Desired], hint: Option<Hint>, now: Timestamp) {
 }
 
 /// Takes memory out of the metrics while destinations hold gateways up: full queues are memory, and more gateways would only
-/// fill more of them (A36). CPU still counts. The note says why, and makes the change visible to an applier that passes over
-/// objects whose every stated field stands already.
+/// fill more of them (A36). CPU still counts. The note says why.
 pub fn leave_memory_out(desired: &mut [Desired]) {
     let autoscaler = desired.iter_mut().find(|one| one.object["kind"] == "HorizontalPodAutoscaler");
     let Some(object) = autoscaler.map(|one| &mut one.object) else { return };
@@ -60,14 +59,6 @@ pub fn reads_rejections(live: Option<&Value>) -> bool {
         let is_ours = one.pointer("/object/metric/name").is_some_and(|name| name == custom_metrics::METRIC);
         is_ours && one.pointer("/object/current/value").is_some_and(Value::is_string)
     })
-}
-
-/// Whether a live object has as many metrics as the desired one; of any other object there is nothing to compare. A metric that is not
-/// desired any more is no difference to an applier that looks only for what is desired.
-#[must_use]
-pub fn has_as_many_metrics(desired: &Value, live: &Value) -> bool {
-    let count = |object: &Value| object.pointer("/spec/metrics").and_then(Value::as_array).map(Vec::len);
-    count(desired).is_none_or(|wanted| count(live) == Some(wanted))
 }
 
 /// `HPAMetricsUnavailable`, or none while metrics are missing only for a moment, so that what was told before stays.

@@ -474,15 +474,6 @@ fn that_the_metric_is_read_is_what_the_autoscaler_reports() {
 }
 
 #[test]
-fn a_metric_too_many_is_a_difference() {
-    let with = |metrics: &[&str]| json!({"spec": {"metrics": metrics}});
-    assert!(hpa::has_as_many_metrics(&with(&["cpu"]), &with(&["cpu"])));
-    assert!(!hpa::has_as_many_metrics(&with(&["cpu"]), &with(&["rejections", "cpu"])));
-    assert!(!hpa::has_as_many_metrics(&with(&["cpu"]), &json!({})));
-    assert!(hpa::has_as_many_metrics(&json!({"spec": {}}), &with(&["cpu"])), "an object without metrics");
-}
-
-#[test]
 fn figures_are_bounded_and_the_worst_come_first() {
     let mut gateways = Gateways::new((2, 40));
     let mut all = [WELL; 30];

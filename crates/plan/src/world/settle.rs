@@ -293,15 +293,11 @@ impl World {
     fn schedule(&mut self, configuration: &Configuration, now: Timestamp) {
         let destinations = self.own_destinations();
         let selected = streams::selected_namespaces(destinations.iter().copied());
-        let none = BTreeMap::new();
         let (pools, _) = Pools::of(configuration);
         let mut usage = streams::Usage::default();
         let mut wanted: BTreeMap<Key, String> = BTreeMap::new();
         for (key, config) in &self.configs {
-            let mut set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected);
-            if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
-                pools.join(&mut set, &workload);
-            }
+            let set = pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected);
             wanted.insert(key.clone(), streams::class_id(&set));
             usage.add(set);
         }
