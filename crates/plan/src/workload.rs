@@ -52,7 +52,8 @@ impl Workload {
             return None;
         }
         let template = template(kind);
-        let mut uid = text("/metadata/uid").to_owned();
+        // Of static pods too: what kubelets call their uid (`kubernetes.io/config.hash`) is none that the garbage collector knows.
+        let uid = text("/metadata/uid").to_owned();
         let available_replicas = match kind {
             WorkloadKind::Deployment | WorkloadKind::DeploymentConfig | WorkloadKind::Rollout => {
                 number("/status/availableReplicas")
@@ -69,9 +70,6 @@ impl Workload {
                 let source = annotations.get("kubernetes.io/config.source").and_then(Value::as_str);
                 if !matches!(source, Some("file" | "http")) {
                     return None;
-                }
-                if let Some(hash) = annotations.get("kubernetes.io/config.hash").and_then(Value::as_str) {
-                    uid = hash.to_owned();
                 }
                 i64::from(text("/status/phase") == "Running")
             }
@@ -227,14 +225,14 @@ mod tests {
         });
         assert_eq!(Workload::from_object(&cron).map(|w| (w.available_replicas, w.containers.len())), Some((2, 2)));
         let pod = |annotations: Value| {
-            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "etcd-n1", "namespace": "kube-system", "annotations": annotations},
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "etcd-n1", "namespace": "kube-system", "uid": "u-2", "annotations": annotations},
                 "spec": containers, "status": {"phase": "Running"}})
         };
         let annotations = json!({"kubernetes.io/config.source": "file", "kubernetes.io/config.hash": "h"});
         let read = Workload::from_object(&pod(annotations)).unwrap();
         assert_eq!(
             (read.reference.kind, read.uid.as_str(), read.available_replicas),
-            (WorkloadKind::StaticPod, "h", 1)
+            (WorkloadKind::StaticPod, "u-2", 1)
         );
         assert_eq!(Workload::from_object(&pod(json!({}))), None);
         let foreign = json!({"apiVersion": "example.com/v1", "kind": "Deployment", "metadata": {"name": "x"}});

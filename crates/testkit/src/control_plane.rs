@@ -338,7 +338,8 @@ async fn care_for(client: &Client, pod: &DynamicObject, ready: bool) -> anyhow::
             .iter()
             .map(|container| json!({"name": container["name"], "ready": true, "started": true, "restartCount": 0, "image": "none", "imageID": "none", "state": {"running": {}}}))
             .collect();
-        let condition = |kind: &str| json!({"type": kind, "status": "True"});
+        let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
         let status = json!({"status": {
             "phase": "Running", "hostIP": "127.0.0.1",
             "conditions": [condition("Initialized"), condition("Ready"), condition("ContainersReady"), condition("PodScheduled")],

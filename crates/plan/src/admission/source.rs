@@ -43,11 +43,18 @@ pub fn defaulted(source: &Source, namespace_has_streams: bool) -> Source {
     }
     let terminating = source.metadata.deletion_timestamp.is_some();
     let finalizers = source.metadata.finalizers.get_or_insert_default();
-    finalizers.retain(|one| !labels::DEPRECATED_SOURCE_FINALIZERS.contains(&one.as_str()));
+    // Both at once are refused, and must still be there for that.
+    if !has_both_old_finalizers(finalizers) {
+        finalizers.retain(|one| !labels::DEPRECATED_SOURCE_FINALIZERS.contains(&one.as_str()));
+    }
     if !terminating && !finalizers.iter().any(|one| one == labels::SOURCE_FINALIZER) {
         finalizers.push(labels::SOURCE_FINALIZER.to_owned());
     }
     source
+}
+
+fn has_both_old_finalizers(finalizers: &[String]) -> bool {
+    labels::DEPRECATED_SOURCE_FINALIZERS.iter().all(|old| finalizers.iter().any(|one| one == old))
 }
 
 /// Everything that keeps a Source from being accepted. `others` are the Sources of its namespace.
@@ -68,7 +75,7 @@ pub fn refusals<'a>(
     let mut refuse = |field: &str, message: String| found.push(Refusal::new(field, message));
 
     let finalizers = source.metadata.finalizers.as_deref().unwrap_or_default();
-    if labels::DEPRECATED_SOURCE_FINALIZERS.iter().all(|old| finalizers.iter().any(|one| one == old)) {
+    if has_both_old_finalizers(finalizers) {
         refuse("metadata.finalizers", "both finalizers of older releases at once; remove one".into());
     }
     let labelled = [
@@ -250,6 +257,7 @@ mod tests {
         assert_eq!(defaulted(&one, false).metadata.finalizers.unwrap(), ["other/one", labels::SOURCE_FINALIZER]);
         one.metadata.finalizers = Some(labels::DEPRECATED_SOURCE_FINALIZERS.map(str::to_owned).to_vec());
         assert_eq!(fields(&one, None, &[]), ["metadata.finalizers"]);
+        assert_eq!(fields(&defaulted(&one, false), None, &[]), ["metadata.finalizers"], "as admission sees it");
     }
 
     #[test]
