@@ -1,30 +1,36 @@
 # Everything a contributor runs. `make help` lists it.
 export CARGO_BUILD_JOBS ?= 2
 KEEP ?=
+# Built once for everything: cargo compiles dependencies anew for each choice of packages.
+BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug
 
-.PHONY: help run test e2e lint fmt generate generate-check tidy deny tools images bench clean
+.PHONY: help run test binaries e2e lint fmt generate generate-check tidy deny tools images bench clean
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run: ## run the whole product on this machine with real telemetry (KEEP=1 leaves it up)
 	cargo xtask run $(if $(KEEP),--keep)
 
-test: tools ## format, lints, boundaries, generated files, and every test but cluster and scale
+test: lint ## format, lints, boundaries, generated files, and every test but cluster and scale
+	$(MAKE) --no-print-directory binaries
+	$(BUILT)/odigos-xtask tools
+	$(BUILT)/odigos-xtask tidy
+	$(BUILT)/odigos-xtask generate --check
+	cd deploy/images/golang && go test ./control/...
+	ODIGOS_TEST_BINARIES=$(BUILT) cargo test --workspace --locked
+
+binaries: ## all binaries and tests, unoptimised
+	cargo build --workspace --bins --tests --locked
+	cargo build --workspace --test stories --locked
+
+e2e: binaries ## stories on a cluster with real nodes, made on this machine (root; KEEP=1 leaves it up)
+	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask e2e $(if $(KEEP),--keep)
+
+lint: ## format and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --package odigos-e2e --test stories --locked -- -D warnings
-	cargo xtask tidy
-	cargo xtask generate --check
-	cd deploy/images/golang && go test ./control/...
-	cargo test --workspace --locked
-
-e2e: ## stories on a cluster with real nodes, made on this machine (root; KEEP=1 leaves it up)
-	cargo xtask e2e $(if $(KEEP),--keep)
-
-lint: ## lints only
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --package odigos-e2e --test stories --locked -- -D warnings
+	cargo clippy --workspace --test stories --locked -- -D warnings
 
 fmt: ## format everything
 	cargo fmt --all

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 /// Looks once at the processes of some containers of the node.
 #[derive(clap::Parser, Debug)]
-#[command(name = "odigos-agent detect", about)]
+#[command(name = "odigos-agent detect", bin_name = "odigos-agent detect")]
 pub struct DetectArguments {
     /// What shall be looked at, as the instrumentor writes it.
     #[arg(long, env = "ODIGOS_DETECTION_REQUEST")]

@@ -310,6 +310,10 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
     Effective { result: Ok(configuration), findings }
 }
 
+/// Ways to bring files of agents into pods, the default first; the last one is ours beside those of the reference.
+const MOUNT_METHODS: [&str; 5] =
+    ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver", "k8s-image-volume"];
+
 fn merge(base: &mut Configuration, overlay: &Configuration) {
     for path in OVERLAY_KEYS {
         if let Some(block) = path.strip_suffix(".*") {
@@ -357,10 +361,8 @@ fn fill_defaults(configuration: &mut Configuration, own_namespace: &str) {
     let mut containers: BTreeSet<String> = configuration.texts("ignoredContainers").into_iter().collect();
     containers.extend(IGNORED_CONTAINERS.map(str::to_owned));
     configuration.set("ignoredContainers", json!(containers));
-    // The last one is ours beside those of the reference.
-    let methods = ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver", "k8s-image-volume"];
-    let method =
-        configuration.text("mountMethod").filter(|method| methods.contains(method)).unwrap_or(methods[0]).to_owned();
+    let method = configuration.text("mountMethod").filter(|method| MOUNT_METHODS.contains(method));
+    let method = method.unwrap_or(MOUNT_METHODS[0]).to_owned();
     if method == "k8s-init-container" {
         for (key, amount) in
             [("requestCPUm", 300), ("limitCPUm", 300), ("requestMemoryMiB", 300), ("limitMemoryMiB", 300)]

@@ -31,6 +31,9 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// The words of the setting.
+    pub(crate) const WORDS: [&str; 3] = ["agent", "none", "pod"];
+
     /// Reads `runtimeDetection.mode`; another word counts as not set.
     #[must_use]
     pub fn of(configuration: &Configuration) -> Self {

@@ -55,6 +55,17 @@ const PRESETS: [Preset; 4] = [
     },
 ];
 
+/// Names of the presets, for messages.
+pub(crate) const PRESET_NAMES: [&str; PRESETS.len()] = {
+    let mut names = [""; PRESETS.len()];
+    let mut index = 0;
+    while index < PRESETS.len() {
+        names[index] = PRESETS[index].name;
+        index += 1;
+    }
+    names
+};
+
 /// Smallest memory that a collector starts with.
 const MINIMUM_MEMORY: i32 = 128;
 

@@ -24,33 +24,6 @@ pub const NAMESPACE: &str = names::DEFAULT_NAMESPACE;
 /// The three binaries.
 pub const BINARIES: [&str; 3] = [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER];
 
-/// Builds the three controllers, unless the caller's build has done so, and returns the folder of the binaries.
-///
-/// # Errors
-/// When the build fails.
-pub fn build() -> anyhow::Result<PathBuf> {
-    build_as("dev", "debug")
-}
-
-/// Builds the three controllers as they are shipped, for measurements.
-///
-/// # Errors
-/// When the build fails.
-pub fn build_release() -> anyhow::Result<PathBuf> {
-    build_as("release", "release")
-}
-
-fn build_as(profile: &str, folder: &str) -> anyhow::Result<PathBuf> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--profile", profile]).current_dir(root());
-    for name in BINARIES {
-        command.args(["--package", name]);
-    }
-    anyhow::ensure!(command.status()?.success(), "the controllers cannot be built");
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join(folder))
-}
-
 /// One running controller.
 #[derive(Debug)]
 pub struct Controller {

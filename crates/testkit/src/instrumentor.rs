@@ -4,6 +4,7 @@
 //! Owns what every such test starts and asks, with a stand-in for the kubelet under which pods do well, or the test's own.
 
 use crate::api_server::ApiServer;
+use crate::binaries;
 use crate::control_plane::{self, Kubelet, NAMESPACE, apply};
 use crate::http;
 use crate::ports::free_port;
@@ -91,7 +92,7 @@ impl Plane {
     /// # Errors
     /// When it does not become ready; with the end of its output.
     pub async fn start_instrumentor(&self) -> anyhow::Result<Process> {
-        self.start_instrumentor_from(&control_plane::build()?).await
+        self.start_instrumentor_from(&binaries::built(&[names::INSTRUMENTOR])?).await
     }
 
     /// The same with the binary of a folder.

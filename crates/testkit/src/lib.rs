@@ -4,6 +4,7 @@
 //! the ids with which they were started. Never part of a release.
 
 pub mod api_server;
+pub mod binaries;
 pub mod chart;
 pub mod collector;
 pub mod control_plane;

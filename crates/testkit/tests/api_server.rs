@@ -18,6 +18,7 @@ use odigos_kit::apply::covered;
 use odigos_plan::objects::title;
 use odigos_plan::world::{World, read};
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{
     self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
@@ -54,8 +55,11 @@ impl Plane {
         let client = api.client().await.unwrap();
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
         let kubelet = Kubelet::start(client.clone(), delay).await.unwrap();
-        let launch =
-            Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+        let launch = Launch {
+            binaries: binaries::built(&control_plane::BINARIES).unwrap(),
+            webhook_port: free_port().unwrap(),
+            lease_seconds: 3,
+        };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
         let mut plane = Self { controllers: Vec::new(), launch, client, _kubelet: kubelet, api };
         for name in BINARIES {
@@ -562,8 +566,11 @@ async fn a_kind_that_is_installed_late_is_waited_for() {
     }
     control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
     let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
-    let launch =
-        Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+    let launch = Launch {
+        binaries: binaries::built(&control_plane::BINARIES).unwrap(),
+        webhook_port: free_port().unwrap(),
+        lease_seconds: 3,
+    };
     control_plane::install(&client, launch.webhook_port).await.unwrap();
     let install = async {
         tokio::time::sleep(Duration::from_secs(4)).await;

@@ -10,13 +10,13 @@
 use kube::api::{Api, ListParams};
 use odigos_api::API_VERSION;
 use odigos_api::source::Source;
-use odigos_testkit::control_plane::{self, NAMESPACE, apply, create_namespace};
+use odigos_testkit::binaries;
+use odigos_testkit::control_plane::{NAMESPACE, apply, create_namespace};
 use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::eventually;
-use odigos_testkit::tools::root;
 use serde_json::{Value, json};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 const SECRET: &str = "never-show-this";
 
@@ -41,14 +41,8 @@ impl Ran {
     }
 }
 
-fn build() {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--profile", "dev", "--package", "odigos-cli"]).current_dir(root());
-    assert!(command.status().unwrap().success(), "the command line tool cannot be built");
-}
-
 async fn odigos_as(kubeconfig: &Path, arguments: &[&str]) -> Ran {
-    let binary = control_plane::build().unwrap().join("odigos");
+    let binary = binaries::built(&["odigos-cli"]).unwrap().join("odigos");
     let mut command = tokio::process::Command::new(binary);
     command.args(arguments).env("KUBECONFIG", kubeconfig).env_remove("ODIGOS_NAMESPACE");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -92,7 +86,6 @@ async fn reader(plane: &Plane) -> std::path::PathBuf {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workload_is_asked_for_explained_and_taken_back() {
-    build();
     let plane = Plane::start().await.unwrap();
     let mut instrumentor = plane.start_instrumentor().await.unwrap();
     create_namespace(&plane.client, "shop").await.unwrap();

@@ -15,6 +15,7 @@ use kube::{Client, Config};
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::AGENTS_META_HASH;
 use odigos_api::source::Source;
+use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{self, apply};
 use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::eventually;
@@ -152,7 +153,8 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
 #[ignore = "a measurement: builds the instrumentor as it is shipped"]
 async fn reviews_at_five_thousand_workloads() {
     let plane = Plane::start().await.unwrap();
-    let _instrumentor = plane.start_instrumentor_from(&control_plane::build_release().unwrap()).await.unwrap();
+    let _instrumentor =
+        plane.start_instrumentor_from(&binaries::optimised(&control_plane::BINARIES).unwrap()).await.unwrap();
     covered(&plane, "shop", json!({})).await;
     let pod = json!({"containers": [{"name": "app", "image": "none"}]});
     plane.deploy("shop", "cart", &pod).await.unwrap();

@@ -16,6 +16,7 @@ use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::STREAM_CLASS;
 use odigos_api::source::Source;
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, create_namespace};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
@@ -54,7 +55,7 @@ async fn five_thousand_sources() {
     create_namespace(&client, NAMESPACE).await.unwrap();
     let _kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
     let launch = Launch {
-        binaries: control_plane::build_release().unwrap(),
+        binaries: binaries::optimised(&control_plane::BINARIES).unwrap(),
         webhook_port: free_port().unwrap(),
         lease_seconds: 15,
     };

@@ -10,6 +10,7 @@ use odigos_api::labels::STREAM_CLASS;
 use odigos_api::{Signal, WorkloadRef, names};
 use odigos_plan::workload::pod_workload;
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{
     self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
@@ -40,7 +41,7 @@ pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
         tool.build()?;
     }
     say("building the controllers (minutes the first time)");
-    let binaries = control_plane::build()?;
+    let binaries = binaries::built(&control_plane::BINARIES)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let demo = Demo::start(binaries).await?;

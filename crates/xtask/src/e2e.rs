@@ -6,6 +6,7 @@
 use crate::images::{self, Purpose};
 use crate::say;
 use anyhow::{Context, bail};
+use odigos_testkit::binaries;
 use odigos_testkit::tools::{self, NODE_TOOLS, TOOLS, root};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ impl Cluster {
         command.args(&arguments.parts).current_dir(root());
         command.env("ODIGOS_E2E_PREFIX", &arguments.image_prefix);
         command.env("ODIGOS_E2E_HELM", tools::find("helm")?);
-        command.env("ODIGOS_E2E_CLI", images::command_line(arguments.release));
+        command.env("ODIGOS_E2E_CLI", images::command_line(arguments.release)?);
         command.env("ODIGOS_E2E_CHART", root().join("charts/odigos"));
         let version = env!("CARGO_PKG_VERSION");
         command.env("ODIGOS_E2E_VERSION", version);
@@ -164,8 +165,7 @@ impl Cluster {
 
     /// Logs, events and objects, for whoever looks for the reason.
     fn collect(&self) {
-        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-        let folder = target.join("e2e");
+        let folder = binaries::target().join("e2e");
         let _ = std::fs::remove_dir_all(&folder);
         let Ok(kubectl) = tools::find("kubectl") else { return };
         if std::fs::create_dir_all(&folder).is_err() {
@@ -202,7 +202,7 @@ impl Cluster {
 /// Builds the stories; returns their binary.
 fn stories_binary() -> anyhow::Result<PathBuf> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["test", "--locked", "--package", "odigos-e2e", "--test", "stories", "--no-run", "--message-format=json"])
+        .args(["test", "--locked", "--workspace", "--test", "stories", "--no-run", "--message-format=json"])
         .current_dir(root())
         .stderr(Stdio::inherit())
         .output()?;

@@ -7,7 +7,8 @@ use crate::say;
 use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use odigos_testkit::tools::{TOOLS, root};
+use odigos_testkit::binaries;
+use odigos_testkit::tools::TOOLS;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -62,13 +63,19 @@ pub(crate) enum Purpose {
     Figures,
 }
 
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+/// The folder with the binaries, up to date.
+fn programs(release: bool, actors: bool) -> anyhow::Result<PathBuf> {
+    let packages: Vec<&str> =
+        BINARIES.iter().chain(actors.then_some(&ACTORS)).map(|(_, package, _)| *package).collect();
+    if release { binaries::optimised(&packages) } else { binaries::built(&packages) }
 }
 
-/// The command line that [`build`] has built.
-pub(crate) fn command_line(release: bool) -> PathBuf {
-    target().join(if release { "release" } else { "debug" }).join("odigos")
+/// The command line of the same build.
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn command_line(release: bool) -> anyhow::Result<PathBuf> {
+    Ok(programs(release, true)?.join("odigos"))
 }
 
 /// Builds the binaries and writes one archive for each image; returns the archives.
@@ -80,20 +87,13 @@ pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
     };
     let actors = purpose != Purpose::Release;
     let binaries: Vec<_> = BINARIES.into_iter().chain(actors.then_some(ACTORS)).collect();
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--locked"]).current_dir(root());
-    command.args((profile == "release").then_some("--release"));
-    for (binary, package, _) in &binaries {
-        command.args(["--package", package, "--bin", binary]);
-    }
-    anyhow::ensure!(command.status()?.success(), "the binaries cannot be built");
-    let target = target();
-    let folder = target.join(folder);
+    let built = programs(profile == "release", actors)?;
+    let folder = binaries::target().join(folder);
     std::fs::create_dir_all(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
     let mut images = Vec::new();
     for (binary, _, name) in binaries {
-        let mut path = target.join(profile).join(binary);
+        let mut path = built.join(binary);
         if profile != "release" {
             let stripped = folder.join(binary);
             let status = Command::new("strip").arg("-o").arg(&stripped).arg(&path).status();

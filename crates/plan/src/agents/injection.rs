@@ -18,6 +18,9 @@ pub enum InjectionMode {
 }
 
 impl InjectionMode {
+    /// The words of the setting.
+    pub(crate) const WORDS: [&str; 3] = ["loader", "loader-fallback-to-pod-manifest", "pod-manifest"];
+
     /// The setting's word; one that is not known is the default.
     #[must_use]
     pub fn parse(word: &str) -> Self {

@@ -1,10 +1,13 @@
 //! Values of the configuration that are of another type than what reads them.
 //!
 //! Owns the table of the keys whose loss would be noticed late: a list of namespaces to leave alone that is no list would leave none
-//! alone. What is not in the table passes; what is of a wrong type counts as not set, and is said. The numbers of rollouts are judged
+//! alone. What is not in the table passes; what is of a wrong type, or no word that is known, counts as not set, and is said. The numbers of rollouts are judged
 //! where they are read (`plan::instrumentation::options`).
 
-use super::Configuration;
+use super::{Configuration, MOUNT_METHODS};
+use crate::agents::InjectionMode;
+use crate::detection::Mode;
+use crate::sizing::PRESET_NAMES;
 use serde_json::Value;
 
 /// What a key holds.
@@ -13,12 +16,14 @@ enum Shape {
     Flag,
     Number,
     Text,
+    /// One of these texts.
+    Word(&'static [&'static str]),
     Texts,
     Block,
 }
 
 const TABLE: [(&str, Shape); 50] = [
-    ("agentEnvVarsInjectionMethod", Shape::Text),
+    ("agentEnvVarsInjectionMethod", Shape::Word(&InjectionMode::WORDS)),
     ("agentImages", Shape::Block),
     ("agentsImage", Shape::Text),
     ("allowConcurrentAgents", Shape::Flag),
@@ -47,9 +52,9 @@ const TABLE: [(&str, Shape); 50] = [
     ("metricsSources.hostMetrics", Shape::Block),
     ("metricsSources.kubeletStats", Shape::Block),
     ("metricsSources.spanMetrics", Shape::Block),
-    ("mountMethod", Shape::Text),
+    ("mountMethod", Shape::Word(&MOUNT_METHODS)),
     ("openshiftEnabled", Shape::Flag),
-    ("resourceSizePreset", Shape::Text),
+    ("resourceSizePreset", Shape::Word(&PRESET_NAMES)),
     ("rollbackDisabled", Shape::Flag),
     ("rollout", Shape::Block),
     ("rollout.automaticRolloutDisabled", Shape::Flag),
@@ -57,10 +62,10 @@ const TABLE: [(&str, Shape); 50] = [
     ("runtimeDetection", Shape::Block),
     ("runtimeDetection.image", Shape::Text),
     ("runtimeDetection.maxPods", Shape::Number),
-    ("runtimeDetection.mode", Shape::Text),
+    ("runtimeDetection.mode", Shape::Word(&Mode::WORDS)),
     ("runtimeDetection.nodeSelector", Shape::Texts),
     ("runtimeDetection.priorityClassName", Shape::Text),
-    ("runtimeDetection.pullPolicy", Shape::Text),
+    ("runtimeDetection.pullPolicy", Shape::Word(&["Always", "IfNotPresent", "Never"])),
     ("runtimeDetection.pullSecrets", Shape::Texts),
     ("runtimeDetection.resources", Shape::Block),
     ("sampling", Shape::Block),
@@ -71,19 +76,22 @@ const TABLE: [(&str, Shape); 50] = [
 ];
 
 impl Shape {
-    const fn words(self) -> &'static str {
+    fn words(self) -> String {
         match self {
-            Self::Flag => "true or false",
-            Self::Number => "a whole number",
-            Self::Text => "a text",
-            Self::Texts => "a list of texts",
-            Self::Block => "a block of further keys",
+            Self::Flag => "true or false".into(),
+            Self::Number => "a whole number".into(),
+            Self::Text => "a text".into(),
+            Self::Word(all) => format!("one of {}", all.join(", ")),
+            Self::Texts => "a list of texts".into(),
+            Self::Block => "a block of further keys".into(),
         }
     }
 
     fn fits(self, value: &Value) -> bool {
         match (self, value) {
             (Self::Flag, Value::Bool(_)) | (Self::Text, Value::String(_)) | (Self::Block, Value::Object(_)) => true,
+            // A text without anything is the way to set nothing.
+            (Self::Word(all), Value::String(text)) => text.is_empty() || all.contains(&text.as_str()),
             // Helm and shells turn everything into texts.
             (Self::Flag, Value::String(text)) => text.parse::<bool>().is_ok(),
             (Self::Number, Value::String(text)) => text.parse::<i64>().is_ok(),
@@ -121,6 +129,15 @@ mod tests {
         assert_eq!(paths, ["allowConcurrentAgents", "collectorGateway", "ignoredNamespaces", "rollout"]);
         assert!(found[2].ends_with("a list of texts is wanted here; what is written counts as not set"));
         assert_eq!(problems_of("ignoredContainers: [a, 1]\n").len(), 1);
+    }
+
+    #[test]
+    fn a_word_that_nobody_knows_is_said_with_those_that_are() {
+        let found = problems_of("runtimeDetection: {mode: pods}\nmountMethod: ''\nresourceSizePreset: size_m\n");
+        let expected =
+            "runtimeDetection.mode: one of agent, none, pod is wanted here; what is written counts as not set";
+        assert_eq!(found, [expected]);
+        assert_eq!(problems_of("mountMethod: host\nresourceSizePreset: [large]\n").len(), 2);
     }
 
     #[test]

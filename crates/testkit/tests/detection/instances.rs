@@ -95,7 +95,7 @@ fn go_agent(socket: &std::path::Path, state: &'static str, message: &'static str
 
 #[tokio::test]
 async fn every_process_with_an_agent_has_an_object_that_tells_its_health() {
-    let binary = binary("dev", "debug");
+    let binary = binary();
     let (api, client) = start().await;
     // Traces of the workload are wanted.
     let container = json!({"containerName": "app", "agentEnabled": true, "agentEnabledReason": "", "agentEnabledMessage": "", "otelDistroName": "golang-community", "traces": {}});

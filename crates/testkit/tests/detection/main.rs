@@ -20,6 +20,7 @@ use node::{Node, api_of, binary, id, is_ready, pod, start};
 use odigos_api::labels::AGENTS_META_HASH;
 use odigos_api::{API_VERSION, names};
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{apply, get_object};
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
@@ -85,7 +86,7 @@ async fn told(client: &Client, node: &Node, expected: &[&str]) {
 
 #[tokio::test]
 async fn two_nodes_tell_what_runs_and_then_rest() {
-    let binary = binary("dev", "debug");
+    let binary = binary();
     let (api, client) = start().await;
     covered(&client, &["app", "sidecar"]).await;
     let (mut one, mut two) = (Node::new("one"), Node::new("two"));
@@ -182,7 +183,7 @@ async fn two_nodes_tell_what_runs_and_then_rest() {
 async fn one_node() -> (ApiServer, Client, Node, PathBuf) {
     let (api, client) = start().await;
     covered(&client, &["app"]).await;
-    (api, client, Node::new("one"), binary("dev", "debug"))
+    (api, client, Node::new("one"), binary())
 }
 
 async fn pod_uid(client: &Client, name: &str) -> String {
@@ -218,7 +219,7 @@ async fn a_pod_without_processes_says_so() {
 
 #[tokio::test]
 async fn agents_are_installed_and_the_node_says_so() {
-    let binary = binary("dev", "debug");
+    let binary = binary();
     let (api, client) = start().await;
     apply(&client, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one"}})).await.unwrap();
     let mut node = Node::new("one");
@@ -284,7 +285,7 @@ async fn measure() {
     let hierarchy = hierarchy.into_iter().find(|path| path.join("cgroup.procs").exists()).unwrap();
     let binary = match std::env::var_os("ODIGOS_AGENT") {
         Some(path) => path.into(),
-        None => binary("release", "release"),
+        None => binaries::optimised(&[names::AGENT]).unwrap().join(names::AGENT),
     };
     let (api, client) = start().await;
     covered(&client, &["app"]).await;

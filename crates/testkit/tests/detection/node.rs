@@ -6,11 +6,11 @@ use kube::core::{ApiResource, GroupVersionKind};
 use odigos_api::labels::STREAM_CLASS;
 use odigos_api::names;
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{self, NAMESPACE, apply, create_namespace};
 use odigos_testkit::http;
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::{Process, eventually};
-use odigos_testkit::tools::root;
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,9 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Builds the agent and returns its binary.
-pub fn binary(profile: &str, folder: &str) -> PathBuf {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let arguments = ["build", "--quiet", "--profile", profile, "--package", names::AGENT];
-    assert!(Command::new(cargo).args(arguments).current_dir(root()).status().unwrap().success());
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    target.join(folder).join(names::AGENT)
+/// The agent's binary.
+pub fn binary() -> PathBuf {
+    binaries::built(&[names::AGENT]).unwrap().join(names::AGENT)
 }
 
 /// A node: its made-up `/proc` and its agent.

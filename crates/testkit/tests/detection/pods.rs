@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt};
 use odigos_api::labels::{DETECTION_POD, DETECTION_REQUEST};
 use odigos_api::{API_VERSION, names};
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::chart;
 use odigos_testkit::control_plane::{self, Controller, Launch, NAMESPACE, apply, get_object};
 use odigos_testkit::ports::free_port;
@@ -231,8 +232,8 @@ impl Stage {
         for (name, system) in [("one", "linux"), ("two", "linux"), ("win", "windows")] {
             node(&client, name, system).await;
         }
-        let kubelet = Kubelet::start(client.clone(), binary("dev", "debug"), &[&one, &two]);
-        let binaries = control_plane::build().unwrap();
+        let kubelet = Kubelet::start(client.clone(), binary(), &[&one, &two]);
+        let binaries = binaries::built(&control_plane::BINARIES).unwrap();
         let launch = Launch { binaries, webhook_port: free_port().unwrap(), lease_seconds: 3 };
         let controller = launch.start(&api, names::INSTRUMENTOR, 0).await.unwrap();
         Self { api, client, one, two, kubelet, controller }

@@ -5,6 +5,7 @@ use kube::ResourceExt;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::discovery::{Discovery, verbs};
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, get_object, list};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
@@ -48,15 +49,9 @@ impl From<Output> for Ran {
 }
 
 /// The folder of the binaries, built once: controllers and the command line tool.
-fn binaries() -> PathBuf {
+fn product() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let folder = control_plane::build().unwrap();
-        let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        command.args(["build", "--quiet", "--profile", "dev", "--package", "odigos-cli"]).current_dir(root());
-        assert!(command.status().unwrap().success(), "the command line tool cannot be built");
-        folder
-    };
+    let build = || binaries::built(&[&control_plane::BINARIES[..], &["odigos-cli"]].concat()).unwrap();
     BUILT.get_or_init(build).clone()
 }
 
@@ -134,7 +129,7 @@ impl Lab {
 
     /// The command, to be started.
     pub(super) fn command(&self, arguments: &[&str]) -> tokio::process::Command {
-        let mut command = tokio::process::Command::new(binaries().join("odigos"));
+        let mut command = tokio::process::Command::new(product().join("odigos"));
         command.args(arguments).env("KUBECONFIG", self.api.kubeconfig()).env_remove("ODIGOS_NAMESPACE");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
@@ -150,7 +145,7 @@ impl Lab {
     /// Starts the three controllers where their Deployments stand, and lets admission reach them: there is no network of
     /// pods and services here.
     pub(super) async fn run_controllers(&self) {
-        let launch = Launch { binaries: binaries(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+        let launch = Launch { binaries: product(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
             let found = list(&self.client, "admissionregistration.k8s.io/v1", kind).await.unwrap();
             let found = found.iter().find(|one| one.name_any() == "odigos-instrumentor").unwrap();

@@ -7,6 +7,7 @@ use kube::{Client, ResourceExt};
 use odigos_api::collectors_group::{CollectorsGroup, GatewayLoad};
 use odigos_api::{API_VERSION, Signal, labels, names};
 use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{self, Controller, Kubelet, Launch, NAMESPACE};
 use odigos_testkit::otlp::Sender;
@@ -45,8 +46,11 @@ impl Plane {
         let client = api.client().await.unwrap();
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
         let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
-        let launch =
-            Launch { binaries: control_plane::build().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+        let launch = Launch {
+            binaries: binaries::built(&control_plane::BINARIES).unwrap(),
+            webhook_port: free_port().unwrap(),
+            lease_seconds: 3,
+        };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
         // No admission here: what is tested begins behind it.
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
