@@ -10,6 +10,7 @@
 #   cluster.sh exec CMD ARGS   any program in the control plane's network, with KUBECONFIG set
 #   cluster.sh node-stop I     power off node I; node-start I boots it again, with its disk as it was
 #   cluster.sh api-stop        end the API server; api-start starts it again
+#   cluster.sh policies-start  enforce NetworkPolicies (policies.py) until policies-stop
 #
 # BIN: directory with kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd coredns
 # RUN: directory of the cluster's state, $TMPDIR/odigos-cluster unless set
@@ -18,6 +19,8 @@
 set -euo pipefail
 BIN=${BIN:?directory with the Kubernetes binaries}
 RUN=${RUN:-${TMPDIR:-/tmp}/odigos-cluster}
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export BIN RUN
 CP="nsenter --net=/run/netns/odg-cp"
 CTR_NS=k8s.io
 
@@ -253,6 +256,18 @@ node-stop) # its processes go with the first of them; what was in its memory is 
 node-start) node "$2";;
 api-stop) kill "$(cat "$RUN/apiserver.pid")"; while kill -0 "$(cat "$RUN/apiserver.pid")" 2>/dev/null; do sleep 0.1; done;;
 api-start) api_server; wait_for "API server" 60 kubectl get --raw /readyz;;
+policies-start)
+  command -v python3 >/dev/null || { echo "python3 is missing: apt-get install python3" >&2; exit 1; }
+  rm -f "$RUN/policies.ready"
+  start policies python3 "$HERE/policies.py" "$HERE/cluster.sh kubectl" "$RUN/policies.ready" $(nodes | sed 's/^/n/')
+  wait_for "policies are enforced" 30 test -s "$RUN/policies.ready";;
+policies-stop)
+  kill "$(cat "$RUN/policies.pid")" 2>/dev/null || true; rm -f "$RUN/policies.pid" "$RUN/policies.ready"
+  for i in $(nodes); do
+    nsenter --net="/run/netns/odg-n$i" iptables -D FORWARD -j ODG-POLICIES 2>/dev/null || true
+    nsenter --net="/run/netns/odg-n$i" iptables -F ODG-POLICIES 2>/dev/null || true
+    nsenter --net="/run/netns/odg-n$i" sysctl -qw net.bridge.bridge-nf-call-iptables=0
+  done;;
 kubectl) shift; kubectl "$@";;
 exec) shift; $CP env KUBECONFIG="$RUN/admin.kubeconfig" PATH="$BIN:$PATH" "$@";;
 *) sed -n '2,20p' "$0"; exit 2;;

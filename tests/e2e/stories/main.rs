@@ -21,6 +21,7 @@ mod install;
 mod instrumentation;
 mod leaving;
 mod observability;
+mod policies;
 mod pools;
 mod queues;
 mod release;
@@ -41,9 +42,10 @@ use std::time::Instant;
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order. The first installs the product.
-const STORIES: [(&str, Story); 19] = [
+const STORIES: [(&str, Story); 20] = [
     ("installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     ("each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
+    ("with network policies what is used passes", |cluster| policies::what_is_used_passes(cluster).boxed()),
     ("a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
     ("heavy ones have gateways of their own", |cluster| pools::heavy_ones_have_their_own(cluster).boxed()),
     ("one Source tells of four languages", |cluster| {
