@@ -68,6 +68,7 @@ async fn who_is_restarted_and_when() {
     restarts::install_argo(&plane).await;
     let instrumentor = plane.start_instrumentor().await.unwrap();
     restarts::agents_come_and_go_with_one_restart_each(&plane).await;
+    restarts::one_that_is_made_again_is_restarted_once(&plane).await;
     restarts::another_stream_restarts_nothing(&plane).await;
     restarts::a_paused_one_goes_on_when_it_is_resumed(&plane).await;
     restarts::a_cron_job_waits_for_its_next_job(&plane).await;

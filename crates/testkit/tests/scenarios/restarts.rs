@@ -1,4 +1,4 @@
-//! Rows 19, 22, 38–42 and 60: who is restarted, how, and how often.
+//! Rows 15, 19, 22, 38–42 and 60: who is restarted, how, and how often.
 
 use crate::asking::{
     STILL, forget, found, in_streams, marks, namespace, objects, put, says, source, sources, until_says, until_streams,
@@ -55,6 +55,26 @@ pub async fn agents_come_and_go_with_one_restart_each(plane: &Plane) {
     let spec = |pod: &Value| with(pod.clone(), "/spec/nodeName", Value::Null)["spec"].clone();
     let labels = |pod: &Value| pod["metadata"]["labels"].as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     assert_eq!((spec(&first), labels(&first)), (spec(&last), labels(&last)));
+}
+
+/// 15: the Source stays, as where a repository is applied again and again.
+pub async fn one_that_is_made_again_is_restarted_once(plane: &Plane) {
+    let object = workload("shop", "Deployment", "again");
+    put(plane, &object).await;
+    put(plane, &source("shop", "Deployment", "again")).await;
+    java(plane, "shop", "deployment-again").await;
+    plane.rolled_out("shop", "again", 2).await.unwrap();
+    let before = plane.config("shop", "again").await.unwrap();
+    objects(plane, "apps/v1", "Deployment", "shop").delete("again", &Default::default()).await.unwrap();
+    let is_gone = async || plane.configs("shop").get_opt("deployment-again").await.unwrap().is_none();
+    eventually("its config is gone", LIMIT, is_gone).await.unwrap();
+    put(plane, &object).await;
+    plane.newest("shop", "again", &[]).await.unwrap();
+    java(plane, "shop", "deployment-again").await;
+    plane.rolled_out("shop", "again", 2).await.unwrap();
+    tokio::time::sleep(STILL).await;
+    assert_eq!(plane.generation("shop", "again").await.unwrap(), 2, "made and restarted once");
+    assert_ne!(plane.config("shop", "again").await.unwrap().metadata.uid, before.metadata.uid);
 }
 
 /// 22.
