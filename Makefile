@@ -18,7 +18,7 @@ test: lint ## format, lints, boundaries, generated files, and every test but clu
 	$(BUILT)/odigos-xtask tidy
 	$(BUILT)/odigos-xtask generate --check
 	cd deploy/images/golang && go test ./control/...
-	ODIGOS_TEST_BINARIES=$(BUILT) cargo test --workspace --locked
+	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask test
 
 binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --bins --tests --locked

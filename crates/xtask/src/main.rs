@@ -1,4 +1,4 @@
-//! Repository tasks: `cargo xtask tools | generate | tidy | agents | run | images | e2e`.
+//! Repository tasks: `cargo xtask tools | generate | tidy | test | agents | run | images | e2e`.
 
 mod agents;
 mod applications;
@@ -7,6 +7,7 @@ mod e2e;
 mod generate;
 mod golang;
 mod images;
+mod suite;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -32,6 +33,8 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
+    /// Run all tests of the workspace, two test binaries at a time.
+    Test,
     /// Fetch or build the agents that a release carries into the cache of the tools.
     Agents,
     /// Write the container images as OCI archives into target/images.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
+        Task::Test => suite::run(),
         Task::Agents => agents::fetch().and_then(|_| golang::build()).map(drop),
         Task::Images => images::build(images::Purpose::Release).map(drop),
         Task::E2e(arguments) => e2e::run(&arguments),

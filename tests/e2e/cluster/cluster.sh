@@ -266,7 +266,6 @@ policies-stop)
   for i in $(nodes); do
     nsenter --net="/run/netns/odg-n$i" iptables -D FORWARD -j ODG-POLICIES 2>/dev/null || true
     nsenter --net="/run/netns/odg-n$i" iptables -F ODG-POLICIES 2>/dev/null || true
-    nsenter --net="/run/netns/odg-n$i" sysctl -qw net.bridge.bridge-nf-call-iptables=0
   done;;
 kubectl) shift; kubectl "$@";;
 exec) shift; $CP env KUBECONFIG="$RUN/admin.kubeconfig" PATH="$BIN:$PATH" "$@";;

@@ -76,8 +76,9 @@ def enforce(node, lines):
     done = iptables(node, "iptables-restore", "--noflush", text="\n".join(text))
     if done.returncode:
         sys.exit(f"{node}: {done.stderr}")
-    # What crosses the bridge of a node passes here as well.
-    iptables(node, "sysctl", "-qw", "net.bridge.bridge-nf-call-iptables=1")
+    # What crosses the bridge of a node must pass here as well; Services need that too, so it is so anyway.
+    if iptables(node, "sysctl", "-n", "net.bridge.bridge-nf-call-iptables").stdout.strip() != "1":
+        sys.exit(f"{node}: what crosses its bridge does not pass iptables")
     if iptables(node, "iptables", "-C", "FORWARD", "-j", CHAIN).returncode:
         done = iptables(node, "iptables", "-I", "FORWARD", "1", "-j", CHAIN)
         if done.returncode:
