@@ -295,9 +295,14 @@ pub async fn only_one_at_a_time_even_through_a_restart(plane: &Plane, mut instru
         }
     }
     assert_eq!((most, has_waited), (1, true), "at most one at a time, and the others say that they wait");
+    // Whose pod came while nobody could give it agents is restarted once more, and there is one place.
+    let mut again_restarted = 0;
     for name in names {
-        assert_eq!(plane.generation("queue", name).await.unwrap(), 2, "{name}");
+        let generation = plane.generation("queue", name).await.unwrap();
+        assert!(generation == 2 || generation == 3, "{name}: {generation}");
+        again_restarted += generation - 2;
     }
+    assert!(again_restarted <= 1, "{again_restarted} were restarted twice");
     let left =
         objects(plane, API_VERSION, "InstrumentationConfig", "queue").list(&ListParams::default()).await.unwrap();
     assert_eq!(left.items.len(), names.len());
