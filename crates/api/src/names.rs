@@ -63,6 +63,8 @@ pub const OWN_METRICS_PORT: u16 = 44318;
 pub const GATEWAY_METRICS_PORT: u16 = 8888;
 /// Self-metrics port of the node collector.
 pub const NODE_METRICS_PORT: u16 = 55682;
+/// Port on which the node collector tells how much each source sends.
+pub const SOURCE_METRICS_PORT: u16 = 55683;
 /// Self-metrics port of the agent on a node.
 pub const AGENT_METRICS_PORT: u16 = 8080;
 /// Health check port of every collector.

@@ -153,7 +153,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     // What is wrong with an object is wrong with it everywhere: the main gateways, which take all of them, tell it.
     if pool.is_none() {
         report::destinations(state, &plan).await?;
-        report::processors(state, &plan.processors).await?;
+        report::processors(state, CollectorRole::ClusterGateway, &plan.processors).await?;
         report::streams(state, &seen, &plan).await?;
         report::samplings(state, rules, &plan, &rollout).await?;
     }
@@ -268,7 +268,7 @@ async fn node(state: &State) -> Result<(), Error> {
         Some(problem) => Err(Error::Broken(problem.to_string())),
         None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await.map_err(Error::from),
     };
-    report::processors(state, &plan.processors).await?;
+    report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
     let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
     let pods = state.node_pods();
     if let Some(said) = start_failure::said(&pods, &version) {

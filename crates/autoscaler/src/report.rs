@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::{ConditionDraft, Status, kind, merged};
-use odigos_api::{API_VERSION, Severity, names};
+use odigos_api::{API_VERSION, CollectorRole, Severity, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
@@ -59,9 +59,23 @@ pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<()
     Ok(())
 }
 
-pub(crate) async fn processors(state: &State, drafts: &BTreeMap<String, ConditionDraft>) -> Result<(), ApplyError> {
+/// The condition of the Processors that `role` runs, as far as it is for that collector to tell it.
+pub(crate) async fn processors(
+    state: &State,
+    role: CollectorRole,
+    drafts: &BTreeMap<String, ConditionDraft>,
+) -> Result<(), ApplyError> {
+    let (store, now) = (state.set_aside(), Timestamp::now());
     for (name, draft) in drafts {
         let Some(live) = state.processors.get(&state.namespace, name) else { continue };
+        let others = live.spec.collector_roles.iter().filter(|other| **other != role);
+        let is_out = |other: &CollectorRole| {
+            let suspects = start_failure::processors(*other, [live.as_ref()]);
+            !start_failure::in_force(&store, &suspects, now).is_empty()
+        };
+        if !odigos_plan::processors::is_told(&live, draft, others.into_iter().any(is_out)) {
+            continue;
+        }
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
         conditions(state, "Processor", name, live.metadata.generation, &before, std::slice::from_ref(draft)).await?;
     }

@@ -51,6 +51,9 @@ pub const COMPONENTS: &[Component] = &[
     component(ComponentKind::Processor, "resource", 20),
     component(ComponentKind::Processor, "attributes", 20),
     component(ComponentKind::Processor, "transform", 40),
+    component(ComponentKind::Processor, "batch", 20),
+    // Its younger spelling is not in every release that is promised.
+    component(ComponentKind::Processor, "deltatocumulative", 98),
     component(ComponentKind::Processor, "filter", 40),
     renamed(ComponentKind::Processor, "k8s_attributes", 146, "k8sattributes"),
     renamed(ComponentKind::Processor, "resource_detection", 153, "resourcedetection"),

@@ -16,9 +16,10 @@ mod sampling_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::collector::{self, OwnTelemetry, Processors};
+use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::objects::hash;
+use crate::processors::{self, Processors};
 use crate::sampling::report as sampling_report;
 use crate::streams;
 use destinations::{DestinationPlan, Fragment};
@@ -300,7 +301,7 @@ fn add_root(
         |samplers: &sampling::Samplers| samplers.marks_only || samplers.mode == sampling_report::Mode::Sampling;
     let split = samplers.is_some_and(samples);
     let of_all = processors.usable.iter().filter(|p| p.is_global(signal));
-    let (late, early): (Vec<_>, Vec<_>) = of_all.partition(|p| split && p.hint >= collector::LATE_HINT);
+    let (late, early): (Vec<_>, Vec<_>) = of_all.partition(|p| split && p.hint >= processors::LATE_HINT);
     root.processors.extend(early.into_iter().map(|p| p.id.clone()));
     if let Some(samplers) = samplers {
         let mut late: Vec<String> = late.into_iter().map(|p| p.id.clone()).collect();

@@ -6,13 +6,15 @@
 pub mod objects;
 mod own_metrics;
 mod routes;
+mod sources;
 
 #[cfg(test)]
 mod tests;
 
-use crate::collector::{self, OwnTelemetry, Processors};
+use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
+use crate::processors::{self, Processors};
 use crate::workload::resource_attribute;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, RoutedPool, SpanMetrics};
 use odigos_api::condition::ConditionDraft;
@@ -236,6 +238,7 @@ impl Build<'_> {
         {
             own_metrics::add(config, self.namespace, metrics, own, self.has_agent);
         }
+        sources::add(config);
         for signal in Signal::PIPELINES {
             let exporter = |gateway: &CollectorsGroupSpec| self.exporter(signal, gateway);
             routes::add(config, signal, self.routes, &exporter(self.gateway), &exporter);
@@ -287,7 +290,7 @@ impl Build<'_> {
 
     fn user_processors(&self, signal: Signal, late: bool) -> Vec<String> {
         let chosen = self.processors.usable.iter().filter(|p| p.is_global(signal));
-        let chosen = chosen.filter(|p| (signal == Signal::Traces && p.hint >= collector::LATE_HINT) == late);
+        let chosen = chosen.filter(|p| (signal == Signal::Traces && p.hint >= processors::LATE_HINT) == late);
         chosen.map(|p| p.id.clone()).collect()
     }
 

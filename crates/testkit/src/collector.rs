@@ -30,6 +30,8 @@ pub struct Surroundings {
     pub metrics_host: String,
     /// Port on which the service graph's metrics can be scraped.
     pub service_graph: u16,
+    /// Port on which counts of what passes can be scraped: by source, or by sampling rule.
+    pub counts: u16,
     /// Gateways, as `127.0.0.1:port`, in place of the headless Service.
     pub gateways: Vec<String>,
     /// A kubeconfig for pod metadata; without one nothing is asked of an API server.
@@ -50,6 +52,7 @@ impl Surroundings {
             metrics: free_port()?,
             metrics_host: "127.0.0.1".into(),
             service_graph: free_port()?,
+            counts: free_port()?,
             gateways: Vec::new(),
             kubeconfig: None,
         })
@@ -125,6 +128,11 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         "prometheus" => settings["endpoint"] = loopback(around.service_graph),
         _ => {}
     });
+    for counts in ["prometheus/sources", "prometheus/sampling-rules"] {
+        if let Some(settings) = config.pointer_mut("/exporters").and_then(|exporters| exporters.get_mut(counts)) {
+            settings["endpoint"] = loopback(around.counts);
+        }
+    }
     if let Some(readers) = config.pointer_mut("/service/telemetry/metrics/readers") {
         *readers =
             json!([{"pull": {"exporter": {"prometheus": {"host": around.metrics_host, "port": around.metrics}}}}]);
@@ -168,8 +176,15 @@ pub fn is_in_test_build(text: &str) -> bool {
 /// # Errors
 /// What the collector says.
 pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
-    let around =
-        Surroundings { grpc: 1, http: 2, health: 3, metrics: 4, service_graph: 5, ..Surroundings::new(directory)? };
+    let around = Surroundings {
+        grpc: 1,
+        http: 2,
+        health: 3,
+        metrics: 4,
+        service_graph: 5,
+        counts: 6,
+        ..Surroundings::new(directory)?
+    };
     let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
     let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
     std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;

@@ -598,13 +598,11 @@ async fn three_gateways_behind_random_nodes_decide_as_one() {
     let mut config = node.config.to_value();
     let kept = ["memory_limiter", "resource/node-name"];
     config["service"]["pipelines"]["traces"]["processors"] = json!(kept);
-    config["processors"]
-        .as_object_mut()
-        .unwrap()
-        .retain(|id, _| kept.contains(&id.as_str()) || id.starts_with("resource/"));
+    let is_kept = |id: &str| kept.contains(&id) || id.starts_with("resource/") || id.contains("/counts/");
+    config["processors"].as_object_mut().unwrap().retain(|id, _| is_kept(id));
     let pipelines = config["service"]["pipelines"].as_object_mut().unwrap();
-    pipelines.retain(|id, _| id == "traces" || id.contains("own-metrics"));
-    assert_eq!(pipelines["traces"]["exporters"], json!(["load_balancing/traces"]));
+    pipelines.retain(|id, _| id == "traces" || id == "metrics/sources" || id.contains("own-metrics"));
+    assert_eq!(pipelines["traces"]["exporters"], json!(["load_balancing/traces", "count/sources"]));
     config["receivers"].as_object_mut().unwrap().retain(|id, _| id == "otlp/in" || id.contains("self-metrics"));
     config["service"]["extensions"] = json!(["health_check"]);
     let mut senders = Vec::new();

@@ -6,7 +6,8 @@
 
 use super::destinations::Fragment;
 use super::sampling::{self, Group, Samplers};
-use crate::collector::{self, Processors};
+use crate::collector;
+use crate::processors::{self, Processors};
 use crate::sampling::report::Mode;
 use crate::streams::{NAMESPACE_STREAM, POOL_STREAM, VOID_CLASS};
 use odigos_api::Signal;
@@ -128,9 +129,9 @@ fn stream_processors(
 ) -> Vec<String> {
     let own = |late: bool| {
         let of_stream = processors.usable.iter().filter(move |p| {
-            p.is_for_stream(signal, stream) || (lowered && p.is_global(signal) && p.hint >= collector::LATE_HINT)
+            p.is_for_stream(signal, stream) || (lowered && p.is_global(signal) && p.hint >= processors::LATE_HINT)
         });
-        of_stream.filter(move |p| (p.hint >= collector::LATE_HINT) == late).map(|p| p.id.clone())
+        of_stream.filter(move |p| (p.hint >= processors::LATE_HINT) == late).map(|p| p.id.clone())
     };
     let mut all = Vec::new();
     match (group, samplers) {

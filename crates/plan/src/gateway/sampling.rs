@@ -8,9 +8,10 @@
 use super::Observed;
 use super::destinations::Fragment;
 use super::routing::known_streams;
-use crate::collector::{self, Processors};
 use crate::configuration::Configuration;
+use crate::counts;
 use crate::objects::hash;
+use crate::processors::{self, Processors};
 use crate::sampling::compile::{self, Compiled, Form, Told};
 use crate::sampling::report::Mode;
 use crate::sampling::{Accepted, Rule, accept, probes};
@@ -258,7 +259,7 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
 /// Processors of a stream that sampling rules must see the effect of (section 6, rule visibility).
 fn early_processors(processors: &Processors, stream: &str) -> Vec<String> {
     let own = processors.usable.iter().filter(|p| p.is_for_stream(Signal::Traces, stream));
-    own.filter(|p| p.hint < collector::LATE_HINT).map(|p| p.id.clone()).collect()
+    own.filter(|p| p.hint < processors::LATE_HINT).map(|p| p.id.clone()).collect()
 }
 
 /// `stream.<name>` for one, a digest for several: the name of a group must not change with unrelated streams.
@@ -405,8 +406,8 @@ fn dry_run_marks(kept: bool) -> Value {
 
 /// Port on which the counters of rules can be scraped inside the pod.
 const RULE_METRICS_PORT: i32 = 9091;
-/// Counts spans that each rule matches, enabled or not.
-pub(super) const COUNTERS: &str = "count/sampling-rules";
+/// Counts of spans that each rule matches, enabled or not.
+const RULE_COUNTS: &str = "sampling-rules";
 /// Feeds the shadow instance of disabled rules.
 pub(super) const WHAT_IF: &str = "forward/sampling-what-if";
 
@@ -424,17 +425,7 @@ fn add_rule_counters(config: &mut CollectorConfig, seen: &Observed<'_>, settings
     if spans.is_empty() {
         return;
     }
-    config.add(ComponentKind::Connector, COUNTERS, json!({"spans": spans}));
-    config.add(
-        ComponentKind::Exporter,
-        "prometheus/sampling-rules",
-        json!({"endpoint": format!("localhost:{RULE_METRICS_PORT}")}),
-    );
-    *config.pipeline(Signal::Metrics, "sampling-rules") = Pipeline {
-        receivers: vec![COUNTERS.into()],
-        processors: vec![],
-        exporters: vec!["prometheus/sampling-rules".into()],
-    };
+    counts::add(config, RULE_COUNTS, json!({"spans": spans}), &format!("localhost:{RULE_METRICS_PORT}"));
     let policies = compile::what_if(&rules);
     if !policies.is_empty() {
         config.add(ComponentKind::Connector, WHAT_IF, json!({}));
@@ -463,10 +454,9 @@ pub(super) fn root_exporters(config: &CollectorConfig, samplers: &Samplers, rout
         }
     }
     exporters.extend(
-        [COUNTERS, WHAT_IF]
+        [counts::connector(RULE_COUNTS), WHAT_IF.to_owned()]
             .into_iter()
-            .filter(|id| config.get(ComponentKind::Connector, id).is_some())
-            .map(str::to_owned),
+            .filter(|id| config.get(ComponentKind::Connector, id).is_some()),
     );
     exporters
 }

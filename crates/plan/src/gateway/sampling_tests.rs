@@ -83,7 +83,7 @@ fn pipeline<'a>(plan: &'a GatewayPlan, name: &str) -> &'a Pipeline {
 fn samplers(plan: &GatewayPlan) -> Vec<String> {
     let all: Vec<String> = plan.config.section(ComponentKind::Processor).map(|(id, _)| id.clone()).collect();
     let ours = |id: &&String| id.starts_with("tail_sampling/") || id.starts_with("transform/");
-    assert!(all.iter().filter(ours).all(|id| crate::collector::is_own(id)), "users cannot have these names: {all:?}");
+    assert!(all.iter().filter(ours).all(|id| crate::processors::is_own(id)), "users cannot have these names: {all:?}");
     all.into_iter().filter(|id| id.starts_with("tail_sampling")).collect()
 }
 

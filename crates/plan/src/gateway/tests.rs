@@ -329,7 +329,7 @@ fn a_processor_with_a_name_of_the_products_harms_nobody() {
     assert_eq!(plan.processors["mine"].reason, "ConfigUpdated_ClusterGateway");
     let ids = plan.config.section(odigos_pipeline::ComponentKind::Processor).map(|(id, _)| id.clone());
     let strangers: Vec<String> =
-        ids.filter(|id| id.contains('/') && id != "resource/mine" && !crate::collector::is_own(id)).collect();
+        ids.filter(|id| id.contains('/') && id != "resource/mine" && !crate::processors::is_own(id)).collect();
     assert!(strangers.is_empty(), "not among the product's own: {strangers:?}");
 }
 

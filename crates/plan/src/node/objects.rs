@@ -201,6 +201,7 @@ impl DaemonSet<'_> {
                 {"name": "otlp", "containerPort": names::OTLP_GRPC_PORT, "protocol": "TCP"},
                 {"name": "otlphttp", "containerPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
                 {"name": "metrics", "containerPort": self.port, "protocol": "TCP"},
+                {"name": "source-metrics", "containerPort": names::SOURCE_METRICS_PORT, "protocol": "TCP"},
             ],
             "livenessProbe": probe(3),
             "readinessProbe": probe(3),

@@ -76,7 +76,7 @@ fn a11_traces_are_balanced_by_trace() {
         traces.processors,
         ["memory_limiter", "resource/stream-class", "k8s_attributes", "transform/workload", "resource/node-name"]
     );
-    assert_eq!(traces.exporters, ["load_balancing/traces"]);
+    assert_eq!(traces.exporters, ["load_balancing/traces", "count/sources"]);
     let exporter = plan.config.get(ComponentKind::Exporter, "load_balancing/traces").unwrap();
     assert_eq!(exporter["resolver"]["k8s"]["service"], "odigos-gateway.odigos-system");
     assert!(!plan.config.pipelines.contains_key(&PipelineId::new(Signal::Metrics, "")));
@@ -88,19 +88,25 @@ fn a12_a13_plain_export_when_nothing_needs_whole_traces() {
     let mut given = Given::new(&[Signal::Traces], json!({}));
     given.gateway.spec.service_graph_disabled = Some(true);
     let plan = given.plan();
-    assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["otlp_grpc/out-cluster-collector-traces"]);
+    assert_eq!(
+        pipeline(&plan, Signal::Traces, "").exporters,
+        ["otlp_grpc/out-cluster-collector-traces", "count/sources"]
+    );
     let exporter = plan.config.get(ComponentKind::Exporter, "otlp_grpc/out-cluster-collector-traces").unwrap();
     assert_eq!(exporter["endpoint"], "odigos-gateway-otlp.odigos-system:4317");
     given.gateway.spec.tail_sampling = serde_json::from_value(json!({"disabled": false})).unwrap();
-    assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["load_balancing/traces"]);
+    assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["load_balancing/traces", "count/sources"]);
     given.gateway.spec.resources_settings.max_replicas = Some(1);
-    assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["otlp_grpc/out-cluster-collector-traces"]);
+    assert_eq!(
+        pipeline(&given.plan(), Signal::Traces, "").exporters,
+        ["otlp_grpc/out-cluster-collector-traces", "count/sources"]
+    );
 }
 
 #[test]
 fn a17_metrics_only_still_counts_spans() {
     let plan = Given::new(&[Signal::Metrics], all_metrics()).plan();
-    assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["forward/trace/spanmetrics"]);
+    assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["forward/trace/spanmetrics", "count/sources"]);
     assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in", "kubelet_stats", "host_metrics"]);
     let span_metrics = plan.config.get(ComponentKind::Connector, "span_metrics").unwrap();
     assert_eq!(
@@ -123,7 +129,7 @@ fn a18_late_processors_run_behind_span_metrics() {
     let plan = given.plan();
     assert_eq!(
         pipeline(&plan, Signal::Traces, "").exporters,
-        ["forward/trace/spanmetrics", "forward/traces-exporting"]
+        ["forward/trace/spanmetrics", "forward/traces-exporting", "count/sources"]
     );
     let exporting = pipeline(&plan, Signal::Traces, "exporting");
     assert_eq!((exporting.processors, exporting.exporters), (vec!["resource/late".to_owned()], vec!["nop".to_owned()]));
@@ -184,7 +190,10 @@ fn a46_own_metrics_are_pushed_to_the_gateway() {
     let kubelet = pipeline(&plan, Signal::Metrics, "own-kubelet");
     assert_eq!((kubelet.receivers, kubelet.exporters), (vec!["kubelet_stats".to_owned()], agent.exporters));
     let ids = plan.config.section(ComponentKind::Processor).map(|(id, _)| id.clone());
-    assert!(ids.filter(|id| id.contains('/')).all(|id| crate::collector::is_own(&id)), "users cannot have these names");
+    assert!(
+        ids.filter(|id| id.contains('/')).all(|id| crate::processors::is_own(&id)),
+        "users cannot have these names"
+    );
     let filter = plan.config.get(ComponentKind::Processor, "filter/own-kubelet").unwrap();
     assert_eq!(
         filter["metrics"]["metric"],
@@ -262,7 +271,7 @@ fn a_pool_gets_what_its_gateways_serve_and_no_more() {
     // What no row names goes where it always went.
     given.pools = vec![pool(&["c1"], json!({}))];
     let plan = given.plan();
-    assert_eq!(pipeline(&plan, Signal::Logs, "").exporters, ["routing/gateways-logs"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "").exporters, ["routing/gateways-logs", "count/sources"]);
     assert_eq!(pipeline(&plan, Signal::Logs, "gateway").exporters, ["otlp_grpc/out-cluster-collector-logs"]);
     assert_eq!(pipeline(&plan, Signal::Logs, "gateway.p").exporters, ["otlp_grpc/out-cluster-collector-logs.p"]);
     // A node that takes no traces has no way for them either.
@@ -289,4 +298,25 @@ fn without_an_agent_on_the_node_the_output_of_containers_is_not_read_and_that_is
     assert_eq!(told, [NO_CONTAINER_LOGS]);
     assert!(plan.config.get(ComponentKind::Receiver, "prometheus/odiglet-metrics").is_none(), "nobody is there to ask");
     assert!(plan.config.pipelines.contains_key(&PipelineId::new(Signal::Metrics, "own-kubelet")));
+}
+
+#[test]
+fn what_each_source_sends_is_counted() {
+    let plan = Given::new(&[Signal::Traces, Signal::Metrics, Signal::Logs], all_metrics()).plan();
+    for signal in Signal::PIPELINES {
+        assert!(pipeline(&plan, signal, "").exporters.contains(&"count/sources".to_owned()), "{signal}");
+    }
+    // What the node makes of spans, and what the product says of itself, is nothing that a source has sent.
+    let counted = plan.config.pipelines.iter().filter(|(_, one)| one.exporters.iter().any(|id| id == "count/sources"));
+    assert_eq!(counted.count(), 3);
+    let connector = plan.config.get(ComponentKind::Connector, "count/sources").unwrap();
+    let labels = &connector["spans"]["odigos.source.spans"]["attributes"];
+    assert_eq!(
+        labels,
+        &json!([{"key": "k8s.namespace.name"}, {"key": "odigos.workload.kind"}, {"key": "odigos.workload.name"}])
+    );
+    let totals = pipeline(&plan, Signal::Metrics, "sources");
+    assert_eq!((totals.receivers, totals.exporters), (vec!["count/sources".into()], vec!["prometheus/sources".into()]));
+    let exporter = plan.config.get(ComponentKind::Exporter, "prometheus/sources").unwrap();
+    assert_eq!(exporter["endpoint"], "0.0.0.0:55683");
 }

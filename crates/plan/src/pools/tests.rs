@@ -50,7 +50,7 @@ fn exporter_of(world: &World, settled: &Settled, workload: &str) -> String {
     let class = config.metadata.labels.as_ref().unwrap()[STREAM_CLASS].clone();
     let node = &settled.node.as_ref().unwrap().config;
     let Some(connector) = node.get(ComponentKind::Connector, "routing/gateways-traces") else {
-        return node.pipelines[&PipelineId::new(Signal::Traces, "")].exporters.last().unwrap().clone();
+        return node.pipelines[&PipelineId::new(Signal::Traces, "")].exporters.first().unwrap().clone();
     };
     let rows = connector["table"].as_array().unwrap();
     let row = rows.iter().find(|row| row["condition"].as_str().unwrap().contains(&format!("\"{class}\"")));

@@ -1,0 +1,289 @@
+//! The Processors of users: which can be rendered, in which order, and what is told of each.
+//!
+//! Owns the shapes of `spec/collectors-and-pipelines.md` 4.6 and the names that users cannot have. Never decides in which pipelines
+//! they stand, nor which of them a collector does not start with ([`crate::start_failure`]).
+
+use crate::start_failure::processor_key;
+use odigos_api::condition::{ConditionDraft, Status, kind};
+use odigos_api::processor::Processor;
+use odigos_api::{CollectorRole, Finding, Signal};
+use odigos_pipeline::graph::check_component_id;
+use odigos_pipeline::{CollectorConfig, ComponentKind};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Processors with this hint or more are "late" for traces: after span metrics and sampling.
+pub const LATE_HINT: i32 = 10;
+
+/// Processors of the product's own. A pipeline takes each name once, so users cannot have them too.
+const OWN_PROCESSORS: [&str; 14] = [
+    "filter/own-kubelet",
+    "resource/node-name",
+    "resource/odiglet-pod-name",
+    "resource/odigos-collector-role",
+    "resource/odigos-version",
+    "resource/pod-name",
+    crate::collector::STRIP_CLASS,
+    "tail_sampling/stream",
+    "tail_sampling/streams",
+    "tail_sampling/what-if",
+    "transform/copy-scope-span-metrics",
+    "transform/sampling-attributes",
+    "transform/tracestate",
+    "transform/workload",
+];
+
+/// Whether a processor is the product's own, or its own for one stream (`<own>.<stream>`, `<own>/<pipeline>`). Ids with two slashes
+/// all are.
+pub(crate) fn is_own(id: &str) -> bool {
+    if id.matches('/').count() > 1 {
+        return true;
+    }
+    let is_it = |own: &str| id.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '/']));
+    OWN_PROCESSORS.into_iter().any(is_it)
+}
+
+/// Processor types of the stock contrib distribution, in every spelling that release 0.154 or later takes.
+const STOCK_PROCESSORS: [&str; 38] = [
+    "attributes",
+    "batch",
+    "cardinality_guardian",
+    "cumulative_to_delta",
+    "cumulativetodelta",
+    "delta_to_cumulative",
+    "deltatocumulative",
+    "deltatorate",
+    "drain",
+    "filter",
+    "geoip",
+    "groupbyattrs",
+    "groupbytrace",
+    "interval",
+    "isolationforest",
+    "k8s_attributes",
+    "k8sattributes",
+    "log_dedup",
+    "logdedup",
+    "logstransform",
+    "memory_limiter",
+    "metric_start_time",
+    "metrics_transform",
+    "metricsgeneration",
+    "metricstarttime",
+    "metricstransform",
+    "probabilistic_sampler",
+    "redaction",
+    "remotetap",
+    "resource",
+    "resource_detection",
+    "resourcedetection",
+    "schema",
+    "span",
+    "sumologic",
+    "tail_sampling",
+    "transform",
+    "unroll",
+];
+
+/// A user's processor that can be rendered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsableProcessor {
+    /// Component id, `<type>/<name>`.
+    pub id: String,
+    /// Order hint.
+    pub hint: i32,
+    /// Signals that it is for.
+    pub signals: Vec<Signal>,
+    /// Streams that it is for; `None` means all.
+    pub streams: Option<Vec<String>>,
+    /// Its settings, verbatim.
+    pub settings: Value,
+}
+
+impl UsableProcessor {
+    /// Whether it belongs into the pipelines that every item of `signal` passes.
+    #[must_use]
+    pub fn is_global(&self, signal: Signal) -> bool {
+        self.streams.is_none() && self.signals.contains(&signal)
+    }
+
+    /// Whether it belongs into the pipeline of `stream` for `signal`.
+    #[must_use]
+    pub fn is_for_stream(&self, signal: Signal, stream: &str) -> bool {
+        self.signals.contains(&signal) && self.streams.as_ref().is_some_and(|names| names.iter().any(|n| n == stream))
+    }
+}
+
+/// The processors of a role and what to report of each.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Processors {
+    /// In pipeline order: ascending hint, then name.
+    pub usable: Vec<UsableProcessor>,
+    /// Condition by object name; only objects of this role are listed.
+    pub conditions: BTreeMap<String, ConditionDraft>,
+    /// Findings for people.
+    pub findings: Vec<Finding>,
+}
+
+impl Processors {
+    /// Sorts out which processors of `role` can be rendered; a bad one is reported and left out, on both collectors.
+    pub fn of_role<'a>(
+        role: CollectorRole,
+        processors: impl IntoIterator<Item = &'a Processor>,
+        set_aside: &BTreeMap<String, String>,
+    ) -> Self {
+        let suffix = match role {
+            CollectorRole::ClusterGateway => "ClusterGateway",
+            CollectorRole::NodeCollector => "NodeCollector",
+        };
+        let mut result = Self::default();
+        for processor in processors {
+            let spec = &processor.spec;
+            if !spec.collector_roles.contains(&role) {
+                continue;
+            }
+            let name = processor.metadata.name.clone().unwrap_or_default();
+            let condition = if spec.disabled == Some(true) {
+                ConditionDraft::no(
+                    kind::ADDED_TO_COLLECTOR,
+                    format!("ConfigRemovedDisabled_{suffix}"),
+                    "The processor is disabled.",
+                )
+            } else if let Some(said) = set_aside.get(&processor_key(role, &name)) {
+                let message = format!("the collector did not start with it: {said}");
+                ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
+            } else {
+                match Self::usable(processor) {
+                    Ok(usable) => {
+                        result.usable.push(usable);
+                        ConditionDraft::yes(
+                            kind::ADDED_TO_COLLECTOR,
+                            format!("ConfigUpdated_{suffix}"),
+                            "The processor is part of the collector configuration.",
+                        )
+                    }
+                    Err((reason, field, message)) => {
+                        let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
+                        let object = format!("Processor {namespace}/{name}");
+                        result.findings.push(Finding::error(object, field, message.clone()));
+                        ConditionDraft::no(kind::ADDED_TO_COLLECTOR, reason, message)
+                    }
+                }
+            };
+            result.conditions.insert(name, condition);
+        }
+        result.usable.sort_by_key(|p| (p.hint, p.id.split_once('/').map(|(_, name)| name.to_owned())));
+        result
+    }
+
+    fn usable(processor: &Processor) -> Result<UsableProcessor, (&'static str, &'static str, String)> {
+        let spec = &processor.spec;
+        let component_type = spec.type_.as_str();
+        if !STOCK_PROCESSORS.contains(&component_type) {
+            let hint = if component_type.starts_with("odigos") {
+                "; it is a component of another distribution: use an Action or a transform processor instead"
+            } else {
+                "; check the spelling"
+            };
+            return Err((
+                "UnsupportedType",
+                "spec.type",
+                format!("the stock collector has no processor of the type {component_type:?}{hint}"),
+            ));
+        }
+        let name = processor.metadata.name.as_deref().unwrap_or_default();
+        let id = format!("{component_type}/{name}");
+        if is_own(&id) {
+            let message = format!("{id} is a component of the product itself; give the Processor another name");
+            return Err(("InvalidConfig", "metadata.name", message));
+        }
+        check_component_id(&id).map_err(|why| ("InvalidConfig", "metadata.name", why))?;
+        let settings = match serde_json::to_value(&spec.processor_config) {
+            Ok(settings @ Value::Object(_)) => settings,
+            Ok(Value::Null) => json!({}),
+            _ => return Err(("InvalidConfig", "spec.processorConfig", "the settings must be an object".into())),
+        };
+        Ok(UsableProcessor {
+            id,
+            hint: spec.order_hint.unwrap_or_default(),
+            signals: spec.signals.clone(),
+            streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
+            settings,
+        })
+    }
+
+    /// The settings of each component, with the Processor's name among what can be set aside.
+    #[must_use]
+    pub fn components(&self, role: CollectorRole) -> BTreeMap<String, (String, Value)> {
+        let name = |id: &str| id.split_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
+        self.usable
+            .iter()
+            .map(|one| (one.id.clone(), (processor_key(role, &name(&one.id)), one.settings.clone())))
+            .collect()
+    }
+
+    /// Adds the components that the pipelines named.
+    pub fn add_to(&self, config: &mut CollectorConfig) {
+        for processor in &self.usable {
+            config.add(ComponentKind::Processor, processor.id.clone(), processor.settings.clone());
+        }
+    }
+}
+
+/// Whether the collector of `role` tells `draft` of a Processor. Where it runs in both collectors, they share one condition: what one
+/// of them refuses counts more than that the other takes it (`refused_elsewhere`), and of two that take it, who came first tells it.
+#[must_use]
+pub fn is_told(processor: &Processor, draft: &ConditionDraft, refused_elsewhere: bool) -> bool {
+    if draft.status != Status::True || processor.spec.collector_roles.len() < 2 {
+        return true;
+    }
+    let conditions = processor.status.iter().flat_map(|status| &status.conditions);
+    let mut told = conditions.filter(|one| one.type_ == kind::ADDED_TO_COLLECTOR);
+    let is_newest = |generation: Option<i64>| generation == processor.metadata.generation;
+    let is_said =
+        told.any(|one| one.status == "True" && is_newest(one.observed_generation) && one.reason != draft.reason);
+    !refused_elsewhere && !is_said
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+    use super::*;
+
+    fn of_both(told: &Value) -> Processor {
+        serde_json::from_value(json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "generation": 3},
+            "spec": {"type": "batch", "processorConfig": {}, "signals": ["TRACES"], "collectorRoles": ["CLUSTER_GATEWAY", "NODE_COLLECTOR"]},
+            "status": {"conditions": told},
+        }))
+        .unwrap()
+    }
+
+    fn drafts(processor: &Processor, set_aside: &[(&str, &str)]) -> Vec<ConditionDraft> {
+        let set_aside = set_aside.iter().map(|(key, said)| ((*key).to_owned(), (*said).to_owned())).collect();
+        let roles = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector];
+        let of = |role| Processors::of_role(role, [processor], &set_aside).conditions.remove("p").unwrap();
+        roles.map(of).into()
+    }
+
+    #[test]
+    fn two_collectors_tell_one_thing() {
+        let said = |reason: &str, generation: i64| {
+            json!([{"type": kind::ADDED_TO_COLLECTOR, "status": "True", "reason": reason, "message": "",
+                "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z"}])
+        };
+        let told = |processor: &Processor, refused: bool| -> Vec<bool> {
+            drafts(processor, &[]).iter().map(|draft| is_told(processor, draft, refused)).collect()
+        };
+        assert_eq!(told(&of_both(&json!([])), false), [true, true], "whoever comes first");
+        assert_eq!(told(&of_both(&said("ConfigUpdated_ClusterGateway", 3)), false), [true, false]);
+        assert_eq!(told(&of_both(&said("ConfigUpdated_NodeCollector", 3)), false), [false, true]);
+        assert_eq!(told(&of_both(&said("ConfigUpdated_NodeCollector", 2)), false), [true, true], "of an older form");
+        let processor = of_both(&json!([]));
+        assert_eq!(told(&processor, true), [false, false], "it is refused by the other one");
+        let refused = drafts(&processor, &[("node_processor_p", "no such key")]);
+        let spoken: Vec<bool> = refused.iter().map(|draft| is_told(&processor, draft, false)).collect();
+        assert_eq!((refused[1].reason.as_str(), spoken), ("ProcessorStartFailed", vec![true, true]));
+    }
+}
