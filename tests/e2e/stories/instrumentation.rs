@@ -126,15 +126,16 @@ impl Office<'_> {
 
     /// The container runtime told what images set, though pods take variables as a whole; what those set is referred to, not copied.
     async fn images_are_known(&self) -> anyhow::Result<()> {
-        for (service, name, value) in [
-            ("inventory", "NODE_OPTIONS", "--title=image"),
-            ("pricing", "PYTHONPATH", "/application/packages:/application/chosen"),
+        for (service, name, value, libc) in [
+            ("inventory", "NODE_OPTIONS", "--title=image", "musl"),
+            ("pricing", "PYTHONPATH", "/application/packages:/application/chosen", "glibc"),
         ] {
             let config = format!("deployment-{service}");
             let live = self.cluster.get(API_VERSION, "InstrumentationConfig", (self.namespace, &config)).await?;
             let details = live.context("no config")?["status"]["runtimeDetailsByContainer"][0].clone();
             assert_eq!(details["envFromContainerRuntime"], json!([{"name": name, "value": value}]), "{details}");
             assert_eq!(details.get("criErrorMessage"), None);
+            assert_eq!(details["libCType"], libc, "{details}");
         }
         for pod in self.cluster.pods(self.namespace, "app=inventory").await? {
             let list = pod.0["spec"]["containers"][0]["env"].to_string();
