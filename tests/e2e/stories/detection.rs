@@ -1,7 +1,7 @@
 //! Clusters that allow no privileged DaemonSet: pods that live for seconds look instead, and go.
 
 use crate::instrumentation::{LIMIT, Office, crossing};
-use crate::release;
+use crate::{install, leaving, release};
 use anyhow::{Context, bail};
 use odigos_api::{API_VERSION, labels, names};
 use odigos_e2e::cluster::{Cluster, eventually};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const INSIDE: usize = 3;
 
 /// An upgrade takes the agents off the nodes; languages are found all the same, traces arrive, Go says why it has none, and no
-/// detection pod is left. Another upgrade brings the agents back.
+/// detection pod is left. Taking the product away leaves every application as it was, and nothing else.
 pub(crate) async fn without_an_agent_on_the_nodes(cluster: Cluster) -> anyhow::Result<()> {
     release::install(&cluster.namespace, &["agent.mode=pod"]).await?;
     eventually("no agent is on the nodes", LIMIT, || async {
@@ -59,10 +59,16 @@ pub(crate) async fn without_an_agent_on_the_nodes(cluster: Cluster) -> anyhow::R
         }
     }
     none_is_left(&cluster).await?;
+    let begun = Instant::now();
+    let report = release::odigos(&["uninstall", "--purge", "--force", "--yes"]).await?;
+    println!("  uninstalled after {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(!report.is_empty(), "it reports what it verified");
     office.is_left_as_it_was(&before).await?;
+    // What agents kept on nodes before the upgrade stays there, as the documentation says.
+    leaving::nothing_of_ours_is_there(&cluster).await?;
     office.strike().await?;
     release::install(&cluster.namespace, &[]).await?;
-    cluster.rolled_out("DaemonSet", (&cluster.namespace, names::AGENT_SERVICE), LIMIT).await
+    install::is_up(&cluster).await
 }
 
 async fn none_is_left(cluster: &Cluster) -> anyhow::Result<()> {

@@ -18,6 +18,19 @@ pub(crate) async fn brings_everything_up(cluster: Cluster) -> anyhow::Result<()>
     let (begun, mark) = (Instant::now(), requests::mark());
     release::install(&cluster.namespace, &[]).await?;
     println!("  helm returned after {:.1} s", begun.elapsed().as_secs_f64());
+    is_up(&cluster).await?;
+    println!("  every pod is ready after {:.1} s", begun.elapsed().as_secs_f64());
+    let pods = cluster.pods(&cluster.namespace, "").await?;
+    assert!(pods.iter().all(|pod| pod.restarts() == 0), "nothing had to be started twice");
+    nothing_is_said_to_be_wrong(&cluster).await?;
+    for (name, mebibytes) in memory(&cluster, &pods).await? {
+        println!("  {name:<45} {mebibytes:>6.1} MiB");
+    }
+    asks_little(mark).await
+}
+
+/// Waits until everything that the chart brings is ready, and the gateways.
+pub(crate) async fn is_up(cluster: &Cluster) -> anyhow::Result<()> {
     let limit = Duration::from_secs(90);
     for controller in [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER] {
         cluster.rolled_out("Deployment", (&cluster.namespace, controller), limit).await?;
@@ -31,15 +44,7 @@ pub(crate) async fn brings_everything_up(cluster: Cluster) -> anyhow::Result<()>
             None => Ok(()),
         }
     })
-    .await?;
-    println!("  every pod is ready after {:.1} s", begun.elapsed().as_secs_f64());
-    let pods = cluster.pods(&cluster.namespace, "").await?;
-    assert!(pods.iter().all(|pod| pod.restarts() == 0), "nothing had to be started twice");
-    nothing_is_said_to_be_wrong(&cluster).await?;
-    for (name, mebibytes) in memory(&cluster, &pods).await? {
-        println!("  {name:<45} {mebibytes:>6.1} MiB");
-    }
-    asks_little(mark).await
+    .await
 }
 
 /// Installing costs some requests, being there next to none.

@@ -58,6 +58,25 @@ fn files_on_nodes(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Vec<Stri
     Ok(found)
 }
 
+/// No object of the product is in the cluster.
+pub(crate) async fn nothing_of_ours_is_there(cluster: &Cluster) -> anyhow::Result<()> {
+    assert_eq!(ours(cluster).await?, BTreeSet::new());
+    // Helm made the namespace, so it stays; inside is only what every namespace has.
+    eventually("the namespace is empty", Duration::from_secs(60), || async {
+        let kinds = ["Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim"];
+        for kind in kinds {
+            for object in cluster.list("v1", kind, &cluster.namespace, "").await? {
+                let name = object["metadata"]["name"].as_str().unwrap_or_default();
+                if !matches!(name, "kube-root-ca.crt" | "default") {
+                    bail!("{kind} {name} is there");
+                }
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Uninstalling with everything running: no pod of an application is restarted, and nothing of the product is left.
 pub(crate) async fn nothing_is_left(cluster: Cluster) -> anyhow::Result<()> {
     // A registration that nobody answers any more would keep every namespace from going.
@@ -72,24 +91,10 @@ pub(crate) async fn nothing_is_left(cluster: Cluster) -> anyhow::Result<()> {
     let report = odigos(&["uninstall", "--purge", "--force", "--yes"]).await?;
     println!("  uninstalled after {:.1} s", begun.elapsed().as_secs_f64());
     assert!(!report.is_empty(), "it reports what it verified");
-    assert_eq!(ours(&cluster).await?, BTreeSet::new());
+    nothing_of_ours_is_there(&cluster).await?;
     for (node, files) in files_on_nodes(&cluster)? {
         assert_eq!(files, Vec::<String>::new(), "{node} has nothing of ours");
     }
-    // Helm made the namespace, so it stays; inside is only what every namespace has.
-    eventually("the namespace is empty", Duration::from_secs(60), || async {
-        let kinds = ["Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim"];
-        for kind in kinds {
-            for object in cluster.list("v1", kind, &cluster.namespace, "").await? {
-                let name = object["metadata"]["name"].as_str().unwrap_or_default();
-                if !matches!(name, "kube-root-ca.crt" | "default") {
-                    bail!("{kind} {name} is there");
-                }
-            }
-        }
-        Ok(())
-    })
-    .await?;
     let pods = cluster.pods(stage.applications, "").await?;
     for pod in &pods {
         assert_eq!(words_of_ours(&pod.0), Vec::<String>::new(), "{}", pod.name());
