@@ -24,8 +24,8 @@ binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --bins --tests --locked
 	cargo build --workspace --test stories --locked
 
-e2e: binaries ## stories on a cluster with real nodes, made on this machine (root; KEEP=1 leaves it up)
-	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask e2e $(if $(KEEP),--keep)
+e2e: binaries ## stories on a cluster with real nodes, made on this machine (root; KEEP=1: one cluster instead of two, left up)
+	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask e2e $(if $(KEEP),--keep,--shared)
 
 lint: ## format and lints
 	cargo fmt --all --check

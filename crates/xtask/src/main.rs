@@ -2,6 +2,7 @@
 
 mod agents;
 mod applications;
+mod cluster;
 mod demo;
 mod e2e;
 mod generate;

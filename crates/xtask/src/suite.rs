@@ -50,8 +50,10 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let logs = binaries::target().join("tests");
     std::fs::create_dir_all(&logs)?;
     let (count, waiting, failed) = (found.len(), Mutex::new(VecDeque::from(found)), Mutex::new(Vec::new()));
+    // On its own: a lock that a loop's condition takes is held for the loop's body too.
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let work = || {
-        while let Some(one) = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front() {
+        while let Some(one) = next() {
             let name = format!("{} {} {}", one.package, one.kind, one.target);
             let log = logs.join(name.replace(' ', "-")).with_extension("log");
             if let Err(error) = run_one(&one, &name, log) {

@@ -14,14 +14,16 @@
 #
 # BIN: directory with kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd coredns
 # RUN: directory of the cluster's state, $TMPDIR/odigos-cluster unless set
+# CLUSTER: what its namespaces and cgroups are called by, odg unless set; a second cluster beside it needs a name and a RUN of its own
 # Needs root and Debian's containerd runc containernetworking-plugins iptables iproute2 conntrack openssl gcc.
 # Addresses: control plane 10.77.0.1, node i 10.77.0.10+i, pods 10.78.i.0/24, services 10.79.0.0/16, DNS 10.79.0.10
 set -euo pipefail
 BIN=${BIN:?directory with the Kubernetes binaries}
 RUN=${RUN:-${TMPDIR:-/tmp}/odigos-cluster}
+CLUSTER=${CLUSTER:-odg}
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-export BIN RUN
-CP="nsenter --net=/run/netns/odg-cp"
+export BIN RUN CLUSTER
+CP="nsenter --net=/run/netns/$CLUSTER-cp"
 CTR_NS=k8s.io
 
 [ "$(id -u)" = 0 ] || { echo "a cluster of namespaces needs root" >&2; exit 1; }
@@ -37,19 +39,19 @@ wait_for() { local what=$1 seconds=$2; shift 2; for _ in $(seq $((seconds * 2)))
 
 network() {
   local n=$1
-  ip netns add odg-cp; ip -n odg-cp link set lo up
-  ip -n odg-cp link add br0 type bridge; ip -n odg-cp addr add 10.77.0.1/24 dev br0; ip -n odg-cp link set br0 up
+  ip netns add "$CLUSTER-cp"; ip -n "$CLUSTER-cp" link set lo up
+  ip -n "$CLUSTER-cp" link add br0 type bridge; ip -n "$CLUSTER-cp" addr add 10.77.0.1/24 dev br0; ip -n "$CLUSTER-cp" link set br0 up
   $CP sysctl -qw net.ipv4.ip_forward=1
   for i in $(seq "$n"); do
-    ip netns add "odg-n$i"; ip -n "odg-n$i" link set lo up
-    ip -n odg-cp link add "v$i" type veth peer name eth0 netns "odg-n$i"; ip -n odg-cp link set "v$i" master br0 up
-    ip -n "odg-n$i" addr add "10.77.0.1$i/24" dev eth0; ip -n "odg-n$i" link set eth0 up
-    ip -n "odg-n$i" route add default via 10.77.0.1
-    nsenter --net="/run/netns/odg-n$i" sysctl -qw net.ipv4.ip_forward=1
-    ip -n odg-cp route add "10.78.$i.0/24" via "10.77.0.1$i"
+    ip netns add "$CLUSTER-n$i"; ip -n "$CLUSTER-n$i" link set lo up
+    ip -n "$CLUSTER-cp" link add "v$i" type veth peer name eth0 netns "$CLUSTER-n$i"; ip -n "$CLUSTER-cp" link set "v$i" master br0 up
+    ip -n "$CLUSTER-n$i" addr add "10.77.0.1$i/24" dev eth0; ip -n "$CLUSTER-n$i" link set eth0 up
+    ip -n "$CLUSTER-n$i" route add default via 10.77.0.1
+    nsenter --net="/run/netns/$CLUSTER-n$i" sysctl -qw net.ipv4.ip_forward=1
+    ip -n "$CLUSTER-cp" route add "10.78.$i.0/24" via "10.77.0.1$i"
   done
   for i in $(seq "$n"); do for j in $(seq "$n"); do
-    [ "$i" = "$j" ] || ip -n "odg-n$i" route add "10.78.$j.0/24" via "10.77.0.1$j"
+    [ "$i" = "$j" ] || ip -n "$CLUSTER-n$i" route add "10.78.$j.0/24" via "10.77.0.1$j"
   done; done
 }
 
@@ -177,7 +179,7 @@ authorization: {mode: Webhook}
 tlsCertFile: $RUN/pki/n$i.crt
 tlsPrivateKeyFile: $RUN/pki/n$i.key
 cgroupDriver: cgroupfs
-cgroupRoot: /odg-node$i
+cgroupRoot: /$CLUSTER-node$i
 failCgroupV1: false
 failSwapOn: false
 enforceNodeAllocatable: []
@@ -201,9 +203,9 @@ hostnameOverride: n$i
 conntrack: {maxPerCore: 0}
 EOF
   echo "nameserver 127.0.0.1" >"$N/resolv.conf"
-  for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller/odg-node$i" 2>/dev/null || true; done
+  for controller in /sys/fs/cgroup/*/; do mkdir -p "$controller/$CLUSTER-node$i" 2>/dev/null || true; done
   if [ -d /sys/fs/cgroup/cpuset ]; then # cgroup v1: a new cpuset starts empty
-    cat /sys/fs/cgroup/cpuset/cpuset.cpus >"/sys/fs/cgroup/cpuset/odg-node$i/cpuset.cpus"; cat /sys/fs/cgroup/cpuset/cpuset.mems >"/sys/fs/cgroup/cpuset/odg-node$i/cpuset.mems"
+    cat /sys/fs/cgroup/cpuset/cpuset.cpus >"/sys/fs/cgroup/cpuset/$CLUSTER-node$i/cpuset.cpus"; cat /sys/fs/cgroup/cpuset/cpuset.mems >"/sys/fs/cgroup/cpuset/$CLUSTER-node$i/cpuset.mems"
   fi
   cat >"$N/init.sh" <<EOF
 mount --make-rshared /
@@ -218,7 +220,7 @@ $BIN/kube-proxy --config=$N/proxy.yaml >$N/log/kube-proxy.log 2>&1 &
 exec $BIN/kubelet --config=$N/kubelet.yaml --kubeconfig=$RUN/n$i.kubeconfig --hostname-override=n$i --node-ip=10.77.0.1$i --root-dir=$N/kubelet --v=2 >$N/log/kubelet.log 2>&1
 EOF
   # nsenter, not `ip netns exec`: the latter remounts /sys and hides the cgroups. --kill-child: the whole node goes with its first process
-  setsid nohup nsenter --net="/run/netns/odg-n$i" unshare --mount --pid --fork --kill-child --mount-proc bash "$N/init.sh" >"$N/log/init.log" 2>&1 </dev/null &
+  setsid nohup nsenter --net="/run/netns/$CLUSTER-n$i" unshare --mount --pid --fork --kill-child --mount-proc bash "$N/init.sh" >"$N/log/init.log" 2>&1 </dev/null &
   echo $! >"$RUN/node$i.pid"
 }
 
@@ -240,19 +242,21 @@ down)
     kill -9 "$(cat "$pid")" 2>/dev/null || true
   done
   for _ in $(seq 20); do grep -q " $RUN/" /proc/mounts || break; awk -v r="$RUN/" 'index($2,r)==1{print $2}' /proc/mounts | sort -r | xargs -r -n1 umount -l 2>/dev/null || true; sleep 0.2; done
-  for ns in $(ip netns list | awk '/^odg-/{print $1}'); do ip netns del "$ns"; done
+  for ns in $(ip netns list | awk -v own="$CLUSTER-" 'index($1,own)==1{print $1}'); do ip netns del "$ns"; done
   # What the kernel still takes out of a process (uprobes: some seconds for each) holds its group; the next cluster wants the names.
   for _ in $(seq 60); do
-    for cgroup in $(find /sys/fs/cgroup/ -depth -type d -path '*/odg-node*' 2>/dev/null); do rmdir "$cgroup" 2>/dev/null || true; done
-    find /sys/fs/cgroup/ -maxdepth 3 -type d -path '*/odg-node*' 2>/dev/null | grep -q . || break
+    for cgroup in $(find /sys/fs/cgroup/ -depth -type d -path "*/$CLUSTER-node*" 2>/dev/null); do rmdir "$cgroup" 2>/dev/null || true; done
+    find /sys/fs/cgroup/ -maxdepth 3 -type d -path "*/$CLUSTER-node*" 2>/dev/null | grep -q . || break
     sleep 0.5
   done
-  rm -rf "$RUN"; rmdir /var/log/pods /var/odigos 2>/dev/null || true;;
+  rm -rf "$RUN"
+  # A folder that goes takes the mounts on it along, and nodes of another cluster have theirs there.
+  grep -qsE ' /var/(log/pods|odigos) ' /proc/[0-9]*/mounts || rmdir /var/log/pods /var/odigos 2>/dev/null || true;;
 load) for i in $(nodes); do ctr -a "$RUN/node$i/containerd.sock" -n $CTR_NS images import "$2" >/dev/null; done;;
 node-stop) # its processes go with the first of them; what was in its memory is gone, its disk stays
   kill -9 "$(cat "$RUN/node$2.pid")"; rm -f "$RUN/node$2.pid"
   for _ in $(seq 50); do [ -d "$RUN/node$2/state" ] || break; rm -rf "$RUN/node$2/state" 2>/dev/null || true; sleep 0.1; done
-  ip -n "odg-n$2" link del cni0 2>/dev/null || true; rm -rf "$RUN/node$2/ipam" "$RUN/node$2/containerd.sock"*;;
+  ip -n "$CLUSTER-n$2" link del cni0 2>/dev/null || true; rm -rf "$RUN/node$2/ipam" "$RUN/node$2/containerd.sock"*;;
 node-start) node "$2";;
 api-stop) kill "$(cat "$RUN/apiserver.pid")"; while kill -0 "$(cat "$RUN/apiserver.pid")" 2>/dev/null; do sleep 0.1; done;;
 api-start) api_server; wait_for "API server" 60 kubectl get --raw /readyz;;
@@ -264,8 +268,8 @@ policies-start)
 policies-stop)
   kill "$(cat "$RUN/policies.pid")" 2>/dev/null || true; rm -f "$RUN/policies.pid" "$RUN/policies.ready"
   for i in $(nodes); do
-    nsenter --net="/run/netns/odg-n$i" iptables -D FORWARD -j ODG-POLICIES 2>/dev/null || true
-    nsenter --net="/run/netns/odg-n$i" iptables -F ODG-POLICIES 2>/dev/null || true
+    nsenter --net="/run/netns/$CLUSTER-n$i" iptables -D FORWARD -j ODG-POLICIES 2>/dev/null || true
+    nsenter --net="/run/netns/$CLUSTER-n$i" iptables -F ODG-POLICIES 2>/dev/null || true
   done;;
 kubectl) shift; kubectl "$@";;
 exec) shift; $CP env KUBECONFIG="$RUN/admin.kubeconfig" PATH="$BIN:$PATH" "$@";;

@@ -6,9 +6,9 @@ Reads policies and pods every half second and writes a chain of iptables on each
 its policies, answers to what it asked, and whatever comes from its own node. Only what the chart uses is understood (ingress, by
 ports); anything else ends this with a message, so that nothing counts as enforced that is not.
 
-usage: policies.py KUBECTL READY NODE...   (KUBECTL: a command line; READY: a file that is written once everything is in force)
+usage: policies.py KUBECTL READY NODE...   (CLUSTER in the environment as in cluster.sh; KUBECTL: a command line; READY: a file that is written once everything is in force)
 """
-import json, shlex, subprocess, sys, time
+import json, os, shlex, subprocess, sys, time
 
 CHAIN = "ODG-POLICIES"
 
@@ -65,7 +65,7 @@ def rules(policies, pods):
 
 
 def iptables(node, *arguments, text=None):
-    command = ["nsenter", f"--net=/run/netns/odg-{node}", *arguments]
+    command = ["nsenter", f"--net=/run/netns/{os.environ['CLUSTER']}-{node}", *arguments]
     return subprocess.run(command, input=text, text=True, capture_output=True, check=False)
 
 
