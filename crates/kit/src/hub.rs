@@ -143,6 +143,23 @@ impl<K: Clone + Debug + Send + Sync + 'static> Hub<K> {
         }
     }
 
+    /// Takes over what a watch tells at a version, unless a writer has put something newer: a watch that is behind tells the past, and
+    /// whoever read it would act on it once more. The deletion of an object of the same name that was there before is such a thing.
+    fn observe(&self, key: ObjectKey, object: Option<K>, version: Option<&str>)
+    where
+        K: Resource,
+    {
+        let is_newer = self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&key).is_some_and(|known| {
+            // Versions count up; one that is no number tells nothing.
+            let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+            let (known, told) = (number(known.meta().resource_version.as_deref()), number(version));
+            known.zip(told).is_some_and(|(known, told)| known > told)
+        });
+        if !is_newer {
+            self.put(key, object);
+        }
+    }
+
     /// Replaces everything after a complete list; objects that are gone are told as deletions.
     fn replace(&self, mut fresh: BTreeMap<ObjectKey, K>) {
         let gone: Vec<ObjectKey> = {
@@ -216,7 +233,8 @@ pub async fn run<K>(
                     Event::InitDone => hub.replace(std::mem::take(&mut listing)),
                     Event::Apply(object) => {
                         if let Some((key, object)) = decode(object) {
-                            hub.put(key, Some(object));
+                            let version = object.resource_version();
+                            hub.observe(key, Some(object), version.as_deref());
                         }
                     }
                     Event::Delete(object) => {
@@ -224,7 +242,8 @@ pub async fn run<K>(
                             Ok(object) => object.meta().clone(),
                             Err(invalid) => invalid.metadata,
                         };
-                        hub.put((metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default()), None);
+                        let key = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
+                        hub.observe(key, None, metadata.resource_version.as_deref());
                     }
                 }
             }
@@ -241,5 +260,46 @@ pub async fn run<K>(
             }
             None => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+    use super::*;
+    use k8s_openapi::api::core::v1::ConfigMap;
+
+    fn at(version: &str, content: &str) -> ConfigMap {
+        let mut object = ConfigMap::default();
+        object.metadata.name = Some("one".into());
+        object.metadata.resource_version = Some(version.into());
+        object.data = Some([("content".to_owned(), content.to_owned())].into());
+        object
+    }
+
+    #[test]
+    fn a_watch_that_is_behind_changes_nothing_back() {
+        let hub = Hub::<ConfigMap>::new("ConfigMap");
+        let key = || ("of".to_owned(), "one".to_owned());
+        let content = || hub.get("of", "one").map(|object| object.data.clone().unwrap()["content"].clone());
+        let watch = |version: &str, content: Option<&str>| {
+            hub.observe(key(), content.map(|content| at(version, content)), Some(version));
+        };
+        watch("7", Some("first"));
+        hub.put(key(), Some(at("12", "written")));
+        watch("9", Some("older"));
+        assert_eq!(content().as_deref(), Some("written"));
+        // What was deleted is what stood there before.
+        watch("11", None);
+        assert_eq!(content().as_deref(), Some("written"));
+        watch("12", Some("written"));
+        watch("100", Some("newer"));
+        assert_eq!(content().as_deref(), Some("newer"), "versions are numbers and no words");
+        watch("101", None);
+        assert_eq!(content(), None);
+        hub.put(key(), Some(at("somehow", "other")));
+        watch("3", Some("told"));
+        assert_eq!(content().as_deref(), Some("told"), "versions that tell nothing stand in nobody's way");
     }
 }

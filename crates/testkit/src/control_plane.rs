@@ -119,13 +119,24 @@ fn resource(object: &Value) -> (ApiResource, String, String) {
 /// # Errors
 /// What the API server said.
 pub async fn apply(client: &Client, object: &Value) -> anyhow::Result<DynamicObject> {
+    apply_with(client, object, &PatchParams::apply("user").force()).await
+}
+
+/// The same without storing anything: admission looks at it, and that is all.
+///
+/// # Errors
+/// What the API server said.
+pub async fn try_out(client: &Client, object: &Value) -> anyhow::Result<DynamicObject> {
+    apply_with(client, object, &PatchParams::apply("user").force().dry_run()).await
+}
+
+async fn apply_with(client: &Client, object: &Value, parameters: &PatchParams) -> anyhow::Result<DynamicObject> {
     let (resource, namespace, name) = resource(object);
     let api: Api<DynamicObject> = match namespace.as_str() {
         "" => Api::all_with(client.clone(), &resource),
         namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
-    let parameters = PatchParams::apply("user").force();
-    api.patch(&name, &parameters, &Patch::Apply(object))
+    api.patch(&name, parameters, &Patch::Apply(object))
         .await
         .with_context(|| format!("{} {namespace}/{name} is refused", resource.kind))
 }

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams};
 use kube::core::GroupVersionKind;
 use odigos_api::API_VERSION;
-use odigos_testkit::control_plane::{apply, create_namespace};
+use odigos_testkit::control_plane::{apply, create_namespace, try_out};
 use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
@@ -72,8 +72,11 @@ pub async fn put(plane: &Plane, object: &Value) -> DynamicObject {
     apply(&plane.client, object).await.unwrap()
 }
 
-/// What the API server says to an object that it does not take.
+/// What the API server says to an object that it does not take. Admission knows other objects by its watch, so one that was made the
+/// moment before is waited for.
 pub async fn refused(plane: &Plane, object: &Value) -> String {
+    let is_refused = || async { try_out(&plane.client, object).await.is_err() };
+    let _ = eventually("it is refused", Duration::from_secs(10), is_refused).await;
     match apply(&plane.client, object).await {
         Ok(taken) => panic!("it was taken: {}", serde_json::to_string(&taken).unwrap()),
         Err(error) => format!("{error:#}"),
