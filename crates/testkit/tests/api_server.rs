@@ -625,8 +625,10 @@ async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
     for name in BINARIES {
         println!("  {name}: {:?}", of(name));
     }
-    // Config, its status, its class, and the status of the Source: four for each workload, and a constant rest.
-    assert!(writes <= 500 * 4 + 300, "{writes} writes");
+    // Config, its status, its class, and the status of the Source: four for each workload, and a constant rest. What sums up many
+    // workloads (the streams' members) is told some times a second while they come.
+    let seconds = usize::try_from(whole.as_secs()).unwrap();
+    assert!(writes <= 500 * 4 + 300 + 8 * seconds, "{writes} writes in {seconds} s");
     assert!(conflicts <= 20, "{conflicts} conflicts");
 }
 
