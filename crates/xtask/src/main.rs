@@ -34,8 +34,12 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
-    /// Run all tests of the workspace, two test binaries at a time.
-    Test,
+    /// Run all tests of the workspace, and show the output of each test binary when it has ended.
+    Test {
+        /// How many test binaries run at the same time.
+        #[arg(long, default_value_t = 1)]
+        at_once: usize,
+    },
     /// Fetch or build the agents that a release carries into the cache of the tools.
     Agents,
     /// Write the container images as OCI archives into target/images.
@@ -55,7 +59,7 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
-        Task::Test => suite::run(),
+        Task::Test { at_once } => suite::run(at_once),
         Task::Agents => agents::fetch().and_then(|_| golang::build()).map(drop),
         Task::Images => images::build(images::Purpose::Release).map(drop),
         Task::E2e(arguments) => e2e::run(&arguments),

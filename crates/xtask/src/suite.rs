@@ -1,7 +1,7 @@
-//! All tests of the workspace, two test binaries at a time.
+//! All tests of the workspace, one test binary after the other or several at a time.
 //!
-//! Most of them wait for real peers rather than compute: one after the other they leave two cores idle for two thirds of their time.
-//! Cargo says which binaries there are, so none can be forgotten. The output of each is shown as a whole when it has ended, and is
+//! Most of them wait for real peers rather than compute, so two at a time end sooner; on two busy cores they are slower each, which
+//! finds what depends on speed. Cargo says which binaries there are, so none can be forgotten. The output of each is shown as a whole when it has ended, and is
 //! kept in `target/tests`.
 
 use crate::say;
@@ -16,8 +16,6 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many run at the same time.
-const AT_ONCE: usize = 2;
 /// No binary takes longer, on a busy machine either.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// The package whose tests wait for real peers; they begin first, since they are the longest.
@@ -37,8 +35,8 @@ struct Binary {
     folder: PathBuf,
 }
 
-/// Runs them; fails when any of them fails, after all have run.
-pub(crate) fn run() -> anyhow::Result<()> {
+/// Runs them, `at_once` at the same time; fails when any of them fails, after all have run.
+pub(crate) fn run(at_once: usize) -> anyhow::Result<()> {
     let begun = Instant::now();
     let output = cargo(&["test", "--workspace", "--locked", "--no-run", "--message-format=json"])
         .stderr(Stdio::inherit())
@@ -62,7 +60,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             }
         }
     };
-    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    std::thread::scope(|scope| (0..at_once.max(1)).for_each(|_| drop(scope.spawn(work))));
     let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     failed.sort();
     let documented = cargo(&["test", "--workspace", "--locked", "--doc"]).status()?;
