@@ -61,6 +61,12 @@ fn is_unserved(error: &watcher::Error) -> bool {
     matches!(cause, kube::Error::Api(status) if status.code == 404)
 }
 
+/// Whether a version comes before another one. They count up; one that is no number tells nothing.
+fn is_older(version: Option<&str>, known: Option<&str>) -> bool {
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    number(version).zip(number(known)).is_some_and(|(version, known)| version < known)
+}
+
 type Subscriber<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
 /// The objects of one kind.
@@ -126,12 +132,28 @@ impl<K: Clone + Debug + Send + Sync + 'static> Hub<K> {
         let _ = receiver.wait_for(|synced| *synced).await;
     }
 
-    /// Takes over an object, or its absence, and tells the subscribers. Also used by writers that know the newest state
-    /// before the watch does.
-    pub fn put(&self, key: ObjectKey, object: Option<K>) {
+    /// Takes over what a writer knows before the watch does: the object as it is now, or that it is gone.
+    pub fn put(&self, key: ObjectKey, object: Option<K>)
+    where
+        K: Resource,
+    {
+        let version = object.as_ref().and_then(|object| object.meta().resource_version.clone());
+        self.take(key, object, version.as_deref());
+    }
+
+    /// Takes over an object, or its absence, and tells the subscribers. What is older than what is known, by its `version`, is passed
+    /// over: a watch that is behind, or a writer, would tell the past, and whoever read it would act on it once more. The deletion
+    /// of an object of the same name that was there before is such a thing. Without a version it holds in any case.
+    fn take(&self, key: ObjectKey, object: Option<K>, version: Option<&str>)
+    where
+        K: Resource,
+    {
         let after = object.map(Arc::new);
         let before = {
             let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
+            if objects.get(&key).is_some_and(|known| is_older(version, known.meta().resource_version.as_deref())) {
+                return;
+            }
             match &after {
                 Some(object) => objects.insert(key.clone(), object.clone()),
                 None => objects.remove(&key),
@@ -143,34 +165,21 @@ impl<K: Clone + Debug + Send + Sync + 'static> Hub<K> {
         }
     }
 
-    /// Takes over what a watch tells at a version, unless a writer has put something newer: a watch that is behind tells the past, and
-    /// whoever read it would act on it once more. The deletion of an object of the same name that was there before is such a thing.
-    fn observe(&self, key: ObjectKey, object: Option<K>, version: Option<&str>)
+    /// Replaces everything after a complete list, which holds in any case: where the API server was set back to an older state, versions
+    /// begin lower. Objects that are gone are told as deletions.
+    fn replace(&self, mut fresh: BTreeMap<ObjectKey, K>)
     where
         K: Resource,
     {
-        let is_newer = self.objects.read().unwrap_or_else(PoisonError::into_inner).get(&key).is_some_and(|known| {
-            // Versions count up; one that is no number tells nothing.
-            let number = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
-            let (known, told) = (number(known.meta().resource_version.as_deref()), number(version));
-            known.zip(told).is_some_and(|(known, told)| known > told)
-        });
-        if !is_newer {
-            self.put(key, object);
-        }
-    }
-
-    /// Replaces everything after a complete list; objects that are gone are told as deletions.
-    fn replace(&self, mut fresh: BTreeMap<ObjectKey, K>) {
         let gone: Vec<ObjectKey> = {
             let objects = self.objects.read().unwrap_or_else(PoisonError::into_inner);
             objects.keys().filter(|key| !fresh.contains_key(*key)).cloned().collect()
         };
         for key in gone {
-            self.put(key, None);
+            self.take(key, None, None);
         }
         while let Some((key, object)) = fresh.pop_first() {
-            self.put(key, Some(object));
+            self.take(key, Some(object), None);
         }
         self.synced.send_replace(true);
     }
@@ -233,8 +242,7 @@ pub async fn run<K>(
                     Event::InitDone => hub.replace(std::mem::take(&mut listing)),
                     Event::Apply(object) => {
                         if let Some((key, object)) = decode(object) {
-                            let version = object.resource_version();
-                            hub.observe(key, Some(object), version.as_deref());
+                            hub.put(key, Some(object));
                         }
                     }
                     Event::Delete(object) => {
@@ -243,7 +251,7 @@ pub async fn run<K>(
                             Err(invalid) => invalid.metadata,
                         };
                         let key = (metadata.namespace.unwrap_or_default(), metadata.name.unwrap_or_default());
-                        hub.observe(key, None, metadata.resource_version.as_deref());
+                        hub.take(key, None, metadata.resource_version.as_deref());
                     }
                 }
             }
@@ -284,7 +292,7 @@ mod tests {
         let key = || ("of".to_owned(), "one".to_owned());
         let content = || hub.get("of", "one").map(|object| object.data.clone().unwrap()["content"].clone());
         let watch = |version: &str, content: Option<&str>| {
-            hub.observe(key(), content.map(|content| at(version, content)), Some(version));
+            hub.take(key(), content.map(|content| at(version, content)), Some(version));
         };
         watch("7", Some("first"));
         hub.put(key(), Some(at("12", "written")));
@@ -296,6 +304,12 @@ mod tests {
         watch("12", Some("written"));
         watch("100", Some("newer"));
         assert_eq!(content().as_deref(), Some("newer"), "versions are numbers and no words");
+        // A writer's answer may come later than what the watch tells of somebody else's change.
+        hub.put(key(), Some(at("99", "written before")));
+        assert_eq!(content().as_deref(), Some("newer"));
+        // A complete list holds, though it counts from a lower number.
+        hub.replace([(key(), at("5", "restored"))].into());
+        assert_eq!(content().as_deref(), Some("restored"));
         watch("101", None);
         assert_eq!(content(), None);
         hub.put(key(), Some(at("somehow", "other")));
