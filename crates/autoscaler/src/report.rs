@@ -68,12 +68,12 @@ pub(crate) async fn processors(
     let (store, now) = (state.set_aside(), Timestamp::now());
     for (name, draft) in drafts {
         let Some(live) = state.processors.get(&state.namespace, name) else { continue };
-        let others = live.spec.collector_roles.iter().filter(|other| **other != role);
+        let mut others = live.spec.collector_roles.iter().filter(|other| **other != role);
         let is_out = |other: &CollectorRole| {
             let suspects = start_failure::processors(*other, [live.as_ref()]);
             !start_failure::in_force(&store, &suspects, now).is_empty()
         };
-        if !odigos_plan::processors::is_told(&live, draft, others.into_iter().any(is_out)) {
+        if !odigos_plan::processors::is_told(&live, draft, others.any(is_out)) {
             continue;
         }
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();

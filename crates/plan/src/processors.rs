@@ -230,19 +230,21 @@ impl Processors {
     }
 }
 
-/// Whether the collector of `role` tells `draft` of a Processor. Where it runs in both collectors, they share one condition: what one
-/// of them refuses counts more than that the other takes it (`refused_elsewhere`), and of two that take it, who came first tells it.
+/// Whether a collector tells `draft` of a Processor. Where it runs in both collectors, they share one condition: what one of them
+/// refuses counts more than that the other takes it (`refused_elsewhere`), and where both come to the same in words of their own,
+/// who came first tells it.
 #[must_use]
 pub fn is_told(processor: &Processor, draft: &ConditionDraft, refused_elsewhere: bool) -> bool {
-    if draft.status != Status::True || processor.spec.collector_roles.len() < 2 {
+    if processor.spec.collector_roles.len() < 2 {
         return true;
     }
-    let conditions = processor.status.iter().flat_map(|status| &status.conditions);
-    let mut told = conditions.filter(|one| one.type_ == kind::ADDED_TO_COLLECTOR);
-    let is_newest = |generation: Option<i64>| generation == processor.metadata.generation;
-    let is_said =
-        told.any(|one| one.status == "True" && is_newest(one.observed_generation) && one.reason != draft.reason);
-    !refused_elsewhere && !is_said
+    let mut told = processor.status.iter().flat_map(|status| &status.conditions).filter(|one| one.type_ == draft.kind);
+    let is_said = told.any(|one| {
+        one.status == draft.status.as_str()
+            && one.observed_generation == processor.metadata.generation
+            && one.reason != draft.reason
+    });
+    !is_said && (!refused_elsewhere || draft.status != Status::True)
 }
 
 #[cfg(test)]
@@ -269,10 +271,11 @@ mod tests {
 
     #[test]
     fn two_collectors_tell_one_thing() {
-        let said = |reason: &str, generation: i64| {
-            json!([{"type": kind::ADDED_TO_COLLECTOR, "status": "True", "reason": reason, "message": "",
+        let condition = |status: &str, reason: &str, generation: i64| {
+            json!([{"type": kind::ADDED_TO_COLLECTOR, "status": status, "reason": reason, "message": "",
                 "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z"}])
         };
+        let said = |reason: &str, generation: i64| condition("True", reason, generation);
         let told = |processor: &Processor, refused: bool| -> Vec<bool> {
             drafts(processor, &[]).iter().map(|draft| is_told(processor, draft, refused)).collect()
         };
@@ -285,5 +288,8 @@ mod tests {
         let refused = drafts(&processor, &[("node_processor_p", "no such key")]);
         let spoken: Vec<bool> = refused.iter().map(|draft| is_told(&processor, draft, false)).collect();
         assert_eq!((refused[1].reason.as_str(), spoken), ("ProcessorStartFailed", vec![true, true]));
+        let mut disabled = of_both(&condition("False", "ConfigRemovedDisabled_NodeCollector", 3));
+        disabled.spec.disabled = Some(true);
+        assert_eq!(told(&disabled, false), [false, true], "that it is disabled is told once, too");
     }
 }
