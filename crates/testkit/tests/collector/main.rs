@@ -9,6 +9,8 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod counts;
+
 use odigos_api::{Signal, names};
 use odigos_plan::streams;
 use odigos_plan::world::{Settled, World, read};
@@ -106,7 +108,7 @@ fn every_golden_example_of_every_type_is_accepted() {
 
 #[test]
 fn generated_clusters_are_accepted() {
-    let cases: u64 = std::env::var("ODIGOS_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
+    let cases: u64 = std::env::var("ODIGOS_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(200);
     let mut pools = 0;
     for seed in 0..cases {
         let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) + 1;

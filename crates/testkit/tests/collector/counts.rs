@@ -1,9 +1,8 @@
 //! What collectors count of what passes them: by source on nodes, by sampling rule on gateways. The real collector adds up.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
-
-use odigos_api::{Signal, names};
-use odigos_plan::world::{Settled, World};
+use super::{configuration, destination, secret, settled, workload};
+use odigos_api::Signal;
+use odigos_plan::world::Settled;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::http::get;
 use odigos_testkit::otlp::{Sender, Sink};
@@ -13,30 +12,17 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Namespace of [`workload`].
 const SHOP: &str = "shop";
 
-/// One Source of each name, and one destination of everything.
-fn settled(port: u16, sources: &[&str], configuration: &str, more: &[Value]) -> Settled {
-    let version = odigos_api::API_VERSION;
-    let mut documents = vec![
-        json!({"apiVersion": version, "kind": "Destination", "metadata": {"name": "all"}, "spec": {
-            "type": "otlp", "destinationName": "all", "data": {"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")},
-            "signals": ["TRACES", "METRICS", "LOGS"],
-        }}),
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION},
-            "data": {names::CONFIGURATION_KEY: configuration}}),
-    ];
-    for name in sources {
-        documents
-            .push(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": SHOP},
-            "spec": {"template": {"spec": {"containers": [{"name": "app"}]}}}}));
-        documents.push(json!({"apiVersion": version, "kind": "Source", "metadata": {"name": name, "namespace": SHOP},
-            "spec": {"workload": {"name": name, "namespace": SHOP, "kind": "Deployment"}}}));
-    }
+/// Sources of two workloads, one destination of everything, and what else is named.
+fn observed(port: u16, more: &[Value]) -> Settled {
+    let address = json!({"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")});
+    let mut documents =
+        vec![secret(), destination("all", "otlp", &json!(["TRACES", "METRICS", "LOGS"]), &address, &["default"])];
+    ["cart", "web"].into_iter().for_each(|name| documents.extend(workload(name, &[])));
     documents.extend(more.iter().cloned());
-    let mut world = World::new(names::DEFAULT_NAMESPACE);
-    documents.into_iter().for_each(|document| world.insert(document).unwrap());
-    world.settle(jiff::Timestamp::UNIX_EPOCH)
+    settled(&documents, |_| {})
 }
 
 /// Samples of the metrics whose name begins so: the rest of the name with the labels, and the count.
@@ -60,7 +46,7 @@ fn totals(text: &str, metric: &str, labels: &[&str]) -> BTreeMap<Vec<String>, u6
 async fn each_source_is_counted_however_its_items_come() {
     let port = free_port().unwrap();
     let sink = Sink::listen_counting(port).await.unwrap();
-    let node = settled(port, &["cart", "web"], "{}", &[]).node.unwrap();
+    let node = observed(port, &[]).node.unwrap();
     // There is no kubelet, no host and no API server here; what they would add is left out.
     let mut config = node.config.to_value();
     for (_, pipeline) in config["service"]["pipelines"].as_object_mut().unwrap() {
@@ -108,19 +94,20 @@ async fn each_source_is_counted_however_its_items_come() {
     let labels = ["k8s_namespace_name", "odigos_workload_kind", "odigos_workload_name"];
     let key = |name: &str| [SHOP, "Deployment", name].map(str::to_owned).to_vec();
     let expected: BTreeMap<_, _> = [(key("cart"), 3 * of_a_pod), (key("web"), of_a_pod)].into();
-    let mut seen = String::new();
     for metric in ["odigos_source_spans_total", "odigos_source_metric_points_total", "odigos_source_log_records_total"]
     {
         let counted = eventually("every item is counted", Duration::from_secs(20), || async {
             get(counts, "/metrics", None).await.is_some_and(|text| totals(&text, metric, &labels) == expected)
         });
         if let Err(error) = counted.await {
-            seen = get(counts, "/metrics", None).await.unwrap_or_default();
-            panic!("{metric}: {error}: {expected:?}\n{seen}\n{}", collector.output());
+            let seen = get(counts, "/metrics", None).await;
+            panic!("{metric}: {error}: {expected:?}\n{seen:?}\n{}", collector.output());
         }
     }
     // One series for a source, whatever pods it has.
-    assert!(!seen.contains("cart-1"));
+    let text = get(counts, "/metrics", None).await.unwrap();
+    assert_eq!(samples(&text, "odigos_source_spans_total").count(), expected.len(), "{text}");
+    assert!(!text.contains("cart-1"), "{text}");
     let spans = usize::try_from(5 * of_a_pod).unwrap();
     let arrived = eventually("every span arrives", Duration::from_secs(20), || async { sink.spans() == spans });
     arrived.await.unwrap_or_else(|error| panic!("{error}: {} of {spans}", sink.spans()));
@@ -134,7 +121,8 @@ async fn spans_of_a_sampling_rule_add_up() {
         "noisyOperations": [{"operation": {"httpServer": {"route": "/health"}}}],
         "costReductionRules": [{"percentageAtMost": 50}],
     }});
-    let gateway = settled(port, &["cart"], "sampling: {samplingRuleMetrics: true}", &[rule]).gateway.unwrap();
+    let more = [configuration("sampling: {samplingRuleMetrics: true}"), rule];
+    let gateway = observed(port, &more).gateway.unwrap();
     let directory = tempfile::tempdir().unwrap();
     let around = Surroundings::new(directory.path()).unwrap();
     let counts = around.counts;
