@@ -1,8 +1,6 @@
 # Everything a contributor runs. `make help` lists it.
 export CARGO_BUILD_JOBS ?= 2
 KEEP ?=
-# How many test binaries run at the same time.
-TESTS ?= 1
 # Built once for everything: cargo compiles dependencies anew for each choice of packages.
 BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug
 
@@ -20,7 +18,7 @@ test: lint ## format, lints, boundaries, generated files, and every test but clu
 	$(BUILT)/odigos-xtask tidy
 	$(BUILT)/odigos-xtask generate --check
 	cd deploy/images/golang && go test ./control/...
-	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask test --at-once $(TESTS)
+	ODIGOS_TEST_BINARIES=$(BUILT) cargo test --workspace --locked --no-fail-fast
 
 binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --bins --tests --locked

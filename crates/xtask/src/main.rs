@@ -1,4 +1,4 @@
-//! Repository tasks: `cargo xtask tools | generate | tidy | test | agents | run | images | e2e`.
+//! Repository tasks: `cargo xtask tools | generate | tidy | agents | run | images | e2e`.
 
 mod agents;
 mod applications;
@@ -8,7 +8,6 @@ mod e2e;
 mod generate;
 mod golang;
 mod images;
-mod suite;
 mod tidy;
 
 use clap::{Parser, Subcommand};
@@ -34,12 +33,6 @@ enum Task {
     },
     /// Check the boundaries between crates and the habits of the code.
     Tidy,
-    /// Run all tests of the workspace, and show the output of each test binary when it has ended.
-    Test {
-        /// How many test binaries run at the same time.
-        #[arg(long, default_value_t = 1)]
-        at_once: usize,
-    },
     /// Fetch or build the agents that a release carries into the cache of the tools.
     Agents,
     /// Write the container images as OCI archives into target/images.
@@ -59,7 +52,6 @@ fn main() -> ExitCode {
         Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
-        Task::Test { at_once } => suite::run(at_once),
         Task::Agents => agents::fetch().and_then(|_| golang::build()).map(drop),
         Task::Images => images::build(images::Purpose::Release).map(drop),
         Task::E2e(arguments) => e2e::run(&arguments),
