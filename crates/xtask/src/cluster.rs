@@ -14,8 +14,8 @@ use std::time::Instant;
 
 /// A cluster, ours or another's.
 pub(crate) struct Cluster {
-    /// What is said about it begins with this.
-    pub(crate) mark: String,
+    /// Which of several it is.
+    number: Option<usize>,
     /// The script and its environment; absent for another's.
     script: Option<PathBuf>,
     environment: Vec<(&'static str, PathBuf)>,
@@ -39,7 +39,7 @@ impl Tally {
 impl Cluster {
     /// The cluster of a KUBECONFIG.
     pub(crate) fn existing(kubeconfig: PathBuf) -> Self {
-        Self { mark: String::new(), script: None, environment: vec![("KUBECONFIG", kubeconfig)] }
+        Self { number: None, script: None, environment: vec![("KUBECONFIG", kubeconfig)] }
     }
 
     /// Clusters of namespaces; the tools that they need are built. The first one is called as a single one would be.
@@ -59,7 +59,7 @@ impl Cluster {
         let one = |number: usize| {
             let suffix = if number == 1 { String::new() } else { number.to_string() };
             Self {
-                mark: if count == 1 { String::new() } else { format!("{number}| ") },
+                number: (count > 1).then_some(number),
                 script: Some(root().join("tests/e2e/cluster/cluster.sh")),
                 environment: vec![
                     ("BIN", binaries.clone()),
@@ -69,6 +69,11 @@ impl Cluster {
             }
         };
         Ok((1..=count).map(one).collect())
+    }
+
+    /// What is said about it begins with this.
+    pub(crate) fn mark(&self) -> String {
+        self.number.map(|number| format!("{number}| ")).unwrap_or_default()
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -97,12 +102,10 @@ impl Cluster {
         let state = self.environment.iter().find(|(name, _)| *name == "RUN").map(|(_, path)| path.clone());
         let was_up = state.is_some_and(|state| state.exists());
         if was_up {
-            say(&format!("{}e2e: a cluster is up already and used again", self.mark));
-        } else if let Err(error) = self.script(&["up"]) {
-            self.script(&["down"])?;
-            return Err(error);
+            say(&format!("{}e2e: a cluster is up already and used again", self.mark()));
         } else {
-            say(&format!("{}e2e: nodes are ready after {:.1} s", self.mark, begun.elapsed().as_secs_f64()));
+            self.script(&["up"])?;
+            say(&format!("{}e2e: nodes are ready after {:.1} s", self.mark(), begun.elapsed().as_secs_f64()));
         }
         for archive in archives {
             self.script(&["load", &archive.display().to_string()])?;
@@ -147,19 +150,19 @@ impl Cluster {
         for line in BufReader::new(output).lines() {
             let line = line?;
             tally = Tally::read(&line).or(tally);
-            say(&format!("{}{line}", self.mark));
+            say(&format!("{}{line}", self.mark()));
         }
         let status = child.wait()?;
         let tally =
-            tally.with_context(|| format!("{}the stories ended with {status} before all were told", self.mark))?;
-        anyhow::ensure!(status.success() || tally.failed > 0, "{}the stories ended with {status}", self.mark);
+            tally.with_context(|| format!("{}the stories ended with {status} before all were told", self.mark()))?;
+        anyhow::ensure!(status.success() || tally.failed > 0, "{}the stories ended with {status}", self.mark());
         Ok(tally)
     }
 
     /// Logs, events and objects, for whoever looks for the reason.
     pub(crate) fn collect(&self) {
-        let number = self.mark.trim_end_matches("| ");
-        let folder = binaries::target().join("e2e").join(number);
+        let folder = binaries::target().join("e2e");
+        let folder = self.number.map_or(folder.clone(), |number| folder.join(number.to_string()));
         let _ = std::fs::remove_dir_all(&folder);
         let Ok(kubectl) = tools::find("kubectl") else { return };
         if std::fs::create_dir_all(&folder).is_err() {
@@ -182,7 +185,7 @@ impl Cluster {
             save(&format!("{name}.log"), &[&logs[..], &["--tail=2000"]].concat());
             save(&format!("{name}.previous.log"), &[&logs[..], &["--previous", "--tail=500"]].concat());
         }
-        say(&format!("{}e2e: logs, events and objects are in {}", self.mark, folder.display()));
+        say(&format!("{}e2e: logs, events and objects are in {}", self.mark(), folder.display()));
     }
 }
 

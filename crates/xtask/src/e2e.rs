@@ -53,16 +53,16 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let purpose = if arguments.release { Purpose::Figures } else { Purpose::Stories };
     let archives = if is_own { images::build(purpose)? } else { Vec::new() };
     let environment = environment(arguments)?;
+    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives) } else { Ok(()) };
     let tell = |(position, cluster): (usize, &Cluster)| {
-        if is_own {
-            cluster.up(&archives)?;
-        }
-        say(&format!("{}e2e: everything is prepared after {} s", cluster.mark, begun.elapsed().as_secs()));
-        let mut environment = environment.clone();
-        if arguments.shared {
-            environment.push(("ODIGOS_E2E_SHARE", (position + 1).to_string()));
-        }
-        let told = cluster.tell(&stories, &arguments.parts, &environment);
+        let told = prepared(cluster).and_then(|()| {
+            say(&format!("{}e2e: everything is prepared after {} s", cluster.mark(), begun.elapsed().as_secs()));
+            let mut environment = environment.clone();
+            if arguments.shared {
+                environment.push(("ODIGOS_E2E_SHARE", (position + 1).to_string()));
+            }
+            cluster.tell(&stories, &arguments.parts, &environment)
+        });
         if !matches!(told, Ok(Tally { failed: 0, .. })) {
             cluster.collect();
         }
