@@ -58,6 +58,15 @@ fn files_on_nodes(cluster: &Cluster) -> anyhow::Result<BTreeMap<String, Vec<Stri
     Ok(found)
 }
 
+/// Takes the product away with everything that users made for it.
+pub(crate) async fn uninstall() -> anyhow::Result<()> {
+    let begun = Instant::now();
+    let report = odigos(&["uninstall", "--purge", "--force", "--yes"]).await?;
+    println!("  uninstalled after {:.1} s", begun.elapsed().as_secs_f64());
+    assert!(!report.is_empty(), "it reports what it verified");
+    Ok(())
+}
+
 /// No object of the product is in the cluster.
 pub(crate) async fn nothing_of_ours_is_there(cluster: &Cluster) -> anyhow::Result<()> {
     assert_eq!(ours(cluster).await?, BTreeSet::new());
@@ -87,10 +96,7 @@ pub(crate) async fn nothing_is_left(cluster: Cluster) -> anyhow::Result<()> {
     for (node, files) in files_on_nodes(&cluster)? {
         assert!(files.iter().any(|file| file == "agents"), "{node} had agents: {files:?}");
     }
-    let begun = Instant::now();
-    let report = odigos(&["uninstall", "--purge", "--force", "--yes"]).await?;
-    println!("  uninstalled after {:.1} s", begun.elapsed().as_secs_f64());
-    assert!(!report.is_empty(), "it reports what it verified");
+    uninstall().await?;
     nothing_of_ours_is_there(&cluster).await?;
     for (node, files) in files_on_nodes(&cluster)? {
         assert_eq!(files, Vec::<String>::new(), "{node} has nothing of ours");
