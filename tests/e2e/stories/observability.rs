@@ -11,6 +11,14 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
 }
 
+/// The names in a sample, e.g. `items{stream="a"} 1`: that of the metric and those of its labels, never a value.
+fn metric_and_labels(sample: &str) -> impl Iterator<Item = &str> {
+    let metric = words(sample).next();
+    // Behind the last of them is a value alone.
+    let labels = sample.rsplit_once("=\"").map_or("", |(labels, _)| labels).split("=\"");
+    metric.into_iter().chain(labels.filter_map(|part| words(part).last()))
+}
+
 /// Every metric of ours, and every label, that the alerts and the dashboard name is exposed by some pod.
 pub(crate) async fn everything_asked_for_is_exposed(cluster: &Cluster) -> anyhow::Result<()> {
     let mut exposed = BTreeSet::new();
@@ -24,8 +32,8 @@ pub(crate) async fn everything_asked_for_is_exposed(cluster: &Cluster) -> anyhow
         for port in ports {
             let path = format!("/api/v1/namespaces/{}/pods/{name}:{port}/proxy/metrics", cluster.namespace);
             let text = cluster.raw(&path).await?;
-            let found = text.lines().filter(|line| !line.starts_with('#'));
-            exposed.extend(found.flat_map(words).map(str::to_owned));
+            let samples = text.lines().filter(|line| !line.starts_with('#'));
+            exposed.extend(samples.flat_map(metric_and_labels).map(str::to_owned));
         }
     }
     let files = [
