@@ -14,8 +14,9 @@ const BACKENDS: &str = "e2e-crash-backends";
 const BACKEND: &str = "crash";
 /// Time for a rollout of a Java application on two busy cores.
 const LIMIT: Duration = Duration::from_secs(180);
-/// How long pods may be unwell in this story.
-const GRACE: &str = "20s";
+/// How long pods may be unwell in this story; a Java application with its agent needs half of it to start, or to crash, on two busy
+/// cores, and would be told as never ready before.
+const GRACE: &str = "60s";
 /// The application that gets along with its agent.
 pub(crate) const STEADY: &str = "steady";
 
