@@ -1,7 +1,8 @@
-//! Images of the stories' ordinary applications (`tests/e2e/applications`): Java 17, Node.js 18 (and 24 on musl) and Python 3.11,
-//! each with its runtime and nothing else, and Go — no shell, no package manager, no telemetry.
+//! Images of the stories' ordinary applications (`tests/e2e/applications`): Java 17, Node.js 18 (and 24 on musl), Python 3.11 and
+//! Ruby 3.1, each with its runtime and nothing else, and Go — no shell, no package manager, no telemetry. Beside them the image
+//! with an agent that a user brings for Ruby.
 //!
-//! Runtimes come from where users get them: Java and Python are this machine's, cut to what the application loads, Node.js is
+//! Runtimes come from where users get them: Java, Python and Ruby are this machine's, cut to what the application loads, Node.js is
 //! its own package. What takes long is kept in the tools' cache, by the digest of what it is made from.
 
 use crate::images::Image;
@@ -36,6 +37,8 @@ pub(crate) fn images(version: &str) -> anyhow::Result<Vec<Image>> {
         nodejs_on_musl(&sources, version)?,
         python(&sources.join("python"), version)?,
         golang(&sources.join("golang"), version)?,
+        ruby(&sources.join("ruby"), version)?,
+        ruby_agent(&sources.join("ruby-agent"), version)?,
     ])
 }
 
@@ -225,4 +228,38 @@ fn golang(sources: &Path, version: &str) -> anyhow::Result<Image> {
         Ok(())
     })?;
     Image::of(&format!("odigos-e2e-golang:{version}"), "/shipping", &folder.join("shipping"))
+}
+
+fn ruby(sources: &Path, version: &str) -> anyhow::Result<Image> {
+    let debian = Path::new("/usr/bin/ruby3.1");
+    let program = if debian.exists() { text(debian)? } else { "ruby".to_owned() };
+    let ask = "puts RbConfig.ruby, RUBY_VERSION, $LOAD_PATH.select { |folder| File.directory?(folder) }";
+    let told = run(&program, &["-e", ask], sources)?;
+    let mut lines = told.lines();
+    let (Some(interpreter), Some(release)) = (lines.next().map(Path::new), lines.next()) else {
+        bail!("Ruby says {told}");
+    };
+    anyhow::ensure!(release.starts_with("3.1."), "Ruby 3.1 is needed (ruby3.1), this is {release}");
+    let mut image = Image::of(&format!("odigos-e2e-ruby:{version}"), &text(interpreter)?, interpreter)?;
+    image.arguments = vec!["/application/catalog.rb".into()];
+    for folder in lines {
+        image.add(folder.trim_start_matches('/'), Path::new(folder))?;
+    }
+    let modules: Vec<PathBuf> =
+        image.data.values().filter(|path| path.extension().is_some_and(|one| one == "so")).cloned().collect();
+    for module in &modules {
+        image.add_libraries(module, &[])?;
+    }
+    image.data.insert("application/catalog.rb".into(), sources.join("catalog.rb"));
+    Ok(image)
+}
+
+/// As users make one: the folder of the distribution where all images have theirs, and a shell that copies it.
+fn ruby_agent(sources: &Path, version: &str) -> anyhow::Result<Image> {
+    let shell = Path::new("/bin/busybox");
+    anyhow::ensure!(shell.exists(), "{} is needed (busybox-static)", shell.display());
+    let mut image = Image::of(&format!("odigos-e2e-ruby-agent:{version}"), "/bin/sh", shell)?;
+    image.files.extend(["bin/cp", "bin/rm"].map(|inside| (inside.to_owned(), shell.to_path_buf())));
+    image.data.insert("instrumentations/ruby/3.1/index.rb".into(), sources.join("index.rb"));
+    Ok(image)
 }

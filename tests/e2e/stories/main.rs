@@ -13,6 +13,7 @@
 )]
 
 mod aftermath;
+mod brought;
 mod certificates;
 mod custom_metrics;
 mod destinations;
@@ -44,7 +45,7 @@ type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
 /// Every story, in order, with the cluster that tells it where there are two: about as long each. The first installs the product,
 /// so each cluster begins with it; the last two belong together.
-const STORIES: [(u8, &str, Story); 20] = [
+const STORIES: [(u8, &str, Story); 21] = [
     (1, "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     (1, "each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
     (1, "with network policies what is used passes", |cluster| policies::what_is_used_passes(cluster).boxed()),
@@ -55,6 +56,9 @@ const STORIES: [(u8, &str, Story); 20] = [
     }),
     (1, "guarded applications are told of", |cluster| {
         instrumentation::guarded_applications_are_told_of(cluster).boxed()
+    }),
+    (1, "an agent comes from an image of the user", |cluster| {
+        brought::an_agent_comes_from_an_image_of_the_user(cluster).boxed()
     }),
     (1, "without an agent on the nodes", |cluster| detection::without_an_agent_on_the_nodes(cluster).boxed()),
     (1, "what crashes with its agent is left alone", |cluster| rollback::what_crashes_is_left_alone(cluster).boxed()),
