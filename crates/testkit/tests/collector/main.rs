@@ -235,3 +235,12 @@ async fn real_items_reach_their_destinations_once_and_no_other() {
     let leaked = one.items().iter().chain(&two.items()).any(|item| item.resource.contains_key("odigos.stream.class"));
     assert!(!leaked, "the class is removed before export");
 }
+
+/// Its image has no file with certificates, and most backends are reached by TLS. That such a connection is made cannot be seen here,
+/// where no authority that the world knows certifies anybody.
+#[test]
+fn the_authorities_of_the_internet_are_part_of_it() {
+    let program = std::fs::read(odigos_testkit::tools::find("odigos-collector").unwrap()).unwrap();
+    let wanted = b"ISRG Root X1";
+    assert!(program.windows(wanted.len()).any(|bytes| bytes == wanted), "the roots of Let's Encrypt are in it");
+}
