@@ -80,21 +80,42 @@ pub(crate) fn command_line(release: bool) -> anyhow::Result<PathBuf> {
 
 /// Builds the binaries and writes one archive for each image; returns the archives.
 pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
-    let (profile, folder) = match purpose {
-        Purpose::Release => ("release", "images"),
-        Purpose::Stories => ("debug", "e2e-images"),
-        Purpose::Figures => ("release", "e2e-images"),
-    };
+    let folder = binaries::target().join(if purpose == Purpose::Release { "images" } else { "e2e-images" });
+    std::fs::create_dir_all(&folder)?;
+    let mut archives = Vec::new();
+    for image in &made(purpose, &folder)? {
+        let archive = image.archive(if purpose == Purpose::Stories { 1 } else { 6 })?;
+        let path = folder.join(format!("{}.tar", image.name()));
+        std::fs::write(&path, &archive)?;
+        let mebibytes = archive.len() / 1024 / 1024;
+        say(&format!("{:<28} {mebibytes:>4} MiB  {}", image.reference, path.display()));
+        archives.push(path);
+    }
+    Ok(archives)
+}
+
+/// Builds the binaries for users and writes what each image has inside into a folder of its name; `deploy/images/Dockerfile`
+/// makes images of them.
+pub(crate) fn unpack(into: &Path) -> anyhow::Result<()> {
+    for image in &made(Purpose::Release, &binaries::target())? {
+        let inside = into.join(image.name());
+        tar::Archive::new(image.layer()?.as_slice()).unpack(&inside)?;
+        say(&format!("{:<28} {}", image.reference, inside.display()));
+    }
+    Ok(())
+}
+
+/// Builds the binaries and says what goes into which image; `folder` is for what is in between.
+fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
+    let is_optimised = purpose != Purpose::Stories;
     let actors = purpose != Purpose::Release;
     let binaries: Vec<_> = BINARIES.into_iter().chain(actors.then_some(ACTORS)).collect();
-    let built = programs(profile == "release", actors)?;
-    let folder = binaries::target().join(folder);
-    std::fs::create_dir_all(&folder)?;
+    let built = programs(is_optimised, actors)?;
     let version = env!("CARGO_PKG_VERSION");
     let mut images = Vec::new();
     for (binary, _, name) in binaries {
         let mut path = built.join(binary);
-        if profile != "release" {
+        if !is_optimised {
             let stripped = folder.join(binary);
             let status = Command::new("strip").arg("-o").arg(&stripped).arg(&path).status();
             anyhow::ensure!(
@@ -117,17 +138,7 @@ pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
     let collector =
         TOOLS.iter().find(|tool| tool.name == "odigos-collector").context("the collector is no known tool")?;
     images.push(Image::of(&format!("odigos-collector:{version}"), "/otelcol-contrib", &collector.build()?)?);
-    let mut archives = Vec::new();
-    for image in &images {
-        let archive = image.archive(if profile == "release" { 6 } else { 1 })?;
-        let name = image.reference.split(':').next().unwrap_or_default();
-        let path = folder.join(format!("{name}.tar"));
-        std::fs::write(&path, &archive)?;
-        let mebibytes = archive.len() / 1024 / 1024;
-        say(&format!("{:<28} {mebibytes:>4} MiB  {}", image.reference, path.display()));
-        archives.push(path);
-    }
-    Ok(archives)
+    Ok(images)
 }
 
 impl Image {
@@ -144,6 +155,11 @@ impl Image {
             files,
             data: BTreeMap::new(),
         })
+    }
+
+    /// Its name without the tag.
+    fn name(&self) -> &str {
+        self.reference.split(':').next().unwrap_or_default()
     }
 
     /// Adds the files of a folder as data, below `inside`.
@@ -284,6 +300,18 @@ mod tests {
             files.insert(path, content);
         }
         files
+    }
+
+    /// What people with a daemon build has the same names and begins with the same programs.
+    #[test]
+    fn the_dockerfile_has_every_image_of_a_release() {
+        let text = std::fs::read_to_string(odigos_testkit::tools::root().join("deploy/images/Dockerfile")).unwrap();
+        let of = |key: &str| text.lines().filter_map(|line| line.strip_prefix(key)).map(str::to_owned).collect();
+        let names: Vec<String> = of("FROM scratch AS ");
+        let entries: Vec<String> = of("ENTRYPOINT ");
+        let released = BINARIES.map(|(binary, _, name)| (name, format!("[\"/{binary}\"]")));
+        let expected = released.into_iter().chain([("odigos-collector", "[\"/otelcol-contrib\"]".to_owned())]);
+        assert!(names.iter().map(String::as_str).zip(entries).eq(expected), "{names:?}");
     }
 
     /// The test's own binary stands for a controller: linked the same way, and it can say something.

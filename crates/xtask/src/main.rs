@@ -11,6 +11,7 @@ mod images;
 mod tidy;
 
 use clap::{Parser, Subcommand};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Tasks of this repository.
@@ -36,7 +37,11 @@ enum Task {
     /// Fetch or build the agents that a release carries into the cache of the tools.
     Agents,
     /// Write the container images as OCI archives into target/images.
-    Images,
+    Images {
+        /// Write what each image has inside into folders here instead.
+        #[arg(long, value_name = "FOLDER")]
+        unpacked: Option<PathBuf>,
+    },
     /// Bring up a cluster with real nodes, install the product with Helm, and run the stories on it.
     E2e(e2e::Arguments),
     /// Run the whole product on this machine and show what reaches which destination.
@@ -53,7 +58,8 @@ fn main() -> ExitCode {
         Task::Generate { check } => generate::generate(check),
         Task::Tidy => tidy::tidy(),
         Task::Agents => agents::fetch().and_then(|_| golang::build()).map(drop),
-        Task::Images => images::build(images::Purpose::Release).map(drop),
+        Task::Images { unpacked: Some(folder) } => images::unpack(&folder),
+        Task::Images { unpacked: None } => images::build(images::Purpose::Release).map(drop),
         Task::E2e(arguments) => e2e::run(&arguments),
         Task::Run { keep } => demo::run(keep),
     };
