@@ -25,7 +25,8 @@ const CATALOG: Service = Service {
     next: None,
 };
 
-/// Without the image nothing is touched; with it spans come; and without it the application is as it was.
+/// Without the image nothing is touched; with it spans come; without it the application is as it was; and where it cannot be pulled, it
+/// stays so.
 pub(crate) async fn an_agent_comes_from_an_image_of_the_user(cluster: Cluster) -> anyhow::Result<()> {
     cluster.apply_all(office::surroundings(NAMESPACE, Manner::Plain)).await?;
     cluster.apply(&shop::namespace(BACKENDS)).await?;
@@ -79,6 +80,23 @@ pub(crate) async fn an_agent_comes_from_an_image_of_the_user(cluster: Cluster) -
     assert_eq!(without.0["spec"]["containers"][0]["env"], before.0["spec"]["containers"][0]["env"]);
     keeps_its_option(&cluster, &without).await?;
     assert_eq!(self::template(&cluster).await?, template, "the template is as its owner wrote it");
+
+    // The wrong registry, which only the kubelet notices, at once.
+    let wrong = "localhost:1/agents/ruby:1";
+    let setting = format!("config.agentImages.{DISTRIBUTION}={wrong}");
+    release::install(&cluster.namespace, &[&setting, "config.rollbackGraceTime=20s"]).await?;
+    let begun = Instant::now();
+    let message = is_told(&cluster, "False", "ImagePullBackOff").await?;
+    println!("  rolled back {:.1} s after a wrong image was named: {message}", begun.elapsed().as_secs_f64());
+    assert!(message.contains(wrong), "the cause is told: {message}");
+    eventually("only the pod from before is left", LIMIT, || async {
+        let pods = cluster.pods(NAMESPACE, &format!("app={}", CATALOG.name)).await?;
+        assert!(pods.iter().any(Pod::is_ready), "some pod is ready all the time");
+        anyhow::ensure!(pods.len() == 1 && pods[0].0.pointer("/spec/initContainers").is_none(), "{} pods", pods.len());
+        Ok(())
+    })
+    .await?;
+    release::install(&cluster.namespace, &[]).await?;
     strike(&cluster).await
 }
 
