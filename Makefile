@@ -1,6 +1,7 @@
 # Everything a contributor runs. `make help` lists it.
 export CARGO_BUILD_JOBS ?= 2
 KEEP ?=
+SHARED ?=
 # Built once for everything: cargo compiles dependencies anew for each choice of packages.
 BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug
 
@@ -24,8 +25,8 @@ binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --bins --tests --locked
 	cargo build --workspace --test stories --locked
 
-e2e: binaries ## stories on a cluster with real nodes, made on this machine (root; KEEP=1: one cluster instead of two, left up)
-	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask e2e $(if $(KEEP),--keep,--shared)
+e2e: binaries ## stories on a cluster with real nodes, made on this machine (root; KEEP=1: left up; SHARED=1: on two at once)
+	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask e2e $(if $(KEEP),--keep) $(if $(SHARED),--shared)
 
 lint: ## format and lints
 	cargo fmt --all --check

@@ -8,6 +8,8 @@ use odigos_e2e::shop;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+/// How long items may take: a backend that was away is tried again after up to two minutes, as gRPC does.
+const ARRIVAL: Duration = Duration::from_secs(150);
 const SIGNALS: [&str; 3] = ["traces", "metrics", "logs"];
 
 /// A workload of the shop: kind, name, and the streams of its own Source; without any, those of its namespace.
@@ -157,7 +159,7 @@ impl Stage<'_> {
         sent: &BTreeMap<String, Vec<Sent>>,
     ) -> anyhow::Result<usize> {
         let expected = expected(workloads, sent)?;
-        let records = eventually(&format!("{backend} has everything"), Duration::from_secs(60), || async {
+        let records = eventually(&format!("{backend} has everything"), ARRIVAL, || async {
             let records = self.arrived(backend).await?;
             for (signal, name, items) in &expected {
                 let record = records.of(signal, name);
