@@ -1,61 +1,62 @@
 # Everything a contributor runs. `make help` lists it.
 export CARGO_BUILD_JOBS ?= 2
+# When this make started: the task runner counts its own build as well.
+export ODIGOS_BEGUN := $(shell date +%s)
 KEEP ?=
 SHARED ?=
-# Built once for everything: cargo compiles dependencies anew for each choice of packages.
-BUILT := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)/debug
+ROTATE ?=
+PREPARE ?=
+RUNNER = @echo "building the task runner (seconds, the first time half a minute)"; cargo xtask
 
-.PHONY: help run test binaries e2e lint fmt generate generate-check tidy deny tools images bench clean
+.PHONY: help run test doctor binaries e2e lint fmt generate generate-check tidy deny tools images bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run: ## run the whole product on this machine with real telemetry (KEEP=1 leaves it up)
-	cargo xtask run $(if $(KEEP),--keep)
+	$(RUNNER) run $(if $(KEEP),--keep)
 
-test: lint ## format, lints, boundaries, generated files, and every test but cluster and scale
-	$(MAKE) --no-print-directory binaries
-	$(BUILT)/odigos-xtask tools
-	$(BUILT)/odigos-xtask tidy
-	$(BUILT)/odigos-xtask generate --check
-	cd deploy/images/golang && go test ./control/...
-	ODIGOS_TEST_BINARIES=$(BUILT) cargo test --workspace --locked --no-fail-fast
+test: ## format, lints, boundaries, generated files, and every test but cluster scenarios and measurements
+	$(RUNNER) test $(if $(filter e2e,$(PREPARE)),--prepare-e2e)
+
+doctor: ## what run, test, e2e, images and bench need, what is missing, and the command that installs it
+	$(RUNNER) doctor
+
+e2e: ## scenarios on a cluster with real nodes, made on this machine (root; KEEP=1: left up; ROTATE=1: as .ci/run takes them)
+	$(RUNNER) e2e $(if $(KEEP),--keep) $(if $(SHARED),--shared) $(if $(ROTATE),--rotate)
 
 binaries: ## all binaries and tests, unoptimised
-	cargo build --workspace --bins --tests --locked
-	cargo build --workspace --test stories --locked
+	cargo build --workspace --locked --bins --tests --test stories
 
-e2e: binaries ## stories on a cluster with real nodes, made on this machine (root; KEEP=1: left up; SHARED=1: on two at once)
-	ODIGOS_TEST_BINARIES=$(BUILT) $(BUILT)/odigos-xtask e2e $(if $(KEEP),--keep) $(if $(SHARED),--shared)
-
-lint: ## format and lints
-	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy --workspace --test stories --locked -- -D warnings
+lint: ## format, lints, boundaries, workflows
+	$(RUNNER) lint
 
 fmt: ## format everything
 	cargo fmt --all
 
 generate: ## write generated files
-	cargo xtask generate
+	$(RUNNER) generate
 
 generate-check: ## fail when a generated file is not up to date
-	cargo xtask generate --check
+	$(RUNNER) generate --check
 
 tidy: ## check the boundaries between crates
-	cargo xtask tidy
+	$(RUNNER) tidy
 
-deny: ## licences, advisories, banned crates (installs cargo-deny when it is missing)
+deny: ## licences, banned crates, unused dependencies, advisories (installs cargo-deny and cargo-machete when they are missing)
+	command -v cargo-machete >/dev/null || cargo install --locked cargo-machete
+	cargo machete
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny check
 
 tools: ## build the real peers of the tests into a cache
-	cargo xtask tools
+	$(RUNNER) tools
 
 images: ## write the container images as OCI archives into target/images
-	cargo xtask images
+	$(RUNNER) images
 
-bench: tools ## figures: planning core, and 5,000 Sources on a real API server (writes target/bench)
+bench: ## figures: planning core, and 5,000 Sources on a real API server (writes target/bench)
+	$(RUNNER) tools
 	cargo test --release --package odigos-plan --test scale -- --nocapture --ignored
 	cargo bench --package odigos-plan --bench settle
 	cargo test --release --package odigos-testkit --test load -- --nocapture --ignored

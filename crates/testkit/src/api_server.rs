@@ -1,13 +1,17 @@
 //! A real etcd and kube-apiserver, and a kube-controller-manager where owners and garbage collection matter.
 
+use crate::leftovers;
 use crate::ports::free_port;
 use crate::process::{Process, eventually};
-use crate::tools;
 use anyhow::Context;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use odigos_tools as tools;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -38,6 +42,7 @@ impl ApiServer {
     /// When a tool is missing or does not become ready.
     pub async fn start() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("odigos-api-").tempdir()?;
+        leftovers::note_directory(directory.path());
         let (etcd_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
         let at = |port: u16| format!("http://127.0.0.1:{port}");
         let mut command = Command::new(tools::find("etcd")?);
@@ -82,7 +87,7 @@ impl ApiServer {
             .arg("--authorization-mode=RBAC")
             .args(["--service-account-issuer=https://odigos.test", "--api-audiences=odigos"])
             .arg(format!("--service-account-signing-key-file={}", file("service-account.key")))
-            .arg(format!("--service-account-key-file={}", file("service-account.key")))
+            .arg(format!("--service-account-key-file={}", file("service-account.pub")))
             // It hands requests for aggregated APIs on, and shows this certificate there.
             .arg(format!("--requestheader-client-ca-file={}", file("front-proxy-ca.crt")))
             .arg(format!("--requestheader-allowed-names={FRONT_PROXY}"))
@@ -328,25 +333,31 @@ fn write_credentials(directory: &Path, port: u16) -> anyhow::Result<()> {
         directory.join("audit-policy.yaml"),
         "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived, ResponseStarted]\nrules:\n  - {level: Metadata}\n",
     )?;
-    let openssl = |arguments: &str| -> anyhow::Result<()> {
-        let mut command = Command::new("openssl");
-        command.args(arguments.split(' ')).current_dir(directory).stderr(std::process::Stdio::null());
-        let status = command.status().context("openssl is needed for the API server's keys")?;
-        anyhow::ensure!(status.success(), "openssl {arguments} ended with {status}");
-        Ok(())
-    };
-    openssl("genrsa -out service-account.key 2048")?;
-    openssl(
-        "req -x509 -newkey rsa:2048 -nodes -keyout front-proxy-ca.key -out front-proxy-ca.crt -days 30 -subj /CN=front-proxy-ca",
-    )?;
-    std::fs::write(directory.join("usage"), "extendedKeyUsage=clientAuth\n")?;
+    let write = |name: &str, text: String| std::fs::write(directory.join(name), text);
+    let signing = KeyPair::generate()?;
+    write("service-account.key", signing.serialize_pem())?;
+    write("service-account.pub", signing.public_key_pem())?;
+    let mut authority = named("front-proxy-ca")?;
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate()?;
+    write("front-proxy-ca.crt", authority.self_signed(&key)?.pem())?;
+    let authority = Issuer::new(authority, key);
     for name in [FRONT_PROXY, "somebody"] {
-        openssl(&format!("req -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.csr -subj /CN={name}"))?;
-        openssl(&format!(
-            "x509 -req -in {name}.csr -CA front-proxy-ca.crt -CAkey front-proxy-ca.key -CAcreateserial -out {name}.crt -days 30 -extfile usage"
-        ))?;
+        let mut certificate = named(name)?;
+        certificate.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        write(&format!("{name}.crt"), certificate.signed_by(&key, &authority)?.pem())?;
+        write(&format!("{name}.key"), key.serialize_pem())?;
     }
     write_kubeconfig(&directory.join("kubeconfig"), port, ADMIN_TOKEN)
+}
+
+/// A certificate that says only whose it is.
+fn named(name: &str) -> anyhow::Result<CertificateParams> {
+    let mut certificate = CertificateParams::new(Vec::new())?;
+    certificate.distinguished_name = DistinguishedName::new();
+    certificate.distinguished_name.push(DnType::CommonName, name);
+    Ok(certificate)
 }
 
 fn write_kubeconfig(path: &Path, port: u16, token: &str) -> anyhow::Result<()> {

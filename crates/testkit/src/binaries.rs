@@ -1,39 +1,38 @@
 //! Binaries of this workspace, for whoever starts them.
 //!
-//! They are built when they are asked for, unless a build of the whole workspace has put them into the folder that
-//! `ODIGOS_TEST_BINARIES` names (`make binaries`): cargo compiles most dependencies anew for each choice of packages, since
-//! each wants other features of them, and that costs minutes where nothing is built yet.
+//! They are built when they are requested, unless `ODIGOS_TEST_BINARIES` names the folder of a build that is up to date (`make
+//! binaries`). Always the whole workspace is built: each choice of packages unites other features, and cargo would compile most
+//! dependencies once more for it.
 
-use crate::tools::root;
+use odigos_tools::root;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The folder of unoptimised binaries, with those of `packages` up to date.
+/// The folder of unoptimised binaries, up to date.
 ///
 /// # Errors
 /// When the build fails.
-pub fn built(packages: &[&str]) -> anyhow::Result<PathBuf> {
+pub fn built() -> anyhow::Result<PathBuf> {
     if let Some(folder) = std::env::var_os("ODIGOS_TEST_BINARIES").filter(|folder| !folder.is_empty()) {
         return Ok(PathBuf::from(folder));
     }
-    build("dev", packages).map(|()| target().join("debug"))
+    build(&["--workspace"]).map(|()| target().join("debug"))
 }
 
-/// The same as they are shipped, for measurements.
+/// Binaries of these packages as they are shipped: only with the features that the product itself requests.
 ///
 /// # Errors
 /// When the build fails.
 pub fn optimised(packages: &[&str]) -> anyhow::Result<PathBuf> {
-    build("release", packages).map(|()| target().join("release"))
+    let selection: Vec<&str> = packages.iter().flat_map(|package| ["--package", package]).collect();
+    build(&[&["--release"], &selection[..]].concat()).map(|()| target().join("release"))
 }
 
-fn build(profile: &str, packages: &[&str]) -> anyhow::Result<()> {
+fn build(arguments: &[&str]) -> anyhow::Result<()> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--locked", "--profile", profile]).current_dir(root());
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    anyhow::ensure!(command.status()?.success(), "cannot be built: {}", packages.join(", "));
+    command.args(["build", "--quiet", "--locked", "--bins"]).args(arguments).current_dir(root());
+    let status = command.status()?;
+    anyhow::ensure!(status.success(), "failed to build {}: cargo ended with {status}", arguments.join(" "));
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The Helm chart, rendered by Helm itself.
 
-use crate::tools::{self, root};
 use anyhow::{Context, bail};
+use odigos_tools::{self as tools, root};
 use serde_json::Value;
 use std::process::{Command, Output, Stdio};
 

@@ -6,8 +6,9 @@
 use crate::http;
 use crate::ports::free_port;
 use crate::process::{Process, eventually};
-use crate::tools;
 use anyhow::{Context, bail};
+use odigos_tools as tools;
+use odigos_tools::catalog::COLLECTOR;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub struct Surroundings {
     pub gateways: Vec<String>,
     /// A kubeconfig for pod metadata; without one nothing is asked of an API server.
     pub kubeconfig: Option<PathBuf>,
+    /// Name of the tool that runs: the collector with every component, unless a demonstration needs only some.
+    pub program: &'static str,
 }
 
 impl Surroundings {
@@ -57,6 +60,7 @@ impl Surroundings {
             counts: free_port()?,
             gateways: Vec::new(),
             kubeconfig: None,
+            program: COLLECTOR,
         })
     }
 }
@@ -196,7 +200,7 @@ pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
     let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
     let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
     std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
-    let mut command = Command::new(tools::find("odigos-collector")?);
+    let mut command = Command::new(tools::find(COLLECTOR)?);
     environment(&mut command, &around);
     // Every variable that a Secret would fill gets a value of a plausible form.
     let variables = text.split("${env:D_").skip(1).filter_map(|rest| rest.split('}').next());
@@ -246,7 +250,7 @@ impl Collector {
         std::fs::create_dir_all(&around.directory)?;
         let file = around.directory.join(format!("{name}.yaml"));
         std::fs::write(&file, odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
-        let mut command = Command::new(tools::find("odigos-collector")?);
+        let mut command = Command::new(tools::find(around.program)?);
         environment(&mut command, &around);
         command.envs(variables.iter().cloned()).arg(format!("--config={}", file.display()));
         if !gates.is_empty() {

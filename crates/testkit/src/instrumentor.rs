@@ -92,7 +92,7 @@ impl Plane {
     /// # Errors
     /// When it does not become ready; with the end of its output.
     pub async fn start_instrumentor(&self) -> anyhow::Result<Process> {
-        self.start_instrumentor_from(&binaries::built(&[names::INSTRUMENTOR])?).await
+        self.start_instrumentor_from(&binaries::built()?).await
     }
 
     /// The same with the binary of a folder.

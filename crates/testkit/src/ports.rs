@@ -5,15 +5,20 @@
 
 use anyhow::Context;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::linux::net::SocketAddrExt;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Mutex;
 
 /// Below the NodePorts of clusters (from 30000) and the kernel's own choice (from 32768), above what daemons are known by.
 const RANGE: std::ops::Range<u16> = 12_000..29_500;
 
-/// Reservations of this process: abstract sockets, which end with it, however it ends.
-static RESERVED: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+/// Reservations of this process.
+static RESERVED: Mutex<Vec<Reservation>> = Mutex::new(Vec::new());
+
+/// An abstract socket, which ends with its process, however that ends, and leaves nothing behind.
+#[cfg(target_os = "linux")]
+type Reservation = std::os::unix::net::UnixListener;
+/// A lock on a file, which ends with its process too, elsewhere.
+#[cfg(not(target_os = "linux"))]
+type Reservation = std::fs::File;
 
 /// A port on which nobody listens, and that no other test gets while this process runs.
 ///
@@ -36,12 +41,27 @@ pub fn free_port() -> anyhow::Result<u16> {
 }
 
 /// The mark that a port is taken, unless another process (or an earlier call) has set it.
-fn reserve(port: u16) -> anyhow::Result<Option<UnixListener>> {
-    let address = SocketAddr::from_abstract_name(format!("odigos-testkit-port-{port}"))?;
-    match UnixListener::bind_addr(&address) {
+#[cfg(target_os = "linux")]
+fn reserve(port: u16) -> anyhow::Result<Option<Reservation>> {
+    use std::os::linux::net::SocketAddrExt as _;
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(format!("odigos-testkit-port-{port}"))?;
+    match Reservation::bind_addr(&address) {
         Ok(reservation) => Ok(Some(reservation)),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Ok(None),
-        Err(error) => Err(error).context("a port cannot be reserved"),
+        Err(error) => Err(error).context("failed to reserve a port"),
+    }
+}
+
+/// The same without abstract sockets.
+#[cfg(not(target_os = "linux"))]
+fn reserve(port: u16) -> anyhow::Result<Option<Reservation>> {
+    let folder = std::env::temp_dir().join("odigos-testkit-ports");
+    std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let file = Reservation::options().create(true).append(true).open(folder.join(port.to_string()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(error)) => Err(error).context("failed to reserve a port"),
     }
 }
 

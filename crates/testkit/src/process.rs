@@ -1,5 +1,6 @@
 //! A child process that ends with its handle, with its output in a file.
 
+use crate::leftovers;
 use anyhow::Context;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,8 @@ impl Process {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .with_context(|| format!("{name} cannot be started"))?;
+            .with_context(|| format!("failed to start {name}"))?;
+        leftovers::note_process(child.id());
         Ok(Self { child, name: name.to_owned(), log: log.to_path_buf() })
     }
 

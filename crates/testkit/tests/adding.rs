@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends where something unexpected happens")]
 
-use odigos_testkit::tools::root;
+use odigos_tools::root;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};

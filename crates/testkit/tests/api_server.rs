@@ -26,7 +26,7 @@ use odigos_testkit::control_plane::{
 use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
-use odigos_testkit::tools::root;
+use odigos_tools::root;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -55,11 +55,8 @@ impl Plane {
         let client = api.client().await.unwrap();
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
         let kubelet = Kubelet::start(client.clone(), delay).await.unwrap();
-        let launch = Launch {
-            binaries: binaries::built(&control_plane::BINARIES).unwrap(),
-            webhook_port: free_port().unwrap(),
-            lease_seconds: 3,
-        };
+        let launch =
+            Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
         let mut plane = Self { controllers: Vec::new(), launch, client, _kubelet: kubelet, api };
         for name in BINARIES {
@@ -566,11 +563,7 @@ async fn a_kind_that_is_installed_late_is_waited_for() {
     }
     control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
     let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
-    let launch = Launch {
-        binaries: binaries::built(&control_plane::BINARIES).unwrap(),
-        webhook_port: free_port().unwrap(),
-        lease_seconds: 3,
-    };
+    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
     control_plane::install(&client, launch.webhook_port).await.unwrap();
     let install = async {
         tokio::time::sleep(Duration::from_secs(4)).await;

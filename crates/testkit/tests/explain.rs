@@ -42,7 +42,7 @@ impl Ran {
 }
 
 async fn odigos_as(kubeconfig: &Path, arguments: &[&str]) -> Ran {
-    let binary = binaries::built(&["odigos-cli"]).unwrap().join("odigos");
+    let binary = binaries::built().unwrap().join("odigos");
     let mut command = tokio::process::Command::new(binary);
     command.args(arguments).env("KUBECONFIG", kubeconfig).env_remove("ODIGOS_NAMESPACE");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

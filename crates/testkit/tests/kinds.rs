@@ -8,7 +8,7 @@ use odigos_api::API_VERSION;
 use odigos_kit::apply::covered;
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::control_plane::{NAMESPACE, create_namespace};
-use odigos_testkit::tools::root;
+use odigos_tools::root;
 use serde::Deserialize;
 use serde_json::{Value, json};
 

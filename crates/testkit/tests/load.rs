@@ -172,7 +172,7 @@ async fn five_thousand_sources() {
     .unwrap();
     report.push_str(&one_change(&api, &client).await);
     println!("{report}");
-    let folder = odigos_testkit::tools::root().join("target/bench");
+    let folder = odigos_tools::root().join("target/bench");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("load.md"), report).unwrap();
 }

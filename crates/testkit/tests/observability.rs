@@ -6,7 +6,7 @@
 use odigos_testkit::http::get;
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::{Process, eventually};
-use odigos_testkit::tools::{find, root};
+use odigos_tools::{find, root};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::process::Command;

@@ -703,7 +703,7 @@ async fn throughput_by_number_of_rules() {
         report.push_str(&format!("| {count} | {used:.1} | {:.0} | {each:.2} | {by_rule} |\n", SPANS as f64 / used));
     }
     println!("{report}");
-    let folder = odigos_testkit::tools::root().join("target/bench");
+    let folder = odigos_tools::root().join("target/bench");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("sampling.md"), report).unwrap();
 }

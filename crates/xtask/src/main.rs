@@ -1,69 +1,43 @@
-//! Repository tasks: `cargo xtask tools | generate | tidy | agents | run | images | e2e`.
+//! The task runner: `cargo xtask run | test | doctor | tools | tidy | lint | e2e | images | agents | generate`.
+//!
+//! Owns the order of steps and how they are shown. It depends on next to nothing, so that it starts within seconds on a machine
+//! where nothing is built; what needs the product's own code is `crates/dev`, which it builds and starts.
 
-mod agents;
-mod applications;
-mod cluster;
-mod demo;
-mod e2e;
-mod generate;
-mod golang;
-mod images;
+mod board;
+mod checks;
+mod command;
+mod doctor;
+mod needs;
+mod run;
 mod tidy;
+mod toolset;
 
-use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use anyhow::Context;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Tasks of this repository.
-#[derive(Parser, Debug)]
-#[command(name = "cargo xtask", about)]
-struct Arguments {
-    #[command(subcommand)]
-    task: Task,
-}
+const HELP: &str = "\
+Tasks of this repository.
 
-#[derive(Subcommand, Debug)]
-enum Task {
-    /// Build the real peers of the tests (etcd, API server, collector, …) into a cache.
-    Tools,
-    /// Write the generated files, or check that they are up to date.
-    Generate {
-        /// Change nothing; fail when a file differs.
-        #[arg(long)]
-        check: bool,
-    },
-    /// Check the boundaries between crates and the habits of the code.
-    Tidy,
-    /// Fetch or build the agents that a release carries into the cache of the tools.
-    Agents,
-    /// Write the container images as OCI archives into target/images.
-    Images {
-        /// Write what each image has inside into folders here instead.
-        #[arg(long, value_name = "FOLDER")]
-        unpacked: Option<PathBuf>,
-    },
-    /// Bring up a cluster with real nodes, install the product with Helm, and run the stories on it.
-    E2e(e2e::Arguments),
-    /// Run the whole product on this machine and show what reaches which destination.
-    Run {
-        /// Leave everything running until Ctrl-C.
-        #[arg(long)]
-        keep: bool,
-    },
-}
+Usage: cargo xtask TASK [ARGUMENTS]
+
+  run [--keep]          Run the whole product on this machine with real telemetry; --keep leaves it up until Ctrl-C
+  test [--prepare-e2e]  Format, lints, boundaries, generated files, and every test except cluster scenarios and measurements
+  lint                  Format, lints, boundaries and workflows only
+  doctor [TASK]...      What run, test, e2e, images and bench need, what is missing, and the command that installs it
+  tools [NAME]...       Build the real peers of the tests (all, or those named) into a cache outside the checkout
+  tidy                  Check boundaries between crates and habits of the code
+  generate [--check]    Write the generated files, or fail when one is not up to date
+  agents                Fetch or build the agents of a release
+  images [ARGUMENTS]    Write the container images as OCI archives; see `cargo xtask images --help`
+  e2e [ARGUMENTS]       Scenarios on a cluster with real nodes (root); see `cargo xtask e2e --help`
+";
 
 fn main() -> ExitCode {
-    let outcome = match Arguments::parse().task {
-        Task::Tools => odigos_testkit::tools::TOOLS.iter().try_for_each(|tool| tool.build().map(drop)),
-        Task::Generate { check } => generate::generate(check),
-        Task::Tidy => tidy::tidy(),
-        Task::Agents => agents::fetch().and_then(|_| golang::build()).map(drop),
-        Task::Images { unpacked: Some(folder) } => images::unpack(&folder),
-        Task::Images { unpacked: None } => images::build(images::Purpose::Release).map(drop),
-        Task::E2e(arguments) => e2e::run(&arguments),
-        Task::Run { keep } => demo::run(keep),
-    };
-    match outcome {
+    let mut arguments = std::env::args_os().skip(1);
+    let task = arguments.next().map(|task| task.to_string_lossy().into_owned()).unwrap_or_default();
+    let rest: Vec<OsString> = arguments.collect();
+    match perform(&task, rest) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("error: {error:#}"));
@@ -72,8 +46,76 @@ fn main() -> ExitCode {
     }
 }
 
+fn perform(task: &str, rest: Vec<OsString>) -> anyhow::Result<()> {
+    match task {
+        "run" => run::run(switch(rest, "keep")?),
+        "test" => checks::test(switch(rest, "prepare-e2e")?),
+        "lint" => none(rest).and_then(|()| checks::lint()),
+        "doctor" => doctor::doctor(&words(rest)?),
+        "tools" => toolset::tools(&words(rest)?),
+        "tidy" => none(rest).and_then(|()| tidy::tidy()).map(|()| say("tidy: ok")),
+        "e2e" => doctor::require(needs::Task::E2e).and_then(|()| command::dev(task, &rest)),
+        "generate" | "agents" | "images" => command::dev(task, &rest),
+        "" | "help" | "-h" | "--help" => {
+            say(HELP);
+            Ok(())
+        }
+        other => anyhow::bail!("unknown task {other:?}; `cargo xtask help` lists them"),
+    }
+}
+
+/// Whether the one switch that a task has is set.
+fn switch(arguments: Vec<OsString>, name: &str) -> anyhow::Result<bool> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut is_set = false;
+    while let Some(argument) = parser.next().context("failed to read the arguments")? {
+        match argument {
+            lexopt::Arg::Long(found) if found == name => is_set = true,
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(is_set)
+}
+
+/// Arguments that are words.
+fn words(arguments: Vec<OsString>) -> anyhow::Result<Vec<String>> {
+    let mut parser = lexopt::Parser::from_args(arguments);
+    let mut words = Vec::new();
+    while let Some(argument) = parser.next().context("failed to read the arguments")? {
+        match argument {
+            lexopt::Arg::Value(word) => words.push(word.to_string_lossy().into_owned()),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(words)
+}
+
+fn none(arguments: Vec<OsString>) -> anyhow::Result<()> {
+    anyhow::ensure!(arguments.is_empty(), "this task takes no arguments");
+    Ok(())
+}
+
 /// Prints a line for the person at the terminal.
 #[allow(clippy::print_stdout, reason = "a task talks to the person who started it")]
 fn say(line: &str) {
     println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn unknown_task_and_argument_are_errors() {
+        let of = |task: &str, words: &[&str]| perform(task, arguments(words)).map_err(|error| error.to_string());
+        assert!(of("ran", &[]).is_err_and(|error| error.contains("unknown task \"ran\"")));
+        assert!(of("run", &["--kept"]).is_err_and(|error| error.contains("--kept")));
+        assert!(of("doctor", &["rain"]).is_err_and(|error| error.contains("rain")));
+        assert!(of("tools", &["etcdd"]).is_err_and(|error| error.contains("etcdd")));
+        assert!(of("tidy", &["now"]).is_err());
+    }
 }

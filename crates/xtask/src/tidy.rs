@@ -1,10 +1,9 @@
 //! Boundaries between crates and habits of the code, checked (design 7, house style 5).
 
 use anyhow::{Context, bail};
-use odigos_testkit::tools::root;
+use odigos_tools::root;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Crates that decide, and therefore touch nothing outside.
 const PURE: [&str; 6] = ["api", "catalog", "chart", "detect", "pipeline", "plan"];
@@ -14,20 +13,25 @@ const IMPURE: [&str; 6] = ["tokio", "hyper", "kube-client", "kube-runtime", "req
 const IMPURE_WORDS: [&str; 7] =
     ["std::fs", "std::env::", "SystemTime", "Timestamp::now", "async fn", "HashMap", "std::net"];
 /// Crates with a binary of their own; none uses another.
-const BINARIES: [&str; 6] = ["agent", "autoscaler", "cli", "instrumentor", "scheduler", "xtask"];
+const BINARIES: [&str; 7] = ["agent", "autoscaler", "cli", "dev", "instrumentor", "scheduler", "xtask"];
 /// Everything that may stand at the top of the repository.
-const TOP: [&str; 22] = [
+const TOP: [&str; 27] = [
     ".cargo",
     ".ci",
     ".git",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
     ".run",
     "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
     "charts",
     "clippy.toml",
     "config",
@@ -49,19 +53,39 @@ const SCENARIOS: (&str, u32) = ("tests/scenarios.md", 66);
 pub(crate) fn tidy() -> anyhow::Result<()> {
     let mut problems = Vec::new();
     check_arrows(&mut problems)?;
+    check_features(&mut problems)?;
     check_top(&mut problems)?;
     check_scenarios(&mut problems)?;
     for file in sources(&root().join("crates"))? {
         check_file(&file, &mut problems)?;
     }
-    if problems.is_empty() {
-        crate::say("tidy: everything is in its place");
-        return Ok(());
-    }
-    for problem in &problems {
-        crate::say(&format!("tidy: {problem}"));
-    }
-    bail!("{} things are out of place", problems.len())
+    anyhow::ensure!(problems.is_empty(), "tidy: {} violations\n{}", problems.len(), problems.join("\n"));
+    Ok(())
+}
+
+/// Builds of binaries and of tests must unite the same features: cargo compiles a dependency once more for each other choice.
+fn check_features(problems: &mut Vec<String>) -> anyhow::Result<()> {
+    let tree = |edges: &str| {
+        let output = cargo_tree(&["--workspace", "--edges", edges, "--format", "{p} {f}"])?;
+        let lines = output.lines().map(|line| line.trim_end_matches(" (*)"));
+        anyhow::Ok(lines.filter(|line| !line.starts_with("odigos-")).map(str::to_owned).collect::<BTreeSet<_>>())
+    };
+    problems.extend(features_of_tests(&tree("normal,build")?, &tree("normal,build,dev")?));
+    Ok(())
+}
+
+/// Packages whose features differ once tests are built too; lines are `NAME VERSION FEATURES`.
+fn features_of_tests(binaries: &BTreeSet<String>, tests: &BTreeSet<String>) -> Vec<String> {
+    let package = |line: &str| line.splitn(3, ' ').take(2).collect::<Vec<_>>().join(" ");
+    let known: BTreeSet<String> = binaries.iter().map(|line| package(line)).collect();
+    let differing = tests.difference(binaries).filter(|line| known.contains(&package(line)));
+    let problem = |line: &String| {
+        format!(
+            "tests compile {} once more, with other features than binaries: name them in Cargo.toml of the workspace ({line})",
+            package(line)
+        )
+    };
+    differing.map(problem).collect()
 }
 
 fn check_arrows(problems: &mut Vec<String>) -> anyhow::Result<()> {
@@ -85,18 +109,21 @@ fn check_arrows(problems: &mut Vec<String>) -> anyhow::Result<()> {
 
 /// Crates that `crates/<name>` reaches, built alone: features that only others ask for do not count.
 fn reached(name: &str, depth: Option<u8>) -> anyhow::Result<BTreeSet<String>> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}", "--package"]);
-    command.arg(format!("odigos-{name}")).current_dir(root());
-    if let Some(depth) = depth {
-        command.arg("--depth").arg(depth.to_string());
-    }
-    let output = command.output().context("cargo tree cannot be run")?;
+    let (package, depth) = (format!("odigos-{name}"), depth.map(|depth| depth.to_string()));
+    let mut arguments = vec!["--edges", "normal", "--format", "{p}", "--package", &package];
+    arguments.extend(depth.iter().flat_map(|depth| ["--depth", depth.as_str()]));
+    let text = cargo_tree(&arguments)?;
+    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+}
+
+/// What `cargo tree` prints, a package a line.
+fn cargo_tree(arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = crate::command::cargo(&["tree", "--locked", "--prefix", "none"]);
+    let output = command.args(arguments).output().context("failed to start cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     }
-    let text = String::from_utf8(output.stdout)?;
-    Ok(text.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect())
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn check_top(problems: &mut Vec<String>) -> anyhow::Result<()> {
@@ -201,6 +228,15 @@ fn check_file(path: &Path, problems: &mut Vec<String>) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn package_that_tests_compile_once_more_is_a_violation() {
+        let of = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<BTreeSet<_>>();
+        let binaries = of(&["tokio v1.0.0 net,time", "serde v1.0.0 derive"]);
+        assert_eq!(features_of_tests(&binaries, &of(&["tokio v1.0.0 net,time", "proptest v1.0.0 std"])), [""; 0]);
+        let found = features_of_tests(&binaries, &of(&["tokio v1.0.0 net,test-util,time", "serde v1.0.0 derive"]));
+        assert!(found.len() == 1 && found[0].contains("tokio v1.0.0 once more"), "{found:?}");
+    }
 
     #[test]
     fn scenarios_occur_once_and_name_what_exists() {

@@ -4,6 +4,8 @@ use anyhow::{Context, bail};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
+use odigos_api::API_VERSION;
+use odigos_api::labels::AGENTS_META_HASH;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::future::Future;
@@ -112,6 +114,24 @@ impl Cluster {
         }
     }
 
+    /// Deletes namespaces with all that is in them, and waits until they are gone.
+    ///
+    /// # Errors
+    /// What the API server said, or that one stays.
+    pub async fn delete_namespaces(&self, names: &[&str]) -> anyhow::Result<()> {
+        for name in names {
+            self.delete("v1", "Namespace", ("", name)).await?;
+        }
+        for name in names {
+            eventually(&format!("namespace {name} is gone"), Duration::from_secs(90), || async {
+                anyhow::ensure!(self.get("v1", "Namespace", ("", name)).await?.is_none(), "it is there");
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
     /// Deletes a pod as a crash of its node would, without waiting for it.
     ///
     /// # Errors
@@ -128,6 +148,15 @@ impl Cluster {
     pub async fn get(&self, api_version: &str, kind: &str, key: (&str, &str)) -> anyhow::Result<Option<Value>> {
         let found = self.api(api_version, kind, key.0).get_opt(key.1).await?;
         Ok(found.map(serde_json::to_value).transpose()?)
+    }
+
+    /// The InstrumentationConfig of a Deployment.
+    ///
+    /// # Errors
+    /// That there is none, or what the API server said.
+    pub async fn config(&self, namespace: &str, deployment: &str) -> anyhow::Result<Value> {
+        let name = format!("deployment-{deployment}");
+        self.get(API_VERSION, "InstrumentationConfig", (namespace, &name)).await?.with_context(|| format!("no {name}"))
     }
 
     /// The objects of a kind, by labels.
@@ -280,6 +309,13 @@ impl Pod {
         conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
     }
 
+    /// Whether admission gave it agents.
+    #[must_use]
+    pub fn has_agent(&self) -> bool {
+        let labels = self.0.pointer("/metadata/labels").and_then(Value::as_object);
+        labels.is_some_and(|labels| labels.contains_key(AGENTS_META_HASH))
+    }
+
     /// How often its containers were started anew.
     #[must_use]
     pub fn restarts(&self) -> i64 {
@@ -292,6 +328,13 @@ impl Pod {
     pub fn identity(&self) -> (String, String, i64) {
         (self.name(), self.uid(), self.restarts())
     }
+}
+
+/// A condition of an object; null when it has none of that kind.
+#[must_use]
+pub fn condition(object: &Value, kind: &str) -> Value {
+    let all = object.pointer("/status/conditions").and_then(Value::as_array);
+    all.into_iter().flatten().find(|one| one["type"] == kind).cloned().unwrap_or_default()
 }
 
 /// A reference to an object, to be completed or deleted.

@@ -3,8 +3,8 @@
 use crate::instrumentation::{LIMIT, Office, crossing};
 use crate::{install, leaving, release};
 use anyhow::{Context, bail};
-use odigos_api::{API_VERSION, labels, names};
-use odigos_e2e::cluster::{Cluster, eventually};
+use odigos_api::{labels, names};
+use odigos_e2e::cluster::{Cluster, condition, eventually};
 use odigos_e2e::office::{CHAIN, Manner};
 use odigos_e2e::shop;
 use serde_json::Value;
@@ -25,8 +25,13 @@ pub(crate) async fn without_an_agent_on_the_nodes(cluster: Cluster) -> anyhow::R
         Ok(())
     })
     .await?;
-    let office =
-        Office { cluster: &cluster, namespace: "e2e-podded", backends: "e2e-podded-backends", manner: Manner::Plain };
+    let office = Office {
+        cluster: &cluster,
+        namespace: "e2e-podded",
+        backends: "e2e-podded-backends",
+        manner: Manner::Plain,
+        services: &CHAIN,
+    };
     office.set().await?;
     let before = office.templates().await?;
     let begun = Instant::now();
@@ -35,7 +40,7 @@ pub(crate) async fn without_an_agent_on_the_nodes(cluster: Cluster) -> anyhow::R
         let language = service.language;
         let what = format!("it is known that {} runs {language}", service.name);
         eventually(&what, LIMIT, || async {
-            let config = config(&cluster, office.namespace, service.name).await?;
+            let config = cluster.config(office.namespace, service.name).await?;
             let found = config.pointer("/status/runtimeDetailsByContainer/0/language").and_then(Value::as_str);
             anyhow::ensure!(found == Some(language), "{found:?}: {}", condition(&config, "RuntimeDetection"));
             Ok(())
@@ -49,7 +54,7 @@ pub(crate) async fn without_an_agent_on_the_nodes(cluster: Cluster) -> anyhow::R
     })
     .await?;
     println!("  first whole trace {:.1} s after the Source", begun.elapsed().as_secs_f64());
-    let go = config(&cluster, office.namespace, CHAIN[INSIDE].name).await?;
+    let go = cluster.config(office.namespace, CHAIN[INSIDE].name).await?;
     let told = condition(&go, "AgentEnabled");
     assert!(told["reason"] == "NoAvailableAgent" && told.to_string().contains("nodes have no agent"), "{told}");
     for service in CHAIN.iter().take(INSIDE) {
@@ -76,14 +81,4 @@ async fn none_is_left(cluster: &Cluster) -> anyhow::Result<()> {
         }
     })
     .await
-}
-
-async fn config(cluster: &Cluster, namespace: &str, name: &str) -> anyhow::Result<Value> {
-    let name = format!("deployment-{name}");
-    cluster.get(API_VERSION, "InstrumentationConfig", (namespace, &name)).await?.context("no config")
-}
-
-fn condition(config: &Value, kind: &str) -> Value {
-    let all = config.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
-    all.into_iter().find(|one| one["type"] == kind).cloned().unwrap_or_default()
 }

@@ -20,18 +20,33 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 const IDENTITY: [&str; 5] =
     ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name", "odigos.workload.name"];
 
-/// The chain in a namespace, and a backend in another.
+/// Services in a namespace, usually the chain, and a backend in another.
 pub(crate) struct Office<'a> {
     pub(crate) cluster: &'a Cluster,
     pub(crate) namespace: &'static str,
     pub(crate) backends: &'static str,
     pub(crate) manner: Manner,
+    /// Each asks the next one.
+    pub(crate) services: &'static [Service],
+}
+
+/// A backend in a namespace of its own, and the Destination of the default stream that names it.
+pub(crate) async fn a_backend_takes_all(cluster: &Cluster, (namespace, name): (&str, &str)) -> anyhow::Result<()> {
+    cluster.apply(&shop::namespace(namespace)).await?;
+    cluster.apply_all(shop::backend((namespace, name), &cluster.image)).await?;
+    cluster.rolled_out("Deployment", (namespace, name), LIMIT).await?;
+    cluster.apply(&shop::destination(&cluster.namespace, name, &format!("{name}.{namespace}:4317"), &["default"])).await
 }
 
 /// A namespace Source alone: one trace crosses four languages; taking it away leaves what was there before.
 pub(crate) async fn one_source_tells_of_four_languages(cluster: Cluster) -> anyhow::Result<()> {
-    let office =
-        Office { cluster: &cluster, namespace: "e2e-office", backends: "e2e-office-backends", manner: Manner::Plain };
+    let office = Office {
+        cluster: &cluster,
+        namespace: "e2e-office",
+        backends: "e2e-office-backends",
+        manner: Manner::Plain,
+        services: &CHAIN,
+    };
     office.set().await?;
     let before = office.templates().await?;
     office.is_told_of().await?;
@@ -49,6 +64,7 @@ pub(crate) async fn guarded_applications_are_told_of(cluster: Cluster) -> anyhow
         namespace: "e2e-guarded",
         backends: "e2e-guarded-backends",
         manner: Manner::Guarded,
+        services: &CHAIN,
     };
     // They have options in their images and take variables as a whole, which only the container runtime tells apart.
     let agents = (cluster.namespace.as_str(), odigos_api::names::AGENT_SERVICE);
@@ -77,15 +93,11 @@ impl Office<'_> {
     pub(crate) async fn set(&self) -> anyhow::Result<()> {
         let cluster = self.cluster;
         cluster.apply_all(office::surroundings(self.namespace, self.manner)).await?;
-        cluster.apply(&shop::namespace(self.backends)).await?;
-        cluster.apply_all(shop::backend((self.backends, BACKEND), &cluster.image)).await?;
-        cluster.rolled_out("Deployment", (self.backends, BACKEND), LIMIT).await?;
-        let endpoint = format!("{BACKEND}.{}:4317", self.backends);
-        cluster.apply(&shop::destination(&cluster.namespace, BACKEND, &endpoint, &["default"])).await?;
-        for service in CHAIN {
-            cluster.apply_all(office::deployment(self.namespace, service, &cluster.image, 1, self.manner)).await?;
+        a_backend_takes_all(cluster, (self.backends, BACKEND)).await?;
+        for service in self.services {
+            cluster.apply_all(office::deployment(self.namespace, *service, &cluster.image, 1, self.manner)).await?;
         }
-        for service in CHAIN {
+        for service in self.services {
             cluster.rolled_out("Deployment", (self.namespace, service.name), LIMIT).await?;
         }
         // Services follow their pods a moment later.
@@ -100,7 +112,7 @@ impl Office<'_> {
         // People go on asking: every rollout happens under requests.
         let whole = eventually("one trace crosses all services", LIMIT, || async {
             self.ask().await?;
-            crossing(&self.arrived().await?, &CHAIN)
+            crossing(&self.arrived().await?, self.services)
         })
         .await?;
         println!("  first whole trace {:.1} s after the Source: {whole}", begun.elapsed().as_secs_f64());
@@ -110,16 +122,16 @@ impl Office<'_> {
         })
         .await?;
         println!("  metrics of every runtime and logs {:.1} s after the Source", begun.elapsed().as_secs_f64());
-        for service in CHAIN {
+        for service in self.services {
             cluster.rolled_out("Deployment", (namespace, service.name), LIMIT).await?;
             let sets = cluster.list("apps/v1", "ReplicaSet", namespace, &format!("app={}", service.name)).await?;
             assert_eq!(sets.len(), 2, "{} was made anew once", service.name);
             for pod in cluster.pods(namespace, &format!("app={}", service.name)).await? {
                 assert_eq!(pod.restarts(), 0, "{} never ended", pod.name());
-                assert!(agents_of(&pod), "{} carries an agent", pod.name());
-                self.keeps_options(service, &pod).await?;
+                assert!(pod.has_agent(), "{} carries an agent", pod.name());
+                self.keeps_options(*service, &pod).await?;
             }
-            self.is_said_to_be_well(service).await?;
+            self.is_said_to_be_well(*service).await?;
         }
         self.every_agent_is_said_to_be_well().await
     }
@@ -130,9 +142,8 @@ impl Office<'_> {
             ("inventory", "NODE_OPTIONS", "--title=image", "musl"),
             ("pricing", "PYTHONPATH", "/application/packages:/application/chosen", "glibc"),
         ] {
-            let config = format!("deployment-{service}");
-            let live = self.cluster.get(API_VERSION, "InstrumentationConfig", (self.namespace, &config)).await?;
-            let details = live.context("no config")?["status"]["runtimeDetailsByContainer"][0].clone();
+            let config = self.cluster.config(self.namespace, service).await?;
+            let details = config["status"]["runtimeDetailsByContainer"][0].clone();
             assert_eq!(details["envFromContainerRuntime"], json!([{"name": name, "value": value}]), "{details}");
             assert_eq!(details.get("criErrorMessage"), None);
             assert_eq!(details["libCType"], libc, "{details}");
@@ -167,55 +178,52 @@ impl Office<'_> {
     pub(crate) async fn is_left_as_it_was(&self, before: &BTreeMap<String, Value>) -> anyhow::Result<()> {
         let source = format!("namespace-{}", self.namespace);
         self.cluster.delete(API_VERSION, "Source", (self.namespace, &source)).await?;
+        self.is_as_it_was(before).await?;
+        println!("  without the Source everything is as it was");
+        Ok(())
+    }
+
+    /// Waits until no pod has an agent; templates, and what pods got of them, are then as their owner wrote them.
+    pub(crate) async fn is_as_it_was(&self, before: &BTreeMap<String, Value>) -> anyhow::Result<()> {
         eventually("no pod carries an agent", LIMIT, || async {
-            match self.pods().await?.iter().find(|pod| agents_of(pod) || !pod.is_ready()) {
+            match self.pods().await?.iter().find(|pod| pod.has_agent() || !pod.is_ready()) {
                 Some(pod) => bail!("{} does", pod.name()),
                 None => Ok(()),
             }
         })
         .await?;
         assert_eq!(*before, self.templates().await?, "the templates are as their owner wrote them");
-        for service in CHAIN {
+        for service in self.services {
             for pod in self.cluster.pods(self.namespace, &format!("app={}", service.name)).await? {
-                self.keeps_options(service, &pod).await?;
+                self.keeps_options(*service, &pod).await?;
                 let (container, owner) =
                     (&pod.0["spec"]["containers"][0], &before[service.name]["spec"]["containers"][0]);
+                assert_eq!(pod.0["spec"]["initContainers"], before[service.name]["spec"]["initContainers"]);
                 for field in ["env", "envFrom", "securityContext", "args"] {
                     assert_eq!(container[field], owner[field], "{field} of {}", pod.name());
                 }
             }
         }
-        println!("  without the Source everything is as it was");
         Ok(())
     }
 
     pub(crate) async fn strike(&self) -> anyhow::Result<()> {
         self.cluster.delete(API_VERSION, "Destination", (&self.cluster.namespace, BACKEND)).await?;
-        for namespace in [self.namespace, self.backends] {
-            self.cluster.delete("v1", "Namespace", ("", namespace)).await?;
-        }
-        for namespace in [self.namespace, self.backends] {
-            eventually(&format!("namespace {namespace} is gone"), Duration::from_secs(90), || async {
-                let left = self.cluster.get("v1", "Namespace", ("", namespace)).await?;
-                anyhow::ensure!(left.is_none(), "it is there");
-                Ok(())
-            })
-            .await?;
-        }
-        Ok(())
+        self.cluster.delete_namespaces(&[self.namespace, self.backends]).await
     }
 
-    async fn pods(&self) -> anyhow::Result<Vec<Pod>> {
+    pub(crate) async fn pods(&self) -> anyhow::Result<Vec<Pod>> {
         self.cluster.pods(self.namespace, "").await
     }
 
     /// One request through the whole chain.
     pub(crate) async fn ask(&self) -> anyhow::Result<()> {
-        let pods = self.cluster.pods(self.namespace, &format!("app={}", CHAIN[0].name)).await?;
-        let pod = pods.iter().find(|pod| pod.is_ready()).context("no frontend is ready")?;
+        let (Some(first), Some(last)) = (self.services.first(), self.services.last()) else { bail!("nobody to ask") };
+        let pods = self.cluster.pods(self.namespace, &format!("app={}", first.name)).await?;
+        let pod = pods.iter().find(|pod| pod.is_ready()).with_context(|| format!("no {} is ready", first.name))?;
         let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/").await?;
-        let last = answer.pointer("/next/next/next/service").and_then(Value::as_str);
-        anyhow::ensure!(last == Some(CHAIN[3].name), "the chain answers {answer}");
+        let end = "/next".repeat(self.services.len() - 1) + "/service";
+        anyhow::ensure!(answer.pointer(&end).and_then(Value::as_str) == Some(last.name), "the chain answers {answer}");
         Ok(())
     }
 
@@ -226,7 +234,7 @@ impl Office<'_> {
     }
 
     /// What the user passes to the runtime is in force.
-    async fn keeps_options(&self, service: Service, pod: &Pod) -> anyhow::Result<()> {
+    pub(crate) async fn keeps_options(&self, service: Service, pod: &Pod) -> anyhow::Result<()> {
         let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/options").await?;
         assert_eq!(answer["option"], service.answer, "{}: {answer}", pod.name());
         Ok(())
@@ -235,7 +243,7 @@ impl Office<'_> {
     /// The templates' specs, and their metadata without the note of a restart.
     pub(crate) async fn templates(&self) -> anyhow::Result<BTreeMap<String, Value>> {
         let mut templates = BTreeMap::new();
-        for service in CHAIN {
+        for service in self.services {
             let live = self
                 .cluster
                 .get("apps/v1", "Deployment", (self.namespace, service.name))
@@ -252,13 +260,8 @@ impl Office<'_> {
 
     /// The status tells what was found and done.
     async fn is_said_to_be_well(&self, service: Service) -> anyhow::Result<()> {
-        let name = format!("deployment-{}", service.name);
-        eventually(&format!("{name} is said to be well"), Duration::from_secs(60), || async {
-            let live = self
-                .cluster
-                .get(API_VERSION, "InstrumentationConfig", (self.namespace, &name))
-                .await?
-                .context("no config")?;
+        eventually(&format!("{} is said to be well", service.name), Duration::from_secs(60), || async {
+            let live = self.cluster.config(self.namespace, service.name).await?;
             let details = live.pointer("/status/runtimeDetailsByContainer/0").cloned().unwrap_or_default();
             anyhow::ensure!(details["language"] == service.language, "{details}");
             let conditions = live.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
@@ -310,9 +313,4 @@ fn signals(records: &Records) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn agents_of(pod: &Pod) -> bool {
-    let labels = pod.0.pointer("/metadata/labels").and_then(Value::as_object);
-    labels.into_iter().flatten().any(|(key, _)| key == odigos_api::labels::AGENTS_META_HASH)
 }

@@ -1,8 +1,8 @@
 //! Stories on a cluster with real nodes: the product is installed as users install it, and every claim is counted.
 //!
-//! They run one after another in the order of [`STORIES`], each in namespaces of its own. `stories PART…` runs those whose
-//! name contains one of the parts; with ODIGOS_E2E_SHARE only those of that cluster. Bring a cluster with `cargo xtask e2e`, or
-//! name one with KUBECONFIG (see `docs/contributing.md`).
+//! They run one after another in the order of [`SCENARIOS`], each in namespaces of its own. `stories PART…` runs those whose
+//! name contains one of the parts, `stories --list` names them; with ODIGOS_E2E_SHARE only those of that cluster. Bring a cluster with `cargo xtask e2e`, or
+//! name one with KUBECONFIG (see `CONTRIBUTING.md`).
 
 #![allow(
     clippy::unwrap_used,
@@ -43,46 +43,92 @@ use std::time::Instant;
 
 type Story = fn(Cluster) -> BoxFuture<'static, anyhow::Result<()>>;
 
-/// Every story, in order, with the cluster that tells it where there are two: about as long each. The first installs the product,
-/// so each cluster begins with it; the last two belong together.
-const STORIES: [(u8, &str, Story); 21] = [
-    (1, "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
-    (1, "each stream gets its own and all of it", |cluster| routing::each_stream_gets_its_own(cluster).boxed()),
-    (1, "with network policies what is used passes", |cluster| policies::what_is_used_passes(cluster).boxed()),
-    (1, "a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
-    (2, "heavy ones have gateways of their own", |cluster| pools::heavy_ones_have_their_own(cluster).boxed()),
-    (1, "one Source tells of four languages", |cluster| {
+/// One scenario.
+struct Scenario {
+    /// Which cluster runs it where there are two: about as long each.
+    cluster: u8,
+    /// Whether every `.ci/run` runs it; the others take turns.
+    is_core: bool,
+    /// The module that it is written in.
+    module: &'static str,
+    name: &'static str,
+    run: Story,
+}
+
+const fn core(cluster: u8, module: &'static str, name: &'static str, run: Story) -> Scenario {
+    Scenario { cluster, is_core: true, module, name, run }
+}
+
+const fn rotating(cluster: u8, module: &'static str, name: &'static str, run: Story) -> Scenario {
+    Scenario { cluster, is_core: false, module, name, run }
+}
+
+/// Every scenario, in order. The first installs the product, so each cluster begins with it; the last two belong together.
+const SCENARIOS: [Scenario; 21] = [
+    core(1, "install", "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
+    core(1, "routing", "each stream gets its own and all of it", |cluster| {
+        routing::each_stream_gets_its_own(cluster).boxed()
+    }),
+    rotating(1, "policies", "with network policies what is used passes", |cluster| {
+        policies::what_is_used_passes(cluster).boxed()
+    }),
+    core(1, "routing", "a workload moves to another stream", |cluster| routing::a_workload_moves(cluster).boxed()),
+    rotating(2, "pools", "heavy ones have gateways of their own", |cluster| {
+        pools::heavy_ones_have_their_own(cluster).boxed()
+    }),
+    core(1, "instrumentation", "one Source tells of four languages", |cluster| {
         instrumentation::one_source_tells_of_four_languages(cluster).boxed()
     }),
-    (1, "guarded applications are told of", |cluster| {
+    rotating(1, "instrumentation", "guarded applications are told of", |cluster| {
         instrumentation::guarded_applications_are_told_of(cluster).boxed()
     }),
-    (1, "an agent comes from an image of the user", |cluster| {
+    rotating(1, "brought", "an agent comes from an image of the user", |cluster| {
         brought::an_agent_comes_from_an_image_of_the_user(cluster).boxed()
     }),
-    (1, "without an agent on the nodes", |cluster| detection::without_an_agent_on_the_nodes(cluster).boxed()),
-    (1, "what crashes with its agent is left alone", |cluster| rollback::what_crashes_is_left_alone(cluster).boxed()),
-    (1, "missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
-    (2, "certificates change unnoticed", |cluster| certificates::they_change_unnoticed(cluster).boxed()),
-    (2, "a broken destination harms nobody", |cluster| destinations::a_broken_one_harms_nobody(cluster).boxed()),
-    (2, "sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
-    (2, "what waits on disk outlives its gateway", |cluster| queues::what_waits_outlives_its_gateway(cluster).boxed()),
-    (2, "the cluster reads what gateways refuse", |cluster| {
+    rotating(1, "detection", "without an agent on the nodes", |cluster| {
+        detection::without_an_agent_on_the_nodes(cluster).boxed()
+    }),
+    core(1, "rollback", "what crashes with its agent is left alone", |cluster| {
+        rollback::what_crashes_is_left_alone(cluster).boxed()
+    }),
+    rotating(1, "rollback", "missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
+    rotating(2, "certificates", "certificates change unnoticed", |cluster| {
+        certificates::they_change_unnoticed(cluster).boxed()
+    }),
+    rotating(2, "destinations", "a broken destination harms nobody", |cluster| {
+        destinations::a_broken_one_harms_nobody(cluster).boxed()
+    }),
+    core(2, "sampling", "sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
+    rotating(2, "queues", "what waits on disk outlives its gateway", |cluster| {
+        queues::what_waits_outlives_its_gateway(cluster).boxed()
+    }),
+    rotating(2, "custom_metrics", "the cluster reads what gateways refuse", |cluster| {
         custom_metrics::the_cluster_reads_what_gateways_refuse(cluster).boxed()
     }),
-    (2, "to a newer release and back", |cluster| upgrading::to_a_newer_release_and_back(cluster).boxed()),
-    (2, "nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
-    (2, "a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
-    (1, "nothing is left after leaving", |cluster| leaving::nothing_is_left(cluster).boxed()),
-    (1, "the command line installs the same", |cluster| leaving::the_command_line_installs_the_same(cluster).boxed()),
+    rotating(2, "upgrading", "to a newer release and back", |cluster| {
+        upgrading::to_a_newer_release_and_back(cluster).boxed()
+    }),
+    rotating(2, "failures", "nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
+    rotating(2, "failures", "a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
+    core(1, "leaving", "nothing is left after leaving", |cluster| leaving::nothing_is_left(cluster).boxed()),
+    rotating(1, "leaving", "the command line installs the same", |cluster| {
+        leaving::the_command_line_installs_the_same(cluster).boxed()
+    }),
 ];
 
 fn main() -> ExitCode {
     let parts: Vec<String> = std::env::args().skip(1).collect();
+    if parts.iter().any(|part| part == "--list") {
+        for Scenario { is_core, module, name, .. } in SCENARIOS {
+            println!("{}\t{module}\t{name}", if is_core { "core" } else { "rotating" });
+        }
+        return ExitCode::SUCCESS;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (mut passed, mut failed) = (0, 0);
+    let mut times = String::new();
     let wanted = std::env::var("ODIGOS_E2E_SHARE").ok();
-    for (position, (share, name, story)) in STORIES.iter().enumerate() {
+    for (position, Scenario { cluster: share, name, run: story, .. }) in SCENARIOS.iter().enumerate() {
         let is_named = parts.is_empty() || parts.iter().any(|part| name.contains(part));
         let is_mine = wanted.as_ref().is_none_or(|wanted| *wanted == share.to_string());
         // Nothing can be told about a product that is not there.
@@ -100,6 +146,7 @@ fn main() -> ExitCode {
             })
         });
         let seconds = begun.elapsed().as_secs_f64();
+        times.push_str(&format!("  {name:<45} {seconds:>6.0} s{}\n", if told.is_ok() { "" } else { "  FAILED" }));
         match told {
             Ok(()) => {
                 passed += 1;
@@ -127,6 +174,7 @@ fn main() -> ExitCode {
             }
         }
     }
+    println!("times:\n{}", times.trim_end());
     println!("stories: {passed} passed, {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

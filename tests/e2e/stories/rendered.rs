@@ -52,15 +52,13 @@ pub(crate) async fn equals_the_cluster(cluster: &Cluster) -> anyhow::Result<usiz
                 // What agents have seen in containers, and what follows from it, is not written by users.
                 object["spec"] = json!({"serviceName": object["spec"]["serviceName"]});
             }
-            let object = &object;
-            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
             let key = (text("/metadata/namespace"), text("/metadata/name"));
             let title = format!("{} {}/{}", text("/kind"), key.0, key.1);
-            let live = cluster.get(text("/apiVersion"), text("/kind"), key).await?;
+            let live = cluster.get(&text("/apiVersion"), &text("/kind"), (&key.0, &key.1)).await?;
             let live = live.with_context(|| format!("{title} is not there"))?;
             // Gateways that refused items are more for some minutes (`plan::scaling`), never fewer.
             let least = |object: &Value| object.pointer("/spec/minReplicas").and_then(Value::as_i64);
-            let mut object = object.clone();
             if let Some((wanted, raised)) = least(&object).zip(least(&live)).filter(|(wanted, live)| wanted < live) {
                 println!("  {title}: at least {raised} instead of {wanted} for a while");
                 object["spec"]["minReplicas"] = json!(raised);

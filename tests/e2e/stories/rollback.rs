@@ -1,12 +1,13 @@
 //! When agents and applications do not get along, or admission was away: the application goes on, and the product mends itself.
 
+use crate::instrumentation::a_backend_takes_all;
 use crate::release;
 use anyhow::{Context, bail};
 use odigos_api::{API_VERSION, names};
-use odigos_e2e::cluster::{Cluster, Pod, eventually, outage};
+use odigos_e2e::cluster::{Cluster, Pod, condition, eventually, outage};
 use odigos_e2e::office::{self, CHAIN, Manner};
 use odigos_e2e::shop;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 pub(crate) const NAMESPACE: &str = "e2e-crash";
@@ -56,14 +57,14 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
         for service in crashing() {
             let pods = cluster.pods(NAMESPACE, &format!("app={}", service.name)).await?;
             assert!(pods.iter().any(Pod::is_ready), "{} always has a pod that is ready", service.name);
-            let config = config(&cluster, service.name).await?;
+            let config = cluster.config(NAMESPACE, service.name).await?;
             anyhow::ensure!(config["status"]["rollbackOccurred"] == true, "{} is not rolled back", service.name);
-            let condition = condition(&config, "AgentEnabled");
-            anyhow::ensure!(condition["reason"] == "CrashLoopBackOff", "{}: {condition}", service.name);
-            let rollout = self::condition(&config, "WorkloadRollout");
+            let enabled = condition(&config, "AgentEnabled");
+            anyhow::ensure!(enabled["reason"] == "CrashLoopBackOff", "{}: {enabled}", service.name);
+            let rollout = condition(&config, "WorkloadRollout");
             anyhow::ensure!(rollout["reason"] == "RolloutFinished", "{}: {rollout}", service.name);
             anyhow::ensure!(
-                pods.len() == 1 && pods[0].is_ready() && !has_agent(&pods[0]),
+                pods.len() == 1 && pods[0].is_ready() && !pods[0].has_agent(),
                 "{} has others",
                 service.name
             );
@@ -79,13 +80,13 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
     // not have come as far as to crash in time on two cores that others use too; Node.js has.
     let (crashed, unready) = ("cannot work with an agent", "is not ready");
     for (service, causes) in crashing().zip([&[crashed, unready][..], &[crashed], &[unready]]) {
-        let message = condition(&config(&cluster, service.name).await?, "AgentEnabled");
+        let message = condition(&cluster.config(NAMESPACE, service.name).await?, "AgentEnabled");
         let message = message["message"].as_str().unwrap_or_default().to_owned();
         println!("  {message}");
         assert!(causes.iter().any(|cause| message.contains(cause)), "the cause is told: {message}");
     }
     let well = cluster.pods(NAMESPACE, &format!("app={STEADY}")).await?;
-    assert!(well.iter().all(|pod| pod.is_ready() && has_agent(pod)), "{STEADY} keeps its agent");
+    assert!(well.iter().all(|pod| pod.is_ready() && pod.has_agent()), "{STEADY} keeps its agent");
     // It never tries again by itself.
     let before: Vec<_> = cluster.pods(NAMESPACE, "").await?.iter().map(Pod::identity).collect();
     tokio::time::sleep(Duration::from_secs(15)).await;
@@ -125,7 +126,7 @@ pub(crate) async fn missed_pods_are_mended(cluster: Cluster) -> anyhow::Result<(
         .await?;
         println!("  without admission a pod is ready after {:.1} s", begun.elapsed().as_secs_f64());
         let pods = cluster.pods(NAMESPACE, "").await?;
-        assert!(pods.iter().all(|pod| !has_agent(pod)), "nobody could give it an agent");
+        assert!(pods.iter().all(|pod| !pod.has_agent()), "nobody could give it an agent");
     }
     println!("  admission was away for {:.0} s", away.elapsed().as_secs_f64());
 
@@ -152,7 +153,7 @@ pub(crate) async fn prepare(cluster: &Cluster) -> anyhow::Result<()> {
 async fn agents_are_in_all(cluster: &Cluster, limit: Duration) -> anyhow::Result<()> {
     eventually("every pod carries an agent and is ready", limit, || async {
         let pods = cluster.pods(NAMESPACE, "").await?;
-        match pods.iter().find(|pod| !pod.is_ready() || !has_agent(pod)) {
+        match pods.iter().find(|pod| !pod.is_ready() || !pod.has_agent()) {
             Some(pod) => bail!("{} is not, or does not", pod.name()),
             None => Ok(()),
         }
@@ -160,42 +161,14 @@ async fn agents_are_in_all(cluster: &Cluster, limit: Duration) -> anyhow::Result
     .await
 }
 
-async fn config(cluster: &Cluster, workload: &str) -> anyhow::Result<Value> {
-    let name = format!("deployment-{workload}");
-    cluster.get(API_VERSION, "InstrumentationConfig", (NAMESPACE, &name)).await?.context("no InstrumentationConfig")
-}
-
-fn condition(config: &Value, kind: &str) -> Value {
-    let all = config.pointer("/status/conditions").and_then(Value::as_array);
-    all.into_iter().flatten().find(|one| one["type"] == kind).cloned().unwrap_or_default()
-}
-
-fn has_agent(pod: &Pod) -> bool {
-    let labels = pod.0.pointer("/metadata/labels").and_then(Value::as_object);
-    labels.is_some_and(|labels| labels.contains_key(odigos_api::labels::AGENTS_META_HASH))
-}
-
 async fn set(cluster: &Cluster) -> anyhow::Result<()> {
-    cluster.apply_all([shop::namespace(NAMESPACE), shop::namespace(BACKENDS)]).await?;
-    cluster.apply_all(shop::backend((BACKENDS, BACKEND), &cluster.image)).await?;
-    cluster.rolled_out("Deployment", (BACKENDS, BACKEND), LIMIT).await?;
-    let endpoint = format!("{BACKEND}.{BACKENDS}:4317");
-    cluster.apply(&shop::destination(&cluster.namespace, BACKEND, &endpoint, &["default"])).await
+    cluster.apply(&shop::namespace(NAMESPACE)).await?;
+    a_backend_takes_all(cluster, (BACKENDS, BACKEND)).await
 }
 
 pub(crate) async fn strike(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.delete(API_VERSION, "Destination", (&cluster.namespace, BACKEND)).await?;
     cluster.delete(API_VERSION, "Source", (NAMESPACE, &format!("namespace-{NAMESPACE}"))).await?;
-    for namespace in [NAMESPACE, BACKENDS] {
-        cluster.delete("v1", "Namespace", ("", namespace)).await?;
-    }
-    for namespace in [NAMESPACE, BACKENDS] {
-        eventually(&format!("namespace {namespace} is gone"), Duration::from_secs(90), || async {
-            let left = cluster.get("v1", "Namespace", ("", namespace)).await?;
-            anyhow::ensure!(left.is_none(), "it is there");
-            Ok(())
-        })
-        .await?;
-    }
+    cluster.delete_namespaces(&[NAMESPACE, BACKENDS]).await?;
     release::install(&cluster.namespace, &[]).await
 }

@@ -239,19 +239,7 @@ impl Stage<'_> {
             let source = format!("{}-{name}", kind.to_lowercase());
             self.cluster.delete(API_VERSION, "Source", (self.applications, &source)).await?;
         }
-        for namespace in [self.applications, self.backends] {
-            self.cluster.delete("v1", "Namespace", ("", namespace)).await?;
-        }
-        for namespace in [self.applications, self.backends] {
-            eventually(&format!("namespace {namespace} is gone"), Duration::from_secs(90), || async {
-                match self.cluster.get("v1", "Namespace", ("", namespace)).await? {
-                    Some(_) => bail!("it is there"),
-                    None => Ok(()),
-                }
-            })
-            .await?;
-        }
-        Ok(())
+        self.cluster.delete_namespaces(&[self.applications, self.backends]).await
     }
 }
 

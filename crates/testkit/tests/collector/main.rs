@@ -18,7 +18,7 @@ use odigos_testkit::collector::{Collector, NOT_IN_TEST_BUILD, Surroundings, is_i
 use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
-use odigos_testkit::tools::root;
+use odigos_tools::root;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -240,7 +240,7 @@ async fn real_items_reach_their_destinations_once_and_no_other() {
 /// where no authority that the world knows certifies anybody.
 #[test]
 fn the_authorities_of_the_internet_are_part_of_it() {
-    let program = std::fs::read(odigos_testkit::tools::find("odigos-collector").unwrap()).unwrap();
+    let program = std::fs::read(odigos_tools::find("odigos-collector").unwrap()).unwrap();
     let wanted = b"ISRG Root X1";
     assert!(program.windows(wanted.len()).any(|bytes| bytes == wanted), "the roots of Let's Encrypt are in it");
 }

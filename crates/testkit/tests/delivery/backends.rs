@@ -27,7 +27,7 @@ async fn prometheus_answers_queries_for_what_was_sent() {
     let configuration = file("prometheus.yaml", "global: {scrape_interval: 1h}\n");
     // bcrypt of the password of these tests, at the lowest cost.
     let users = "basic_auth_users: {shop: $2a$04$Y9qCHViS83DNEnFaIJ4Vs.nkdQWqX6ScODwgCgas8Tb1M4wdFurJ2}\n";
-    let mut command = Command::new(odigos_testkit::tools::find("prometheus").unwrap());
+    let mut command = Command::new(odigos_tools::find("prometheus").unwrap());
     command
         .arg(format!("--config.file={configuration}"))
         .arg(format!("--web.config.file={}", file("web.yaml", users)))
@@ -72,7 +72,7 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
     let _turn = TURN.lock().await;
     let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
     let topics = ["otlp_spans", "otlp_metrics", "otlp_logs", "everything"];
-    let mut command = Command::new(odigos_testkit::tools::find("kafka").unwrap());
+    let mut command = Command::new(odigos_tools::find("kafka").unwrap());
     command.arg(port.to_string()).args(["shop", SECRET]).args(topics);
     let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
     let ready = eventually("the broker is ready", Duration::from_secs(10), || async { broker.output() != "" });

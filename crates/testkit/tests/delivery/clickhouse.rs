@@ -24,7 +24,7 @@ impl Store {
     async fn start(directory: &tempfile::TempDir) -> Self {
         let (port, folder) = (free_port().unwrap(), directory.path().join("clickhouse"));
         std::fs::create_dir(&folder).unwrap();
-        let mut command = Command::new(odigos_testkit::tools::find("clickhouse").unwrap());
+        let mut command = Command::new(odigos_tools::find("clickhouse").unwrap());
         command.arg(port.to_string()).arg(&folder).args(["shop", SECRET]);
         let process = Process::start("clickhouse", &mut command, &directory.path().join("clickhouse.log")).unwrap();
         let store = Self { port, process };

@@ -8,7 +8,7 @@ use odigos_api::API_VERSION;
 use odigos_api::labels::AGENTS_META_HASH;
 use odigos_testkit::control_plane::apply;
 use odigos_testkit::process::eventually;
-use odigos_testkit::tools::find;
+use odigos_tools::find;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::symlink;

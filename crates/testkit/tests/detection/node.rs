@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 /// The agent's binary.
 pub fn binary() -> PathBuf {
-    binaries::built(&[names::AGENT]).unwrap().join(names::AGENT)
+    binaries::built().unwrap().join(names::AGENT)
 }
 
 /// A node: its made-up `/proc` and its agent.

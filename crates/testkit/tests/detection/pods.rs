@@ -13,7 +13,7 @@ use odigos_api::{API_VERSION, names};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
 use odigos_testkit::chart;
-use odigos_testkit::control_plane::{self, Controller, Launch, NAMESPACE, apply, get_object};
+use odigos_testkit::control_plane::{Controller, Launch, NAMESPACE, apply, get_object};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
 use serde::Deserialize;
@@ -233,7 +233,7 @@ impl Stage {
             node(&client, name, system).await;
         }
         let kubelet = Kubelet::start(client.clone(), binary(), &[&one, &two]);
-        let binaries = binaries::built(&control_plane::BINARIES).unwrap();
+        let binaries = binaries::built().unwrap();
         let launch = Launch { binaries, webhook_port: free_port().unwrap(), lease_seconds: 3 };
         let controller = launch.start(&api, names::INSTRUMENTOR, 0).await.unwrap();
         Self { api, client, one, two, kubelet, controller }

@@ -1,7 +1,7 @@
 //! The embedded chart renders what Helm renders: object by object, for many values, and function by function.
 
 use odigos_chart::{Chart, Release};
-use odigos_testkit::tools::{find, root};
+use odigos_tools::{find, root};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

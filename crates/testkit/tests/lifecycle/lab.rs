@@ -9,7 +9,7 @@ use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, get_object, list};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
-use odigos_testkit::tools::{find, root};
+use odigos_tools::{find, root};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ impl From<Output> for Ran {
 /// The folder of the binaries, built once: controllers and the command line tool.
 fn product() -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || binaries::built(&[&control_plane::BINARIES[..], &["odigos-cli"]].concat()).unwrap();
+    let build = || binaries::built().unwrap();
     BUILT.get_or_init(build).clone()
 }
 

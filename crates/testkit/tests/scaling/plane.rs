@@ -46,11 +46,8 @@ impl Plane {
         let client = api.client().await.unwrap();
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
         let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
-        let launch = Launch {
-            binaries: binaries::built(&control_plane::BINARIES).unwrap(),
-            webhook_port: free_port().unwrap(),
-            lease_seconds: 3,
-        };
+        let launch =
+            Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
         // No admission here: what is tested begins behind it.
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {

@@ -7,7 +7,7 @@
 
 use crate::images::Image;
 use anyhow::{Context, bail};
-use odigos_testkit::tools::{cache, root};
+use odigos_tools::{cache, root};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -149,6 +149,13 @@ fn nodejs_on_musl(sources: &Path, version: &str) -> anyhow::Result<Image> {
     })
 }
 
+/// What the modules of an interpreter load, which are among its data.
+fn add_libraries_of_modules(image: &mut Image) -> anyhow::Result<()> {
+    let modules: Vec<PathBuf> =
+        image.data.values().filter(|path| path.extension().is_some_and(|one| one == "so")).cloned().collect();
+    modules.iter().try_for_each(|module| image.add_libraries(module, &[]))
+}
+
 fn python(sources: &Path, version: &str) -> anyhow::Result<Image> {
     let debian = Path::new("/usr/bin/python3.11");
     let program = if debian.exists() { text(debian)? } else { "python3".to_owned() };
@@ -201,11 +208,7 @@ fn python(sources: &Path, version: &str) -> anyhow::Result<Image> {
     image.add(library.trim_start_matches('/'), Path::new(library))?;
     let unwanted = ["/test/", "/__pycache__/", "/site-packages/", "/idlelib/", "/ensurepip/", "/tkinter/", "/lib2to3/"];
     image.data.retain(|path, _| !unwanted.iter().any(|part| path.contains(part)) && !path.contains("/config-"));
-    let modules: Vec<PathBuf> =
-        image.data.values().filter(|path| path.extension().is_some_and(|one| one == "so")).cloned().collect();
-    for module in &modules {
-        image.add_libraries(module, &[])?;
-    }
+    add_libraries_of_modules(&mut image)?;
     image.add("application/packages", &folder.join("packages"))?;
     image.add("application/chosen", &sources.join("chosen"))?;
     image.data.insert("application/pricing.py".into(), sources.join("pricing.py"));
@@ -245,11 +248,7 @@ fn ruby(sources: &Path, version: &str) -> anyhow::Result<Image> {
     for folder in lines {
         image.add(folder.trim_start_matches('/'), Path::new(folder))?;
     }
-    let modules: Vec<PathBuf> =
-        image.data.values().filter(|path| path.extension().is_some_and(|one| one == "so")).cloned().collect();
-    for module in &modules {
-        image.add_libraries(module, &[])?;
-    }
+    add_libraries_of_modules(&mut image)?;
     image.data.insert("application/catalog.rb".into(), sources.join("catalog.rb"));
     Ok(image)
 }

@@ -5,9 +5,9 @@
 
 use crate::cluster::{Cluster, Tally};
 use crate::images::{self, Purpose};
-use crate::say;
+use crate::{rotation, say};
 use anyhow::Context;
-use odigos_testkit::tools::{self, root};
+use odigos_tools::{self as tools, root};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,8 +16,14 @@ use std::time::Instant;
 /// How the stories are run.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
-    /// Only stories whose name contains one of these; installing always runs.
+    /// Only scenarios whose name contains one of these; installing always runs.
     parts: Vec<String>,
+    /// What every run of the checks takes: the core, a third of the others by the number of commits, and those that changed lately.
+    #[arg(long, conflicts_with = "parts")]
+    rotate: bool,
+    /// Print the scenarios that would run, and end.
+    #[arg(long)]
+    list: bool,
     /// Leave the cluster up afterwards, and what a failed story left; a cluster that is up already is used again.
     #[arg(long)]
     keep: bool,
@@ -44,12 +50,16 @@ pub(crate) struct Arguments {
 /// When a story failed, or could not be told.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let begun = Instant::now();
+    let stories = stories_binary()?;
+    let parts = selection(arguments, &stories)?;
+    if arguments.list {
+        return Ok(());
+    }
     let is_own = arguments.kubeconfig.is_none();
     let clusters = match &arguments.kubeconfig {
         Some(kubeconfig) => vec![Cluster::existing(kubeconfig.clone())],
         None => Cluster::own(if arguments.shared { 2 } else { 1 })?,
     };
-    let stories = stories_binary()?;
     let purpose = if arguments.release { Purpose::Figures } else { Purpose::Stories };
     let archives = if is_own { images::build(purpose)? } else { Vec::new() };
     let environment = environment(arguments)?;
@@ -61,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
             if arguments.shared {
                 environment.push(("ODIGOS_E2E_SHARE", (position + 1).to_string()));
             }
-            cluster.tell(&stories, &arguments.parts, &environment)
+            cluster.tell(&stories, &parts, &environment)
         });
         if !matches!(told, Ok(Tally { failed: 0, .. })) {
             cluster.collect();
@@ -86,6 +96,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     say(&format!("stories: {} passed, {} failed", all.passed, all.failed));
     anyhow::ensure!(all.failed == 0, "a story did not end as it should");
     Ok(())
+}
+
+/// Names of the scenarios to run, after they have been printed; none means all.
+fn selection(arguments: &Arguments, stories: &Path) -> anyhow::Result<Vec<String>> {
+    let output = Command::new(stories).arg("--list").output().context("failed to start the scenarios")?;
+    anyhow::ensure!(output.status.success(), "the scenarios ended with {}", output.status);
+    let all = rotation::read(&String::from_utf8(output.stdout)?)?;
+    let is_named = |name: &str| arguments.parts.is_empty() || arguments.parts.iter().any(|part| name.contains(part));
+    let names: Vec<String> = if arguments.rotate {
+        let turn = rotation::now()?;
+        say(&format!("e2e: {}", turn.describe()));
+        turn.choose(&all).into_iter().map(|one| one.name.clone()).collect()
+    } else {
+        all.iter().map(|one| one.name.clone()).filter(|name| is_named(name)).collect()
+    };
+    anyhow::ensure!(!names.is_empty(), "no scenario is called like {}", arguments.parts.join(", "));
+    say(&format!("e2e: {} of {} scenarios: {}", names.len(), all.len(), names.join("; ")));
+    Ok(names)
 }
 
 /// What the stories are told of the release that they are about.

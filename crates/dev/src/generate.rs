@@ -1,11 +1,11 @@
 //! Generated files: the CustomResourceDefinitions in `config/crd` and in the chart, `deploy/manifests` and `tests/rbac.txt`
-//! from the chart, and `docs/destinations.md` from the catalogue.
+//! from the chart, `docs/destinations.md` from the catalogue, and the collector of `make run` from the samples.
 
 use anyhow::{Context, bail};
 use odigos_api::names;
 use odigos_pipeline::yaml;
 use odigos_testkit::chart;
-use odigos_testkit::tools::root;
+use odigos_tools::root;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
         json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": names});
     files.insert(folder.join("kustomization.yaml"), yaml::to_string(&kustomization));
     files.insert(root().join("docs/destinations.md"), destinations());
+    files.extend(crate::collector::files()?);
     // The manifests are rendered from the chart on the disk, so its kinds must be written before.
     let mut stale = bring_up_to_date(&files, check)?;
     let everything = chart::render(names::DEFAULT_NAMESPACE, &["clusterMetrics=true", "customMetrics.enabled=true"])?;

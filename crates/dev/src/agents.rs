@@ -7,7 +7,7 @@
 
 use crate::say;
 use anyhow::{Context, bail};
-use odigos_testkit::tools::{cache, root};
+use odigos_tools::{cache, root};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};

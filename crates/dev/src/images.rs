@@ -8,7 +8,8 @@ use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use odigos_testkit::binaries;
-use odigos_testkit::tools::TOOLS;
+use odigos_tools::TEST_TOOLS;
+use odigos_tools::catalog::COLLECTOR;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -67,7 +68,7 @@ pub(crate) enum Purpose {
 fn programs(release: bool, actors: bool) -> anyhow::Result<PathBuf> {
     let packages: Vec<&str> =
         BINARIES.iter().chain(actors.then_some(&ACTORS)).map(|(_, package, _)| *package).collect();
-    if release { binaries::optimised(&packages) } else { binaries::built(&packages) }
+    if release { binaries::optimised(&packages) } else { binaries::built() }
 }
 
 /// The command line of the same build.
@@ -135,9 +136,10 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
     if actors {
         images.extend(crate::applications::images(version)?);
     }
-    let collector =
-        TOOLS.iter().find(|tool| tool.name == "odigos-collector").context("the collector is no known tool")?;
-    images.push(Image::of(&format!("odigos-collector:{version}"), "/otelcol-contrib", &collector.build()?)?);
+    let collector: Vec<_> = TEST_TOOLS.into_iter().filter(|tool| tool.name == COLLECTOR).collect();
+    for program in odigos_tools::build::built(&collector, &|line| say(line))? {
+        images.push(Image::of(&format!("{COLLECTOR}:{version}"), "/otelcol-contrib", &program)?);
+    }
     Ok(images)
 }
 
@@ -305,7 +307,7 @@ mod tests {
     /// What people with a daemon build has the same names and begins with the same programs.
     #[test]
     fn the_dockerfile_has_every_image_of_a_release() {
-        let text = std::fs::read_to_string(odigos_testkit::tools::root().join("deploy/images/Dockerfile")).unwrap();
+        let text = std::fs::read_to_string(odigos_tools::root().join("deploy/images/Dockerfile")).unwrap();
         let of = |key: &str| text.lines().filter_map(|line| line.strip_prefix(key)).map(str::to_owned).collect();
         let names: Vec<String> = of("FROM scratch AS ");
         let entries: Vec<String> = of("ENTRYPOINT ");

@@ -6,7 +6,7 @@
 use crate::say;
 use anyhow::Context;
 use odigos_testkit::binaries;
-use odigos_testkit::tools::{self, NODE_TOOLS, TOOLS, root};
+use odigos_tools::{self as tools, NODE_TOOLS, TEST_TOOLS, root};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,10 +51,12 @@ impl Cluster {
         let binaries = state.join("bin");
         std::fs::create_dir_all(&binaries)?;
         let on_nodes = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"];
-        for tool in TOOLS.iter().filter(|tool| on_nodes.contains(&tool.name)).chain(&NODE_TOOLS) {
+        let needed: Vec<_> =
+            TEST_TOOLS.into_iter().filter(|tool| on_nodes.contains(&tool.name)).chain(NODE_TOOLS).collect();
+        for (tool, path) in needed.iter().zip(tools::build::built(&needed, &|_| {})?) {
             let link = binaries.join(tool.name);
             let _ = std::fs::remove_file(&link);
-            std::os::unix::fs::symlink(tool.build()?, &link)?;
+            std::os::unix::fs::symlink(path, &link)?;
         }
         let one = |number: usize| {
             let suffix = if number == 1 { String::new() } else { number.to_string() };

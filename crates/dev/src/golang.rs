@@ -6,7 +6,7 @@
 use crate::agents::{digest, files, remove};
 use crate::say;
 use anyhow::{Context, bail};
-use odigos_testkit::tools::{cache, root};
+use odigos_tools::{cache, root};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,4 +1,4 @@
-//! `cargo xtask run`: the whole product on one machine, with real telemetry, and a table of what reached whom.
+//! The demonstration behind `make run`: the whole product on one machine, with real telemetry, and a table of what reached whom.
 //!
 //! Real: etcd, API server, controller manager, the three controllers, three collectors, every byte of telemetry. Adapted:
 //! addresses (`testkit::collector::adapt`); a stand-in says that pods run, since there are no containers.
@@ -18,7 +18,8 @@ use odigos_testkit::control_plane::{
 use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
-use odigos_testkit::tools::TOOLS;
+use odigos_tools::catalog::SAMPLE_COLLECTOR;
+use odigos_tools::root;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,17 +32,17 @@ const TEAM_PORT: u16 = 24317;
 /// Port of the HTTP receiver behind the destination `audit`; stands in `deploy/samples`.
 const AUDIT_PORT: u16 = 24328;
 
-/// What of the tests' peers the demonstration needs.
-const PEERS: [&str; 4] = ["etcd", "kube-apiserver", "kube-controller-manager", "odigos-collector"];
+/// Where the kubeconfig of the demonstration stands while it runs, from the root of the repository.
+const KUBECONFIG: &str = ".run/kubeconfig";
+
+/// What to try against it.
+const NEXT: [&str; 3] = ["describe destination broken", "why deployment/cart -n shop", "plan -f deploy/samples"];
 
 /// Runs the demonstration; fails when anything did not arrive where it should.
 pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
-    for tool in TOOLS.iter().filter(|tool| PEERS.contains(&tool.name)) {
-        tool.build()?;
-    }
-    say("building the controllers (minutes the first time)");
-    let binaries = binaries::built(&control_plane::BINARIES)?;
+    let binaries = binaries::built()?;
+    let tool = binaries.join("odigos");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let demo = Demo::start(binaries).await?;
@@ -53,13 +54,30 @@ pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
             ));
         }
         outcome?;
-        say(&format!("done in {} s", begun.elapsed().as_secs()));
-        if keep {
-            say(&format!("everything stays up until Ctrl-C:\n  export KUBECONFIG={}", demo.api.kubeconfig().display()));
-            tokio::signal::ctrl_c().await?;
+        say(&format!("demonstration finished in {} s\n", begun.elapsed().as_secs()));
+        if !keep {
+            say("Try next: `make run KEEP=1` leaves everything running, then in another terminal");
+            say_next(&tool);
+            return Ok(());
         }
-        Ok(())
+        let kubeconfig = root().join(KUBECONFIG);
+        std::fs::create_dir_all(kubeconfig.parent().context("a file has a folder")?)?;
+        std::fs::copy(demo.api.kubeconfig(), &kubeconfig)
+            .with_context(|| format!("failed to write {}", kubeconfig.display()))?;
+        say("Everything keeps running until Ctrl-C. Try next, in another terminal");
+        say_next(&tool);
+        tokio::signal::ctrl_c().await?;
+        std::fs::remove_file(&kubeconfig).with_context(|| format!("failed to remove {}", kubeconfig.display()))
     })
+}
+
+/// Prints what to try against the demonstration.
+fn say_next(tool: &Path) {
+    // Short where the repository is the current folder, as it is below `make`.
+    let tool = tool.strip_prefix(root()).unwrap_or(tool).display();
+    for command in NEXT {
+        say(&format!("  KUBECONFIG={KUBECONFIG} {tool} {command}"));
+    }
 }
 
 struct Demo {
@@ -106,10 +124,10 @@ impl Demo {
         let variables = secret_variables(&client).await?;
         let mut gateways = Vec::new();
         for position in 0..2 {
-            let around = Surroundings::new(&scratch.join(format!("gateway-{position}")))?;
+            let around = surroundings(&scratch.join(format!("gateway-{position}")))?;
             gateways.push(Collector::start("gateway", &text, around, &variables).await?);
         }
-        let mut around = Surroundings::new(&scratch.join("node"))?;
+        let mut around = surroundings(&scratch.join("node"))?;
         around.gateways = gateways.iter().map(|gateway| format!("127.0.0.1:{}", gateway.around.grpc)).collect();
         around.kubeconfig = Some(api.kubeconfig());
         let text = config(&client, names::NODE_COLLECTOR, names::NODE_CONFIG_KEY).await?;
@@ -259,6 +277,11 @@ impl Demo {
     }
 }
 
+/// A collector that has what the samples use, and no more.
+fn surroundings(directory: &Path) -> anyhow::Result<Surroundings> {
+    Ok(Surroundings { program: SAMPLE_COLLECTOR, ..Surroundings::new(directory)? })
+}
+
 fn service(workload: &WorkloadRef) -> &str {
     if workload.name == "frontend" { "storefront" } else { &workload.name }
 }
@@ -364,7 +387,7 @@ async fn secret_variables(client: &Client) -> anyhow::Result<Vec<(String, String
 
 /// A backend that speaks OTLP over HTTP: a collector of its own in front of the second sink.
 async fn start_audit_receiver(scratch: &Path, sink: u16) -> anyhow::Result<Collector> {
-    let mut around = Surroundings::new(&scratch.join("audit"))?;
+    let mut around = surroundings(&scratch.join("audit"))?;
     around.http = AUDIT_PORT;
     let config = json!({
         "receivers": {"otlp": {"protocols": {"grpc": {}, "http": {}}}},

@@ -1,0 +1,117 @@
+//! Which tools there are, and who needs which.
+
+use crate::installed::Installed;
+use crate::version::Version;
+
+/// Version of the Kubernetes binaries; also stamped into them.
+pub const KUBERNETES: Version = Version(1, 34, 4);
+
+/// Lock file of a tool in Python: exact versions with the digests of their packages.
+pub(crate) const PYTHON_LOCK: &str = "requirements.txt";
+
+/// One tool.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// Name of its binary.
+    pub name: &'static str,
+    /// Folder of its go.mod or `requirements.txt`, from the root of the repository.
+    pub(crate) module: &'static str,
+    /// Go package to build, or the Python program of that folder.
+    pub(crate) package: &'static str,
+    pub(crate) tags: &'static str,
+    /// Whether its speed matters: the collectors are measured and shipped. Peers of tests are compiled without inlining, which takes a
+    /// seventh less time.
+    pub(crate) is_optimised: bool,
+    /// Which binary of the machine may serve instead.
+    pub(crate) installed: Option<Installed>,
+}
+
+impl Tool {
+    const fn peer(name: &'static str, module: &'static str, package: &'static str) -> Self {
+        Self { name, module, package, tags: "", is_optimised: false, installed: None }
+    }
+
+    /// A binary of Kubernetes, which the machine's own may replace from `least` to before `below`.
+    const fn kubernetes(name: &'static str, package: &'static str, least: Version, below: Version) -> Self {
+        let installed = Some(Installed { argument: "--version", least, below });
+        Self { installed, ..Self::peer(name, "tests/tools/kube", package) }
+    }
+
+    /// A server of Kubernetes: the machine's own must be of the same minor version.
+    const fn kubernetes_server(name: &'static str, package: &'static str) -> Self {
+        Self::kubernetes(name, package, KUBERNETES, Version(KUBERNETES.0, KUBERNETES.1 + 1, 0))
+    }
+
+    const fn or_installed(self, argument: &'static str, least: Version, below: Version) -> Self {
+        Self { installed: Some(Installed { argument, least, below }), ..self }
+    }
+
+    /// A program of the collectors' module; service discoveries of the Prometheus receiver that nothing renders are left out.
+    const fn collector(name: &'static str, package: &'static str) -> Self {
+        let tags = "grpcnotrace,remove_all_sd";
+        Self { tags, is_optimised: true, ..Self::peer(name, "deploy/collector", package) }
+    }
+}
+
+const ETCD: Tool = Tool::peer("etcd", "tests/tools/etcd", "go.etcd.io/etcd/server/v3").or_installed(
+    "--version",
+    Version(3, 5, 13),
+    Version(4, 0, 0),
+);
+const API_SERVER: Tool = Tool::kubernetes_server("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver");
+const CONTROLLER_MANAGER: Tool =
+    Tool::kubernetes_server("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
+
+/// Name of the collector with every component that the product renders for: what is shipped, and what tests run.
+pub const COLLECTOR: &str = "odigos-collector";
+/// Name of the collector with only the components that `deploy/samples` uses: what `make run` runs.
+pub const SAMPLE_COLLECTOR: &str = "odigos-sample-collector";
+
+/// Peers of `make run`, in the order in which they are built.
+pub const SAMPLE_TOOLS: [Tool; 4] =
+    [ETCD, API_SERVER, CONTROLLER_MANAGER, Tool::collector(SAMPLE_COLLECTOR, "./sample")];
+
+/// Peers of `make test`, in the order in which they are built.
+pub const TEST_TOOLS: [Tool; 9] = [
+    ETCD,
+    API_SERVER,
+    CONTROLLER_MANAGER,
+    // Unlike the servers it only prints its version on request of a subcommand, so the machine's own is never asked.
+    Tool::peer("kubectl", "tests/tools/kube", "k8s.io/kubernetes/cmd/kubectl"),
+    Tool::collector(COLLECTOR, "."),
+    // The collector's Prometheus receiver is built from the same module, so that nearly everything of it is compiled already.
+    Tool::collector("prometheus", "github.com/prometheus/prometheus/cmd/prometheus").or_installed(
+        "--version",
+        Version(2, 42, 0),
+        Version(4, 0, 0),
+    ),
+    Tool::peer("helm", "tests/tools/helm", "helm.sh/helm/v3/cmd/helm").or_installed(
+        "version",
+        Version(3, 14, 0),
+        Version(4, 0, 0),
+    ),
+    Tool::peer("kafka", "tests/tools/kafka", "."),
+    Tool::peer("clickhouse", "tests/tools/clickhouse", "server.py"),
+];
+
+/// What a cluster with real nodes needs besides them (`make e2e`).
+pub const NODE_TOOLS: [Tool; 4] = [
+    Tool::kubernetes_server("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    Tool::kubernetes_server("kubelet", "k8s.io/kubernetes/cmd/kubelet"),
+    Tool::kubernetes_server("kube-proxy", "k8s.io/kubernetes/cmd/kube-proxy"),
+    Tool::peer("coredns", "tests/tools/coredns", "."),
+];
+
+/// The linter of the GitHub workflows.
+pub const WORKFLOW_LINTER: Tool = Tool::peer(
+    "actionlint",
+    "tests/tools/actionlint",
+    "github.com/rhysd/actionlint/cmd/actionlint",
+)
+.or_installed("-version", Version(1, 7, 0), Version(2, 0, 0));
+
+/// Every tool by its name.
+pub(crate) fn named(name: &str) -> Option<Tool> {
+    let all = TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([WORKFLOW_LINTER]);
+    all.into_iter().find(|tool| tool.name == name)
+}
