@@ -102,7 +102,7 @@ impl ApiServer {
             .args(["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--v=0"]);
         self.server = Some(Process::start("kube-apiserver", &mut command, &path.join("apiserver.log"))?);
         let client = self.client().await?;
-        let ready = eventually("the API server is ready", Duration::from_secs(60), || async {
+        let ready = eventually("the API server is ready", Duration::from_secs(90), || async {
             let request = http_get("/readyz");
             client.request_text(request).await.is_ok()
         });
@@ -175,7 +175,7 @@ impl ApiServer {
         }
         for crd in odigos_api::crds::all() {
             let name = crd.metadata.name.unwrap_or_default();
-            eventually(&format!("{name} is served"), Duration::from_secs(20), || async {
+            eventually(&format!("{name} is served"), Duration::from_secs(60), || async {
                 let found = api
                     .get(&name)
                     .await

@@ -259,7 +259,7 @@ impl Collector {
         let log = around.directory.join(format!("{name}.log"));
         let mut process = Process::start(name, &mut command, &log)?;
         let health = around.health;
-        let healthy = eventually("the collector is healthy", Duration::from_secs(40), || async move {
+        let healthy = eventually("the collector is healthy", Duration::from_secs(90), || async move {
             http::get(health, "/", None).await.is_some()
         });
         if let Err(error) = healthy.await {
@@ -288,7 +288,7 @@ impl Collector {
 
     /// Asks it to end, and waits until its queues are sent.
     pub fn stop(mut self) {
-        self.process.stop(Duration::from_secs(20));
+        self.process.stop(Duration::from_secs(90));
     }
 
     /// Where its OTLP receiver listens, as a URL.

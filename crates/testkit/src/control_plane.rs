@@ -84,7 +84,7 @@ impl Launch {
         let log = api.directory().join(format!("{name}-{replica}.log"));
         let mut process = Process::start(name, &mut command, &log)?;
         let what = format!("{name} is ready");
-        let ready = eventually(&what, Duration::from_secs(60), || async move {
+        let ready = eventually(&what, Duration::from_secs(90), || async move {
             http::get(admin_port, "/readyz", None).await.is_some()
         });
         if let Err(error) = ready.await {

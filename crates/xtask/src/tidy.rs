@@ -54,6 +54,7 @@ pub(crate) fn tidy() -> anyhow::Result<()> {
     let mut problems = Vec::new();
     check_arrows(&mut problems)?;
     check_features(&mut problems)?;
+    check_dependencies(&mut problems)?;
     check_top(&mut problems)?;
     check_scenarios(&mut problems)?;
     for file in sources(&root().join("crates"))? {
@@ -124,6 +125,33 @@ fn cargo_tree(arguments: &[&str]) -> anyhow::Result<String> {
         bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A dependency of the workspace that no crate takes is still resolved, audited and updated (`cargo machete` looks inside crates only).
+fn check_dependencies(problems: &mut Vec<String>) -> anyhow::Result<()> {
+    let mut manifests = String::new();
+    for member in std::fs::read_dir(root().join("crates"))?.map(|entry| entry.map(|entry| entry.path())) {
+        manifests.push_str(&std::fs::read_to_string(member?.join("Cargo.toml")).unwrap_or_default());
+    }
+    manifests.push_str(&std::fs::read_to_string(root().join("tests/e2e/Cargo.toml"))?);
+    let unused = unused_dependencies(&std::fs::read_to_string(root().join("Cargo.toml"))?, &manifests);
+    problems.extend(unused.iter().map(|name| format!("Cargo.toml: no crate uses the dependency {name}")));
+    Ok(())
+}
+
+/// Names below `[workspace.dependencies]` that the members' manifests do not mention as `NAME.workspace` or `NAME = { workspace`.
+fn unused_dependencies(workspace: &str, members: &str) -> Vec<String> {
+    let section = workspace.split("[workspace.dependencies]\n").nth(1).and_then(|rest| rest.split("\n[").next());
+    let names =
+        section.unwrap_or_default().lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim());
+    let takes = |line: &str, name: &str| {
+        let rest = line.strip_prefix(name).map(str::trim_start);
+        rest.is_some_and(|rest| rest.starts_with(".workspace") || rest.replace(' ', "").starts_with("={workspace"))
+    };
+    names
+        .filter(|name| !name.starts_with('#') && !members.lines().any(|line| takes(line, name)))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn check_top(problems: &mut Vec<String>) -> anyhow::Result<()> {
@@ -236,6 +264,13 @@ mod tests {
         assert_eq!(features_of_tests(&binaries, &of(&["tokio v1.0.0 net,time", "proptest v1.0.0 std"])), [""; 0]);
         let found = features_of_tests(&binaries, &of(&["tokio v1.0.0 net,test-util,time", "serde v1.0.0 derive"]));
         assert!(found.len() == 1 && found[0].contains("tokio v1.0.0 once more"), "{found:?}");
+    }
+
+    #[test]
+    fn dependency_that_no_crate_takes_is_a_violation() {
+        let workspace = "[workspace]\n[workspace.dependencies]\n# data\nserde = \"1\"\nserde_json = { version = \"1\" }\nurl = \"2\"\n[profile.dev]\ndebug = false\n";
+        let members = "serde.workspace = true\nserde_json = { workspace = true, features = [] }\nurls = \"1\"\n";
+        assert_eq!(unused_dependencies(workspace, members), ["url"]);
     }
 
     #[test]

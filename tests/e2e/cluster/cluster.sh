@@ -101,7 +101,7 @@ control_plane() {
   start etcd $CP "$BIN/etcd" --data-dir "$RUN/etcd" --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster default=http://127.0.0.1:2380
   api_server
-  wait_for "API server" 60 kubectl get --raw /readyz
+  wait_for "API server" 120 kubectl get --raw /readyz
   start controllers $CP "$BIN/kube-controller-manager" --kubeconfig=controllers.kubeconfig --service-account-private-key-file=pki/sa.key --root-ca-file=pki/ca.crt \
     --use-service-account-credentials --leader-elect=false --cluster-signing-cert-file=pki/ca.crt --cluster-signing-key-file=pki/ca.key --allocate-node-cidrs=false
   start scheduler $CP "$BIN/kube-scheduler" --kubeconfig=scheduler.kubeconfig --leader-elect=false
@@ -229,7 +229,7 @@ up)
   count=${2:-2}; [ ! -d "$RUN" ] || { echo "already up (or not cleaned up): $RUN" >&2; exit 1; }
   mkdir -p "$RUN"/{pki,log}; network "$count"; certificates "$count"; control_plane; pause_image
   for i in $(seq "$count"); do node "$i"; done
-  for i in $(seq "$count"); do wait_for "node n$i" 60 kubectl wait --for=condition=Ready "node/n$i" --timeout=1s; done
+  for i in $(seq "$count"); do wait_for "node n$i" 120 kubectl wait --for=condition=Ready "node/n$i" --timeout=1s; done
   kubectl get nodes;;
 down)
   for pid in "$RUN"/node*.pid; do [ -f "$pid" ] && kill -9 "$(cat "$pid")" 2>/dev/null || true; done # unshare ignores SIGTERM; its child dies with it
@@ -259,12 +259,12 @@ node-stop) # its processes go with the first of them; what was in its memory is 
   ip -n "$CLUSTER-n$2" link del cni0 2>/dev/null || true; rm -rf "$RUN/node$2/ipam" "$RUN/node$2/containerd.sock"*;;
 node-start) node "$2";;
 api-stop) kill "$(cat "$RUN/apiserver.pid")"; while kill -0 "$(cat "$RUN/apiserver.pid")" 2>/dev/null; do sleep 0.1; done;;
-api-start) api_server; wait_for "API server" 60 kubectl get --raw /readyz;;
+api-start) api_server; wait_for "API server" 120 kubectl get --raw /readyz;;
 policies-start)
   command -v python3 >/dev/null || { echo "python3 is missing: apt-get install python3" >&2; exit 1; }
   rm -f "$RUN/policies.ready"
   start policies python3 "$HERE/policies.py" "$HERE/cluster.sh kubectl" "$RUN/policies.ready" $(nodes | sed 's/^/n/')
-  wait_for "policies are enforced" 30 test -s "$RUN/policies.ready";;
+  wait_for "policies are enforced" 60 test -s "$RUN/policies.ready";;
 policies-stop)
   kill "$(cat "$RUN/policies.pid")" 2>/dev/null || true; rm -f "$RUN/policies.pid" "$RUN/policies.ready"
   for i in $(nodes); do

@@ -123,7 +123,7 @@ impl Cluster {
             self.delete("v1", "Namespace", ("", name)).await?;
         }
         for name in names {
-            eventually(&format!("namespace {name} is gone"), Duration::from_secs(90), || async {
+            eventually(&format!("namespace {name} is gone"), Duration::from_secs(180), || async {
                 anyhow::ensure!(self.get("v1", "Namespace", ("", name)).await?.is_none(), "it is there");
                 Ok(())
             })

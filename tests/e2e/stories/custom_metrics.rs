@@ -21,7 +21,7 @@ async fn autoscaler(cluster: &Cluster) -> anyhow::Result<Value> {
 pub(crate) async fn switch_on(cluster: &Cluster) -> anyhow::Result<()> {
     release::install(&cluster.namespace, &["customMetrics.enabled=true"]).await?;
     cluster.rolled_out("Deployment", (&cluster.namespace, names::AUTOSCALER), Duration::from_secs(120)).await?;
-    eventually("the API server reaches the autoscaler", Duration::from_secs(60), || async {
+    eventually("the API server reaches the autoscaler", Duration::from_secs(120), || async {
         let live =
             cluster.get("apiregistration.k8s.io/v1", "APIService", REGISTRATION).await?.context("not registered")?;
         let conditions = live.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();

@@ -31,7 +31,7 @@ pub(crate) async fn brings_everything_up(cluster: Cluster) -> anyhow::Result<()>
 
 /// Waits until everything that the chart brings is ready, and the gateways.
 pub(crate) async fn is_up(cluster: &Cluster) -> anyhow::Result<()> {
-    let limit = Duration::from_secs(90);
+    let limit = Duration::from_secs(180);
     for controller in [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER] {
         cluster.rolled_out("Deployment", (&cluster.namespace, controller), limit).await?;
     }
@@ -64,7 +64,7 @@ async fn asks_little(mark: u64) -> anyhow::Result<()> {
 
 /// No condition of the product's own objects says that something is wrong.
 async fn nothing_is_said_to_be_wrong(cluster: &Cluster) -> anyhow::Result<()> {
-    eventually("the gateway's group is well", Duration::from_secs(30), || async {
+    eventually("the gateway's group is well", Duration::from_secs(90), || async {
         let group =
             cluster.get(odigos_api::API_VERSION, "CollectorsGroup", (&cluster.namespace, names::GATEWAY)).await?;
         let conditions = group.as_ref().and_then(|group| group.pointer("/status/conditions")?.as_array().cloned());

@@ -101,7 +101,7 @@ impl Office<'_> {
             cluster.rolled_out("Deployment", (self.namespace, service.name), LIMIT).await?;
         }
         // Services follow their pods a moment later.
-        eventually("the chain answers", Duration::from_secs(30), || self.ask()).await
+        eventually("the chain answers", Duration::from_secs(90), || self.ask()).await
     }
 
     /// Applies the Source, and waits for everything that is promised.
@@ -116,7 +116,7 @@ impl Office<'_> {
         })
         .await?;
         println!("  first whole trace {:.1} s after the Source: {whole}", begun.elapsed().as_secs_f64());
-        eventually("metrics of every runtime and logs arrived", Duration::from_secs(120), || async {
+        eventually("metrics of every runtime and logs arrived", Duration::from_secs(240), || async {
             self.ask().await?;
             signals(&self.arrived().await?)
         })
@@ -159,7 +159,7 @@ impl Office<'_> {
     /// Each pod has at least one instance, and all are healthy or have nothing to say yet (workers that nobody asked).
     async fn every_agent_is_said_to_be_well(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
-        eventually("every agent is said to be well", Duration::from_secs(90), || async {
+        eventually("every agent is said to be well", Duration::from_secs(180), || async {
             let instances = self.cluster.list(API_VERSION, "InstrumentationInstance", self.namespace, "").await?;
             for pod in self.pods().await? {
                 let owned = |one: &&Value| one.pointer("/metadata/ownerReferences/0/name") == Some(&json!(pod.name()));
@@ -260,7 +260,7 @@ impl Office<'_> {
 
     /// The status tells what was found and done.
     async fn is_said_to_be_well(&self, service: Service) -> anyhow::Result<()> {
-        eventually(&format!("{} is said to be well", service.name), Duration::from_secs(60), || async {
+        eventually(&format!("{} is said to be well", service.name), Duration::from_secs(120), || async {
             let live = self.cluster.config(self.namespace, service.name).await?;
             let details = live.pointer("/status/runtimeDetailsByContainer/0").cloned().unwrap_or_default();
             anyhow::ensure!(details["language"] == service.language, "{details}");

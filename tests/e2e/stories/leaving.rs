@@ -71,7 +71,7 @@ pub(crate) async fn uninstall() -> anyhow::Result<()> {
 pub(crate) async fn nothing_of_ours_is_there(cluster: &Cluster) -> anyhow::Result<()> {
     assert_eq!(ours(cluster).await?, BTreeSet::new());
     // Helm made the namespace, so it stays; inside is only what every namespace has.
-    eventually("the namespace is empty", Duration::from_secs(60), || async {
+    eventually("the namespace is empty", Duration::from_secs(120), || async {
         let kinds = ["Pod", "ConfigMap", "Secret", "Service", "ServiceAccount", "PersistentVolumeClaim"];
         for kind in kinds {
             for object in cluster.list("v1", kind, &cluster.namespace, "").await? {
@@ -109,7 +109,7 @@ pub(crate) async fn nothing_is_left(cluster: Cluster) -> anyhow::Result<()> {
     for namespace in [stage.applications, stage.backends, &cluster.namespace] {
         cluster.delete("v1", "Namespace", ("", namespace)).await?;
     }
-    eventually("the namespace is gone", Duration::from_secs(60), || async {
+    eventually("the namespace is gone", Duration::from_secs(120), || async {
         let left = cluster.get("v1", "Namespace", ("", &cluster.namespace)).await?;
         anyhow::ensure!(left.is_none(), "it is there");
         Ok(())

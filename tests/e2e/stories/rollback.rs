@@ -52,7 +52,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
 
     let begun = Instant::now();
     cluster.apply(&shop::source(NAMESPACE, "Namespace", NAMESPACE, &[])).await?;
-    let limit = Duration::from_secs(300);
+    let limit = Duration::from_secs(600);
     eventually("every application that crashes is left alone again", limit, || async {
         for service in crashing() {
             let pods = cluster.pods(NAMESPACE, &format!("app={}", service.name)).await?;

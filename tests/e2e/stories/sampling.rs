@@ -2,12 +2,13 @@
 
 use crate::release;
 use crate::routing::{BACKENDS, Stage};
+use anyhow::Context;
 use odigos_api::{API_VERSION, names};
 use odigos_e2e::actors::application::trace_id;
-use odigos_e2e::cluster::Cluster;
+use odigos_e2e::cluster::{Cluster, eventually};
 use odigos_e2e::records::Sent;
 use odigos_e2e::shop;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 const SPANS: u32 = 4;
@@ -19,6 +20,33 @@ fn complete_traces(sent: &Sent) -> Vec<String> {
     let spans = u64::from(SPANS);
     let complete = sent.items / (RATE / spans * spans) * (RATE / spans);
     (0..complete).map(|number| trace_id(&sent.pod, number).iter().map(|byte| format!("{byte:02x}")).collect()).collect()
+}
+
+/// The pod template of the gateways.
+async fn template(cluster: &Cluster) -> anyhow::Result<Value> {
+    let live = cluster.get("apps/v1", "Deployment", (&cluster.namespace, names::GATEWAY)).await?;
+    Ok(live.context("no gateway")?["spec"]["template"].clone())
+}
+
+/// Waits until gateways have another configuration than in `before`, and all of them are replaced.
+async fn replaced(cluster: &Cluster, before: &Value) -> anyhow::Result<()> {
+    eventually("gateways get another configuration", Duration::from_secs(90), || async {
+        anyhow::ensure!(template(cluster).await? != *before, "their pod template is as before");
+        Ok(())
+    })
+    .await?;
+    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(180)).await
+}
+
+/// How many spans have arrived at all backends.
+async fn spans(stage: &Stage<'_>) -> anyhow::Result<u64> {
+    let mut count = 0;
+    for (backend, _) in BACKENDS {
+        let records = stage.arrived(backend).await?;
+        let traces = records.0.get("traces").into_iter().flatten().flat_map(|(_, record)| record.traces.values());
+        count += traces.map(|spans| u64::from(*spans)).sum::<u64>();
+    }
+    Ok(count)
 }
 
 /// Half of the traces, decided after five seconds, through two rollouts of the gateway under 2,000 spans a second.
@@ -35,15 +63,22 @@ pub(crate) async fn traces_stay_whole(cluster: Cluster) -> anyhow::Result<()> {
     stage.begin().await?;
     tokio::time::sleep(Duration::from_secs(5)).await;
     // A destination of nobody's stream changes the configuration, and with it every gateway; then it goes again.
+    let before = template(&cluster).await?;
     cluster.apply(&shop::destination(&cluster.namespace, "extra", "127.0.0.1:4317", &["nobody"])).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(60)).await?;
+    replaced(&cluster, &before).await?;
+    let before = template(&cluster).await?;
     cluster.delete(API_VERSION, "Destination", (&cluster.namespace, "extra")).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(60)).await?;
+    replaced(&cluster, &before).await?;
     let sent = stage.hush().await?;
-    // The last traces are decided five seconds after their first span, and written at once.
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    // The last traces are decided five seconds after their first span, and sent at once: then nothing arrives any more.
+    eventually("every trace is decided", Duration::from_secs(180), || async {
+        let before = spans(&stage).await?;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let after = spans(&stage).await?;
+        anyhow::ensure!(before == after, "{before} spans had arrived, and {after} ten seconds later");
+        Ok(())
+    })
+    .await?;
     let (mut offered, mut kept, mut broken) = (0, 0, 0);
     for (backend, stream) in BACKENDS {
         let records = stage.arrived(backend).await?;

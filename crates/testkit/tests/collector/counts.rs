@@ -96,7 +96,7 @@ async fn each_source_is_counted_however_its_items_come() {
     let expected: BTreeMap<_, _> = [(key("cart"), 3 * of_a_pod), (key("web"), of_a_pod)].into();
     for metric in ["odigos_source_spans_total", "odigos_source_metric_points_total", "odigos_source_log_records_total"]
     {
-        let counted = eventually("every item is counted", Duration::from_secs(20), || async {
+        let counted = eventually("every item is counted", Duration::from_secs(90), || async {
             get(counts, "/metrics", None).await.is_some_and(|text| totals(&text, metric, &labels) == expected)
         });
         if let Err(error) = counted.await {
@@ -109,7 +109,7 @@ async fn each_source_is_counted_however_its_items_come() {
     assert_eq!(samples(&text, "odigos_source_spans_total").count(), expected.len(), "{text}");
     assert!(!text.contains("cart-1"), "{text}");
     let spans = usize::try_from(5 * of_a_pod).unwrap();
-    let arrived = eventually("every span arrives", Duration::from_secs(20), || async { sink.spans() == spans });
+    let arrived = eventually("every span arrives", Duration::from_secs(90), || async { sink.spans() == spans });
     arrived.await.unwrap_or_else(|error| panic!("{error}: {} of {spans}", sink.spans()));
 }
 
@@ -140,7 +140,7 @@ async fn spans_of_a_sampling_rule_add_up() {
         let names: Vec<String> = (0..3).map(|item| format!("{number}-{item}")).collect();
         sender.send(Signal::Traces, &resource, &names).await.unwrap();
     }
-    let counted = eventually("the spans of all batches are counted", Duration::from_secs(20), || async {
+    let counted = eventually("the spans of all batches are counted", Duration::from_secs(90), || async {
         let text = get(counts, "/metrics", None).await.unwrap_or_default();
         samples(&text, "odigos_sampling_span_match_count_").any(|(_, count)| count == 90)
     });

@@ -228,7 +228,7 @@ async fn real_items_reach_their_destinations_once_and_no_other() {
             .flat_map(|service| Signal::PIPELINES.map(|signal| ((signal, (*service).to_owned()), ITEMS)))
             .collect()
     };
-    let arrived = eventually("everything arrives", Duration::from_secs(20), || async {
+    let arrived = eventually("everything arrives", Duration::from_secs(90), || async {
         one.counts() == expected(&["s1", "s3"]) && two.counts() == expected(&["s1", "s2", "s3"])
     });
     assert!(arrived.await.is_ok(), "one: {:?}\ntwo: {:?}", one.counts(), two.counts());

@@ -35,7 +35,7 @@ async fn prometheus_answers_queries_for_what_was_sent() {
         .arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()))
         .args(["--web.enable-remote-write-receiver", "--storage.tsdb.retention.time=10y"]);
     let server = Process::start("prometheus", &mut command, &directory.path().join("prometheus.log")).unwrap();
-    let ready = eventually("Prometheus is ready", Duration::from_secs(30), || async {
+    let ready = eventually("Prometheus is ready", Duration::from_secs(90), || async {
         get(port, "/-/ready", USER).await.is_some()
     });
     ready.await.unwrap_or_else(|error| panic!("{error}: {}", server.output()));
@@ -53,7 +53,7 @@ async fn prometheus_answers_queries_for_what_was_sent() {
         let answer: Value = serde_json::from_str(&get(port, query, USER).await?).ok()?;
         answer.pointer("/data/result")?.as_array().cloned()
     };
-    let all = eventually("four series", Duration::from_secs(20), || async {
+    let all = eventually("four series", Duration::from_secs(90), || async {
         series().await.is_some_and(|found| found.len() == 4)
     });
     all.await.unwrap_or_else(|error| panic!("{error}: {}\n{}", server.output(), gateway.output()));
@@ -75,7 +75,7 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
     let mut command = Command::new(odigos_tools::find("kafka").unwrap());
     command.arg(port.to_string()).args(["shop", SECRET]).args(topics);
     let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
-    let ready = eventually("the broker is ready", Duration::from_secs(10), || async { broker.output() != "" });
+    let ready = eventually("the broker is ready", Duration::from_secs(90), || async { broker.output() != "" });
     ready.await.unwrap();
     let settings = |user: &str, more: Value| {
         let mut settings = json!({
@@ -110,7 +110,7 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
         let pairs = output.lines().filter_map(|line| line.split_once(' '));
         pairs.map(|(topic, value)| (topic.to_owned(), String::from_utf8_lossy(&decode(value)).into_owned())).collect()
     };
-    let all = eventually("a record of each signal twice", Duration::from_secs(20), || async { records().len() >= 6 });
+    let all = eventually("a record of each signal twice", Duration::from_secs(90), || async { records().len() >= 6 });
     all.await.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", records(), gateway.output()));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let mut by_topic: BTreeMap<String, usize> = BTreeMap::new();
@@ -150,7 +150,7 @@ async fn s3_gets_one_object_for_each_batch_under_the_hour_in_both_encodings() {
     let gateway = start_with(&plan, &directory, &identity).await;
     let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
     send(&sender, "stored", 5).await;
-    let all = eventually("an object for each signal and encoding", Duration::from_secs(20), || async {
+    let all = eventually("an object for each signal and encoding", Duration::from_secs(90), || async {
         storage.requests().len() >= 6
     });
     all.await.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", storage.requests(), gateway.output()));

@@ -28,7 +28,7 @@ impl Store {
         command.arg(port.to_string()).arg(&folder).args(["shop", SECRET]);
         let process = Process::start("clickhouse", &mut command, &directory.path().join("clickhouse.log")).unwrap();
         let store = Self { port, process };
-        let ready = eventually("ClickHouse is ready", Duration::from_secs(30), || async {
+        let ready = eventually("ClickHouse is ready", Duration::from_secs(90), || async {
             store.rows("SELECT 1").await.is_some()
         });
         ready.await.unwrap_or_else(|error| panic!("{error}: {}", store.process.output()));
@@ -169,7 +169,7 @@ async fn clickhouse_answers_queries_for_what_was_sent() {
     let [sums, histograms, exponential, summaries] =
         ["sum", "histogram", "exponential_histogram", "summary"].map(|kind| format!("otel_metrics_{kind}"));
     // The exporter inserts each kind of metric on its own.
-    let all = eventually("everything is stored", Duration::from_secs(20), || async {
+    let all = eventually("everything is stored", Duration::from_secs(90), || async {
         let rest = [&sums, &histograms, &exponential, &summaries].map(|table| format!("otel.{table}"));
         let own = ["sums", &histograms, &exponential, &summaries].map(|table| format!("team.{table}"));
         store.counts(TABLES).await == Some(wanted)
@@ -287,16 +287,17 @@ async fn clickhouse_that_refuses_or_is_silent_does_no_harm_to_others() {
     let begun = Instant::now();
     let gateway = start_with(&plan, &directory, &[(password.unwrap(), "wr0ng")]).await;
     let started = begun.elapsed();
-    assert!(started < Duration::from_secs(15), "the probe of the gateway's pods has 30 s, the start took {started:?}");
+    // That is what the pods need; how much less it takes depends on the machine, and is printed.
+    assert!(started < Duration::from_secs(30), "the probe of the gateway's pods has 30 s, the start took {started:?}");
     let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
     send(&sender, "kept", 20).await;
-    let all = eventually("the user and the other have everything", Duration::from_secs(20), || async {
+    let all = eventually("the user and the other have everything", Duration::from_secs(90), || async {
         sink.items().len() == 60 && store.counts(TABLES).await == Some([20; 3])
     });
     if let Err(error) = all.await {
         panic!("{error}: {:?}\n{}", store.counts(TABLES).await, gateway.output());
     }
-    let told = eventually("both refusals are told", Duration::from_secs(20), || async {
+    let told = eventually("both refusals are told", Duration::from_secs(90), || async {
         let said = gateway.output();
         let is_told = |name: &str, status: &str| {
             said.lines().any(|line| line.contains("Exporting failed") && line.contains(name) && line.contains(status))
@@ -341,7 +342,7 @@ async fn clickhouse_speaks_tls_when_it_is_told_to_without_a_certificate_of_ones_
     let directory = tempfile::tempdir().unwrap();
     // Each looks at its tables when it starts, one after the other.
     let bytes = async { tokio::join!(first_byte(&plain), first_byte(&secure)) };
-    let (gateway, bytes) = tokio::join!(start(&plan, &directory), tokio::time::timeout(Duration::from_secs(30), bytes));
+    let (gateway, bytes) = tokio::join!(start(&plan, &directory), tokio::time::timeout(Duration::from_secs(90), bytes));
     let (hello, handshake) = bytes.unwrap_or_else(|_| panic!("{}", gateway.output()));
     assert_eq!(hello, 0, "the native protocol's hello");
     assert_eq!(handshake, 0x16, "a TLS handshake");
@@ -361,7 +362,7 @@ async fn clickhouse_must_be_there_when_the_schema_is_to_be_created() {
     let said = || std::fs::read_to_string(&log).unwrap_or_default();
     let told = async {
         let is_over = || async { said().contains("failed to start \"clickhouse/clickhouse-away\" exporter") };
-        eventually("it says which exporter", Duration::from_secs(20), is_over).await
+        eventually("it says which exporter", Duration::from_secs(60), is_over).await
     };
     let told = tokio::select! {
         _ = start(&plan, &directory) => panic!("the collector starts: this limit is gone, and so must the remark in the catalogue"),

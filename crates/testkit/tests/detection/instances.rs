@@ -15,7 +15,8 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(45);
+/// Twice the longest pause between two inspections of a pod.
+const LIMIT: Duration = Duration::from_secs(120);
 /// A connection to port 4318 of 10.0.0.7, of socket 5.
 const TABLE: &str = "header\n 0: 0100007F:9C40 0700000A:10DE 01 0:0 0:0 0 0 0 5 1\n";
 

@@ -57,7 +57,7 @@ impl Node {
         self.agent = None;
         self.agent = Some(Process::start(self.name, &mut command, &path.join("agent.log")).unwrap());
         let port = self.admin_port;
-        let ready = eventually("the agent is ready", Duration::from_secs(30), || async move {
+        let ready = eventually("the agent is ready", Duration::from_secs(90), || async move {
             http::get(port, "/readyz", None).await.is_some()
         });
         if let Err(error) = ready.await {

@@ -13,7 +13,7 @@ use odigos_api::{API_VERSION, names};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
 use odigos_testkit::chart;
-use odigos_testkit::control_plane::{Controller, Launch, NAMESPACE, apply, get_object};
+use odigos_testkit::control_plane::{Controller, Launch, NAMESPACE, apply, get_object, try_out};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
 use serde::Deserialize;
@@ -24,7 +24,8 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const LIMIT: Duration = Duration::from_secs(60);
+/// Pauses between detection pods of a workload double from 10 s on, so a slow machine reaches longer ones.
+const LIMIT: Duration = Duration::from_secs(180);
 
 /// What the stand-in knows and has seen.
 #[derive(Default)]
@@ -341,7 +342,12 @@ async fn a_namespace_that_allows_no_such_pods_is_named() {
     let parameters = PatchParams::default();
     namespaces.patch(NAMESPACE, &parameters, &Patch::Merge(enforce(json!("baseline")))).await.unwrap();
     // The API server's own view of namespaces follows.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let forbidden = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "forbidden", "namespace": NAMESPACE},
+        "spec": {"hostPID": true, "containers": [{"name": "app", "image": "none"}]},
+    });
+    let is_enforced = || async { try_out(client, &forbidden).await.is_err() };
+    eventually("the level is enforced", LIMIT, is_enforced).await.unwrap();
     let uid = pod_of(client, "web", "web-5d4f-a", "one", &["app"]).await;
     stage.one.process(100, &uid, &id(1), "/usr/local/bin/node", &["NODE_VERSION=20.17.0"]);
     is_ready(client, "web-5d4f-a", &[("app", id(1), "app@sha256:1")]).await;

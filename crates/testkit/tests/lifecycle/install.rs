@@ -77,7 +77,7 @@ async fn install_and_upgrade() {
     assert!(refused.said.contains("image.prefiks: there is no such value"), "{refused:?}");
     lab.is_as(&before).await;
 
-    let first = lab.odigos(&["install", "-o", "json", "--timeout", "60s"]).await.ended(0).json();
+    let first = lab.odigos(&["install", "-o", "json", "--timeout", "180s"]).await.ended(0).json();
     assert_eq!(first["ready"], true, "{first}");
     assert!(list_of(&first["created"]).len() > 30 && list_of(&first["changed"]).is_empty(), "{first}");
     stands_as_helm_renders(&lab, &[]).await;
@@ -210,8 +210,16 @@ async fn what_is_not_ready_says_why_and_other_installers_are_respected() {
     let late = lab.odigos(&["install", "--timeout", "3s"]).await.ended(6);
     assert!(late.out.contains("not ready: Deployment odigos-system/odigos-instrumentor: 0 of 2 pods"), "{late:?}");
 
-    // There is no kubelet: the test writes the status that one would write.
+    // There is no kubelet: the test writes the status that one would write, as soon as there are pods.
     let pods: Api<Pod> = Api::namespaced(lab.client.clone(), NAMESPACE);
+    for name in ["odigos-instrumentor", "odigos-scheduler", "odigos-autoscaler"] {
+        let selector = ListParams::default().labels(&format!("app.kubernetes.io/name={name}"));
+        eventually(&format!("{name} has pods"), Duration::from_secs(60), || async {
+            pods.list(&selector).await.unwrap().items.len() == 2
+        })
+        .await
+        .unwrap();
+    }
     for (name, container, status) in [
         (
             "odigos-instrumentor",
@@ -249,19 +257,30 @@ async fn what_is_not_ready_says_why_and_other_installers_are_respected() {
     let quota = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "tiny", "namespace": NAMESPACE},
         "spec": {"limits": [{"type": "Container", "max": {"memory": "1Mi"}}]}});
     apply(&lab.client, &quota).await.unwrap();
-    let late = lab.odigos(&["install", "--timeout", "8s", "--set", "controllers.log=debug"]).await.ended(6);
+    let changed = ["install", "--timeout", "2s", "--set", "controllers.log=debug"];
+    lab.odigos(&changed).await.ended(6);
+    eventually("pods are refused", Duration::from_secs(60), || async {
+        let live = get_object(&lab.client, "apps/v1", "Deployment", NAMESPACE, "odigos-instrumentor").await.unwrap();
+        let conditions = live.data.pointer("/status/conditions").and_then(Value::as_array).cloned();
+        let is_failure = |one: &Value| one["type"] == "ReplicaFailure" && one["status"] == "True";
+        conditions.unwrap_or_default().iter().any(is_failure)
+    })
+    .await
+    .unwrap();
+    let late = lab.odigos(&changed).await.ended(6);
     assert!(late.out.contains("pods are refused") || late.out.contains("maximum memory"), "{}", late.out);
     delete(&lab.client, "v1", "LimitRange", NAMESPACE, "tiny").await;
     // A node takes the pods and goes silent: nobody will ever say that they have ended.
     let node = Kubelet::start(lab.client.clone(), Duration::ZERO).await.unwrap();
-    eventually("pods are on a node", Duration::from_secs(20), || async {
+    eventually("pods are on a node", Duration::from_secs(60), || async {
         let pods = pods.list(&ListParams::default()).await.unwrap();
         pods.iter().any(|pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running")))
     })
     .await
     .unwrap();
     drop(node);
-    lab.odigos(&["uninstall", "--yes", "--purge", "--timeout", "20s"]).await.ended(0);
+    // This takes all of the timeout: the agent of the silent node never reports that it is done.
+    lab.odigos(&["uninstall", "--yes", "--purge", "--timeout", "40s"]).await.ended(0);
 
     // A release of Helm is Helm's.
     let args = ["odigos", "charts/odigos", "--namespace", NAMESPACE];
@@ -270,17 +289,17 @@ async fn what_is_not_ready_says_why_and_other_installers_are_respected() {
         let refused = lab.odigos(&[command]).await.ended(1);
         assert!(refused.out.contains("helm upgrade odigos"), "{refused:?}");
     }
-    let partly = lab.odigos(&["uninstall", "--yes", "--timeout", "20s"]).await.ended(5);
+    let partly = lab.odigos(&["uninstall", "--yes", "--timeout", "180s"]).await.ended(5);
     assert!(partly.said.contains("helm uninstall odigos --namespace odigos-system"), "{partly:?}");
     lab.helm(&["uninstall", "odigos", "--namespace", NAMESPACE]).await.ended(0);
-    lab.odigos(&["uninstall", "--yes", "--timeout", "20s"]).await.ended(0);
+    lab.odigos(&["uninstall", "--yes", "--timeout", "180s"]).await.ended(0);
     // The kinds that Helm keeps are taken over, with a word about it.
     let taken = lab.odigos(&["install", "--wait=false"]).await.ended(0);
     assert!(taken.said.contains("left by a release of Helm"), "{taken:?}");
-    lab.odigos(&["uninstall", "--yes", "--purge", "--timeout", "20s"]).await.ended(0);
+    lab.odigos(&["uninstall", "--yes", "--purge", "--timeout", "180s"]).await.ended(0);
     // By force, everything of Helm's release goes, its own record too.
     lab.helm(&["install", args[0], args[1], args[2], args[3]]).await.ended(0);
-    lab.odigos(&["uninstall", "--yes", "--purge", "--force", "--timeout", "20s"]).await.ended(0);
+    lab.odigos(&["uninstall", "--yes", "--purge", "--force", "--timeout", "180s"]).await.ended(0);
     assert_eq!(lab.helm(&["list", "--all-namespaces", "--short"]).await.ended(0).out.trim(), "");
     namesakes(&lab).await;
 }
@@ -326,7 +345,7 @@ async fn namesakes(lab: &Lab) {
         },
     });
     apply(&lab.client, &kind).await.unwrap();
-    eventually("the kind is stored", Duration::from_secs(20), || async {
+    eventually("the kind is stored", Duration::from_secs(60), || async {
         let kinds = list(&lab.client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap();
         kinds.iter().any(|kind| kind.data.pointer("/status/storedVersions/0") == Some(&json!("v1beta9")))
     })

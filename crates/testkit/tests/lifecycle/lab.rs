@@ -87,7 +87,7 @@ impl Lab {
         let kinds = list(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap();
         for crd in &kinds {
             let kind = crd.data["spec"]["names"]["kind"].as_str().unwrap();
-            eventually("the kind can be read", Duration::from_secs(30), || async {
+            eventually("the kind can be read", Duration::from_secs(60), || async {
                 list(&client, odigos_api::API_VERSION, kind).await.is_ok()
             })
             .await
@@ -96,7 +96,7 @@ impl Lab {
         for crd in &kinds {
             delete(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "", &crd.name_any()).await;
         }
-        eventually("no kind is left", Duration::from_secs(60), || async {
+        eventually("no kind is left", Duration::from_secs(180), || async {
             list(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap().is_empty()
         })
         .await
@@ -106,7 +106,7 @@ impl Lab {
         for name in ["cart", "web"] {
             apply(&client, &application(name)).await.unwrap();
         }
-        eventually("the applications have pods", Duration::from_secs(30), || async {
+        eventually("the applications have pods", Duration::from_secs(60), || async {
             let pods = list(&client, "v1", "Pod").await.unwrap();
             let settled =
                 pods.iter().all(|pod| !kubelet || pod.data.pointer("/status/phase") == Some(&json!("Running")));
@@ -186,7 +186,7 @@ impl Lab {
         for object in user_objects() {
             apply(&self.client, &object).await.unwrap();
         }
-        eventually("pods carry their class and the gateway stands", Duration::from_secs(60), || async {
+        eventually("pods carry their class and the gateway stands", Duration::from_secs(90), || async {
             let pods = list(&self.client, "v1", "Pod").await.unwrap();
             let marked = pods.iter().filter(|pod| pod.labels().contains_key(odigos_api::labels::STREAM_CLASS)).count();
             let gateway =
@@ -227,7 +227,7 @@ impl Lab {
     /// Ends the test unless the cluster is as it was.
     pub(super) async fn is_as(&self, before: &BTreeMap<String, Value>) {
         // The API server takes the entry of a removed group away a moment later.
-        let same = eventually("the cluster is as before", Duration::from_secs(20), || async {
+        let same = eventually("the cluster is as before", Duration::from_secs(90), || async {
             self.snapshot().await == *before
         });
         if same.await.is_err() {

@@ -19,7 +19,7 @@ fn complete(report: &Value) {
 }
 
 async fn installed_and_used(lab: &Lab) {
-    lab.odigos(&["install", "--timeout", "60s"]).await.ended(0);
+    lab.odigos(&["install", "--timeout", "180s"]).await.ended(0);
     lab.run_controllers().await;
     lab.use_the_product().await;
 }
@@ -104,15 +104,15 @@ async fn objects_of_users_stay_as_they_were() {
     assert_eq!(kept().await, first, "a second run changes nothing");
 
     // Installed again, everything goes on where it stopped; killed in the middle, installing heals it.
-    lab.odigos(&["install", "--timeout", "60s"]).await.ended(0);
+    lab.odigos(&["install", "--timeout", "180s"]).await.ended(0);
     lab.run_controllers().await;
-    eventually("both workloads are instrumented again", Duration::from_secs(30), || async {
+    eventually("both workloads are instrumented again", Duration::from_secs(90), || async {
         list(&lab.client, odigos_api::API_VERSION, "InstrumentationConfig").await.unwrap().len() == 2
     })
     .await
     .unwrap();
     let mut child = lab.command(&["uninstall", "--yes"]).spawn().unwrap();
-    eventually("a Source is disabled", Duration::from_secs(20), || async {
+    eventually("a Source is disabled", Duration::from_secs(60), || async {
         let cart = get_object(&lab.client, odigos_api::API_VERSION, "Source", "shop", "cart").await.unwrap();
         cart.data.pointer("/spec/disableInstrumentation") == Some(&json!(true))
     })
@@ -123,7 +123,7 @@ async fn objects_of_users_stay_as_they_were() {
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         delete(&lab.client, "admissionregistration.k8s.io/v1", kind, "", "odigos-instrumentor").await;
     }
-    lab.odigos(&["install", "--timeout", "60s"]).await.ended(0);
+    lab.odigos(&["install", "--timeout", "180s"]).await.ended(0);
     let cart = get_object(&lab.client, odigos_api::API_VERSION, "Source", "shop", "cart").await.unwrap();
     assert_eq!(cart.data.pointer("/spec/disableInstrumentation"), None);
     lab.kill_controllers().await;
@@ -150,7 +150,7 @@ async fn objects_of_users_stay_as_they_were() {
 async fn the_registration_of_custom_metrics_goes_with_the_product() {
     const API: &str = "apiregistration.k8s.io/v1";
     const NAME: &str = "v1beta1.custom.metrics.k8s.io";
-    const WITH: [&str; 5] = ["install", "--set", "customMetrics.enabled=true", "--timeout", "60s"];
+    const WITH: [&str; 5] = ["install", "--set", "customMetrics.enabled=true", "--timeout", "180s"];
     let _turn = TURN.lock().await;
     let lab = Lab::start().await;
     let before = lab.snapshot().await;
@@ -224,7 +224,7 @@ async fn interrupted_at_any_point_it_is_finished_by_the_next_run() {
         }
         let mut kills = 0_u64;
         loop {
-            let mut child = lab.command(&["uninstall", "--purge", "--yes", "--timeout", "60s"]).spawn().unwrap();
+            let mut child = lab.command(&["uninstall", "--purge", "--yes", "--timeout", "180s"]).spawn().unwrap();
             // Longer each time: noticing that no instrumentor is left takes as long as its lease.
             let limit = Duration::from_millis(100 + next(2500) + kills * 500);
             match tokio::time::timeout(limit, child.wait()).await {

@@ -46,8 +46,9 @@ impl Plane {
         let client = api.client().await.unwrap();
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
         let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
+        // Two autoscalers may run: with a short lease the second takes over whenever the first is late to renew it.
         let launch =
-            Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+            Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 9 };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
         // No admission here: what is tested begins behind it.
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
@@ -174,7 +175,7 @@ pub(super) struct Gateways {
 
 impl Gateways {
     pub(super) async fn start(plane: &Plane, config: &str, directory: &std::path::Path) -> Self {
-        let two = eventually("two gateways run", Duration::from_secs(60), || async {
+        let two = eventually("two gateways run", Duration::from_secs(90), || async {
             let addresses = plane.addresses().await;
             addresses.len() == 2 && addresses.iter().all(|address| !address.is_empty())
         });

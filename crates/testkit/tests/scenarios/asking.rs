@@ -76,7 +76,7 @@ pub async fn put(plane: &Plane, object: &Value) -> DynamicObject {
 /// moment before is waited for.
 pub async fn refused(plane: &Plane, object: &Value) -> String {
     let is_refused = || async { try_out(&plane.client, object).await.is_err() };
-    let _ = eventually("it is refused", Duration::from_secs(10), is_refused).await;
+    let _ = eventually("it is refused", Duration::from_secs(60), is_refused).await;
     match apply(&plane.client, object).await {
         Ok(taken) => panic!("it was taken: {}", serde_json::to_string(&taken).unwrap()),
         Err(error) => format!("{error:#}"),

@@ -105,8 +105,8 @@ async fn write_lines(arguments: &Arguments, sent: &Shared) {
 
 /// Times in a second that items are sent.
 const BEATS: u64 = 10;
-/// A collector that does not answer within this time is asked again.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A collector that does not answer within this time is asked again. If it was only slow, it gets the items twice.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 async fn send(arguments: &Arguments, sent: &Shared) {
     let Some(endpoint) = &arguments.endpoint else { return std::future::pending().await };
