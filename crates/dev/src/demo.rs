@@ -305,9 +305,13 @@ async fn wait_for_routes(client: &Client) -> anyhow::Result<()> {
     eventually("every pod of the shop carries its class", Duration::from_secs(60), || async {
         let pods = list(client, "v1", "Pod").await.unwrap_or_default();
         let shop: Vec<_> = pods.iter().filter(|pod| pod.namespace().as_deref() == Some("shop")).collect();
-        let node = get_object(client, "v1", "ConfigMap", NAMESPACE, names::NODE_COLLECTOR).await;
-        let node = node.is_ok_and(|map| map.data.to_string().contains("otlp/in"));
-        shop.len() >= 7 && shop.iter().all(|pod| pod.labels().contains_key(STREAM_CLASS)) && node
+        shop.len() >= 7 && shop.iter().all(|pod| pod.labels().contains_key(STREAM_CLASS))
+    })
+    .await?;
+    // Gateways report one signal after another; only then node collectors receive it.
+    eventually("node collectors receive every signal", Duration::from_secs(60), || async {
+        let Ok(text) = config(client, names::NODE_COLLECTOR, names::NODE_CONFIG_KEY).await else { return false };
+        Signal::PIPELINES.iter().all(|signal| text.contains(&format!("\n    {}:\n", signal.as_pipeline())))
     })
     .await?;
     eventually("every gateway pod runs the newest configuration", Duration::from_secs(60), || async {
