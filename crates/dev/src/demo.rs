@@ -311,7 +311,11 @@ async fn wait_for_routes(client: &Client) -> anyhow::Result<()> {
     // Gateways report one signal after another; only then node collectors receive it.
     eventually("node collectors receive every signal", Duration::from_secs(60), || async {
         let Ok(text) = config(client, names::NODE_COLLECTOR, names::NODE_CONFIG_KEY).await else { return false };
-        Signal::PIPELINES.iter().all(|signal| text.contains(&format!("\n    {}:\n", signal.as_pipeline())))
+        let Ok(node) = serde_yaml::from_str::<Value>(&text) else { return false };
+        Signal::PIPELINES.iter().all(|signal| {
+            let receivers = &node["service"]["pipelines"][signal.as_pipeline()]["receivers"];
+            receivers.as_array().is_some_and(|receivers| receivers.iter().any(|receiver| receiver == "otlp/in"))
+        })
     })
     .await?;
     eventually("every gateway pod runs the newest configuration", Duration::from_secs(60), || async {
