@@ -148,6 +148,12 @@ fn workflows(progress: Progress<'_>) -> anyhow::Result<()> {
 
 /// Tests that start no peer: all of the workspace except those of `crates/testkit/tests`.
 fn pure_tests(board: &Board) -> anyhow::Result<()> {
+    tests(board, PURE, &["--lib", "--bins"], &pure_test_names()?)?;
+    tests(board, "documentation tests", &["--doc"], &[])
+}
+
+/// Names of the test binaries of every crate but the testkit.
+fn pure_test_names() -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(root().join("crates"))? {
         let folder = entry?.path();
@@ -155,8 +161,7 @@ fn pure_tests(board: &Board) -> anyhow::Result<()> {
             names.extend(test_names(&folder.join("tests"))?);
         }
     }
-    tests(board, PURE, &["--lib", "--bins"], &names)?;
-    tests(board, "documentation tests", &["--doc"], &[])
+    Ok(names)
 }
 
 /// Tests that start peers: two binaries at a time, since one leaves two cores idle for more than half of its time.
@@ -217,6 +222,9 @@ mod tests {
         let names = test_names(&root().join("crates/testkit/tests")).unwrap();
         assert!(names.contains(&"api_server".to_owned()) && names.contains(&"collector".to_owned()), "{names:?}");
         assert!(ALONGSIDE.iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+        // Cargo selects by name alone: one name in both would start peers before they are built.
+        let pure = pure_test_names().unwrap();
+        assert!(pure.iter().all(|name| !names.contains(name)), "{pure:?}");
         assert!(test_names(&root().join("crates/no-such-crate/tests")).unwrap().is_empty());
     }
 }
