@@ -6,6 +6,11 @@ KEEP ?=
 SHARED ?=
 ROTATE ?=
 PREPARE ?=
+ifneq ($(filter-out e2e,$(PREPARE)),)
+$(error PREPARE takes the value e2e)
+endif
+# Whether a switch is set; 0 and no switch it off.
+is = $(filter-out 0 no false,$($1))
 RUNNER = @echo "building the task runner (seconds, the first time half a minute)"; cargo xtask
 
 .PHONY: help run test doctor binaries e2e lint fmt generate generate-check tidy deny tools images bench clean
@@ -14,7 +19,7 @@ help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
 run: ## run the whole product on this machine with real telemetry (KEEP=1 leaves it up)
-	$(RUNNER) run $(if $(KEEP),--keep)
+	$(RUNNER) run $(if $(call is,KEEP),--keep)
 
 test: ## format, lints, boundaries, generated files, and every test but cluster scenarios and measurements
 	$(RUNNER) test $(if $(filter e2e,$(PREPARE)),--prepare-e2e)
@@ -23,7 +28,7 @@ doctor: ## what run, test, e2e, images and bench need, what is missing, and the 
 	$(RUNNER) doctor
 
 e2e: ## scenarios on a cluster with real nodes, made on this machine (root; KEEP=1: left up; ROTATE=1: as .ci/run takes them)
-	$(RUNNER) e2e $(if $(KEEP),--keep) $(if $(SHARED),--shared) $(if $(ROTATE),--rotate)
+	$(RUNNER) e2e $(if $(call is,KEEP),--keep) $(if $(call is,SHARED),--shared) $(if $(call is,ROTATE),--rotate)
 
 binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --locked --bins --tests --test stories

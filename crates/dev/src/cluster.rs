@@ -53,6 +53,10 @@ impl Cluster {
         let on_nodes = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"];
         let needed: Vec<_> =
             TEST_TOOLS.into_iter().filter(|tool| on_nodes.contains(&tool.name)).chain(NODE_TOOLS).collect();
+        let missing: Vec<&str> = tools::build::missing(&needed)?.iter().map(|tool| tool.name).collect();
+        if !missing.is_empty() {
+            say(&format!("e2e: building {} (minutes the first time)", missing.join(", ")));
+        }
         for (tool, path) in needed.iter().zip(tools::build::built(&needed, &|_| {})?) {
             let link = binaries.join(tool.name);
             let _ = std::fs::remove_file(&link);
@@ -95,14 +99,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Brings it up with these images; one that is up already takes them and starts the product's pods again.
+    /// Brings it up with these images. One that is up already is used again where clusters are kept, takes the images and starts the
+    /// product's pods again; else it is what an interrupted run left, and goes first.
     ///
     /// # Errors
     /// When a node does not become ready.
-    pub(crate) fn up(&self, archives: &[PathBuf]) -> anyhow::Result<()> {
+    pub(crate) fn up(&self, archives: &[PathBuf], is_kept: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
         let state = self.environment.iter().find(|(name, _)| *name == "RUN").map(|(_, path)| path.clone());
-        let was_up = state.is_some_and(|state| state.exists());
+        let exists = state.is_some_and(|state| state.exists());
+        if exists && !is_kept {
+            say(&format!("{}e2e: removing a cluster that an interrupted run left", self.mark()));
+            self.script(&["down"])?;
+        }
+        let was_up = exists && is_kept;
         if was_up {
             say(&format!("{}e2e: a cluster is up already and used again", self.mark()));
         } else {

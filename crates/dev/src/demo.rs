@@ -16,7 +16,7 @@ use odigos_testkit::control_plane::{
     self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
 };
 use odigos_testkit::otlp::{Sender, Sink};
-use odigos_testkit::ports::free_port;
+use odigos_testkit::ports::{SAMPLE_PORTS, free_port, reserve_sample_ports};
 use odigos_testkit::process::eventually;
 use odigos_tools::catalog::SAMPLE_COLLECTOR;
 use odigos_tools::root;
@@ -27,20 +27,21 @@ use std::time::{Duration, Instant};
 
 /// Items of each signal that each workload sends.
 const ITEMS: usize = 25;
-/// Port of the sink behind the destination `team-shop`; stands in `deploy/samples`.
-const TEAM_PORT: u16 = 24317;
-/// Port of the HTTP receiver behind the destination `audit`; stands in `deploy/samples`.
-const AUDIT_PORT: u16 = 24328;
+/// Ports of the sink behind the destination `team-shop`, and of the HTTP receiver behind `audit`; named in `deploy/samples`.
+const TEAM_PORT: u16 = SAMPLE_PORTS[0];
+/// See [`TEAM_PORT`].
+const AUDIT_PORT: u16 = SAMPLE_PORTS[1];
 
 /// Where the kubeconfig of the demonstration stands while it runs, from the root of the repository.
 const KUBECONFIG: &str = ".run/kubeconfig";
 
 /// What to try against it.
-const NEXT: [&str; 3] = ["describe destination broken", "why deployment/cart -n shop", "plan -f deploy/samples"];
+const NEXT: [&str; 3] = ["sources list -n shop", "describe destination team-shop", "describe destination broken"];
 
 /// Runs the demonstration; fails when anything did not arrive where it should.
 pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
     let begun = Instant::now();
+    reserve_sample_ports()?;
     let binaries = binaries::built()?;
     let tool = binaries.join("odigos");
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -66,9 +67,21 @@ pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
             .with_context(|| format!("failed to write {}", kubeconfig.display()))?;
         say("Everything keeps running until Ctrl-C. Try next, in another terminal");
         say_next(&tool);
-        tokio::signal::ctrl_c().await?;
+        ended().await?;
         std::fs::remove_file(&kubeconfig).with_context(|| format!("failed to remove {}", kubeconfig.display()))
     })
+}
+
+/// Waits until somebody ends the program: Ctrl-C, or a signal of a supervisor or a terminal that closes.
+async fn ended() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+    Ok(())
 }
 
 /// Prints what to try against the demonstration.
@@ -76,7 +89,7 @@ fn say_next(tool: &Path) {
     // Short where the repository is the current folder, as it is below `make`.
     let tool = tool.strip_prefix(root()).unwrap_or(tool).display();
     for command in NEXT {
-        say(&format!("  KUBECONFIG={KUBECONFIG} {tool} {command}"));
+        say(&format!("  KUBECONFIG={} {tool} {command}", root().join(KUBECONFIG).display()));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `make e2e`: clusters with real nodes, the product installed with Helm, the stories, and everything taken down again.
 //!
-//! Owns the order of these steps. A cluster is `crates/xtask/src/cluster.rs` and `tests/e2e/cluster/cluster.sh`, the stories are
+//! Owns the order of these steps. A cluster is `crates/dev/src/cluster.rs` and `tests/e2e/cluster/cluster.sh`, the stories are
 //! `tests/e2e/stories`; each can be used alone.
 
 use crate::cluster::{Cluster, Tally};
@@ -63,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let purpose = if arguments.release { Purpose::Figures } else { Purpose::Stories };
     let archives = if is_own { images::build(purpose)? } else { Vec::new() };
     let environment = environment(arguments)?;
-    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives) } else { Ok(()) };
+    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives, arguments.keep) } else { Ok(()) };
     let tell = |(position, cluster): (usize, &Cluster)| {
         let told = prepared(cluster).and_then(|()| {
             say(&format!("{}e2e: everything is prepared after {} s", cluster.mark(), begun.elapsed().as_secs()));

@@ -79,18 +79,20 @@ impl Turn {
 /// The turn of the commit that is checked out.
 ///
 /// # Errors
-/// When git does not answer, or the clone is too shallow to tell.
+/// When git does not answer.
 pub(crate) fn now() -> anyhow::Result<Turn> {
     let commits: usize = git(&["rev-list", "--count", "HEAD"])?.trim().parse().context("git counts no commits")?;
-    let shallow = git(&["rev-parse", "--is-shallow-repository"])?;
-    anyhow::ensure!(
-        shallow.trim() != "true",
-        "the clone is shallow, so its commits cannot be counted; fetch all of it (git fetch --unshallow)"
-    );
-    let base = format!("HEAD~{}", LATELY.min(commits.saturating_sub(1)));
+    if git(&["rev-parse", "--is-shallow-repository"])?.trim() == "true" {
+        crate::say(
+            "e2e: the clone is shallow; turns are counted by the commits that it has (git fetch --unshallow gets the others)",
+        );
+    }
+    let lately = LATELY.to_string();
+    let committed = git(&["log", "-n", &lately, "--name-only", "--pretty=format:"])?;
     // What is not committed yet has changed as well.
-    let names = git(&["diff", "--name-only", &base, "--", FOLDER])?;
-    Ok(Turn { commits, changed: names.lines().map(str::to_owned).collect() })
+    let uncommitted = git(&["diff", "--name-only", "HEAD", "--", FOLDER])?;
+    let names = committed.lines().chain(uncommitted.lines()).filter(|line| line.starts_with(FOLDER));
+    Ok(Turn { commits, changed: names.map(str::to_owned).collect() })
 }
 
 fn git(arguments: &[&str]) -> anyhow::Result<String> {

@@ -18,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// What the names of temporary directories begin with.
+pub(crate) const DIRECTORY_PREFIX: &str = "odigos-api-";
+
 /// Token of the administrator.
 const ADMIN_TOKEN: &str = "admin-token";
 
@@ -41,7 +44,7 @@ impl ApiServer {
     /// # Errors
     /// When a tool is missing or does not become ready.
     pub async fn start() -> anyhow::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("odigos-api-").tempdir()?;
+        let directory = tempfile::Builder::new().prefix(DIRECTORY_PREFIX).tempdir()?;
         leftovers::note_directory(directory.path());
         let (etcd_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
         let at = |port: u16| format!("http://127.0.0.1:{port}");

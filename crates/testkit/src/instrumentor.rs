@@ -129,10 +129,11 @@ impl Plane {
         Ok(())
     }
 
-    /// Applies a Deployment of one pod with this specification, labelled `app` with its name.
+    /// Applies a Deployment of one pod with this specification, labelled `app` with its name, and waits until it has a pod: one that
+    /// came later than a decision about it would be admitted with agents, and never restarted.
     ///
     /// # Errors
-    /// When the API server refuses it.
+    /// When the API server refuses it, or no pod comes in time.
     pub async fn deploy(&self, namespace: &str, name: &str, pod: &Value) -> anyhow::Result<()> {
         let object = json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
@@ -142,7 +143,7 @@ impl Plane {
             },
         });
         apply(&self.client, &object).await?;
-        Ok(())
+        self.newest(namespace, name, &[]).await.map(drop)
     }
 
     /// Writes what the agent of the node found in the containers of a workload, as soon as its config is there.

@@ -1,12 +1,13 @@
 //! What a program leaves behind that is killed without a chance to clean up, and how the next one ends it.
 //!
-//! Every child process and temporary directory is noted in a file of this process; a process that starts its first child ends what is
-//! noted for processes that no longer run. A process is known by its id and the time of its start, so that one which has got the id of
+//! Every child process and temporary directory is noted in a file of this process, in a folder that only this user can write to; a process
+//! that starts its first child ends what is noted for processes that no longer run. A process is known by its id and the time of its start, so that one which has got the id of
 //! another is never touched. (A signal on the death of the parent would be sent when the thread that started the child ends.)
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Once;
@@ -62,18 +63,30 @@ pub(crate) fn note_directory(path: &Path) {
 
 fn note(entry: &Entry) {
     static SWEPT: Once = Once::new();
-    let folder = folder();
+    let folder = odigos_tools::cache().join("running");
+    if !is_own(&folder) {
+        return;
+    }
     SWEPT.call_once(|| sweep(&folder));
     let Some(own) = started(std::process::id()) else { return };
     let path = folder.join(format!("{} {own}", std::process::id()));
     // Nothing of a test depends on it; a note that cannot be written costs a clean-up by hand.
-    let _ = fs::create_dir_all(&folder)
-        .and_then(|()| fs::File::options().create(true).append(true).open(path))
-        .and_then(|mut file| file.write_all(entry.to_line().as_bytes()));
+    let file = fs::File::options().create(true).append(true).open(path);
+    let _ = file.and_then(|mut file| file.write_all(entry.to_line().as_bytes()));
 }
 
-fn folder() -> PathBuf {
-    std::env::temp_dir().join("odigos-testkit")
+/// Creates the folder of notes; false when it is not this user's alone: what another user writes there must end nothing.
+fn is_own(folder: &Path) -> bool {
+    let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    fs::symlink_metadata(folder).is_ok_and(|found| {
+        found.is_dir() && found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o022 == 0
+    })
+}
+
+/// Whether a directory is one that this crate creates: directly below the temporary directory, with its prefix.
+fn is_temporary(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    path.parent() == Some(&std::env::temp_dir()) && name.starts_with(crate::api_server::DIRECTORY_PREFIX)
 }
 
 /// Ends what is noted for processes that no longer run.
@@ -89,7 +102,8 @@ fn sweep(folder: &Path) {
             match left {
                 Entry::Process(child) if is_running(&child) => kill(child.id),
                 Entry::Process(_) => {}
-                Entry::Directory(path) => drop(fs::remove_dir_all(path)),
+                Entry::Directory(path) if is_temporary(&path) => drop(fs::remove_dir_all(path)),
+                Entry::Directory(_) => {}
             }
         }
         let _ = fs::remove_file(entry.path());
@@ -132,13 +146,17 @@ mod tests {
     #[test]
     fn children_of_a_killed_process_are_ended_and_those_of_others_are_not() {
         let folder = tempfile::tempdir().unwrap();
-        let (left, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let temporary = || tempfile::Builder::new().prefix(crate::api_server::DIRECTORY_PREFIX).tempdir().unwrap();
+        let (left, kept, foreign) = (temporary(), temporary(), tempfile::tempdir().unwrap());
         let sleeping = || Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().unwrap();
         let (mut orphan, mut child, mut reused) = (sleeping(), sleeping(), sleeping());
         let entry = |id: u32| Entry::Process(Identity { id, started: started(id).unwrap() }).to_line();
         let directory = |path: &Path| Entry::Directory(path.to_path_buf()).to_line();
-        let lines =
-            entry(orphan.id()) + &format!("process {} 1\n", reused.id()) + &directory(left.path()) + "nonsense\n";
+        let lines = entry(orphan.id())
+            + &format!("process {} 1\n", reused.id())
+            + &directory(left.path())
+            + &directory(foreign.path())
+            + "nonsense\n";
         // No process has this start, whatever has that id now.
         let dead = folder.path().join("1 12345678901");
         fs::write(&dead, lines).unwrap();
@@ -149,12 +167,26 @@ mod tests {
 
         assert!(!orphan.wait().unwrap().success(), "killed");
         assert!(!left.path().exists() && !dead.exists());
+        assert!(foreign.path().exists(), "a directory that no test creates");
         assert!(child.try_wait().unwrap().is_none() && kept.path().exists() && own.exists(), "a running owner's");
         assert!(reused.try_wait().unwrap().is_none(), "another process with a noted id");
         for mut one in [child, reused] {
             one.kill().unwrap();
             one.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn notes_that_others_can_write_are_not_used() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let notes = folder.path().join("running");
+        assert!(is_own(&notes));
+        fs::set_permissions(&notes, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(!is_own(&notes));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&notes, &link).unwrap();
+        assert!(!is_own(&link));
     }
 
     #[test]

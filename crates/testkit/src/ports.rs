@@ -10,6 +10,9 @@ use std::sync::Mutex;
 /// Below the NodePorts of clusters (from 30000) and the kernel's own choice (from 32768), above what daemons are known by.
 const RANGE: std::ops::Range<u16> = 12_000..29_500;
 
+/// Ports that `deploy/samples` names, in that range: the demonstration listens on them, and no test gets them.
+pub const SAMPLE_PORTS: [u16; 2] = [24_317, 24_328];
+
 /// Reservations of this process.
 static RESERVED: Mutex<Vec<Reservation>> = Mutex::new(Vec::new());
 
@@ -31,6 +34,9 @@ pub fn free_port() -> anyhow::Result<u16> {
     let mut reserved = RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for step in 0..length {
         let port = RANGE.start + u16::try_from((begin + step) % length)?;
+        if SAMPLE_PORTS.contains(&port) {
+            continue;
+        }
         let Some(reservation) = reserve(port)? else { continue };
         if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             reserved.push(reservation);
@@ -38,6 +44,21 @@ pub fn free_port() -> anyhow::Result<u16> {
         }
     }
     anyhow::bail!("no port is free between {} and {}", RANGE.start, RANGE.end)
+}
+
+/// Takes the ports of the samples for this process.
+///
+/// # Errors
+/// When another process has them.
+pub fn reserve_sample_ports() -> anyhow::Result<()> {
+    let mut reserved = RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for port in SAMPLE_PORTS {
+        let reservation = reserve(port)?.filter(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok());
+        reserved.push(reservation.with_context(|| {
+            format!("port {port} is in use; another `make run` may be running (KEEP=1): end it first")
+        })?);
+    }
+    Ok(())
 }
 
 /// The mark that a port is taken, unless another process (or an earlier call) has set it.

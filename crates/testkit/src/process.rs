@@ -64,7 +64,10 @@ impl Process {
         if !self.is_running() {
             return;
         }
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        if let Some(id) = id {
+            let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
+        }
         let until = Instant::now() + limit;
         while self.is_running() && Instant::now() < until {
             std::thread::sleep(Duration::from_millis(20));

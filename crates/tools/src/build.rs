@@ -63,6 +63,7 @@ impl Tool {
 fn build_group(group: &[Tool], progress: Progress<'_>) -> anyhow::Result<()> {
     let first = group.first().context("no tool to build")?;
     std::fs::create_dir_all(cache())?;
+    remove_interrupted_builds();
     // Another process may build the same; each has a folder of its own and the last rename wins.
     let scratch = cache().join(format!("build.{}.{}", first.name, std::process::id()));
     std::fs::create_dir_all(&scratch)?;
@@ -73,6 +74,20 @@ fn build_group(group: &[Tool], progress: Progress<'_>) -> anyhow::Result<()> {
     };
     let _ = std::fs::remove_dir_all(&scratch);
     built
+}
+
+/// Removes what builds have left that were interrupted: folders named after processes that no longer run.
+fn remove_interrupted_builds() {
+    if !Path::new("/proc/self").exists() {
+        return;
+    }
+    for entry in std::fs::read_dir(cache()).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let owner = name.strip_prefix("build.").and_then(|rest| rest.rsplit('.').next()?.parse::<u32>().ok());
+        if owner.is_some_and(|owner| !Path::new(&format!("/proc/{owner}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 /// Moves what was built to where it is looked for.
@@ -104,7 +119,7 @@ fn compile(group: &[Tool], scratch: &Path, progress: Progress<'_>) -> anyhow::Re
         .current_dir(root().join(first.module))
         // The compiler and linker are short-lived: collecting their garbage costs a tenth of the time and saves little.
         .envs([("CGO_ENABLED", "0"), ("GOFLAGS", ""), ("GOWORK", "off"), ("GOGC", "off"), ("GOMEMLIMIT", "2GiB")]);
-    watched(&mut command, "Go is needed to build the real peers; install Go 1.25 or later", progress)?;
+    watched(&mut command, "Go is needed to build the real peers; `make doctor` says which one", progress)?;
     for tool in group {
         publish(tool, &scratch.join(tool.name))?;
     }

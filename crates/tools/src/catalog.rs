@@ -6,6 +6,11 @@ use crate::version::Version;
 /// Version of the Kubernetes binaries; also stamped into them.
 pub const KUBERNETES: Version = Version(1, 34, 4);
 
+/// The newest Go that a module of this repository requires.
+pub const GO: Version = Version(1, 26, 8);
+/// The oldest Go that fetches a newer one by itself, unless it is told not to.
+pub const GO_THAT_FETCHES: Version = Version(1, 21, 0);
+
 /// Lock file of a tool in Python: exact versions with the digests of their packages.
 pub(crate) const PYTHON_LOCK: &str = "requirements.txt";
 
@@ -114,4 +119,26 @@ pub const WORKFLOW_LINTER: Tool = Tool::peer(
 pub(crate) fn named(name: &str) -> Option<Tool> {
     let all = TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([WORKFLOW_LINTER]);
     all.into_iter().find(|tool| tool.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+    use super::*;
+
+    #[test]
+    fn required_go_is_the_newest_that_a_module_names() {
+        let root = crate::root();
+        let folders = std::fs::read_dir(root.join("tests/tools")).unwrap().map(|entry| entry.unwrap().path());
+        let folders = folders.chain([root.join("deploy/collector"), root.join("deploy/images/golang")]);
+        let directive = |text: String| {
+            text.lines().find_map(|line| line.strip_prefix("go ").map(|version| Version::parse(version).unwrap()))
+        };
+        let newest = folders
+            .filter_map(|folder| std::fs::read_to_string(folder.join("go.mod")).ok())
+            .filter_map(directive)
+            .max();
+        assert_eq!(newest, Some(GO));
+    }
 }

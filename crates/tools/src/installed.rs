@@ -23,8 +23,14 @@ impl Installed {
     pub fn find(&self, name: &str) -> Option<PathBuf> {
         static ANSWERS: Mutex<BTreeMap<String, Option<PathBuf>>> = Mutex::new(BTreeMap::new());
         let mut answers = ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = || on_path(name).filter(|path| version(path, &[self.argument]).is_some_and(|v| self.fits(v)));
+        let fitting = || on_path(name).filter(|path| self.accepts(path));
         answers.entry(name.to_owned()).or_insert_with(fitting).clone()
+    }
+
+    /// Whether a binary is of a version that may serve.
+    #[must_use]
+    pub fn accepts(&self, program: &Path) -> bool {
+        version(program, &[self.argument]).is_some_and(|version| self.fits(version))
     }
 
     fn fits(&self, version: Version) -> bool {

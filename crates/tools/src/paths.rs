@@ -24,7 +24,8 @@ pub fn cache() -> PathBuf {
 }
 
 impl Tool {
-    /// Where the binary is, or will be once it is built: in `KUBEBUILDER_ASSETS` for what belongs there, in the cache when it has been
+    /// Where the binary is, or will be once it is built: in `KUBEBUILDER_ASSETS` for what belongs there when its
+    /// version fits, in the cache when it has been
     /// built, the machine's own when that fits, else in the cache.
     ///
     /// # Errors
@@ -33,7 +34,11 @@ impl Tool {
         if matches!(self.name, "etcd" | "kube-apiserver" | "kubectl")
             && let Some(assets) = std::env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty())
         {
-            return Ok(PathBuf::from(assets).join(self.name));
+            let asset = PathBuf::from(assets).join(self.name);
+            let fits = self.installed.is_none_or(|installed| installed.accepts(&asset));
+            if asset.is_file() && fits {
+                return Ok(asset);
+            }
         }
         let built = cache().join(format!("{}-{}", self.name, self.digest()?)).join(self.name);
         if built.exists() {

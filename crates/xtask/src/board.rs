@@ -2,12 +2,31 @@
 //!
 //! On a terminal every running step has a line with its last output; elsewhere each finished step is one line. Never decides what runs.
 
-use anyhow::bail;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use odigos_tools::Progress;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
+
+/// Why a step did not begin: another one has failed. It never explains a failure by itself.
+#[derive(Debug)]
+pub(crate) struct NotStarted(String);
+
+impl std::fmt::Display for NotStarted {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: not started, since another step has failed", self.0)
+    }
+}
+
+impl std::error::Error for NotStarted {}
+
+/// The outcome of two lanes: an error that has a cause of its own comes first.
+pub(crate) fn both(first: anyhow::Result<()>, second: anyhow::Result<()>) -> anyhow::Result<()> {
+    match (first, second) {
+        (Err(first), Err(second)) if first.is::<NotStarted>() => Err(second),
+        (first, second) => first.and(second),
+    }
+}
 
 /// Steps of a task, some of them at the same time.
 pub(crate) struct Board {
@@ -20,7 +39,7 @@ pub(crate) struct Board {
 #[derive(Default)]
 struct State {
     running: Vec<String>,
-    finished: Vec<(String, Duration)>,
+    finished: Vec<(String, Duration, bool)>,
     failed: bool,
 }
 
@@ -45,7 +64,7 @@ impl Board {
         {
             let mut state = self.state();
             if state.failed {
-                bail!("{name}: not started, since another step has failed");
+                return Err(NotStarted(name.to_owned()).into());
             }
             state.running.push(name.to_owned());
         }
@@ -66,14 +85,18 @@ impl Board {
             bar.finish_and_clear();
         }
         self.finish(name, begun.elapsed(), result.is_ok());
-        result.map_err(|error| error.context(format!("{name} failed")))
+        // Told at once: other steps may go on for minutes.
+        result.map_err(|error| {
+            self.print(&format!("{name}: {error:#}"));
+            error.context(format!("{name} failed"))
+        })
     }
 
     fn finish(&self, name: &str, took: Duration, is_ok: bool) {
         let (position, running) = {
             let mut state = self.state();
             state.running.retain(|one| one != name);
-            state.finished.push((name.to_owned(), took));
+            state.finished.push((name.to_owned(), took, is_ok));
             state.failed |= !is_ok;
             (state.finished.len(), state.running.join(", "))
         };
@@ -114,10 +137,14 @@ impl Board {
     /// A table of the finished steps with their times.
     pub(crate) fn table(&self) -> String {
         let state = self.state();
-        let rows = state.finished.iter().map(|(name, took)| (name.as_str(), *took));
-        let rows: Vec<_> = rows.chain([("in all", self.begun.elapsed())]).collect();
-        let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-        rows.iter().map(|(name, took)| format!("{name:<width$}  {:>6}\n", minutes(*took))).collect()
+        let rows = state.finished.iter().map(|(name, took, is_ok)| (name.as_str(), *took, *is_ok));
+        let rows: Vec<_> = rows.chain([("in all", self.begun.elapsed(), !state.failed)]).collect();
+        let width = rows.iter().map(|(name, ..)| name.len()).max().unwrap_or_default();
+        let verdict = |is_ok: bool| if is_ok { "" } else { "  FAILED" };
+        let row = |(name, took, is_ok): &(&str, Duration, bool)| {
+            format!("{name:<width$}  {:>6}{}\n", minutes(*took), verdict(*is_ok))
+        };
+        rows.iter().map(row).collect()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -153,7 +180,7 @@ fn before_this_process() -> Duration {
 }
 
 /// Minutes and seconds.
-fn minutes(duration: Duration) -> String {
+pub(crate) fn minutes(duration: Duration) -> String {
     let seconds = duration.as_secs();
     format!("{}:{:02}", seconds / 60, seconds % 60)
 }
@@ -165,15 +192,25 @@ mod tests {
     #[test]
     fn failed_step_is_named_and_nothing_begins_after_it() {
         let board = Board::new("test", &["one", "two"]);
-        let failed = board.step("one", |_| -> anyhow::Result<()> { bail!("no disk") });
+        let failed = board.step("one", |_| -> anyhow::Result<()> { anyhow::bail!("no disk") });
         assert_eq!(failed.map_err(|error| format!("{error:#}")), Err("one failed: no disk".to_owned()));
         let second = board.step("two", |_| -> anyhow::Result<()> { panic_free() });
         assert!(second.is_err_and(|error| error.to_string().contains("not started")));
-        assert!(board.table().contains("one") && !board.table().contains("two"), "{}", board.table());
+        let table = board.table();
+        assert!(table.contains("one") && table.contains("FAILED") && !table.contains("two"), "{table}");
     }
 
     fn panic_free() -> anyhow::Result<()> {
-        bail!("must not run")
+        anyhow::bail!("must not run")
+    }
+
+    #[test]
+    fn cause_of_a_failure_comes_before_what_was_not_started() {
+        let stopped = || Err(NotStarted("two".into()).into());
+        let cause = || Err(anyhow::anyhow!("no disk"));
+        for (first, second) in [(stopped(), cause()), (cause(), stopped()), (Ok(()), cause())] {
+            assert_eq!(both(first, second).map_err(|error| error.to_string()), Err("no disk".to_owned()));
+        }
     }
 
     #[test]

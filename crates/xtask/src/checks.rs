@@ -1,6 +1,6 @@
 //! `make test` and `make lint`: every check except cluster scenarios and measurements, two lanes at a time, with a table of times.
 
-use crate::board::Board;
+use crate::board::{Board, both};
 use crate::command::{cargo, dev_command, run, target};
 use crate::{doctor, needs, tidy};
 use anyhow::Context;
@@ -62,13 +62,13 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
     let checked = std::thread::scope(|scope| {
         let rust = scope.spawn(|| rust_checks(&board).and_then(|()| board.step(PURE, |_| pure_tests(&board))));
         let peers = peers(&board);
-        join(rust.join()).and(peers)?;
+        both(join(rust.join()), peers)?;
         board.step(GENERATED, |progress| {
             run(GENERATED, &mut dev_command("generate", &[OsString::from("--check")]), progress)
         })?;
         let preparation = prepare_e2e.then(|| scope.spawn(|| prepare(&board)));
         let tested = board.step(PEERS, |_| peer_tests(&board));
-        preparation.map_or(Ok(()), |preparation| join(preparation.join())).and(tested)
+        both(tested, preparation.map_or(Ok(()), |preparation| join(preparation.join())))
     });
     board.close();
     let table = board.table();
@@ -80,7 +80,7 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
 /// Runs the checks that take no test.
 ///
 /// # Errors
-/// When something is missing on the machine, or a check fails.
+/// When a check fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
     let board = Board::new("lint", &[FORMAT, BOUNDARIES, LINTS, WORKFLOWS]);
     board.step(FORMAT, format)?;
@@ -169,8 +169,8 @@ fn peer_tests(board: &Board) -> anyhow::Result<()> {
     let names = test_names(&root().join("crates").join(TESTKIT).join("tests"))?;
     let (alongside, others): (Vec<String>, _) = names.into_iter().partition(|name| ALONGSIDE.contains(&name.as_str()));
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| tests(board, "tests with peers, alongside", &[], &alongside));
-        let first = tests(board, "tests with peers", &[], &others);
+        let second = scope.spawn(|| tests(board, "tests with peers 2", &[], &alongside));
+        let first = tests(board, "tests with peers 1", &[], &others);
         // Both end, so that every failure is seen.
         first.and(join(second.join()))
     })
@@ -181,7 +181,9 @@ fn tests(board: &Board, name: &str, kinds: &[&str], names: &[String]) -> anyhow:
     let mut command = cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(kinds).args(names.iter().flat_map(|name| ["--test", name]));
     command.env("ODIGOS_TEST_BINARIES", target().join("debug"));
-    run(name, &mut command, &|line| board.print(line))
+    // Lines of binaries that run at the same time are told apart.
+    let mark = name.strip_prefix("tests with peers ").map(|lane| format!("{lane}| ")).unwrap_or_default();
+    run(name, &mut command, &|line| board.print(&format!("{mark}{line}")))
 }
 
 /// Names of the test binaries of a folder: its files, and its folders that have a `main.rs`.

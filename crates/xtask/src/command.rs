@@ -1,5 +1,6 @@
 //! Runs other programs: their output goes into a file, their last lines into the error when they fail.
 
+use crate::board::Board;
 use anyhow::{Context, bail};
 use odigos_tools::{Progress, root};
 use std::ffi::OsString;
@@ -80,9 +81,9 @@ pub(crate) fn dev_command(task: &str, arguments: &[OsString]) -> Command {
 /// # Errors
 /// When it does not build, or the task fails.
 pub(crate) fn dev(task: &str, arguments: &[OsString]) -> anyhow::Result<()> {
-    crate::say("building the binaries of the workspace");
-    let status = cargo(&["build", "--quiet", "--workspace", "--bins", "--locked"]).status()?;
-    anyhow::ensure!(status.success(), "cargo ended with {status}");
+    let board = Board::new(task, &["binaries of the workspace"]);
+    board.step("binaries of the workspace", build_binaries)?;
+    board.close();
     let status = dev_command(task, arguments).status().context("failed to start odigos-dev")?;
     anyhow::ensure!(status.success(), "{task} ended with {status}");
     Ok(())

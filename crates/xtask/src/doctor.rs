@@ -4,6 +4,7 @@ use crate::needs::{Check, NEEDS, Need, System, Task};
 use crate::say;
 use anyhow::Context;
 use odigos_tools::Version;
+use odigos_tools::catalog::{GO, GO_THAT_FETCHES};
 use odigos_tools::installed::{on_path, version};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -37,7 +38,7 @@ pub(crate) fn doctor(names: &[String]) -> anyhow::Result<()> {
         let found = inspect(&need);
         let text = match &found {
             Found::Present(version) => version.clone(),
-            Found::Old(version) => format!("{version} (old)"),
+            Found::Old(version) => format!("{version} !"),
             Found::Missing => "missing".into(),
         };
         let by: Vec<String> = need.tasks.iter().map(Task::to_string).collect();
@@ -77,6 +78,8 @@ fn needed(tasks: &[Task]) -> Vec<Need> {
 fn least(need: &Need) -> String {
     match need.check {
         Check::Program(_, _, least) if least > Version(0, 0, 0) => least.to_string(),
+        Check::Within(_, _, least, _) => least.0.to_string(),
+        Check::Go => GO.to_string(),
         _ => "any".into(),
     }
 }
@@ -85,6 +88,16 @@ fn inspect(need: &Need) -> Found {
     let present = |is_there: bool| if is_there { Found::Present("yes".into()) } else { Found::Missing };
     match need.check {
         Check::Linux => present(cfg!(target_os = "linux")),
+        Check::Debian12 => present(is_debian_12(&std::fs::read_to_string("/etc/os-release").unwrap_or_default())),
+        Check::Go => inspect_go(),
+        Check::Within(program, arguments, least, below) => {
+            let found = on_path(program).and_then(|path| version(&path, arguments));
+            match found {
+                Some(version) if (least..below).contains(&version) => Found::Present(version.to_string()),
+                Some(version) => Found::Old(version),
+                None => Found::Missing,
+            }
+        }
         Check::File(paths) => present(paths.iter().any(|path| Path::new(path).exists())),
         Check::Root => present(is_root()),
         Check::Program(program, arguments, least) => {
@@ -98,6 +111,26 @@ fn inspect(need: &Need) -> Found {
             }
         }
     }
+}
+
+/// Go is new enough, or is allowed to fetch one that is.
+fn inspect_go() -> Found {
+    let Some(path) = on_path("go") else { return Found::Missing };
+    let Some(found) = version(&path, &["version"]) else { return Found::Missing };
+    let fetches = || {
+        let output = Command::new(&path).args(["env", "GOTOOLCHAIN"]).stdin(Stdio::null()).output();
+        output.is_ok_and(|output| !String::from_utf8_lossy(&output.stdout).trim().starts_with("local"))
+    };
+    if found >= GO || (found >= GO_THAT_FETCHES && fetches()) {
+        return Found::Present(found.to_string());
+    }
+    Found::Old(found)
+}
+
+/// Whether `/etc/os-release` is that of Debian 12.
+fn is_debian_12(text: &str) -> bool {
+    let has = |line: &str| text.lines().any(|one| one.replace('"', "") == line);
+    has("ID=debian") && has("VERSION_ID=12")
 }
 
 fn starts(program: &Path, arguments: &[&str]) -> bool {
@@ -161,16 +194,17 @@ mod tests {
         let missing = some(&["pip", "go", "containerd"]);
         let debian = remedies(&missing, System::Debian);
         assert!(debian.contains("apt-get install -y --no-install-recommends containerd python3-pip"), "{debian}");
-        assert!(debian.contains("go: install Go 1.26 from https://go.dev/dl"), "{debian}");
+        assert!(debian.contains("go: install Go from https://go.dev/dl"), "{debian}");
         let fedora = remedies(&missing, System::Fedora);
-        assert!(fedora.contains("dnf install -y containerd golang python3-pip"), "{fedora}");
+        assert!(fedora.contains("dnf install -y python3-pip"), "{fedora}");
+        assert!(fedora.contains("containerd: clusters of real nodes are only created on Debian 12"), "{fedora}");
         let mac = remedies(&missing, System::MacOs);
         assert!(
-            mac.contains("brew install go python\n") && mac.contains("containerd: a cluster of real nodes"),
+            mac.contains("brew install go python\n") && mac.contains("containerd: clusters of real nodes"),
             "{mac}"
         );
         let other = remedies(&missing, System::Other);
-        assert!(other.contains("containerd: ") && other.contains("pip: python3 -m ensurepip"), "{other}");
+        assert!(other.contains("containerd: ") && other.contains("pip: python3 -m ensurepip --upgrade"), "{other}");
     }
 
     #[test]
@@ -185,6 +219,13 @@ mod tests {
     #[test]
     fn running_needs_only_rust_go_and_a_compiler() {
         let names: Vec<&str> = needed(&[Task::Run]).iter().map(|need| need.name).collect();
-        assert_eq!(names, ["rust", "go", "cc"]);
+        assert_eq!(names, ["rust", "go", "cc", "linux"]);
+    }
+
+    #[test]
+    fn only_debian_12_creates_clusters() {
+        assert!(is_debian_12("PRETTY_NAME=\"x\"\nVERSION_ID=\"12\"\nID=debian\n"));
+        assert!(!is_debian_12("VERSION_ID=\"13\"\nID=debian\n"));
+        assert!(!is_debian_12("VERSION_ID=\"12\"\nID=other\nID_LIKE=debian\n"));
     }
 }

@@ -54,7 +54,17 @@ fn perform(task: &str, rest: Vec<OsString>) -> anyhow::Result<()> {
         "doctor" => doctor::doctor(&words(rest)?),
         "tools" => toolset::tools(&words(rest)?),
         "tidy" => none(rest).and_then(|()| tidy::tidy()).map(|()| say("tidy: ok")),
-        "e2e" => doctor::require(needs::Task::E2e).and_then(|()| command::dev(task, &rest)),
+        "e2e" => {
+            // Help, the list and another's cluster need none of what creates one.
+            let is_light = |one: &OsString| {
+                let text = one.to_string_lossy();
+                ["--help", "-h", "--list"].contains(&&*text) || text.starts_with("--kubeconfig")
+            };
+            if !rest.iter().any(is_light) {
+                doctor::require(needs::Task::E2e)?;
+            }
+            command::dev(task, &rest)
+        }
         "generate" | "agents" | "images" => command::dev(task, &rest),
         "" | "help" | "-h" | "--help" => {
             say(HELP);

@@ -1,6 +1,6 @@
 //! `make run`: everything that the demonstration needs is built, two things at a time, and then shown.
 
-use crate::board::Board;
+use crate::board::{Board, both, minutes};
 use crate::{command, doctor, needs};
 use odigos_tools::catalog::SAMPLE_COLLECTOR;
 use odigos_tools::{SAMPLE_TOOLS, Tool, build};
@@ -23,12 +23,12 @@ pub(crate) fn run(keep: bool) -> anyhow::Result<()> {
         // Both compilers have phases that keep one core busy; together they use two.
         let product = scope.spawn(|| board.step(PRODUCT, command::build_binaries));
         let peers = build_peers(&board);
-        product.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the build of the product panicked"))).and(peers)
+        both(product.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the build of the product panicked"))), peers)
     })?;
     let arguments: Vec<OsString> = keep.then(|| OsString::from("--keep")).into_iter().collect();
     let took = board.close();
     // It prints its own steps, and keeps the terminal.
-    crate::say(&format!("[5/5] {} s  {DEMONSTRATION}", took.as_secs()));
+    crate::say(&format!("[5/5] {}  {DEMONSTRATION}", minutes(took)));
     let status = command::dev_command("demo", &arguments).status()?;
     anyhow::ensure!(status.success(), "{DEMONSTRATION} ended with {status}");
     Ok(())
