@@ -27,7 +27,7 @@ pub(crate) struct Changes {
 }
 
 impl LogLinks {
-    /// Brings the links in line with what is wanted. A link of a pod that is `gone` stays for as long as its log is
+    /// Brings the links in line with what is wanted. A link of a pod that is not `known` (any more) stays for as long as its log is
     /// there, so that the last lines are read. A link that cannot be changed does not stop the others.
     ///
     /// # Errors

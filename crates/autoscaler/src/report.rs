@@ -144,12 +144,16 @@ pub(crate) fn is_rolled_out(kind: &str, live: &Value, version: &str) -> bool {
     wanted > 0 && all.iter().all(|count| *count == wanted)
 }
 
-fn deployed(error: Option<&str>) -> ConditionDraft {
+/// Whether every object of a group is applied; `reasons` for yes and no. Those of gateways are words of the reference.
+fn deployed(reasons: [&'static str; 2], error: Option<&str>) -> ConditionDraft {
     match error {
-        None => ConditionDraft::yes(kind::DEPLOYED, "GatewayDeployedCreatedSuccessfully", "Every object is applied."),
-        Some(error) => ConditionDraft::no(kind::DEPLOYED, "GatewayDeployedCreationFailed", error),
+        None => ConditionDraft::yes(kind::DEPLOYED, reasons[0], "Every object is applied."),
+        Some(error) => ConditionDraft::no(kind::DEPLOYED, reasons[1], error),
     }
 }
+
+const GATEWAY_DEPLOYED: [&str; 2] = ["GatewayDeployedCreatedSuccessfully", "GatewayDeployedCreationFailed"];
+const NODE_DEPLOYED: [&str; 2] = ["NodeCollectorDeployedSuccessfully", "NodeCollectorDeploymentFailed"];
 
 fn valid(problems: &[odigos_plan::gateway::Problem], refused: Option<(&str, String)>) -> ConditionDraft {
     if let Some((reason, message)) = refused {
@@ -238,7 +242,7 @@ pub(crate) async fn gateway_group(
     let waiting_for = start_failure::waiting_for(&state.gateway_pods(pool), version);
     let mut drafts = vec![
         valid(&plan.problems, refused),
-        deployed(trouble.error.as_deref()),
+        deployed(GATEWAY_DEPLOYED, trouble.error.as_deref()),
         progressing(rolled_out, version, waiting_for),
     ];
     drafts.extend(of_load(state, load, group));
@@ -288,7 +292,7 @@ pub(crate) async fn node_group(
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
     let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
-    let mut deployed = deployed(error.as_deref());
+    let mut deployed = deployed(NODE_DEPLOYED, error.as_deref());
     // What it does not do by choice is no fault, and said where people look for it.
     for lacking in
         plan.findings.iter().filter(|one| one.severity == Severity::Info && one.object.starts_with("CollectorsGroup "))

@@ -172,6 +172,7 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         let message = format!("at least one of {} is required", rules.required_any.join(", "));
         evaluation.problem(Reason::InvalidSetting, field, message);
     }
+    evaluation.check_switches(&rules.switches());
     for check in &rules.checks {
         evaluation.check(&check.field, &check.normaliser);
     }

@@ -254,9 +254,9 @@ pub(crate) struct PipelineAdditions {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(crate) enum Condition {
-    /// The setting is exactly `true`.
+    /// The setting is true, in any spelling of a boolean.
     IsTrue(String),
-    /// The setting is `true` in any case.
+    /// The same, where older forms wrote `Yes` and `No` as well.
     IsLegacyTrue(String),
     /// The setting is present and not blank.
     IsSet(String),
@@ -294,7 +294,7 @@ pub(crate) enum Normaliser {
     AbsolutePath,
     Integer,
     PositiveInteger,
-    LenientBool,
+    Boolean,
     Duration,
     StringList,
     JoinedList,
@@ -331,8 +331,25 @@ pub(crate) enum Normaliser {
     /// A YAML mapping, verbatim.
     YamlMap,
     Choice(Vec<String>),
+    /// A whole number that is one of these.
+    Numbers(Vec<i64>),
     Table(BTreeMap<String, String>),
-    Suffixed(String),
+    /// `host:port` with this port unless one is given.
+    HostAndPort(u16),
+    /// A complete URL with `http://` or `https://`.
+    Url,
+    /// Headers of HTTP or gRPC.
+    Headers,
+    /// Kafka brokers.
+    Brokers,
+    Version,
+    /// One label of a domain name.
+    Label,
+    Domain,
+    Bucket,
+    /// Tags, each with a value.
+    Tags,
+    AzureConnectionString,
 }
 
 /// A value with expressions in it.
@@ -454,7 +471,64 @@ impl Template {
     }
 }
 
+/// Settings that conditions read as booleans, by name; true where older forms wrote other words as well.
+pub(crate) type Switches<'a> = BTreeMap<&'a str, bool>;
+
+impl Rendering {
+    /// Every setting that a condition reads as a boolean.
+    pub(crate) fn switches(&self) -> Switches<'_> {
+        let mut found = Switches::new();
+        for component in [&self.exporters, &self.processors, &self.extensions, &self.connectors].into_iter().flatten() {
+            component.when.iter().for_each(|condition| condition.switches(&mut found));
+            component.settings.switches(&mut found);
+        }
+        for variable in &self.variables {
+            variable.when.iter().for_each(|condition| condition.switches(&mut found));
+            variable.value.switches(&mut found);
+        }
+        found
+    }
+}
+
+impl Template {
+    fn switches<'a>(&'a self, found: &mut Switches<'a>) {
+        match self {
+            Self::Literal(_) | Self::Secret(_) | Self::SecretFile(_) | Self::Each(_) => {}
+            Self::List(list) | Self::Concat(list) => list.iter().for_each(|item| item.switches(found)),
+            Self::Map(map) => map.values().for_each(|item| item.switches(found)),
+            Self::Field(field) => field.secure.iter().for_each(|condition| condition.switches(found)),
+            Self::Bool(condition) => condition.switches(found),
+            Self::If(condition, then, otherwise) => {
+                condition.switches(found);
+                then.switches(found);
+                otherwise.iter().for_each(|template| template.switches(found));
+            }
+        }
+    }
+}
+
 impl Condition {
+    fn switches<'a>(&'a self, found: &mut Switches<'a>) {
+        match self {
+            Self::IsTrue(name) => {
+                found.entry(name).or_insert(false);
+            }
+            Self::IsLegacyTrue(name) => {
+                found.insert(name, true);
+            }
+            Self::IsSet(_)
+            | Self::Has(_)
+            | Self::HasSecret(_)
+            | Self::HasItems(_)
+            | Self::HasSignal(_)
+            | Self::Equals(..)
+            | Self::StartsWith(..)
+            | Self::EqualsIgnoringCase(..) => {}
+            Self::Not(inner) => inner.switches(found),
+            Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.switches(found)),
+        }
+    }
+
     fn names(&self, found: &mut Vec<String>) {
         match self {
             Self::IsTrue(name)

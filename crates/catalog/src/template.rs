@@ -4,7 +4,7 @@ use crate::destination::DestinationType;
 use crate::normalise;
 use crate::render::{Instance, Problem, Reason, Secret, SecretFile, SecretVariable};
 use crate::schema::{
-    Condition, EachExpression, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Template,
+    Condition, EachExpression, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Switches, Template,
 };
 use odigos_api::Signal;
 use serde_json::{Map, Value, json};
@@ -21,6 +21,9 @@ pub(crate) struct Evaluation<'a> {
     pub(crate) environment: BTreeSet<SecretVariable>,
     pub(crate) files: BTreeSet<SecretFile>,
 }
+
+/// What older forms wrote for on and off.
+const OLDER_WORDS: [&str; 4] = ["yes", "no", "create", "skip"];
 
 impl<'a> Evaluation<'a> {
     pub(crate) fn new(
@@ -65,8 +68,10 @@ impl<'a> Evaluation<'a> {
     pub(crate) fn holds(&self, condition: &Condition) -> bool {
         let raw = |name: &str| self.instance.data.get(name).map(String::as_str);
         match condition {
-            Condition::IsTrue(name) => raw(name) == Some("true"),
-            Condition::IsLegacyTrue(name) => raw(name).is_some_and(|text| text.eq_ignore_ascii_case("true")),
+            // What is no boolean is a problem of its own (`check_switches`).
+            Condition::IsTrue(name) | Condition::IsLegacyTrue(name) => {
+                self.setting(name).is_some_and(|text| normalise::boolean(text) == Ok(true))
+            }
             Condition::IsSet(name) => self.setting(name).is_some(),
             Condition::Has(name) => raw(name).is_some(),
             Condition::HasItems(name) => self
@@ -141,24 +146,59 @@ impl<'a> Evaluation<'a> {
         };
         let secure = field.secure.as_ref().is_some_and(|condition| self.holds(condition));
         match normalised(&field.normaliser, text, secure) {
-            Ok(value) if matches!(field.normaliser, Normaliser::YamlMap) => Some(self.verbatim(value)),
-            Ok(Value::String(value)) => Some(Value::String(self.literal(&value))),
-            Ok(Value::Object(map)) => {
+            Ok(value) => {
+                self.remark(field, text);
+                Some(self.as_literal(&field.normaliser, value))
+            }
+            Err(why) => {
+                self.problem(Reason::InvalidSetting, data_field(&field.name), why);
+                None
+            }
+        }
+    }
+
+    /// What a normaliser has left out of a setting is said.
+    fn remark(&mut self, field: &FieldExpression, text: &str) {
+        if matches!(field.normaliser, Normaliser::OtlpHttpUrl)
+            && let Some(path) = normalise::signal_path(text)
+        {
+            self.warnings.push(Problem {
+                reason: Reason::InvalidSetting,
+                field: data_field(&field.name),
+                message: format!("{path} at its end is left out: the exporter appends the path of each signal"),
+            });
+        }
+    }
+
+    /// A value in which nothing is expanded.
+    fn as_literal(&mut self, normaliser: &Normaliser, value: Value) -> Value {
+        match value {
+            value if matches!(normaliser, Normaliser::YamlMap) => self.verbatim(value),
+            Value::String(value) => Value::String(self.literal(&value)),
+            Value::Object(map) => {
                 let entries = map.into_iter().map(|(key, value)| {
                     let value = value.as_str().map_or(Value::Null, |value| Value::String(self.literal(value)));
                     (key, value)
                 });
-                Some(Value::Object(entries.collect::<Map<_, _>>()))
+                Value::Object(entries.collect::<Map<_, _>>())
             }
-            Ok(Value::Array(list)) => Some(
-                list.into_iter()
-                    .map(|item| item.as_str().map_or(Value::Null, |item| Value::String(self.literal(item))))
-                    .collect(),
-            ),
-            Ok(value) => Some(value),
-            Err(why) => {
-                self.problem(Reason::InvalidSetting, data_field(&field.name), why);
-                None
+            Value::Array(list) => list
+                .into_iter()
+                .map(|item| item.as_str().map_or(Value::Null, |item| Value::String(self.literal(item))))
+                .collect(),
+            value => value,
+        }
+    }
+
+    /// Switches whose text is no boolean: read as off, TLS or authentication would be dropped in silence.
+    pub(crate) fn check_switches(&mut self, switches: &Switches<'_>) {
+        for (name, has_older_words) in switches {
+            let Some(text) = self.setting(name) else { continue };
+            let is_older = *has_older_words && OLDER_WORDS.iter().any(|word| text.trim().eq_ignore_ascii_case(word));
+            if let Err(why) = normalise::boolean(text)
+                && !is_older
+            {
+                self.problem(Reason::InvalidSetting, data_field(name), why);
             }
         }
     }
@@ -316,7 +356,7 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
             number if number > 0 => json!(number),
             number => return Err(format!("{number} is below zero")),
         },
-        Normaliser::LenientBool => json!(normalise::lenient_bool(text)),
+        Normaliser::Boolean => json!(normalise::boolean(text)?),
         Normaliser::Duration => json!(normalise::duration(text)?),
         Normaliser::StringList => json!(normalise::string_list(text)?),
         Normaliser::JoinedList => json!(normalise::string_list(text)?.join(", ")),
@@ -343,17 +383,27 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         Normaliser::YamlMap => normalise::yaml_map(text)?,
         Normaliser::Choice(values) if values.iter().any(|value| value == text.trim()) => json!(text.trim()),
         Normaliser::Choice(values) => return Err(format!("it must be one of {}", values.join(", "))),
+        Normaliser::Numbers(numbers) => match normalise::integer(text)? {
+            number if numbers.contains(&number) => json!(number),
+            number => {
+                let known: Vec<String> = numbers.iter().map(i64::to_string).collect();
+                return Err(format!("{number} is not one of {}", known.join(", ")));
+            }
+        },
         Normaliser::Table(table) => match table.get(text.trim()) {
             Some(value) => json!(value),
             None => return Err(format!("it must be one of {}", table.keys().cloned().collect::<Vec<_>>().join(", "))),
         },
-        Normaliser::Suffixed(suffix) => {
-            let text = text.trim();
-            if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                return Err("it holds white space".into());
-            }
-            json!(format!("{text}{suffix}"))
-        }
+        Normaliser::HostAndPort(port) => json!(normalise::host_and_default_port(text, *port)?),
+        Normaliser::Url => json!(normalise::complete_url(text)?),
+        Normaliser::Headers => json!(normalise::headers(text)?),
+        Normaliser::Brokers => json!(normalise::brokers(text)?),
+        Normaliser::Version => json!(normalise::version(text)?),
+        Normaliser::Label => json!(normalise::label(text)?),
+        Normaliser::Domain => json!(normalise::domain(text)?),
+        Normaliser::Bucket => json!(normalise::bucket(text)?),
+        Normaliser::Tags => json!(normalise::tags(text)?),
+        Normaliser::AzureConnectionString => json!(normalise::azure_connection_string(text)?),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use anyhow::{Context, bail};
 use base64::Engine as _;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
 use kube::Client;
 use kube::api::Api;
@@ -14,6 +14,7 @@ use odigos_api::destination::Destination;
 use odigos_catalog::render::{self, Instance, Secret};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -207,8 +208,13 @@ impl Probe {
     }
 
     async fn send_http(&self) -> anyhow::Result<String> {
-        let connector =
-            hyper_rustls::HttpsConnectorBuilder::new().with_native_roots()?.https_or_http().enable_http1().build();
+        let builder = hyper_rustls::HttpsConnectorBuilder::new();
+        // As the exporter does it: with an authority of its own, no other one counts.
+        let builder = match &self.ca {
+            Some(ca) => builder.with_tls_config(trusting(ca)?),
+            None => builder.with_native_roots()?,
+        };
+        let connector = builder.https_or_http().enable_http1().build();
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
         let mut request = if self.request == Request::Question {
             hyper::Request::get(&self.url)
@@ -223,13 +229,29 @@ impl Probe {
             .await
             .with_context(|| format!("{} cannot be reached", self.url))?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
         if status.is_success() {
             return Ok(format!("{} answered {status}", self.url));
         }
-        let said: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+        let said = match Limited::new(response.into_body(), ANSWER_LIMIT).collect().await {
+            Ok(body) => String::from_utf8_lossy(&body.to_bytes()).chars().take(200).collect(),
+            Err(_) => format!("an answer of more than {} KiB", ANSWER_LIMIT / 1024),
+        };
         bail!("{} answered {status}: {said}", self.url)
     }
+}
+
+/// How much of a refusal is read, in bytes.
+const ANSWER_LIMIT: usize = 64 * 1024;
+
+/// TLS that trusts the authorities of a PEM text and no others.
+fn trusting(ca: &str) -> anyhow::Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(ca.as_bytes()) {
+        roots.add(certificate.context("failed to read the CA of the Destination")?)?;
+    }
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Refuses what only a machine itself should reach.
@@ -299,6 +321,60 @@ mod tests {
         assert_eq!(authorization("oauth2client/x", &json!({"client_id": "a"}), &variables), None);
         // Never half a credential.
         assert_eq!(authorization("basicauth/x", &json!({"client_auth": {"username": "me"}}), &variables), None);
+    }
+
+    /// A server with a certificate of an authority of its own.
+    #[tokio::test]
+    async fn own_authority_of_a_destination_is_trusted_over_http() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(authority.signing_key.serialize_der()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![authority.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(server));
+        for (ca, is_trusted) in [(Some(authority.cert.pem()), true), (None, false)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+            let mut settings = json!({"endpoint": url});
+            if let Some(ca) = ca {
+                settings["tls"] = json!({"ca_pem": ca});
+            }
+            let probe = Probe::of("otlp_http/x", &settings, &BTreeMap::new()).unwrap();
+            let answer = async {
+                let (stream, _) = listener.accept().await.unwrap();
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut request = vec![0; 4096];
+                let _ = stream.read(&mut request).await;
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+                let _ = stream.shutdown().await;
+            };
+            let (outcome, ()) = tokio::join!(probe.send_http(), answer);
+            assert_eq!(outcome.is_ok(), is_trusted, "{outcome:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn refusal_without_end_is_not_read_to_its_end() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let settings = json!({"endpoint": format!("http://{}", listener.local_addr().unwrap())});
+        let probe = Probe::of("otlp_http/x", &settings, &BTreeMap::new()).unwrap();
+        let endless = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 4096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(b"HTTP/1.1 500 Internal Server Error\r\nconnection: close\r\n\r\n").await;
+            // Until the other side has had enough.
+            while stream.write_all(&[b'a'; 4096]).await.is_ok() {}
+        };
+        let (outcome, ()) = tokio::join!(probe.send_http(), endless);
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("500") && error.contains("more than 64 KiB"), "{error}");
     }
 
     #[tokio::test]

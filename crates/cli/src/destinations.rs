@@ -269,7 +269,7 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
 /// Writes the Secret first, so that the Destination never waits for it; then the Secret belongs to the Destination.
 async fn write(arguments: &Add, destination: &Value, secret: Option<Value>) -> anyhow::Result<()> {
     let client = live::client().await?;
-    let parameters = PatchParams::apply("odigos-cli");
+    let parameters = PatchParams::apply(crate::lifecycle::MANAGER);
     let resource =
         |group: &str, version: &str, kind: &str| ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let secrets: Api<DynamicObject> =

@@ -26,8 +26,8 @@ mod verify;
 
 use crate::{Failure, output};
 
-/// Field manager of everything that the command line tool installs.
-const MANAGER: &str = "odigos-cli";
+/// Field manager of everything that the command line tool writes.
+pub(crate) const MANAGER: &str = "odigos-cli";
 /// Name of the release, as Helm would know it.
 const RELEASE: &str = "odigos";
 /// Annotation of a namespace that the installer made, and may therefore remove.

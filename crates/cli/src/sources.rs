@@ -24,9 +24,6 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Who writes Sources from here.
-const MANAGER: &str = "odigos";
-
 /// Arguments of `odigos sources`.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
@@ -211,11 +208,13 @@ async fn write(client: &Client, namespace: &str, change: &Change) -> anyhow::Res
         Change::Nothing => {}
         Change::Create(object) => {
             let source = serde_json::from_value(object.clone())?;
-            let parameters = PostParams { field_manager: Some(MANAGER.into()), ..PostParams::default() };
+            let parameters =
+                PostParams { field_manager: Some(crate::lifecycle::MANAGER.into()), ..PostParams::default() };
             api.create(&parameters, &source).await.context("the Source cannot be created")?;
         }
         Change::Patch { name, patch } => {
-            let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            let parameters =
+                PatchParams { field_manager: Some(crate::lifecycle::MANAGER.into()), ..PatchParams::default() };
             let written = api.patch(name, &parameters, &Patch::Merge(patch)).await;
             written.with_context(|| format!("Source {name} cannot be changed"))?;
         }

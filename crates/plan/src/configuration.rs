@@ -191,7 +191,7 @@ impl Configuration {
     #[must_use]
     pub fn collector_log_level(&self) -> &str {
         let level = self.text("componentLogLevels.collector").or_else(|| self.text("collectorGateway.logLevel"));
-        level.filter(|level| matches!(*level, "error" | "warn" | "info" | "debug")).unwrap_or("info")
+        level.filter(|level| shapes::LOG_LEVELS.contains(level)).unwrap_or("info")
     }
 
     /// Names of the Secrets that image pulls need.
@@ -200,15 +200,18 @@ impl Configuration {
         self.texts("imagePullSecrets")
     }
 
-    /// Percentage of health probes that is kept while their built-in rule is on; a bad percentage counts as 0.
+    /// Percentage of health probes that is kept while their built-in rule is on: none unless it is set. A value that is no percentage
+    /// switches the rule off, which is reported: dropping all of them would be the worst guess.
     #[must_use]
     pub fn health_probes(&self) -> Option<Percentage> {
         let path = "sampling.k8sHealthProbesSampling";
         if self.flag(&format!("{path}.enabled")) != Some(true) {
             return None;
         }
-        let stated = self.get(&format!("{path}.keepPercentage")).and_then(Value::as_f64).unwrap_or_default();
-        Some(Percentage::new(stated).unwrap_or(Percentage::ZERO))
+        match self.get(&format!("{path}.keepPercentage")) {
+            None => Some(Percentage::ZERO),
+            Some(value) => shapes::percentage(value),
+        }
     }
 
     /// Whether ClickHouse destinations use its JSON type.
@@ -289,6 +292,12 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
         let message =
             "no component of the stock collector computes service I/O correlations; the setting has no effect";
         findings.push(Finding::warning(object(names::CONFIGURATION), "traceCorrelations.serviceIO", message));
+    }
+    if configuration.flag("odigosOwnTelemetryStore.metricsStoreDisabled") == Some(false) {
+        let message = "this release deploys no metrics store, so nothing is sent to one; own metrics reach Destinations that set \
+                       metricsSettings.odigosOwnMetricsEnabled";
+        let path = "odigosOwnTelemetryStore.metricsStoreDisabled";
+        findings.push(Finding::warning(object(names::CONFIGURATION), path, message));
     }
     findings.extend(
         shapes::problems(&configuration)
@@ -439,6 +448,28 @@ mod tests {
         assert_eq!(finding.field, "metricsSources.spanMetrics.interval");
         assert!(finding.message.contains("abc"));
         assert!(effective("a: [", None, None, "ns").result.is_err());
+    }
+
+    #[test]
+    fn health_probes_are_kept_when_the_percentage_is_unreadable() {
+        let of = |value: &str| {
+            good(&format!("sampling: {{k8sHealthProbesSampling: {{enabled: true, keepPercentage: {value}}}}}"))
+                .health_probes()
+        };
+        assert_eq!(of("10"), Percentage::new(10.0).ok());
+        assert_eq!(of("\"10\""), Percentage::new(10.0).ok());
+        assert_eq!((of("150"), of("10%"), of("[1]")), (None, None, None));
+        assert_eq!(
+            good("sampling: {k8sHealthProbesSampling: {enabled: true}}").health_probes(),
+            Some(Percentage::ZERO)
+        );
+    }
+
+    #[test]
+    fn metrics_store_that_nothing_deploys_is_reported() {
+        let text = "odigosOwnTelemetryStore: {metricsStoreDisabled: false}";
+        let findings = effective(text, None, None, "odigos-system").findings;
+        assert!(findings.iter().any(|one| one.field.ends_with("metricsStoreDisabled")), "{findings:?}");
     }
 
     #[test]

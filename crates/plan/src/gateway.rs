@@ -363,24 +363,11 @@ fn add_service_graph(config: &mut CollectorConfig, spec: &CollectorsGroupSpec) {
     };
 }
 
-/// Metrics of the product itself (spec 4.4, A46). They reach the destinations that asked for them, and only those.
+/// Metrics of the product itself. They reach the destinations that request them, and only those: no release deploys a store of its own.
 fn add_own_metrics(config: &mut CollectorConfig, seen: &Observed<'_>, fragments: &[Fragment]) {
     let spec = &seen.group.spec;
     let Some(own) = spec.metrics.as_ref().and_then(|metrics| metrics.odigos_own_metrics.as_ref()) else { return };
-    let to_store = own.send_to_odigos_metrics_store == Some(true);
     let mut exporters = Vec::new();
-    if to_store {
-        config.add(
-            ComponentKind::Exporter,
-            "otlp_http/odigos-victoriametrics",
-            json!({
-                "endpoint": format!("http://odigos-victoriametrics.{}:8428/opentelemetry", seen.namespace),
-                "tls": {"insecure": true},
-                "retry_on_failure": {"enabled": false},
-            }),
-        );
-        exporters.push("otlp_http/odigos-victoriametrics".to_owned());
-    }
     if own.send_to_metrics_destinations == Some(true) {
         let wanting = fragments.iter().filter(|fragment| fragment.wants_own_metrics);
         exporters.extend(wanting.filter_map(|fragment| fragment.forward(Signal::Metrics)));
@@ -394,17 +381,7 @@ fn add_own_metrics(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
         "otlp/odigos-own-metrics-in",
         json!({"protocols": {"http": {"endpoint": endpoint}}}),
     );
-    let mut receivers = vec!["otlp/odigos-own-metrics-in".to_owned()];
-    if to_store {
-        let mut job = collector::scrape_job("otelcol-gateway", spec.collector_own_metrics_port, ".*");
-        job["scrape_interval"] = json!(own.interval.as_deref().unwrap_or("10s"));
-        config.add(
-            ComponentKind::Receiver,
-            "prometheus/gateway-own-metrics",
-            json!({"config": {"scrape_configs": [job]}}),
-        );
-        receivers.push("prometheus/gateway-own-metrics".into());
-    }
+    let receivers = vec!["otlp/odigos-own-metrics-in".to_owned()];
     *config.pipeline(Signal::Metrics, "own-metrics") =
         Pipeline { receivers, processors: vec![collector::MEMORY_LIMITER.into()], exporters };
 }

@@ -113,16 +113,11 @@ fn trace_correlations(configuration: &Configuration) -> Option<TraceCorrelations
     Some(TraceCorrelations { service_io: Some(io) })
 }
 
-fn store_enabled(configuration: &Configuration) -> bool {
-    configuration.flag("odigosOwnTelemetryStore.metricsStoreDisabled") == Some(false)
-}
-
 fn own_interval(configuration: &Configuration) -> Option<String> {
     Some(configuration.text("metricsSources.odigosOwnMetrics.interval").unwrap_or("10s").to_owned())
 }
 
 fn own_metrics(configuration: &Configuration, destinations: &[&Destination]) -> Option<OwnMetrics> {
-    let to_store = store_enabled(configuration);
     let to_destinations = metrics_destinations(destinations).any(|destination| {
         destination
             .spec
@@ -130,9 +125,10 @@ fn own_metrics(configuration: &Configuration, destinations: &[&Destination]) -> 
             .as_ref()
             .is_some_and(|settings| settings.odigos_own_metrics_enabled == Some(true))
     });
-    (to_store || to_destinations).then(|| OwnMetrics {
-        send_to_metrics_destinations: Some(to_destinations),
-        send_to_odigos_metrics_store: Some(to_store),
+    // No release deploys the store of the reference, so nothing is sent there (`configuration::effective` reports it).
+    to_destinations.then(|| OwnMetrics {
+        send_to_metrics_destinations: Some(true),
+        send_to_odigos_metrics_store: Some(false),
         interval: own_interval(configuration),
     })
 }
@@ -290,11 +286,11 @@ mod tests {
     #[test]
     fn a46_own_metrics() {
         let text = "odigosOwnTelemetryStore: {metricsStoreDisabled: false}";
-        let own = gateway_group(&configuration(text), &[], false, vec![])
-            .metrics
-            .and_then(|metrics| metrics.odigos_own_metrics)
-            .unwrap();
-        assert_eq!((own.send_to_odigos_metrics_store, own.send_to_metrics_destinations), (Some(true), Some(false)));
+        assert_eq!(
+            gateway_group(&configuration(text), &[], false, vec![]).metrics,
+            None,
+            "no release deploys the store"
+        );
         let wanting = metrics_destination("a", json!({"odigosOwnMetricsEnabled": true}));
         let own = gateway_group(&configuration("{}"), &[&wanting], false, vec![])
             .metrics

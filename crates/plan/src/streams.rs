@@ -6,6 +6,7 @@
 use crate::objects::hash;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use odigos_api::Finding;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::labels::{self, DEFAULT_STREAM};
@@ -204,6 +205,14 @@ pub fn plan_classes(
     ClassPlan { classes: classes.into_values().collect(), dropped, recheck_after }
 }
 
+/// What to report of stream sets that got no class.
+#[must_use]
+pub fn limit_finding(dropped: usize) -> Option<Finding> {
+    let message =
+        format!("more than {CLASS_LIMIT} distinct sets of streams are in use; {dropped} of them stay in default");
+    (dropped > 0).then(|| Finding::error("DataStream", "TooManyStreamSets", message))
+}
+
 /// The class that a workload shall carry now: the wanted one as soon as every gateway serves it, until then the one it
 /// has (`None`: no label, which gateways treat as `default`).
 #[must_use]
@@ -348,6 +357,8 @@ mod tests {
         let plan = plan_classes(&usage, &BTreeSet::new(), &[], DRAIN_PERIOD, Timestamp::UNIX_EPOCH);
         assert_eq!((plan.classes.len(), plan.dropped), (CLASS_LIMIT, 1));
         assert!(plan.classes.iter().any(|class| class.streams == ["s0007"]));
+        assert!(limit_finding(plan.dropped).is_some_and(|finding| finding.message.contains("1 of them")));
+        assert_eq!(limit_finding(0), None);
     }
 
     #[test]

@@ -93,13 +93,8 @@ async fn groups(
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let current = gateway.as_ref().map(|group| group.spec.stream_classes.clone()).unwrap_or_default();
     let classes = streams::plan_classes(&usage, &carried, &current, state.drain, Timestamp::now());
-    if classes.dropped > 0 {
-        let limit = streams::CLASS_LIMIT;
-        let message = format!(
-            "more than {limit} distinct sets of streams are in use; {} of them stay in default",
-            classes.dropped
-        );
-        tell(state, &Finding::error("DataStream", "TooManyStreamSets", message)).await;
+    if let Some(finding) = streams::limit_finding(classes.dropped) {
+        tell(state, &finding).await;
     }
     let refs: Vec<&Destination> = destinations.iter().collect();
     let samplings = state.samplings.namespace(&state.namespace);

@@ -233,15 +233,90 @@ fn problems_name_the_field() {
             "spec.data.OTLP_GRPC_OAUTH2_CLIENT_ID",
         ),
         ("kafka", json!({"KAFKA_PROTOCOL_VERSION": "2", "KAFKA_BROKERS": "a:1"}), "spec.data.KAFKA_BROKERS"),
-        ("kafka", json!({"KAFKA_PROTOCOL_VERSION": "2", "KAFKA_AUTH_METHOD": "other"}), "spec.data.KAFKA_AUTH_METHOD"),
+        (
+            "kafka",
+            json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_AUTH_METHOD": "other"}),
+            "spec.data.KAFKA_AUTH_METHOD",
+        ),
         ("clickhouse", json!({"CLICKHOUSE_ENDPOINT": "ch"}), "spec.data.CLICKHOUSE_DATABASE_NAME"),
         ("debug", json!({"ITEMS_PER_SECOND": "x"}), "spec.data.ITEMS_PER_SECOND"),
+        (
+            "kafka",
+            json!({"KAFKA_PROTOCOL_VERSION": "latest", "KAFKA_BROKERS": "[\"a:1\"]"}),
+            "spec.data.KAFKA_PROTOCOL_VERSION",
+        ),
+        ("kafka", json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_BROKERS": "[]"}), "spec.data.KAFKA_BROKERS"),
+        (
+            "kafka",
+            json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_PRODUCER_REQUIRED_ACKS": "7"}),
+            "spec.data.KAFKA_PRODUCER_REQUIRED_ACKS",
+        ),
+        (
+            "kafka",
+            json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_METADATA_FULL": "yes"}),
+            "spec.data.KAFKA_METADATA_FULL",
+        ),
+        ("splunkotlp", json!({"SPLUNK_REALM": "https://ingest.us0.signalfx.com"}), "spec.data.SPLUNK_REALM"),
+        (
+            "azuremonitor",
+            json!({"AZURE_MONITOR_CONNECTION_STRING": "nonsense"}),
+            "spec.data.AZURE_MONITOR_CONNECTION_STRING",
+        ),
+        (
+            "otlp",
+            json!({"OTLP_GRPC_ENDPOINT": "c", "OTLP_GRPC_OAUTH2_ENABLED": "TRUE", "OTLP_GRPC_OAUTH2_TOKEN_URL": "idp/token"}),
+            "spec.data.OTLP_GRPC_OAUTH2_TOKEN_URL",
+        ),
         ("otlphttp", json!({}), "spec.data.OTLP_HTTP_ENDPOINT"),
     ];
     for (type_id, data, field) in cases {
         let problems = rendered(type_id, &["TRACES"], &data).unwrap_err();
         assert!(problems.iter().any(|problem| problem.field == field), "{type_id} {data}: {problems:?}");
     }
+}
+
+/// Read as off, a switch with another spelling would send data without TLS or authentication, and nobody would know.
+#[test]
+fn switches_are_read_in_every_spelling_and_refused_otherwise() {
+    let otlp = |text: &str| {
+        rendered("otlp", &["TRACES"], &json!({"OTLP_GRPC_ENDPOINT": "b:443", "OTLP_GRPC_TLS_ENABLED": text}))
+    };
+    for (text, insecure) in
+        [("true", false), ("True", false), ("TRUE ", false), ("1", false), ("false", true), ("0", true)]
+    {
+        let exporters = otlp(text).unwrap().exporters;
+        let exporter = exporters.values().next().unwrap();
+        assert_eq!(exporter["tls"]["insecure"], json!(insecure), "{text:?}");
+    }
+    for text in ["yes", "on", "enabled", "tru"] {
+        let problems = otlp(text).unwrap_err();
+        let problem = problems.iter().find(|problem| problem.field == "spec.data.OTLP_GRPC_TLS_ENABLED").unwrap();
+        assert!(problem.message.contains("write true or false"), "{problem:?}");
+    }
+    let prometheus = json!({"PROMETHEUS_REMOTEWRITE_URL": "https://p", "PROMETHEUS_USE_AUTHENTICATION": "True"});
+    let exporters = rendered("prometheus", &["METRICS"], &prometheus).unwrap().exporters;
+    assert!(exporters.values().next().unwrap().get("auth").is_some(), "{exporters:?}");
+    // Every setting that a condition reads as a boolean, of every type.
+    for (type_id, definition) in destination::types() {
+        for (name, has_older_words) in definition.rendering.switches() {
+            let problems = rendered(type_id, &["TRACES", "METRICS", "LOGS"], &json!({name: "perhaps"})).unwrap_err();
+            let field = format!("spec.data.{name}");
+            assert!(problems.iter().any(|problem| problem.field == field), "{type_id} {name}: {problems:?}");
+            if has_older_words {
+                let data = json!({name: "No"});
+                let problems = rendered(type_id, &["TRACES"], &data).map_or_else(|problems| problems, |_| Vec::new());
+                assert!(problems.iter().all(|problem| problem.field != field), "{type_id} {name}: {problems:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn signal_path_of_an_otlp_address_is_left_out_and_said() {
+    let rendered =
+        rendered("otlphttp", &["TRACES"], &json!({"OTLP_HTTP_ENDPOINT": "http://o:4318/v1/traces"})).unwrap();
+    assert_eq!(rendered.exporters.values().next().unwrap()["endpoint"], "http://o:4318");
+    assert!(rendered.warnings.iter().any(|warning| warning.message.contains("/v1/traces")), "{:?}", rendered.warnings);
 }
 
 #[test]

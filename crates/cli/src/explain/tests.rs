@@ -209,6 +209,17 @@ fn the_first_cause_comes_first_and_pods_that_lack_something_too() {
 }
 
 #[test]
+fn destination_that_selects_the_namespace_counts() {
+    let mut facts = facts();
+    let destination = facts.destinations.as_mut().unwrap().first_mut().unwrap();
+    destination.spec.source_selector = serde_json::from_value(json!({"namespaces": ["shop"]})).unwrap();
+    let report = workload::report(&facts);
+    assert_eq!(report.blocked, None);
+    assert_eq!(report.destinations, Some(vec!["jaeger".to_owned()]));
+    assert_eq!(report.streams, ["checkout"]);
+}
+
+#[test]
 fn every_reason_that_stays_has_a_next_step() {
     let web = WorkloadRef::new("shop", WorkloadKind::Deployment, "web");
     for reason in [

@@ -16,7 +16,7 @@ use odigos_plan::coverage::{self, Matcher};
 use odigos_plan::streams;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Pods that the screen lists; the rest is counted.
 const PODS: usize = 8;
@@ -128,7 +128,9 @@ pub(crate) fn report(facts: &Facts) -> Report {
     let sources: Vec<SourceLine> = sources.collect();
     let none = BTreeMap::new();
     let labels = config.and_then(|config| config.metadata.labels.as_ref()).unwrap_or(&none);
-    let set = streams::membership(labels, &facts.workload.namespace, &BTreeSet::new());
+    // A Destination may select the namespace instead of a stream.
+    let selected = streams::selected_namespaces(facts.destinations.iter().flatten());
+    let set = streams::membership(labels, &facts.workload.namespace, &selected);
     let destinations = facts.destinations.as_ref().map(|all| {
         let reached = all.iter().filter(|one| {
             one.spec.disabled != Some(true)
@@ -154,7 +156,11 @@ pub(crate) fn report(facts: &Facts) -> Report {
         verdict,
         sources,
         service_name: config.map(|config| config.spec.service_name.clone()).unwrap_or_default(),
-        streams: if config.is_some() { set.into_iter().collect() } else { Vec::new() },
+        streams: if config.is_some() {
+            set.into_iter().filter(|stream| !streams::is_virtual(stream)).collect()
+        } else {
+            Vec::new()
+        },
         destinations: destinations.filter(|_| config.is_some()),
         containers: config.map(containers).unwrap_or_default(),
         conditions,

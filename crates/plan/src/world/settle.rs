@@ -44,6 +44,8 @@ pub struct Settled {
     pub node: Option<NodePlan>,
     /// Rounds until nothing changed.
     pub rounds: usize,
+    /// Stream sets beyond the limit, which stay in `default`.
+    pub dropped_classes: usize,
 }
 
 impl World {
@@ -55,7 +57,8 @@ impl World {
         let mut settled = Settled::default();
         for round in 1..=ROUND_LIMIT {
             let before = (self.groups.clone(), self.classes_of_configs());
-            self.schedule(&configuration, now);
+            let dropped = self.schedule(&configuration, now);
+            settled.dropped_classes = dropped;
             self.render(&configuration, now, &mut settled);
             settled.rounds = round;
             if before == (self.groups.clone(), self.classes_of_configs()) {
@@ -64,7 +67,8 @@ impl World {
         }
         self.decide_agents(&configuration, now);
         self.describe_rules(&configuration, now, &mut findings);
-        self.describe_streams(now, &settled);
+        self.describe_streams(&configuration, now, &settled);
+        findings.extend(streams::limit_finding(settled.dropped_classes));
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.sort();
@@ -289,8 +293,9 @@ impl World {
             .collect()
     }
 
-    /// The scheduler's second half: classes, groups, and the class of every InstrumentationConfig and pod.
-    fn schedule(&mut self, configuration: &Configuration, now: Timestamp) {
+    /// The scheduler's second half: classes, groups, and the class of every InstrumentationConfig and pod. Returns how many stream sets
+    /// are beyond the limit.
+    fn schedule(&mut self, configuration: &Configuration, now: Timestamp) -> usize {
         let destinations = self.own_destinations();
         let selected = streams::selected_namespaces(destinations.iter().copied());
         let (pools, _) = Pools::of(configuration);
@@ -313,6 +318,7 @@ impl World {
             streams::DRAIN_PERIOD,
             now,
         );
+        let dropped = classes.dropped;
         let status = current.and_then(|group| group.status.clone());
         let accepted = sampling::accept(self.own_samplings());
         let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !self.configs.is_empty());
@@ -359,6 +365,7 @@ impl World {
             self.groups.insert(key, group);
         }
         self.assign_classes(&wanted, &served);
+        dropped
     }
 
     /// What nodes may send to dedicated pools.
@@ -502,8 +509,9 @@ impl World {
     }
 
     /// DataStreams: those that something names exist, with their status.
-    fn describe_streams(&mut self, now: Timestamp, settled: &Settled) {
+    fn describe_streams(&mut self, configuration: &Configuration, now: Timestamp, settled: &Settled) {
         let none = BTreeMap::new();
+        let (pools, _) = Pools::of(configuration);
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
         let labels = self.configs.values().map(|config| config.metadata.labels.as_ref().unwrap_or(&none));
         let labels = labels.chain(self.sources.values().map(|source| source.metadata.labels.as_ref().unwrap_or(&none)));
@@ -512,9 +520,7 @@ impl World {
         let memberships: Vec<streams::StreamSet> = self
             .configs
             .iter()
-            .map(|(key, config)| {
-                streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &key.0, &selected)
-            })
+            .map(|(key, config)| pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected))
             .collect();
         for stream in named {
             let key = (self.namespace.clone(), streams::object_name(&stream));

@@ -156,6 +156,21 @@ fn a24_a27_streams_of_each_workload() {
     assert_eq!((status.members, status.destinations), (2, vec!["d-1".to_owned(), "d-2".to_owned()]));
 }
 
+/// What a DataStream lists are the classes that its workloads carry, in a pool of their own too.
+#[test]
+fn data_stream_lists_the_class_of_a_workload_in_a_pool() {
+    let pools =
+        "collectorGateway: {pools: [{name: heavy, workloads: [{namespace: shop, kind: Deployment, name: s1}]}]}";
+    let manifests = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odigos-configuration, namespace: odigos-system}}\ndata: {{config.yaml: '{pools}'}}\n---\n"
+    ) + &deployment("s1")
+        + &source("s1", "Deployment", "s1", "odigos.io/data-stream-a: \"true\"")
+        + &jaeger("d-1", ", sourceSelector: {dataStreams: [a]}");
+    let (world, _) = settled(&manifests);
+    let stream = &world.data_streams[&("odigos-system".to_owned(), "a".to_owned())];
+    assert_eq!(stream.status.clone().unwrap().classes, [class_of(&world, "deployment-s1")]);
+}
+
 #[test]
 fn two_sources_for_one_workload_are_reported_and_harm_nobody() {
     let manifests = deployment("web")

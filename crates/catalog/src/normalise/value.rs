@@ -1,0 +1,261 @@
+//! Numbers, switches, lists and other values as people type them.
+
+use std::collections::BTreeMap;
+
+/// An absolute path inside the collector's pod.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn absolute_path(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if !text.starts_with('/') || text.ends_with('/') || text.split('/').any(|part| part == "..") {
+        return Err("it must be an absolute path of a file, e.g. /var/odigos/export/spans.json".into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A whole number.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn integer(text: &str) -> Result<i64, String> {
+    text.trim().parse().map_err(|_| format!("{} is not a whole number", shown(text)))
+}
+
+/// A boolean in the spellings that Go and YAML files use: `true`, `True`, `TRUE`, `t`, `T`, `1`, and the same of false.
+///
+/// # Errors
+/// For every other text: a switch that is misread is a door left open.
+pub fn boolean(text: &str) -> Result<bool, String> {
+    match text.trim() {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        other => Err(format!("{} is not a boolean: write true or false", shown(other))),
+    }
+}
+
+/// A duration in Go's notation.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn duration(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let mut rest = text;
+    let mut parts = 0;
+    while !rest.is_empty() {
+        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (digits, tail) = rest.split_at(number);
+        let unit = ["ns", "us", "ms", "s", "m", "h"]
+            .into_iter()
+            .filter(|unit| tail.starts_with(unit))
+            .max_by_key(|unit| unit.len());
+        match (digits.parse::<f64>(), unit) {
+            (Ok(_), Some(unit)) => rest = tail.get(unit.len()..).unwrap_or_default(),
+            _ => return Err(format!("{} is not a duration such as 5s or 250ms", shown(text))),
+        }
+        parts += 1;
+    }
+    if parts == 0 { Err("it is empty".into()) } else { Ok(text.to_owned()) }
+}
+
+/// A JSON list of strings.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn string_list(text: &str) -> Result<Vec<String>, String> {
+    serde_json::from_str(text)
+        .map_err(|_| format!("{} is not a JSON list of strings such as [\"a\", \"b\"]", shown(text)))
+}
+
+/// Texts between commas, trimmed.
+#[must_use]
+pub fn comma_list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// A JSON list of `{key, value}` as a map.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn key_values(text: &str) -> Result<BTreeMap<String, String>, String> {
+    #[derive(serde::Deserialize)]
+    struct Pair {
+        key: String,
+        value: String,
+    }
+    let pairs: Vec<Pair> = serde_json::from_str(text)
+        .map_err(|_| "it is not a JSON list such as [{\"key\": \"a\", \"value\": \"b\"}]".to_owned())?;
+    Ok(pairs.into_iter().filter(|pair| !pair.key.trim().is_empty()).map(|pair| (pair.key, pair.value)).collect())
+}
+
+/// Headers of HTTP or gRPC, as a JSON list of `{key, value}`; names are trimmed.
+///
+/// # Errors
+/// When it is no such list, a name is not one that HTTP knows, a value holds a character that no header can carry, or two names differ only
+/// in case.
+pub fn headers(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut headers = BTreeMap::new();
+    let mut names = std::collections::BTreeSet::new();
+    for (name, value) in key_values(text)? {
+        let name = name.trim().to_owned();
+        let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        if let Some(c) = name.chars().find(|c| !is_token(*c)) {
+            return Err(format!("{} is not the name of a header: it holds {c:?}", shown(&name)));
+        }
+        if let Some(c) = value.chars().find(|c| c.is_control()) {
+            return Err(format!("the value of the header {name} holds {c:?}, which no header can carry"));
+        }
+        if !names.insert(name.to_ascii_lowercase()) {
+            return Err(format!("the header {name} occurs twice; upper and lower case are the same"));
+        }
+        headers.insert(name, value);
+    }
+    Ok(headers)
+}
+
+/// Kafka brokers: a JSON list of `host:port`.
+///
+/// # Errors
+/// When it is no such list, names none, or one of them has no port.
+pub fn brokers(text: &str) -> Result<Vec<String>, String> {
+    let brokers = string_list(text)?;
+    if brokers.is_empty() {
+        return Err("it names no broker".into());
+    }
+    let broker = |one: &String| {
+        if one.contains("://") {
+            return Err(format!("{}: write host:port without a scheme", shown(one)));
+        }
+        super::host_with_port(one).map_err(|why| format!("{}: {why}", shown(one)))
+    };
+    brokers.iter().map(broker).collect()
+}
+
+/// A version of two or three numbers joined by dots.
+///
+/// # Errors
+/// For every other text.
+pub fn version(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let numbers: Vec<&str> = text.split('.').collect();
+    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if matches!(numbers.len(), 2..=4) && numbers.iter().all(is_number) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not a version such as 2.8.0", shown(text)))
+}
+
+/// One label of a domain name, such as a realm or an account.
+///
+/// # Errors
+/// When it holds anything but letters, digits and hyphens.
+pub fn label(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if text.is_empty() || text.len() > 63 || !text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+        return Err(format!(
+            "{} is not a name of letters, digits and hyphens; write the name alone, no URL",
+            shown(text)
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of an S3 bucket.
+///
+/// # Errors
+/// When it is none; a path or `s3://` is not part of it.
+pub fn bucket(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    // An access point's ARN stands in for a bucket.
+    if text.starts_with("arn:") || ((3..=255).contains(&text.len()) && text.chars().all(is_legal)) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("{} is not the name of a bucket; write the name alone, without s3:// and path", shown(text)))
+}
+
+/// A connection string of Azure: `InstrumentationKey=…;IngestionEndpoint=…`.
+///
+/// # Errors
+/// When it names no key.
+pub fn azure_connection_string(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let has_key = text
+        .split(';')
+        .filter_map(|part| part.split_once('='))
+        .any(|(key, value)| key.trim().eq_ignore_ascii_case("InstrumentationKey") && !value.trim().is_empty());
+    if has_key {
+        Ok(text.to_owned())
+    } else {
+        Err("it has no InstrumentationKey=…; copy the whole connection string".into())
+    }
+}
+
+/// Tags as a JSON list of `{key, value}`.
+///
+/// # Errors
+/// When it is no such list, or a value is empty.
+pub fn tags(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let tags = key_values(text)?;
+    match tags.iter().find(|(_, value)| value.is_empty()) {
+        Some((key, _)) => Err(format!("the tag {key} has no value")),
+        None => Ok(tags),
+    }
+}
+
+/// PEM text with at least one certificate.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn pem(text: &str) -> Result<String, String> {
+    let begins = text.contains("-----BEGIN CERTIFICATE-----");
+    let ends = text.contains("-----END CERTIFICATE-----");
+    if begins && ends {
+        Ok(text.to_owned())
+    } else {
+        Err("it is not a PEM certificate (-----BEGIN CERTIFICATE----- …)".into())
+    }
+}
+
+/// A number.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn float(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("{} is not a number", shown(text))),
+    }
+}
+
+/// A JSON object of strings, or the list of `{key, value}` that forms write.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn text_map(text: &str) -> Result<BTreeMap<String, String>, String> {
+    if text.trim_start().starts_with('[') {
+        return key_values(text);
+    }
+    serde_json::from_str(text).map_err(|_| "it is not a JSON object such as {\"cluster\": \"prod\"}".to_owned())
+}
+
+/// A YAML mapping.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn yaml_map(text: &str) -> Result<serde_json::Value, String> {
+    match serde_yaml::from_str(text) {
+        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+        Ok(_) => Err("it is not a YAML mapping".into()),
+        Err(error) => Err(format!("it is not YAML: {error}")),
+    }
+}
+
+/// A value in a message, cut to a readable length.
+pub(super) fn shown(text: &str) -> String {
+    let mut short: String = text.chars().take(60).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    format!("{short:?}")
+}
