@@ -129,7 +129,7 @@ impl Plane {
         Ok(())
     }
 
-    /// Applies a Deployment of one pod with this specification, labelled `app` with its name, and waits until it has a pod: one that
+    /// Creates a Deployment of one pod with this specification, labelled `app` with its name, and waits until it has a pod: one that
     /// came later than a decision about it would be admitted with agents, and never restarted.
     ///
     /// # Errors
@@ -142,8 +142,11 @@ impl Plane {
                 "template": {"metadata": {"labels": {"app": name}}, "spec": pod},
             },
         });
+        // Those of an earlier Deployment of that name may still be on their way out.
+        let before = self.pods(namespace, name).await?;
+        let before: Vec<String> = before.into_iter().filter_map(|pod| pod.metadata.name).collect();
         apply(&self.client, &object).await?;
-        self.newest(namespace, name, &[]).await.map(drop)
+        self.newest(namespace, name, &before).await.map(drop)
     }
 
     /// Writes what the agent of the node found in the containers of a workload, as soon as its config is there.
