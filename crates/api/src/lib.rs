@@ -26,6 +26,7 @@ pub mod scope;
 pub mod signal;
 pub mod source;
 pub mod workload;
+pub mod yaml;
 
 pub use finding::{Finding, Severity};
 pub use signal::{CollectorRole, Signal};

@@ -4,6 +4,7 @@
 
 use crate::ambiguous;
 use jsonschema::error::ValidationErrorKind;
+use odigos_api::yaml;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -17,10 +18,9 @@ pub fn read(text: &str) -> Result<Value, String> {
             "YAML readers differ about this line, put quotes around the text or write true or false: {line}"
         ));
     }
-    let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-    match value {
+    match yaml::value(text).map_err(|error| error.to_string())?.value {
         Value::Null => Ok(Value::Object(Map::new())),
-        Value::Object(_) => Ok(value),
+        value @ Value::Object(_) => Ok(value),
         _ => Err("values are a mapping at the top".into()),
     }
 }

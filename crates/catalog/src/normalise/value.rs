@@ -1,5 +1,6 @@
 //! Numbers, switches, lists and other values as people type them.
 
+use odigos_api::yaml;
 use std::collections::BTreeMap;
 
 /// An absolute path inside the collector's pod.
@@ -244,10 +245,10 @@ pub fn text_map(text: &str) -> Result<BTreeMap<String, String>, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn yaml_map(text: &str) -> Result<serde_json::Value, String> {
-    match serde_yaml::from_str(text) {
-        Ok(value @ serde_json::Value::Object(_)) => Ok(value),
+    match yaml::value(text) {
+        Ok(document) if document.value.is_object() => Ok(document.value),
         Ok(_) => Err("it is not a YAML mapping".into()),
-        Err(error) => Err(format!("it is not YAML: {error}")),
+        Err(error) => Err(format!("it is not YAML: line {}: {}", error.line, error.message)),
     }
 }
 
