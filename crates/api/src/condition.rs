@@ -38,6 +38,8 @@ pub mod kind {
     pub const CUSTOM_METRICS_AVAILABLE: &str = "CustomMetricsAvailable";
     /// Processor: whether it is part of a collector's configuration.
     pub const ADDED_TO_COLLECTOR: &str = "AddedToCollectorConfig";
+    /// Action: whether it became part of the collectors' configuration.
+    pub const TRANSFORMED: &str = "TransformedToProcessor";
     /// InstrumentationRule: whether it makes sense.
     pub const RULE_VALIDATION: &str = "InstrumentationRuleValidation";
     /// InstrumentationRule: where it holds.

@@ -35,28 +35,45 @@ pub struct Finding {
     pub field: String,
     /// What is wrong and what to do.
     pub message: String,
+    /// Where the object was read, e.g. `web.yaml:12, document 2`; absent for objects of a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }
 
 impl Finding {
+    fn new(severity: Severity, object: String, field: String, message: String) -> Self {
+        Self { severity, object, field, message, location: None }
+    }
+
+    /// The same finding about an object that was read at `location`.
+    #[must_use]
+    pub fn at(self, location: impl Into<String>) -> Self {
+        Self { location: Some(location.into()), ..self }
+    }
+
     /// A finding of severity error.
     pub fn error(object: impl Into<String>, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, object: object.into(), field: field.into(), message: message.into() }
+        Self::new(Severity::Error, object.into(), field.into(), message.into())
     }
 
     /// A finding of severity warning.
     pub fn warning(object: impl Into<String>, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, object: object.into(), field: field.into(), message: message.into() }
+        Self::new(Severity::Warning, object.into(), field.into(), message.into())
     }
 
     /// A finding of severity info.
     pub fn info(object: impl Into<String>, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Info, object: object.into(), field: field.into(), message: message.into() }
+        Self::new(Severity::Info, object.into(), field.into(), message.into())
     }
 }
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let field = if self.field.is_empty() { "-" } else { &self.field };
-        write!(f, "{} {} {field}: {}", self.severity, self.object.replace(' ', "/"), self.message)
+        write!(f, "{} {} {field}: {}", self.severity, self.object.replace(' ', "/"), self.message)?;
+        match &self.location {
+            Some(location) => write!(f, " ({location})"),
+            None => Ok(()),
+        }
     }
 }

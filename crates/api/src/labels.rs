@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Prefix of the label key that puts a Source into a data stream.
 pub const STREAM_PREFIX: &str = "odigos.io/data-stream-";
+/// Longest name part of a label key.
+const LABEL_NAME_LIMIT: usize = 63;
 /// The stream of everything that names none.
 pub const DEFAULT_STREAM: &str = "default";
 /// Label key that puts a Source into the default stream.
@@ -76,6 +78,26 @@ pub fn stream_label(stream: &str) -> String {
     format!("{STREAM_PREFIX}{stream}")
 }
 
+/// Why no workload can be in a stream of this name: no label key can carry it. `None` for every other name.
+#[must_use]
+pub fn stream_name_problem(stream: &str) -> Option<String> {
+    let key = stream_label(stream);
+    let name = key.split_once('/').map_or(key.as_str(), |(_, name)| name);
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let problem = if stream.is_empty() {
+        "it is empty"
+    } else if !stream.chars().all(is_legal) {
+        "only letters, digits, -, _ and . may stand in it"
+    } else if !stream.ends_with(|c: char| c.is_ascii_alphanumeric()) {
+        "it must end with a letter or a digit"
+    } else if name.len() > LABEL_NAME_LIMIT {
+        "it is longer than 51 characters"
+    } else {
+        return None;
+    };
+    Some(format!("no workload can be in the data stream {stream:?}, since no label key can carry its name: {problem}"))
+}
+
 /// The stream labels among `labels`, keyed by stream name; the value says whether it is exactly `"true"`.
 #[must_use]
 pub fn stream_labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, bool> {
@@ -97,3 +119,18 @@ pub const PREPARED_NODE: &str = "odigos.io/odiglet-oss-installed";
 pub const DETECTION_POD: &str = "odigos.io/detection-pod";
 /// Annotation of such a pod: what it shall look at, as JSON.
 pub const DETECTION_REQUEST: &str = "odigos.io/detection-request";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stream_names_are_those_that_a_label_key_can_carry() {
+        for good in ["default", "A_b.c-1", "-x", &"a".repeat(51)] {
+            assert_eq!(stream_name_problem(good), None, "{good}");
+        }
+        for bad in ["", "team/shop", "\u{fc}nicode", "shop ", "shop-", "a b", &"a".repeat(52)] {
+            assert!(stream_name_problem(bad).is_some_and(|said| said.contains(&format!("{bad:?}"))), "{bad}");
+        }
+    }
+}

@@ -32,6 +32,8 @@ pub(crate) enum Target {
     Gateway,
     /// The collector on every node.
     Node,
+    /// The status of Actions.
+    Actions,
 }
 
 /// Why a collector could not be brought up to date.
@@ -69,6 +71,7 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
     match target {
         Target::Gateway => gateways(&state).await?,
         Target::Node => node(&state).await?,
+        Target::Actions => report::actions(&state).await?,
     }
     Ok(Outcome { recheck_after: Some(RECHECK) })
 }

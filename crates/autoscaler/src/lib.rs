@@ -3,6 +3,7 @@
 //! | watches | form | for |
 //! |---|---|---|
 //! | CollectorsGroup, Destination, Processor, DataStream of the control plane | full | what is rendered |
+//! | Action of the control plane | full | a condition that says that it has no effect |
 //! | ConfigMap `effective-config` and versions of collector configurations, Deployment, DaemonSet, Service, HPA, PDB | full or metadata, own namespace | what runs |
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
 //! | Pods of collectors | what they mount and how they are | what does not start, which gateways take items |
@@ -12,7 +13,7 @@
 //! The leader also asks every gateway for its own metrics, every ten seconds over HTTP (`scaling`).
 //!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
-//! and disruption budget; status of CollectorsGroup, Destination and Processor; condition `Rendered` of DataStreams.
+//! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; condition `Rendered` of DataStreams.
 //! With `--custom-metrics` every replica also keeps `caBundle` of that APIService and answers for its group (`custom_metrics`).
 //! Decisions are in `plan::gateway`, `plan::node` and `plan::scaling`.
 

@@ -13,6 +13,7 @@ use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::start_failure;
+use odigos_plan::world::ACTION_HAS_NO_EFFECT;
 use odigos_plan::{sampling, streams};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -99,6 +100,21 @@ pub(crate) async fn samplings(
         let refused = drafts.iter().find(|draft| draft.reason == "InvalidRule");
         if let (true, Some(draft)) = (changed, refused) {
             let object = about(API_VERSION, "Sampling", &state.namespace, &name, live.metadata.uid.as_deref());
+            state.events.warn(&object, &draft.reason, &draft.message).await;
+        }
+    }
+    Ok(())
+}
+
+/// The condition of every Action: none has an effect, and that is reported instead of silence.
+pub(crate) async fn actions(state: &State) -> Result<(), ApplyError> {
+    let draft = ConditionDraft::no(kind::TRANSFORMED, "NotSupported", format!("{ACTION_HAS_NO_EFFECT}."));
+    for live in state.actions.namespace(&state.namespace) {
+        let name = live.metadata.name.clone().unwrap_or_default();
+        let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+        let drafts = std::slice::from_ref(&draft);
+        if conditions(state, "Action", &name, live.metadata.generation, &before, drafts).await? {
+            let object = about(API_VERSION, "Action", &state.namespace, &name, live.metadata.uid.as_deref());
             state.events.warn(&object, &draft.reason, &draft.message).await;
         }
     }

@@ -10,6 +10,7 @@ use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, DeserializeGuard, GroupVersionKind, PartialObjectMeta};
 use kube::runtime::watcher;
+use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
@@ -91,6 +92,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         processors: Hub::new("Processor"),
         streams: Hub::new("DataStream"),
         samplings: Hub::new("Sampling"),
+        actions: Hub::new("Action"),
         configs: Hub::new("InstrumentationConfig"),
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
@@ -138,6 +140,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         tracing::info!(destinations = state.destinations.len(), "stores are filled");
         queue.add(Target::Gateway);
         queue.add(Target::Node);
+        queue.add(Target::Actions);
         let settings = Settings { controller: "collectors", concurrency: 2 };
         let rounds = scaling::go_round(state.clone(), queue.clone(), leadership.clone(), gauges, queue_stop.clone());
         let reconciles = queue.run(settings, leadership, queue_metrics, queue_stop, move |target| {
@@ -234,6 +237,12 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
             gateway.add(Target::Gateway);
         }
     });
+    let actions = queue.clone();
+    state.actions.subscribe(move |change| {
+        if change.differs(|one| &one.spec) {
+            actions.add(Target::Actions);
+        }
+    });
     let gateway = queue.clone();
     state.configs.subscribe(move |change| {
         let settings = |one: &Option<Arc<InstrumentationConfig>>| {
@@ -317,6 +326,11 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     tasks.spawn(
         "watch of Samplings",
         hub::run(state.samplings.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+    );
+    let api: Api<DeserializeGuard<Action>> = Api::namespaced(client.clone(), namespace);
+    tasks.spawn(
+        "watch of Actions",
+        hub::run(state.actions.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
     );
     let api: Api<DeserializeGuard<InstrumentationConfig>> = Api::all(client.clone());
     let prune = |one: &mut InstrumentationConfig| {

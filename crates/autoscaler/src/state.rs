@@ -7,6 +7,7 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::PartialObjectMeta;
+use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
@@ -51,6 +52,7 @@ pub(crate) struct State {
     pub(crate) processors: Arc<Hub<Processor>>,
     pub(crate) streams: Arc<Hub<DataStream>>,
     pub(crate) samplings: Arc<Hub<Sampling>>,
+    pub(crate) actions: Arc<Hub<Action>>,
     /// InstrumentationConfigs that say something to collectors; the others hold no more than their name.
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,

@@ -83,6 +83,18 @@ struct Report {
     blocked: Option<(String, String)>,
 }
 
+impl Report {
+    /// Adds what planning found about the subject, except what blocks it anyway.
+    fn add_findings(&mut self, findings: &[Finding], object: &str) {
+        let blocked = self.blocked.as_ref().map(|(cause, _)| cause.clone()).unwrap_or_default();
+        for finding in findings.iter().filter(|finding| finding.object == object && !blocked.contains(&finding.message))
+        {
+            let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+            self.facts.push((finding.severity.to_string(), format!("{field}{}", finding.message)));
+        }
+    }
+}
+
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let Some(workload) = single_workload(arguments).await? {
         let facts = read::workload(&live::client().await?, &workload, &arguments.control_plane).await?;
@@ -96,7 +108,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut world = if arguments.filename.is_empty() {
         live::world(&live::client().await?, &arguments.control_plane).await?
     } else {
-        input::world(&arguments.filename, &arguments.control_plane)?.0
+        let (world, findings) = input::world(&arguments.filename, &arguments.control_plane)?;
+        output::findings(&findings);
+        world
     };
     let live = world.clone();
     // What is not written yet is shown as it will be; what stands in a status of a live object is shown as it is.
@@ -106,8 +120,17 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             return Err(anyhow::anyhow!("a workload is described from a cluster only; leave out -f").into());
         }
         Subject::Source { name, namespace } => source(&world, namespace, name, &settled.findings)?,
-        Subject::Destination { name } => destination(&world, &live, name)?,
-        Subject::Stream { name } => stream(&world, name)?,
+        Subject::Destination { name } => {
+            let mut report = destination(&world, &live, name)?;
+            report.add_findings(&settled.findings, &format!("Destination {}/{name}", world.namespace));
+            report
+        }
+        Subject::Stream { name } => {
+            let mut report = stream(&world, name)?;
+            let object = streams::object_name(name);
+            report.add_findings(&settled.findings, &format!("DataStream {}/{object}", world.namespace));
+            report
+        }
     };
     match arguments.output {
         View::Table => output::text(&printed(&report)),

@@ -1,8 +1,8 @@
 //! Manifests from files, directories and standard input into a world.
 
 use anyhow::{Context, bail};
-use odigos_api::Finding;
-use odigos_plan::world::{World, read};
+use odigos_api::{Finding, yaml};
+use odigos_plan::world::World;
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,8 @@ pub(crate) fn load(world: &mut World, paths: &[PathBuf]) -> anyhow::Result<Vec<F
     load_with(world, paths, |_| false).map(|(_, findings)| findings)
 }
 
-/// As [`load`], but objects that `take` wants are handed back instead.
+/// As [`load`], but objects that `take` wants are handed back instead. A document that cannot be read is a finding; the others are used
+/// all the same.
 pub(crate) fn load_with(
     world: &mut World,
     paths: &[PathBuf],
@@ -27,45 +28,46 @@ pub(crate) fn load_with(
 ) -> anyhow::Result<(Vec<Value>, Vec<Finding>)> {
     let (mut taken, mut findings) = (Vec::new(), Vec::new());
     for path in paths {
-        for (name, text) in texts(path)? {
-            for object in read(&text).with_context(|| format!("{name} is no manifest"))? {
-                if take(&object) {
-                    taken.push(object);
-                } else if let Err(finding) = world.insert(object) {
-                    findings.push(finding);
+        for (name, bytes) in files(path)? {
+            match yaml::decode(&bytes) {
+                Ok(text) => {
+                    let (objects, found) = world.load(&text, &name, &take);
+                    taken.extend(objects);
+                    findings.extend(found);
                 }
+                Err(message) => findings.push(Finding::error("manifest", "", message).at(name)),
             }
         }
     }
     Ok((taken, findings))
 }
 
-/// The texts behind a path: standard input, one file, or the `.yaml`, `.yml` and `.json` files below a directory, sorted.
-fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
+/// The contents behind a path by name: standard input, one file, or the `.yaml`, `.yml` and `.json` files below a directory, sorted.
+fn files(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).context("standard input cannot be read")?;
-        return Ok(vec![("standard input".into(), text)]);
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes).context("failed to read standard input")?;
+        return Ok(vec![("standard input".into(), bytes)]);
     }
     let shown = path.display().to_string();
     if path.is_dir() {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
-            .with_context(|| format!("{shown} cannot be listed"))?
+        let mut entries: Vec<PathBuf> = std::fs::read_dir(path)
+            .with_context(|| format!("failed to list {shown}"))?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()?;
-        files.sort();
+        entries.sort();
         let wanted = |file: &&PathBuf| {
             file.is_dir() || matches!(file.extension().and_then(|e| e.to_str()), Some("yaml" | "yml" | "json"))
         };
         let mut found = Vec::new();
-        for file in files.iter().filter(wanted) {
-            found.extend(texts(file)?);
+        for file in entries.iter().filter(wanted) {
+            found.extend(files(file)?);
         }
         return Ok(found);
     }
     if !path.exists() {
         bail!("{shown} does not exist");
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
-    Ok(vec![(shown, text)])
+    let bytes = std::fs::read(path).with_context(|| format!("failed to read {shown}"))?;
+    Ok(vec![(shown, bytes)])
 }

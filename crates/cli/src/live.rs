@@ -1,6 +1,6 @@
 //! The current cluster as a world: what `plan` and `describe` start from.
 
-use crate::Failure;
+use crate::{Failure, output};
 use anyhow::Context;
 use kube::api::{Api, DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Kinds that planning reads, by apiVersion, kind and plural.
-const KINDS: [(&str, &str, &str); 17] = [
+const KINDS: [(&str, &str, &str); 18] = [
     ("v1", "Namespace", "namespaces"),
     ("apps/v1", "Deployment", "deployments"),
     ("apps/v1", "StatefulSet", "statefulsets"),
@@ -26,6 +26,7 @@ const KINDS: [(&str, &str, &str); 17] = [
     ("odigos.io/v1alpha1", "InstrumentationConfig", "instrumentationconfigs"),
     ("odigos.io/v1alpha1", "Processor", "processors"),
     ("odigos.io/v1alpha1", "Sampling", "samplings"),
+    ("odigos.io/v1alpha1", "Action", "actions"),
     ("odigos.io/v1alpha1", "InstrumentationRule", "instrumentationrules"),
     ("v1", "ConfigMap", "configmaps"),
 ];
@@ -51,8 +52,10 @@ pub(crate) async fn world(client: &Client, namespace: &str) -> anyhow::Result<Wo
     for (api_version, kind, plural) in KINDS {
         let in_namespace = kind == "ConfigMap";
         for object in list(client, api_version, kind, plural, in_namespace.then_some(namespace)).await? {
-            // A live object always has its shape; one that an older client wrote differently is passed over.
-            let _ = world.insert(object);
+            // A live object has its shape, unless it was stored under an older schema.
+            if let Err(finding) = world.insert(object) {
+                output::findings(&[finding]);
+            }
         }
     }
     for name in world
@@ -69,7 +72,9 @@ pub(crate) async fn world(client: &Client, namespace: &str) -> anyhow::Result<Wo
             let mut object = serde_json::to_value(secret)?;
             object["apiVersion"] = json!("v1");
             object["kind"] = json!("Secret");
-            let _ = world.insert(object);
+            if let Err(finding) = world.insert(object) {
+                output::findings(&[finding]);
+            }
         }
     }
     Ok(world)

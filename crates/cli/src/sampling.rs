@@ -112,12 +112,7 @@ impl RuleFiles {
             }
         }
         let own = world.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
-        for (namespace, name) in world.samplings.keys() {
-            if *namespace != self.namespace {
-                let message = format!("is not read: Sampling objects belong into the namespace {}", self.namespace);
-                findings.push(Finding::warning(format!("Sampling {namespace}/{name}"), "metadata.namespace", message));
-            }
-        }
+        findings.extend(world.misplaced());
         let accepted = accept(own.map(|(_, object)| object).chain(&converted));
         findings.extend(accepted.findings.iter().cloned());
         findings.sort();
@@ -226,7 +221,9 @@ fn feed(simulation: &mut Simulation<'_>, path: &Path) -> anyhow::Result<()> {
         if line.trim().is_empty() {
             continue;
         }
-        let found = otlp_json::spans(&line).with_context(|| format!("{shown}, line {number}"))?;
+        // Editors of one system begin a file with a byte order mark.
+        let line = line.strip_prefix('\u{feff}').unwrap_or(&line);
+        let found = otlp_json::spans(line).with_context(|| format!("{shown}, line {number}"))?;
         // The bytes of a line are shared out among its spans.
         let bytes = length as u64 / (found.len() as u64).max(1);
         found.iter().for_each(|span| simulation.add(span, bytes));

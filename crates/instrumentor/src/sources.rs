@@ -28,7 +28,12 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
         Some(workload) => usize::from(state.exists(&workload)),
         None => selected.len(),
     };
-    let conditions = coverage::source_conditions(&matcher, matched, &rivals(&state, &source, &selected));
+    let workload = match exact_workload(&source) {
+        Some(workload) => state.workload(&workload).await.map_err(Error::Read)?,
+        None => None,
+    };
+    let remarks = coverage::source_remarks(&source, workload.as_ref());
+    let conditions = coverage::source_conditions(&matcher, matched, &rivals(&state, &source, &selected), &remarks);
     let before = source.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     let conditions = merged(&before, &conditions, source.metadata.generation, Timestamp::now());
     if same_conditions(&before, &conditions) {

@@ -2,11 +2,14 @@
 //!
 //! Owns `spec/sources-and-instrumentation.md` 2.2, 2.5–2.7. Pure matching; finalizers and writes are elsewhere.
 
+use crate::spelling::nearest;
+use crate::workload::Workload;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{ACCEPTED, CONFLICT, MARKED};
 use odigos_api::labels::{self, STREAM_PREFIX};
 use odigos_api::source::{ContainerOverride, Source};
 use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_catalog::distribution;
 use regex::Regex;
 use std::collections::BTreeMap;
 
@@ -187,9 +190,78 @@ pub fn marked(decision: Decision, names: &str) -> ConditionDraft {
     }
 }
 
-/// What is reported on a Source: whether it can be used, and whether another one selects the same workload.
+/// What a Source says without effect, or with another one than was probably meant, each with its field: overrides for containers that its workload does not have, unknown
+/// distributions, overrides that nothing reads. `workload` is the one of a Source for a single workload, where it exists.
 #[must_use]
-pub fn source_conditions(matcher: &Matcher<'_>, matched: usize, rivals: &[String]) -> Vec<ConditionDraft> {
+pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(String, String)> {
+    let spec = &source.spec;
+    let mut found: Vec<(String, String)> =
+        pattern_remark(source).map(|message| ("spec.workload.name".to_owned(), message)).into_iter().collect();
+    if is_namespace_source(source) && !spec.container_overrides.is_empty() {
+        let message =
+            "a Source for a namespace has no containers of its own; move the overrides to a Source for the workload";
+        found.push(("spec.containerOverrides".to_owned(), message.to_owned()));
+        return found;
+    }
+    for (position, one) in spec.container_overrides.iter().enumerate() {
+        let field = |name: &str| format!("spec.containerOverrides[{position}].{name}");
+        if let Some(workload) = workload.filter(|workload| !workload.containers.contains(&one.container_name)) {
+            let known = match workload.containers.is_empty() {
+                true => "none".to_owned(),
+                false => workload.containers.join(", "),
+            };
+            let message = format!("{} has no such container; it has: {known}", workload.reference);
+            found.push((field("containerName"), message));
+        }
+        if let Some(name) = one.otel_distro_name.as_deref().filter(|name| distribution::find(name).is_none()) {
+            let near = nearest(name, distribution::all().keys().map(String::as_str));
+            let near = near.map_or_else(
+                || format!("; there are: {}", distribution::all().keys().cloned().collect::<Vec<_>>().join(", ")),
+                |near| format!("; did you mean {near}?"),
+            );
+            found.push((field("otelDistroName"), format!("there is no distribution {name:?}{near}")));
+        }
+    }
+    found
+}
+
+/// Why no workload can have the name that a Source gives, where none can.
+#[must_use]
+pub fn impossible_name(source: &Source) -> Option<String> {
+    let name = &source.spec.workload.name;
+    let is_pattern = source.spec.match_workload_name_as_regex == Some(true);
+    let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
+    let is_possible = is_pattern || (!name.is_empty() && name.chars().all(is_legal));
+    (!is_possible)
+        .then(|| format!("no workload can be called {name:?}; a pattern needs matchWorkloadNameAsRegex: true"))
+}
+
+/// What a pattern matches that its author probably did not mean: every name, or a `*` that is taken for any text.
+fn pattern_remark(source: &Source) -> Option<String> {
+    let pattern = source.spec.workload.name.as_str();
+    if source.spec.match_workload_name_as_regex != Some(true) || is_namespace_source(source) {
+        return None;
+    }
+    if pattern.is_empty() {
+        return Some("the pattern is empty and matches every name; write .* if that is meant".into());
+    }
+    let before = pattern.split_once('*').and_then(|(head, _)| head.chars().next_back());
+    let literal = before.filter(|c| c.is_ascii_alphanumeric() || *c == '-')?;
+    Some(format!(
+        "it is a regular expression, in which {literal}* is any number of {literal}; for any text write .*, as in {}",
+        pattern.replace('*', ".*")
+    ))
+}
+
+/// What is reported on a Source: whether it can be used, and whether another one selects the same workload. `remarks` are those of
+/// [`source_remarks`].
+#[must_use]
+pub fn source_conditions(
+    matcher: &Matcher<'_>,
+    matched: usize,
+    rivals: &[String],
+    remarks: &[(String, String)],
+) -> Vec<ConditionDraft> {
     let workload = &matcher.source.spec.workload;
     let accepted = if let Some(error) = matcher.pattern_error() {
         ConditionDraft::no(ACCEPTED, "InvalidPattern", format!("spec.workload.name is not a valid pattern: {error}"))
@@ -208,11 +280,15 @@ pub fn source_conditions(matcher: &Matcher<'_>, matched: usize, rivals: &[String
             "spec.workload.namespace must be the namespace of the Source: it selects nothing",
         )
     } else {
-        let message = match matched {
-            0 => "No workload matches yet; it takes effect as soon as one exists.".to_owned(),
-            1 => "It selects 1 workload.".to_owned(),
-            many => format!("It selects {many} workloads."),
+        let mut message = match (matched, impossible_name(matcher.source)) {
+            (0, Some(problem)) => format!("It selects nothing: spec.workload.name: {problem}."),
+            (0, None) => "No workload matches yet; it takes effect as soon as one exists.".to_owned(),
+            (1, _) => "It selects 1 workload.".to_owned(),
+            (many, _) => format!("It selects {many} workloads."),
         };
+        for (field, remark) in remarks {
+            message.push_str(&format!(" Warning: {field}: {remark}."));
+        }
         ConditionDraft::yes(ACCEPTED, "Accepted", message)
     };
     let conflict = if rivals.is_empty() {

@@ -128,7 +128,11 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
             if let Some(problem) = attempt.check().first()
                 && let Some(culprit) = destinations.fragments.pop()
             {
-                destinations.refuse(&culprit, &format!("it would break the collector configuration: {problem}"));
+                destinations.refuse(
+                    seen.namespace,
+                    &culprit,
+                    &format!("it would break the collector configuration: {problem}"),
+                );
             }
         }
         (config, samplers) = assemble(seen, &processors, &destinations.fragments);

@@ -26,6 +26,7 @@ pub mod sampling;
 pub mod scaling;
 pub mod scheduling;
 pub mod sizing;
+pub mod spelling;
 pub mod start_failure;
 pub mod streams;
 pub mod workload;

@@ -97,7 +97,9 @@ impl Selection {
             return Self::Every;
         }
         let namespaces = selector.namespaces.iter().flatten().map(|namespace| format!("{NAMESPACE_STREAM}{namespace}"));
-        Self::Streams(named().cloned().chain(namespaces).collect())
+        // A stream that no label can name has no member, ever: it gets no pipeline.
+        let possible = named().filter(|stream| labels::stream_name_problem(stream).is_none());
+        Self::Streams(possible.cloned().chain(namespaces).collect())
     }
 
     /// Whether items of `stream` reach the destination.
@@ -108,6 +110,23 @@ impl Selection {
             Self::Streams(streams) => streams.contains(stream),
         }
     }
+}
+
+/// The streams of a selector that no workload can be in: the field of each, and why.
+#[must_use]
+pub fn impossible_streams(spec: &DestinationSpec) -> Vec<(String, String)> {
+    let Some(selector) = &spec.source_selector else { return Vec::new() };
+    let lists = [("dataStreams", &selector.data_streams), ("groups", &selector.groups)];
+    let named = lists.into_iter().flat_map(|(field, list)| {
+        list.iter().flatten().enumerate().map(move |(position, stream)| (field, position, stream))
+    });
+    named
+        .filter(|(_, _, stream)| *stream != EVERY_STREAM)
+        .filter_map(|(field, position, stream)| {
+            let problem = labels::stream_name_problem(stream)?;
+            Some((format!("spec.sourceSelector.{field}[{position}]"), problem))
+        })
+        .collect()
 }
 
 /// The namespaces that any enabled destination selects; each makes a virtual stream.

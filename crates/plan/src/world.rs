@@ -4,17 +4,20 @@
 //! changes and marks workloads ready (design 3). Never touches a file or a cluster: texts and objects come in, objects
 //! and findings go out.
 
+mod ineffective;
 mod read;
+mod schema;
 mod settle;
 
 #[cfg(test)]
 mod tests;
 
-pub use read::{ReadError, read};
+pub use ineffective::ACTION_HAS_NO_EFFECT;
+pub use read::{Manifest, Manifests, ReadError, manifests, read};
 pub use settle::{Settled, implicit_stream, stream_status};
 
 use crate::agents::Backoff;
-use crate::gateway::SecretDigests;
+use crate::gateway::{SecretDigests, secret_digest};
 use crate::objects::title;
 use crate::workload::{self, Workload};
 use odigos_api::collectors_group::CollectorsGroup;
@@ -67,12 +70,16 @@ pub struct World {
     pub processors: BTreeMap<Key, Processor>,
     /// Instrumentation rules.
     pub rules: BTreeMap<Key, InstrumentationRule>,
+    /// Actions.
+    pub actions: BTreeSet<Key>,
     /// Workloads of which a pod without an agent does not start.
     pub backoffs: BTreeMap<WorkloadRef, Backoff>,
     /// Sampling objects.
     pub samplings: BTreeMap<Key, Sampling>,
     /// Secrets: names of keys and digests of values; the values are dropped when they are read.
     pub secrets: BTreeMap<Key, SecretDigests>,
+    /// Secrets among these that another object announces, with its title: their values are not known yet.
+    pub announced_secrets: BTreeMap<Key, String>,
     /// ConfigMaps of the control plane's namespace.
     pub config_maps: BTreeMap<Key, BTreeMap<String, String>>,
     /// Everything that planners wrote that is not one of the kinds above.
@@ -81,6 +88,8 @@ pub struct World {
     pub installation: crate::gateway::objects::Installation,
     /// Where the cluster runs.
     pub provider: crate::node::CloudProvider,
+    /// Where objects that were read from texts stand, by title.
+    pub locations: BTreeMap<String, String>,
 }
 
 impl World {
@@ -94,21 +103,22 @@ impl World {
     /// # Errors
     /// A finding when the object has no name, or is of a kind that planners read but not of its shape.
     pub fn insert(&mut self, mut object: Value) -> Result<(), Finding> {
-        let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.complete(&mut object);
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
         if kind.is_empty() {
             return Err(Finding::error("manifest", "kind", "the manifest names no kind; add apiVersion and kind"));
         }
-        let name = object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
         if name.is_empty() {
+            if text("/apiVersion").starts_with("kustomize.config.k8s.io/") {
+                let message = "only kustomize reads it; give the output of kubectl kustomize instead";
+                return Err(Finding::warning(kind, "", message));
+            }
             return Err(Finding::error(
                 format!("{kind} without name"),
                 "metadata.name",
                 "the object has no name; give it one",
             ));
-        }
-        let namespace = self.namespace_of(&kind, &object);
-        if kind != "Namespace" {
-            object["metadata"]["namespace"] = Value::String(namespace.clone());
         }
         let own = object.get("apiVersion").and_then(Value::as_str) == Some(odigos_api::API_VERSION);
         let key = (namespace, name.clone());
@@ -120,9 +130,14 @@ impl World {
             (true, "InstrumentationConfig") => drop(self.configs.insert(key, typed(object)?)),
             (true, "Processor") => drop(self.processors.insert(key, typed(object)?)),
             (true, "InstrumentationRule") => drop(self.rules.insert(key, typed(object)?)),
+            (true, "Action") => drop(self.actions.insert(key)),
             (true, "Sampling") => drop(self.samplings.insert(key, typed(object)?)),
             (false, "Namespace") => drop(self.namespaces.insert(name)),
-            (false, "Secret") => drop(self.secrets.insert(key, read::secret_digests(&object))),
+            (false, "Secret") => {
+                self.announced_secrets.remove(&key);
+                self.secrets.insert(key, read::secret_digests(&object));
+            }
+            (false, "ExternalSecret" | "SealedSecret") => self.announce_secret(&object, &key),
             (false, "ConfigMap") if key.0 == self.namespace => {
                 let data = object.get("data").and_then(Value::as_object).into_iter().flatten();
                 let data = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
@@ -137,6 +152,33 @@ impl World {
             (true, _) => {}
         }
         Ok(())
+    }
+
+    /// Fills in what a client or an API server would: the namespace, and a name that is to be generated.
+    fn complete(&self, object: &mut Value) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (kind, name, prefix) = (text("/kind"), text("/metadata/name"), text("/metadata/generateName"));
+        let namespace = self.namespace_of(&kind, object);
+        let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+        if name.is_empty() && !prefix.is_empty() {
+            // An API server appends five characters; which ones makes no difference here.
+            metadata.insert("name".into(), Value::from(format!("{prefix}xxxxx")));
+        }
+        if kind != "Namespace" && !kind.is_empty() {
+            metadata.insert("namespace".into(), Value::from(namespace));
+        }
+    }
+
+    /// A Secret that a controller of the cluster will create from another object, unless it is there already.
+    fn announce_secret(&mut self, object: &Value, key: &Key) {
+        let Some((name, keys)) = read::announced_secret(object) else { return };
+        let key = (key.0.clone(), name.unwrap_or_else(|| key.1.clone()));
+        if !self.secrets.contains_key(&key) {
+            // The values do not exist yet; a digest of the key stands for each.
+            let digests = keys.into_iter().map(|one| (one.clone(), secret_digest(one.as_bytes()))).collect();
+            self.secrets.insert(key.clone(), digests);
+            self.announced_secrets.insert(key, title(object));
+        }
     }
 
     fn insert_pod(&mut self, key: Key, object: &Value) {
@@ -181,7 +223,9 @@ impl World {
 /// Decodes an object, or says which one is not of its shape.
 fn typed<K: DeserializeOwned>(object: Value) -> Result<K, Finding> {
     let name = title(&object);
-    serde_json::from_value(object).map_err(|error| {
-        Finding::error(name, "spec", format!("the object does not have the shape of its kind: {error}"))
+    serde_path_to_error::deserialize(object).map_err(|error| {
+        let path = error.path().to_string();
+        let field = if path == "." { String::new() } else { path };
+        Finding::error(name, field, format!("it does not have the shape of its kind: {}", error.inner()))
     })
 }

@@ -5,9 +5,10 @@
 //! name is refused.
 
 use super::Refusal;
-use crate::streams::Selection;
+use crate::spelling::nearest;
+use crate::streams::{self, Selection};
 use odigos_api::Signal;
-use odigos_api::destination::Destination;
+use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_catalog::render::{self, Instance, Secret};
 use odigos_pipeline::graph::check_component_id;
 use std::collections::BTreeSet;
@@ -47,12 +48,8 @@ pub fn review(destination: &Destination, control_plane_namespace: &str) -> Revie
             "spec.sourceSelector: it names no stream and no namespace, so nothing reaches the destination".into(),
         );
     }
+    result.warnings.extend(remarks(spec).into_iter().map(|(field, message)| format!("{field}: {message}")));
     if let Some(found) = odigos_catalog::destination::find(&spec.type_) {
-        // A misspelt setting would be without effect and without a word.
-        let unknown = spec.data.keys().filter(|key| found.field(key).is_none());
-        result
-            .warnings
-            .extend(unknown.map(|key| format!("spec.data.{key}: {} has no such setting; it is ignored", spec.type_)));
         let missing = found.fields.iter().filter(|field| field.is_required() && !field.secret);
         let missing = missing.filter(|field| spec.data.get(&field.name).is_none_or(|text| text.trim().is_empty()));
         result
@@ -81,6 +78,21 @@ pub fn review(destination: &Destination, control_plane_namespace: &str) -> Revie
     result
 }
 
+/// What is accepted but has no effect: settings that the type lacks, and streams that no workload can be in. Each with its field.
+#[must_use]
+pub fn remarks(spec: &DestinationSpec) -> Vec<(String, String)> {
+    let mut found = streams::impossible_streams(spec);
+    if let Some(of_type) = odigos_catalog::destination::find(&spec.type_) {
+        let unknown = spec.data.keys().filter(|key| of_type.field(key).is_none());
+        found.extend(unknown.map(|key| {
+            let near = nearest(key, of_type.fields.iter().map(|field| field.name.as_str()));
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            (format!("spec.data.{key}"), format!("{} has no such setting, and it is ignored{near}", spec.type_))
+        }));
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,5 +116,12 @@ mod tests {
             assert!(review.warnings.iter().any(|warning| warning.contains(part)), "{part}: {review:?}");
         }
         assert_eq!(review(&good, "elsewhere").warnings.len(), 1);
+        let misspelt = destination("d", "jaeger", &["TRACES"], json!({"JAEGER_URL": "j", "JAEGER_TLS_ENABLE": "true"}));
+        assert_eq!(
+            review(&misspelt, "odigos-system").warnings,
+            [
+                "spec.data.JAEGER_TLS_ENABLE: jaeger has no such setting, and it is ignored; did you mean JAEGER_TLS_ENABLED?"
+            ]
+        );
     }
 }

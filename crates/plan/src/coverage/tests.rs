@@ -72,9 +72,45 @@ fn patterns_are_unanchored_and_bad_ones_select_nothing() {
         assert_eq!(Matcher::new(&source).selects(&workload), expected, "{pattern} {name}");
     }
     let bad = regex("^pay-[");
-    let conditions = source_conditions(&Matcher::new(&bad), 0, &[]);
+    let conditions = source_conditions(&Matcher::new(&bad), 0, &[], &[]);
     assert_eq!(conditions[0].reason, "InvalidPattern");
     assert!(conditions[0].message.contains("unclosed"), "{}", conditions[0].message);
+}
+
+#[test]
+fn source_remarks_name_what_has_no_effect() {
+    let workload = Workload::from_object(&json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"template": {"spec": {"containers": [{"name": "app"}, {"name": "sidecar"}]}}},
+    }))
+    .unwrap();
+    let overrides = json!([{"containerName": "nope"}, {"containerName": "app", "otelDistroName": "java-comunity"}]);
+    let one = source("s", "Deployment", "web", json!({"containerOverrides": overrides}), &[]);
+    let missing = (
+        "spec.containerOverrides[0].containerName".to_owned(),
+        "Deployment shop/web has no such container; it has: app, sidecar".to_owned(),
+    );
+    let unknown = (
+        "spec.containerOverrides[1].otelDistroName".to_owned(),
+        "there is no distribution \"java-comunity\"; did you mean java-community?".to_owned(),
+    );
+    assert_eq!(source_remarks(&one, Some(&workload)), [missing.clone(), unknown.clone()]);
+    assert_eq!(source_remarks(&one, None), [unknown], "which containers there are is not known yet");
+    let said = source_conditions(&Matcher::new(&one), 1, &[], &[missing]);
+    assert!(said[0].message.starts_with("It selects 1 workload. Warning: spec.containerOverrides[0]"), "{said:?}");
+    let of_namespace = source("s", "Namespace", "shop", json!({"containerOverrides": overrides}), &[]);
+    assert_eq!(source_remarks(&of_namespace, None)[0].0, "spec.containerOverrides");
+    for (pattern, expected) in
+        [("", Some("every name")), ("web-*", Some("as in web-.*")), ("^web-.*$", None), ("(a|b)*", None), ("web", None)]
+    {
+        let one = source("s", "Deployment", pattern, json!({"matchWorkloadNameAsRegex": true}), &[]);
+        let found = source_remarks(&one, None);
+        assert_eq!(found.len(), usize::from(expected.is_some()), "{pattern}: {found:?}");
+        assert!(expected.is_none_or(|part| found[0].1.contains(part)), "{pattern}: {found:?}");
+    }
+    let literal = source("s", "Deployment", "web-*", json!({}), &[]);
+    let said = source_conditions(&Matcher::new(&literal), 0, &[], &[]);
+    assert!(said[0].message.contains("no workload can be called \"web-*\""), "{said:?}");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 
 use super::delivery;
 use super::{Observed, SecretDigests};
-use crate::streams::Selection;
+use crate::admission;
+use crate::streams::{self, Selection};
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination, MetricsSettings};
 use odigos_api::{Finding, Signal};
@@ -224,13 +225,13 @@ pub struct DestinationPlan {
 
 impl DestinationPlan {
     /// Takes a destination out again and says why.
-    pub fn refuse(&mut self, fragment: &Fragment, message: &str) {
+    pub fn refuse(&mut self, namespace: &str, fragment: &Fragment, message: &str) {
         self.conditions.insert(
             fragment.name.clone(),
             ConditionDraft::no(kind::DESTINATION_CONFIGURED, "ErrConfigDestination", message),
         );
         self.secrets.retain(|used| used.destination != fragment.name);
-        self.findings.push(Finding::error(format!("Destination {}", fragment.name), "spec", message));
+        self.findings.push(Finding::error(format!("Destination {namespace}/{}", fragment.name), "spec", message));
     }
 }
 
@@ -360,8 +361,13 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     let exporters: BTreeSet<&str> = rendered.exporters.keys().map(|id| component_type(id)).collect();
     warnings.extend(delivery::without_effect(&delivery, &exporters.into_iter().collect::<Vec<_>>()));
     if selection == Selection::Streams(BTreeSet::new()) {
-        return Outcome::Unreachable;
+        let problems = streams::impossible_streams(spec);
+        return match problems.is_empty() {
+            true => Outcome::Unreachable,
+            false => Outcome::Refused { reason: "EmptySelector", problems },
+        };
     }
+    warnings.extend(admission::destination::remarks(spec));
     let variable = |key: &str, target: SecretTarget| SecretUse {
         destination: name.to_owned(),
         secret: secret_name.unwrap_or_default().to_owned(),

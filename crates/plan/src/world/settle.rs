@@ -4,6 +4,7 @@
 //! groups and classes stand still. Every workload counts as ready at once, so that two-phase changes go through.
 
 use super::{Key, World};
+use crate::admission::source::exact_workload;
 use crate::agents::{self, Covered, NodeCollector};
 use crate::configuration::{self, Configuration};
 use crate::coverage::{self, Matcher};
@@ -71,6 +72,9 @@ impl World {
         findings.extend(streams::limit_finding(settled.dropped_classes));
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
+        findings.extend(self.without_effect());
+        findings.extend(self.rejected(&findings));
+        self.locate(&mut findings);
         findings.sort();
         findings.dedup();
         settled.findings = findings;
@@ -169,8 +173,13 @@ impl World {
         for (key, source) in &self.sources {
             let matcher = Matcher::new(source);
             let (count, rivals) = matched.get(key).cloned().unwrap_or_default();
-            let conditions = coverage::source_conditions(&matcher, count, &rivals.into_iter().collect::<Vec<_>>());
+            let workload = exact_workload(source).and_then(|workload| self.workloads.get(&workload));
+            let remarks = coverage::source_remarks(source, workload);
+            let rivals: Vec<String> = rivals.into_iter().collect();
+            let conditions = coverage::source_conditions(&matcher, count, &rivals, &remarks);
             let object = format!("Source {}/{}", key.0, key.1);
+            findings
+                .extend(remarks.into_iter().map(|(field, message)| Finding::warning(object.clone(), field, message)));
             for condition in &conditions {
                 match condition.reason.as_str() {
                     "InvalidPattern" | "UnknownKind" | "WrongNamespace" => {
@@ -180,11 +189,9 @@ impl World {
                         findings.push(Finding::error(object.clone(), "spec.workload", condition.message.clone()))
                     }
                     "Accepted" if count == 0 => {
-                        findings.push(Finding::warning(
-                            object.clone(),
-                            "spec.workload",
-                            "no workload matches; it takes effect as soon as one exists",
-                        ));
+                        let message = coverage::impossible_name(source)
+                            .unwrap_or_else(|| "no workload matches; it takes effect as soon as one exists".to_owned());
+                        findings.push(Finding::warning(object.clone(), "spec.workload", message));
                     }
                     _ => {}
                 }

@@ -122,7 +122,7 @@ fn s10_s11_s12_namespaces_and_exclusions() {
     let expected =
         ["cronjob-d", "daemonset-c", "deployment-a", "deploymentconfig-f", "rollout-e", "statefulset-b", "staticpod-g"];
     assert_eq!(configs(&all.0), expected.map(|name| format!("shop/{name}")));
-    let off = source("off", "Deployment", "a", "")
+    let off = source("excluded", "Deployment", "a", "")
         .replace("kind: Deployment}", "kind: Deployment}, disableInstrumentation: true");
     let without = settled(&(workloads.clone() + &source("ns", "Namespace", "shop", "") + &off));
     assert!(!configs(&without.0).contains(&"shop/deployment-a".to_owned()));
