@@ -377,10 +377,10 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
         "watch of node collectors",
         hub::run(state.node_pods.clone(), api, nodes, prune_pod, metrics.clone(), stop.clone()),
     );
-    let api: Api<DeserializeGuard<PartialObjectMeta<Secret>>> = Api::namespaced(client.clone(), namespace);
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
     tasks.spawn(
         "watch of Secrets",
-        hub::run(state.secrets.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
+        hub::run_metadata(state.secrets.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
     );
     for ((group, version, kind), (_, hub)) in OWNED.iter().zip(&state.workloads) {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));

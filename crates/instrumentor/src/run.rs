@@ -447,14 +447,14 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str
     let api: Api<DeserializeGuard<InstrumentationRule>> = Api::namespaced(client.clone(), namespace);
     let hub = state.rules.clone();
     tasks.spawn("watch of InstrumentationRules", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
-    let api: Api<DeserializeGuard<PartialObjectMeta<Namespace>>> = Api::all(client.clone());
+    let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     let hub = state.namespaces.clone();
-    tasks.spawn("watch of Namespaces", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
-    let api: Api<DeserializeGuard<PartialObjectMeta<Node>>> = Api::all(client.clone());
+    tasks.spawn("watch of Namespaces", hub::run_metadata(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
+    let api: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
     let prepared = config().labels(&format!("{}=true", odigos_api::labels::PREPARED_NODE));
     let prune = |node: &mut PartialObjectMeta<Node>| {
         node.metadata.labels = None;
         node.metadata.annotations = None;
     };
-    tasks.spawn("watch of Nodes", hub::run(state.nodes.clone(), api, prepared, prune, metrics.clone(), stop));
+    tasks.spawn("watch of Nodes", hub::run_metadata(state.nodes.clone(), api, prepared, prune, metrics.clone(), stop));
 }

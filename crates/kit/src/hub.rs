@@ -5,9 +5,10 @@
 
 use crate::metrics::{ControllerLabel, Metrics};
 use backon::BackoffBuilder;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::api::Api;
-use kube::core::DeserializeGuard;
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -198,12 +199,41 @@ pub async fn run<K>(
     K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Clone,
 {
-    let mut stream = Box::pin(watcher::watcher(api, config));
+    pump(hub, watcher::watcher(api, config), |guarded| guarded.0, prune, metrics, stop).await;
+}
+
+/// Watches the metadata of a kind: the API server leaves everything else out of its answers, so the rest of an object (a Secret's values, a
+/// pod's images) never reaches this process. Through [`run`] it would: the guard hides from the client that only metadata is asked for.
+pub async fn run_metadata<K>(
+    hub: Arc<Hub<PartialObjectMeta<K>>>,
+    api: Api<PartialObjectMeta<K>>,
+    config: watcher::Config,
+    prune: fn(&mut PartialObjectMeta<K>),
+    metrics: Metrics,
+    stop: CancellationToken,
+) where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+{
+    pump(hub, watcher::watcher(api, config), Ok, prune, metrics, stop).await;
+}
+
+/// What [`run`] and [`run_metadata`] share: `decode` gives the object of an event, or what could not be read of it.
+async fn pump<T, K>(
+    hub: Arc<Hub<K>>,
+    events: impl Stream<Item = watcher::Result<Event<T>>> + Send,
+    decode: fn(T) -> Result<K, InvalidObject>,
+    prune: fn(&mut K),
+    metrics: Metrics,
+    stop: CancellationToken,
+) where
+    K: Resource + Clone + Debug + Send + Sync + 'static,
+{
+    let mut events = Box::pin(events);
     let (mut brief, mut long) = (pauses(LONGEST_PAUSE), pauses(LONGEST_PAUSE_UNSERVED));
     let mut listing: BTreeMap<ObjectKey, K> = BTreeMap::new();
     let label = ControllerLabel { controller: hub.name };
     let mut complained = false;
-    let decode = |guarded: DeserializeGuard<K>| match guarded.0 {
+    let read = |received: T| match decode(received) {
         Ok(mut object) => {
             object.managed_fields_mut().clear();
             object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
@@ -213,20 +243,14 @@ pub async fn run<K>(
         Err(invalid) => {
             let name = invalid.metadata.name.unwrap_or_default();
             let namespace = invalid.metadata.namespace.unwrap_or_default();
-            tracing::warn!(
-                kind = hub.name,
-                namespace,
-                name,
-                error = invalid.error,
-                "the object does not have the shape of its kind"
-            );
+            tracing::warn!(kind = hub.name, namespace, name, error = invalid.error, "failed to decode object");
             metrics.undecodable.get_or_create(&label).inc();
             None
         }
     };
     loop {
         let event = tokio::select! {
-            event = stream.next() => event,
+            event = events.next() => event,
             () = stop.cancelled() => return,
         };
         match event {
@@ -238,15 +262,15 @@ pub async fn run<K>(
                 }
                 match event {
                     Event::Init => listing.clear(),
-                    Event::InitApply(object) => listing.extend(decode(object)),
+                    Event::InitApply(object) => listing.extend(read(object)),
                     Event::InitDone => hub.replace(std::mem::take(&mut listing)),
                     Event::Apply(object) => {
-                        if let Some((key, object)) = decode(object) {
+                        if let Some((key, object)) = read(object) {
                             hub.put(key, Some(object));
                         }
                     }
                     Event::Delete(object) => {
-                        let metadata = match object.0 {
+                        let metadata = match decode(object) {
                             Ok(object) => object.meta().clone(),
                             Err(invalid) => invalid.metadata,
                         };
@@ -257,7 +281,7 @@ pub async fn run<K>(
             }
             Some(Err(error)) => {
                 if !complained {
-                    tracing::warn!(kind = hub.name, %error, "the watch is interrupted, it is tried again");
+                    tracing::warn!(kind = hub.name, %error, "watch failed, retrying");
                     complained = true;
                 }
                 let pause = if is_unserved(&error) { long.next() } else { brief.next() };
@@ -276,7 +300,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
     use super::*;
-    use k8s_openapi::api::core::v1::ConfigMap;
+    use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+    use std::sync::Mutex;
 
     fn at(version: &str, content: &str) -> ConfigMap {
         let mut object = ConfigMap::default();
@@ -315,5 +340,47 @@ mod tests {
         hub.put(key(), Some(at("somehow", "other")));
         watch("3", Some("told"));
         assert_eq!(content().as_deref(), Some("told"), "versions that tell nothing stand in nobody's way");
+    }
+
+    /// What the watch asks for is what the API server sends: with the header of whole objects it would send values of Secrets.
+    #[tokio::test]
+    async fn watch_of_metadata_asks_for_metadata_only() {
+        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+        let noted = asked.clone();
+        let answer = move |request: http::Request<kube::client::Body>| {
+            let accept = request.headers().get(http::header::ACCEPT).map(|value| value.to_str().unwrap().to_owned());
+            noted.lock().unwrap().push(accept.unwrap_or_default());
+            let list = r#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"1"},"items":[{"metadata":{"name":"one","namespace":"of"}}]}"#;
+            let list = if request.uri().query().is_some_and(|query| query.contains("watch=")) { "" } else { list };
+            async {
+                Ok::<_, std::convert::Infallible>(http::Response::new(kube::client::Body::from(
+                    list.as_bytes().to_vec(),
+                )))
+            }
+        };
+        let client = kube::Client::new(tower::service_fn(answer), "of");
+        let hub = Hub::<PartialObjectMeta<Secret>>::new("Secret");
+        let stop = CancellationToken::new();
+        let config = watcher::Config::default();
+        let watch = run_metadata(
+            hub.clone(),
+            Api::namespaced(client, "of"),
+            config,
+            |_| {},
+            Metrics::default(),
+            stop.clone(),
+        );
+        let seen = async {
+            hub.synced().await;
+            while asked.lock().unwrap().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            stop.cancel();
+        };
+        tokio::time::timeout(Duration::from_secs(30), async { tokio::join!(watch, seen) }).await.unwrap();
+        assert_eq!(hub.len(), 1);
+        let asked = asked.lock().unwrap();
+        assert!(asked[0].contains("as=PartialObjectMetadataList"), "the list: {}", asked[0]);
+        assert!(asked[1].contains("as=PartialObjectMetadata"), "the watch: {}", asked[1]);
     }
 }

@@ -267,19 +267,19 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
         "watch of Samplings",
         hub::run(state.samplings.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()),
     );
-    let api: Api<DeserializeGuard<PartialObjectMeta<InstrumentationConfig>>> = Api::all(client.clone());
+    let api: Api<PartialObjectMeta<InstrumentationConfig>> = Api::all(client.clone());
     let drop_owners = |one: &mut PartialObjectMeta<InstrumentationConfig>| one.metadata.owner_references = None;
     tasks.spawn(
         "watch of InstrumentationConfigs",
-        hub::run(state.configs.clone(), api, config(), drop_owners, metrics.clone(), stop.clone()),
+        hub::run_metadata(state.configs.clone(), api, config(), drop_owners, metrics.clone(), stop.clone()),
     );
-    let api: Api<DeserializeGuard<PartialObjectMeta<Source>>> = Api::all(client.clone());
+    let api: Api<PartialObjectMeta<Source>> = Api::all(client.clone());
     let labels_only = |one: &mut PartialObjectMeta<Source>| one.metadata.annotations = None;
     tasks.spawn(
         "watch of Sources",
-        hub::run(state.sources.clone(), api, config(), labels_only, metrics.clone(), stop.clone()),
+        hub::run_metadata(state.sources.clone(), api, config(), labels_only, metrics.clone(), stop.clone()),
     );
-    let api: Api<DeserializeGuard<PartialObjectMeta<Pod>>> = Api::all(client.clone());
+    let api: Api<PartialObjectMeta<Pod>> = Api::all(client.clone());
     let prune = |pod: &mut PartialObjectMeta<Pod>| {
         let kept = [STREAM_CLASS, "pod-template-hash", "rollouts-pod-template-hash"];
         if let Some(labels) = &mut pod.metadata.labels {
@@ -289,5 +289,5 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
             annotations.retain(|key, _| key == "kubernetes.io/config.source");
         }
     };
-    tasks.spawn("watch of Pods", hub::run(state.pods.clone(), api, config(), prune, metrics.clone(), stop));
+    tasks.spawn("watch of Pods", hub::run_metadata(state.pods.clone(), api, config(), prune, metrics.clone(), stop));
 }
