@@ -23,7 +23,7 @@ use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::{self, Hub};
-use odigos_kit::lead::{self, Leadership, Lease};
+use odigos_kit::leader_election::{self, Leadership, Lease};
 use odigos_kit::metrics::Metrics;
 use odigos_kit::queue::{Queue, Settings};
 use odigos_kit::settings::CommonArguments;
@@ -186,9 +186,9 @@ fn leadership(tasks: &mut Tasks, client: &Client, common: &CommonArguments, metr
         return Leadership::always();
     }
     let lease = Lease { namespace: common.namespace.clone(), name: AUTOSCALER, seconds: common.lease_seconds };
-    let (sender, leadership) = lead::channel();
+    let (sender, leadership) = leader_election::channel();
     let stop = tasks.stop();
-    tasks.spawn("leader election", lead::take_part(client.clone(), lease, metrics.clone(), sender, stop));
+    tasks.spawn("leader election", leader_election::run(client.clone(), lease, metrics.clone(), sender, stop));
     leadership
 }
 

@@ -12,7 +12,7 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::condition::{ConditionDraft, Status};
 use odigos_api::{API_VERSION, names};
 use odigos_kit::events::about;
-use odigos_kit::lead::Leadership;
+use odigos_kit::leader_election::Leadership;
 use odigos_kit::metrics::Metrics;
 use odigos_kit::queue::Queue;
 use odigos_plan::gateway::objects::replica_bounds;

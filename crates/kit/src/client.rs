@@ -3,6 +3,9 @@
 use kube::{Client, Config};
 use std::time::Duration;
 
+/// How long the API server may send nothing on a connection that waits for it.
+const READ_TIMEOUT: Duration = Duration::from_secs(150);
+
 /// The client could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -43,6 +46,9 @@ pub async fn connect_without_retries(name: &str) -> Result<Client, ClientError> 
 async fn config(name: &str) -> Result<Config, ClientError> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(Duration::from_secs(10));
+    // A connection that is dead without a word would keep a reconcile for ever. Watches receive a bookmark a minute, so they stand.
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
     config.headers.push((
         axum::http::header::USER_AGENT,
         axum::http::HeaderValue::from_str(&format!("{name}/{}", env!("CARGO_PKG_VERSION")))

@@ -362,14 +362,8 @@ mod tests {
         let hub = Hub::<PartialObjectMeta<Secret>>::new("Secret");
         let stop = CancellationToken::new();
         let config = watcher::Config::default();
-        let watch = run_metadata(
-            hub.clone(),
-            Api::namespaced(client, "of"),
-            config,
-            |_| {},
-            Metrics::default(),
-            stop.clone(),
-        );
+        let watch =
+            run_metadata(hub.clone(), Api::namespaced(client, "of"), config, |_| {}, Metrics::default(), stop.clone());
         let seen = async {
             hub.synced().await;
             while asked.lock().unwrap().len() < 2 {

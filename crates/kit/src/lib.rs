@@ -11,7 +11,7 @@ pub mod events;
 pub mod front_proxy;
 pub mod https;
 pub mod hub;
-pub mod lead;
+pub mod leader_election;
 pub mod metrics;
 pub mod queue;
 pub mod settings;

@@ -3,7 +3,7 @@
 //! Owned here since kube's `Controller` wants one root kind for each controller, while our keys span eight workload
 //! kinds. Keys are held while this replica does not lead.
 
-use crate::lead::Leadership;
+use crate::leader_election::Leadership;
 use crate::metrics::{ControllerLabel, Metrics, OutcomeLabels};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Display};

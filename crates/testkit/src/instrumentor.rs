@@ -107,7 +107,7 @@ impl Plane {
             .env("HOSTNAME", "instrumentor-0")
             .arg(format!("--admin-address=127.0.0.1:{admin_port}"))
             .arg(format!("--webhook-address=127.0.0.1:{}", self.webhook_port))
-            .args(["--webhook-names=127.0.0.1", "--lease-seconds=3"]);
+            .args(["--webhook-names=127.0.0.1", "--lease-seconds=5"]);
         let log = self.api.directory().join("instrumentor.log");
         let process = Process::start("instrumentor", &mut command, &log)?;
         let is_ready = || async move { http::get(admin_port, "/readyz", None).await.is_some() };

@@ -56,7 +56,7 @@ impl Plane {
         control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
         let kubelet = Kubelet::start(client.clone(), delay).await.unwrap();
         let launch =
-            Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+            Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 5 };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
         let mut plane = Self { controllers: Vec::new(), launch, client, _kubelet: kubelet, api };
         for name in BINARIES {
@@ -576,7 +576,7 @@ async fn a_kind_that_is_installed_late_is_waited_for() {
     }
     control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
     let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
-    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 5 };
     control_plane::install(&client, launch.webhook_port).await.unwrap();
     let log = api.directory().join(format!("{}-0.log", names::INSTRUMENTOR));
     let install = async {

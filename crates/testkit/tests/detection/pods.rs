@@ -235,7 +235,7 @@ impl Stage {
         }
         let kubelet = Kubelet::start(client.clone(), binary(), &[&one, &two]);
         let binaries = binaries::built().unwrap();
-        let launch = Launch { binaries, webhook_port: free_port().unwrap(), lease_seconds: 3 };
+        let launch = Launch { binaries, webhook_port: free_port().unwrap(), lease_seconds: 5 };
         let controller = launch.start(&api, names::INSTRUMENTOR, 0).await.unwrap();
         Self { api, client, one, two, kubelet, controller }
     }

@@ -145,7 +145,7 @@ impl Lab {
     /// Starts the three controllers where their Deployments stand, and lets admission reach them: there is no network of
     /// pods and services here.
     pub(super) async fn run_controllers(&self) {
-        let launch = Launch { binaries: product(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+        let launch = Launch { binaries: product(), webhook_port: free_port().unwrap(), lease_seconds: 5 };
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
             let found = list(&self.client, "admissionregistration.k8s.io/v1", kind).await.unwrap();
             let found = found.iter().find(|one| one.name_any() == "odigos-instrumentor").unwrap();
