@@ -3,7 +3,7 @@
 use crate::metrics::Metrics;
 use crate::telemetry::LogLevel;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use std::net::SocketAddr;
@@ -53,7 +53,8 @@ pub async fn serve(
         .route("/log-level", get(|State(shared): State<Shared>| async move { shared.level.get() }).put(set_level))
         .with_state(Shared { metrics, ready, level });
     let listener = tokio::net::TcpListener::bind(address).await?;
-    axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await }).await
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
 }
 
 async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
@@ -64,9 +65,43 @@ async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
     }
 }
 
-async fn set_level(State(shared): State<Shared>, body: String) -> (StatusCode, String) {
+/// Any pod of the cluster reaches this port; only who may open a port-forward to the pod comes from its own loopback.
+async fn set_level(
+    State(shared): State<Shared>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    body: String,
+) -> (StatusCode, String) {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "the log level is changed through kubectl port-forward only".into());
+    }
     match shared.level.set(&body) {
         Ok(()) => (StatusCode::OK, shared.level.get()),
         Err(error) => (StatusCode::BAD_REQUEST, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn log_level_changes_from_the_own_loopback_only() {
+        let level = crate::telemetry::start("info");
+        let shared = Shared { metrics: Metrics::default(), ready: Readiness::default(), level };
+        let put = |peer: &str| {
+            let peer: SocketAddr = peer.parse().unwrap();
+            set_level(State(shared.clone()), ConnectInfo(peer), "debug".into())
+        };
+        for (peer, expected) in [
+            ("10.1.2.3:4000", StatusCode::FORBIDDEN),
+            ("[fd00::1]:4000", StatusCode::FORBIDDEN),
+            ("127.0.0.1:4000", StatusCode::OK),
+            ("[::1]:4000", StatusCode::OK),
+            ("[::ffff:127.0.0.1]:4000", StatusCode::OK),
+        ] {
+            assert_eq!(put(peer).await.0, expected, "{peer}");
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! An HTTPS server that API servers call. Certificates renew themselves, and who must trust them is told of each new bundle.
 //!
-//! Owns the listener, the leaf that is served, and `caBundle` of the objects that [`TrustedBy`] names. Never decides who may
+//! Owns the leaf that is served, and `caBundle` of the objects that [`TrustedBy`] names. Never decides who may
 //! call what: [`crate::front_proxy`] does.
 
+mod listener;
+
 use crate::certificates::{self, LEAF_VALIDITY, Resolver};
-use crate::front_proxy::{FrontProxy, PeerName};
+use crate::front_proxy::FrontProxy;
 use crate::tasks::Tasks;
-use axum::{Extension, Router};
+use axum::Router;
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -118,38 +120,8 @@ pub async fn start(
     let listener = tokio::net::TcpListener::bind(server.address).await?;
     let stop = tasks.stop();
     tasks.spawn("certificates", renew(client, server, resolver, stop.clone()));
-    tasks.spawn("HTTPS server", accept(listener, acceptor, router, stop));
+    tasks.spawn("HTTPS server", listener::accept(listener, acceptor, router, stop));
     Ok(())
-}
-
-async fn accept(
-    listener: tokio::net::TcpListener,
-    acceptor: tokio_rustls::TlsAcceptor,
-    router: Router,
-    stop: CancellationToken,
-) {
-    let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    let builder = Arc::new(hyper_util::server::conn::auto::Builder::new(hyper_util::rt::TokioExecutor::new()));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-        };
-        let Ok((stream, _)) = stream else { continue };
-        let (acceptor, router, builder, watcher) =
-            (acceptor.clone(), router.clone(), builder.clone(), graceful.watcher());
-        connections.spawn(async move {
-            let handshake = tokio::time::timeout(Duration::from_secs(10), acceptor.accept(stream)).await;
-            let Ok(Ok(stream)) = handshake else { return };
-            let peer = PeerName::of(stream.get_ref().1.peer_certificates());
-            let service = hyper_util::service::TowerToHyperService::new(router.layer(Extension(peer)));
-            let connection = builder.serve_connection(hyper_util::rt::TokioIo::new(stream), service).into_owned();
-            let _ = watcher.watch(connection).await;
-        });
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
 }
 
 /// The leaf that is served.
