@@ -15,8 +15,8 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// Most connections at once. API servers keep a few each; the limit of open files of a container is far above.
-const CONNECTIONS: usize = 512;
+/// Most connections at once. API servers keep a few each; a process may often have 1,024 files open, and both ends of the test are in one.
+const CONNECTIONS: usize = 256;
 /// How long a TLS handshake, and each request's header, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a silent HTTP/2 connection is asked whether its peer is still there; it ends when [`PATIENCE`] passes without an answer.
