@@ -199,7 +199,7 @@ pub async fn run<K>(
     K: Resource + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
     K::DynamicType: Clone,
 {
-    pump(hub, watcher::watcher(api, config), |guarded| guarded.0, prune, metrics, stop).await;
+    pump(hub, watcher::watcher(api, config), |guarded| guarded.0.map_err(Box::new), prune, metrics, stop).await;
 }
 
 /// Watches the metadata of a kind: the API server leaves everything else out of its answers, so the rest of an object (a Secret's values, a
@@ -221,7 +221,7 @@ pub async fn run_metadata<K>(
 async fn pump<T, K>(
     hub: Arc<Hub<K>>,
     events: impl Stream<Item = watcher::Result<Event<T>>> + Send,
-    decode: fn(T) -> Result<K, InvalidObject>,
+    decode: fn(T) -> Result<K, Box<InvalidObject>>,
     prune: fn(&mut K),
     metrics: Metrics,
     stop: CancellationToken,

@@ -161,7 +161,7 @@ async fn attempt(
             lease.metadata.name = Some(name.to_owned());
             api.create(&PostParams::default(), &lease).await
         }
-        Step::Replace(lease) => api.replace(name, &PostParams::default(), &lease).await,
+        Step::Replace(lease) => replace(api, name, &lease).await,
     };
     match written {
         Ok(lease) => {
@@ -177,8 +177,14 @@ async fn attempt(
 async fn release(api: &Api<LeaseObject>, name: &str, identity: &str) -> Result<(), kube::Error> {
     let found = api.get_opt(name).await?;
     let Some(lease) = found.filter(|lease| candidate::holder(lease) == Some(identity)) else { return Ok(()) };
-    api.replace(name, &PostParams::default(), &Candidate::released(lease)).await?;
+    replace(api, name, &Candidate::released(lease)).await?;
     Ok(())
+}
+
+/// Writes over the version that was read, or fails with a conflict.
+async fn replace(api: &Api<LeaseObject>, name: &str, lease: &LeaseObject) -> Result<LeaseObject, kube::Error> {
+    #[allow(clippy::disallowed_methods, reason = "the version that was read decides between two who try")]
+    api.replace(name, &PostParams::default(), lease).await
 }
 
 fn hostname() -> String {
@@ -221,6 +227,7 @@ mod tests {
         let (sender, mut leadership) = channel();
         let lease = Lease { namespace: "of".into(), name: "one", seconds: 15 };
         let stop = CancellationToken::new();
+        #[allow(clippy::disallowed_methods, reason = "it lives as long as the test")]
         let election = tokio::spawn(run(client, lease, Metrics::default(), sender, stop.clone()));
         leadership.wait().await;
         tokio::time::sleep(Duration::from_secs(60)).await;

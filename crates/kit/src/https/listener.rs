@@ -123,6 +123,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/", get(|| async { "here" }));
+        #[allow(clippy::disallowed_methods, reason = "it lives as long as the test")]
         tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(server)), router, stop.clone()));
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate).unwrap();

@@ -65,9 +65,7 @@ impl Candidate {
     pub(super) fn step(&mut self, found: Option<Lease>, now: Instant, wall: Timestamp) -> Step {
         let Some(mut lease) = found else {
             self.renewed = None;
-            let mut lease = Lease::default();
-            lease.spec = Some(self.taken(None, wall));
-            return Step::Create(lease);
+            return Step::Create(Lease { spec: Some(self.taken(None, wall)), ..Lease::default() });
         };
         if self.observed.as_ref().is_none_or(|(spec, _)| *spec != lease.spec) {
             self.observed = Some((lease.spec.clone(), now));
