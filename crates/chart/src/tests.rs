@@ -32,6 +32,7 @@ fn every_template_of_the_chart_is_within_what_is_known() {
     let chart = Chart::embedded().unwrap();
     let objects = chart.render(&json!({}), &release()).unwrap();
     assert!(objects.len() > 30, "{}", objects.len());
+    assert!(objects.iter().all(|object| !object["metadata"].to_string().contains("helm.sh/hook")), "no hooks");
     let kinds: Vec<&str> = objects.iter().map(|object| object["kind"].as_str().unwrap()).collect();
     let first = |kind: &str| kinds.iter().position(|one| *one == kind).unwrap();
     assert!(first("CustomResourceDefinition") < first("ClusterRole"));
@@ -134,4 +135,77 @@ fn rendered_files_hold_objects_that_everybody_reads_alike() {
     assert!(render(&format!("{object}data: {{a: on}}\n")).unwrap_err().contains("quote it"));
     assert!(render("kind: ConfigMap\n").unwrap_err().contains("lacks apiVersion"));
     assert!(render("a: [\n").is_err());
+}
+
+/// Paths of the table in `docs/install.md` with the default that it states: `.name` continues the block of the row's first value.
+fn documented_values() -> BTreeMap<String, String> {
+    let page = include_str!("../../../docs/install.md");
+    let rows = page.lines().skip_while(|line| !line.starts_with("| value | default |")).skip(2);
+    let mut values = BTreeMap::new();
+    for row in rows.take_while(|line| line.starts_with('|')) {
+        let mut cells = row.trim_matches('|').split('|').map(str::trim);
+        let (names, default) = (cells.next().unwrap_or_default(), cells.next().unwrap_or_default());
+        let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+        let block = names[0].rsplit_once('.').map_or("", |(block, _)| block);
+        let paths = names.iter().map(|name| match name.strip_prefix('.') {
+            Some(rest) => format!("{block}.{rest}"),
+            None => (*name).to_owned(),
+        });
+        let default = if names.len() == 1 { default.trim_matches('`') } else { "" };
+        values.extend(paths.map(|path| (path, default.to_owned())));
+    }
+    values
+}
+
+#[test]
+fn install_page_lists_every_value_with_its_default() {
+    let defaults = Chart::embedded().unwrap().defaults().unwrap();
+    let documented = documented_values();
+    assert!(documented.len() > 30, "{documented:?}");
+    let is_within = |path: &str, block: &str| path == block || path.starts_with(&format!("{block}."));
+    for path in leaves(&defaults).keys() {
+        assert!(documented.keys().any(|block| is_within(path, block)), "docs/install.md does not list {path}");
+    }
+    for (path, default) in documented {
+        let found = defaults.pointer(&format!("/{}", path.replace('.', "/")));
+        let found = found.unwrap_or_else(|| panic!("docs/install.md lists {path}, which does not exist"));
+        let text = found.as_str().map_or_else(|| found.to_string(), str::to_owned);
+        if matches!(found, Value::Number(_) | Value::Bool(_)) && !default.is_empty() {
+            assert_eq!(text, default, "docs/install.md: {path}");
+        }
+    }
+}
+
+/// What `docs/install.md`, `docs/instrumentation.md` and `SECURITY.md` say that the pods of nodes may do.
+#[test]
+fn agents_of_nodes_have_the_documented_capabilities_and_no_others() {
+    let agent = |values: Value| {
+        let objects = Chart::embedded().unwrap().render(&values, &release()).unwrap();
+        let found = objects.into_iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+        assert_eq!(found["metadata"]["name"], "odiglet");
+        found["spec"]["template"]["spec"].clone()
+    };
+    let capabilities = |pod: &Value| -> BTreeMap<String, Value> {
+        let containers = pod["containers"].as_array().unwrap().iter();
+        let pair = |one: &Value| {
+            let security = &one["securityContext"];
+            assert_eq!((&security["capabilities"]["drop"], &security["runAsUser"]), (&json!(["ALL"]), &json!(0)));
+            assert_eq!((&security["privileged"], &security["readOnlyRootFilesystem"]), (&Value::Null, &json!(true)));
+            (one["name"].as_str().unwrap().to_owned(), security["capabilities"]["add"].clone())
+        };
+        containers.map(pair).collect()
+    };
+    let reading = json!(["SYS_PTRACE", "DAC_READ_SEARCH"]);
+    let usual = agent(json!({}));
+    assert_eq!(usual["hostPID"], true);
+    let found = capabilities(&usual);
+    assert_eq!((found.len(), &found["odiglet"]), (2, &reading));
+    let mut of_go: Vec<&str> = found["golang"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    of_go.sort_unstable();
+    assert_eq!(of_go, ["DAC_READ_SEARCH", "IPC_LOCK", "SYS_ADMIN", "SYS_PTRACE"]);
+    let without_go = agent(json!({"agent": {"golang": {"enabled": false}}}));
+    assert_eq!(capabilities(&without_go), [("odiglet".to_owned(), reading)].into());
+    let without_detection = agent(json!({"agent": {"detection": false}}));
+    assert_eq!(without_detection.get("hostPID"), None);
+    assert_eq!(capabilities(&without_detection), [("odiglet".to_owned(), Value::Null)].into());
 }

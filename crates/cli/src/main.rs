@@ -7,6 +7,8 @@
 mod connection;
 mod describe;
 mod destinations;
+#[cfg(test)]
+mod documents_tests;
 mod explain;
 mod input;
 mod lifecycle;

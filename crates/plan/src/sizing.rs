@@ -292,6 +292,15 @@ mod tests {
         }
     }
 
+    /// As `docs/scaling.md` lists them.
+    #[test]
+    fn presets_bound_the_replicas_of_gateways() {
+        for (preset, least, most) in [("size_s", 1, 5), ("size_m", 2, 8), ("size_l", 3, 12), ("size_xl", 5, 15)] {
+            let (gateway, _) = sizes(&format!("resourceSizePreset: {preset}"));
+            assert_eq!((gateway.min_replicas, gateway.max_replicas), (Some(least), Some(most)), "{preset}");
+        }
+    }
+
     #[test]
     fn sizes_that_cannot_work_are_named() {
         let configuration = Configuration::parse(

@@ -146,6 +146,21 @@ mod tests {
         assert_eq!(settings["retry_on_failure"]["max_elapsed_time"], "0s");
         assert_eq!(settings["compression"], "zstd");
         assert_eq!(problems(&delivery), vec![]);
+        // What docs/delivery.md lists as defaults; the rest of them are the exporter's own.
+        let mut usual = Map::new();
+        apply("otlp_grpc", &mut usual, &Delivery::default(), 7 * 1024 * 1024);
+        let queue = &usual["sending_queue"];
+        assert_eq!((&queue["queue_size"], &queue["sizer"]), (&json!(7 * 1024 * 1024), &json!("bytes")));
+        assert_eq!((&queue["batch"]["max_size"], &queue["batch"]["flush_timeout"]), (&json!(8192), &json!("200ms")));
+        assert_eq!(queue.get("storage"), None);
+        assert_eq!(usual["retry_on_failure"]["max_elapsed_time"], "300s");
+        assert_eq!((usual.get("timeout"), usual.get("compression"), usual.get("tls")), (None, None, None));
+        let resources = odigos_api::collectors_group::ResourcesSettings {
+            memory_limiter_limit_mib: 550,
+            ..odigos_api::collectors_group::ResourcesSettings::default()
+        };
+        let mebibytes = |queues| collector::queue_bytes(&resources, queues) / (1024 * 1024);
+        assert_eq!((mebibytes(1), mebibytes(5), mebibytes(10_000)), (275, 55, 1), "half of the memory, shared");
         let mut plain = Map::new();
         apply("debug", &mut plain, &delivery, 1);
         assert!(plain.is_empty());

@@ -530,7 +530,19 @@ mod objects_tests {
         assert_eq!(of(24, false)["apiVersion"], "autoscaling/v2beta2");
         let new = of(30, true);
         assert_eq!(new["apiVersion"], "autoscaling/v2");
-        assert_eq!(new["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"], 900);
+        let behavior = json!({
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0, "selectPolicy": "Max",
+                "policies": [{"type": "Pods", "value": 2, "periodSeconds": 15}],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": 900, "selectPolicy": "Min",
+                "policies": [
+                    {"type": "Pods", "value": 1, "periodSeconds": 60}, {"type": "Percent", "value": 25, "periodSeconds": 60},
+                ],
+            },
+        });
+        assert_eq!(new["spec"]["behavior"], behavior, "as docs/scaling.md says");
         let rejections = &new["spec"]["metrics"][0]["object"];
         assert_eq!(rejections["metric"]["name"], "odigos_gateway_rejections");
         assert_eq!(rejections["target"], json!({"type": "Value", "value": "500m"}));
