@@ -1,4 +1,6 @@
-//! Boundaries between crates and habits of the code, checked (design 7, house style 5).
+//! Boundaries between crates and habits of the code, checked.
+
+mod evidence;
 
 use anyhow::{Context, bail};
 use odigos_tools::root;
@@ -46,9 +48,6 @@ const TOP: [&str; 27] = [
 ];
 /// Most lines of a source file, and of a file of tests.
 const LINES: (usize, usize) = (800, 1200);
-/// The table that says which test shows which scenario of acceptance, and how many scenarios there are.
-const SCENARIOS: (&str, u32) = ("tests/scenarios.md", 66);
-
 /// Runs every check and lists everything that is wrong.
 pub(crate) fn tidy() -> anyhow::Result<()> {
     let mut problems = Vec::new();
@@ -56,7 +55,7 @@ pub(crate) fn tidy() -> anyhow::Result<()> {
     check_features(&mut problems)?;
     check_dependencies(&mut problems)?;
     check_top(&mut problems)?;
-    check_scenarios(&mut problems)?;
+    evidence::check(&mut problems)?;
     for file in sources(&root().join("crates"))? {
         check_file(&file, &mut problems)?;
     }
@@ -164,46 +163,6 @@ fn check_top(problems: &mut Vec<String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn check_scenarios(problems: &mut Vec<String>) -> anyhow::Result<()> {
-    let (path, rows) = SCENARIOS;
-    let table = std::fs::read_to_string(root().join(path)).with_context(|| format!("{path} cannot be read"))?;
-    let read = |file: &str| std::fs::read_to_string(root().join(file)).ok();
-    problems.extend(wrong_scenarios(&table, rows, &read).iter().map(|problem| format!("{path}: {problem}")));
-    Ok(())
-}
-
-/// What does not hold in a table with this many scenarios; `read` gives the text of a file, if there is one.
-fn wrong_scenarios(table: &str, rows: u32, read: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut numbers: Vec<u32> = Vec::new();
-    for line in table.lines() {
-        let first = line.strip_prefix('|').and_then(|rest| rest.split('|').next());
-        let Some(number) = first.and_then(|cell| cell.trim().parse::<u32>().ok()) else { continue };
-        numbers.push(number);
-        if line.contains(".rs::") == line.contains("| not shown |") {
-            problems.push(format!("row {number} must either name tests or be not shown"));
-        }
-    }
-    for number in 1..=rows {
-        let times = numbers.iter().filter(|one| **one == number).count();
-        if times != 1 {
-            problems.push(format!("row {number} occurs {times} times"));
-        }
-    }
-    for number in numbers.iter().filter(|one| !(1..=rows).contains(*one)) {
-        problems.push(format!("there is no scenario {number}"));
-    }
-    let words = table.split(|letter: char| letter.is_whitespace() || "`|,;()".contains(letter));
-    for (file, name) in words.filter_map(|word| word.split_once("::")).filter(|(file, _)| file.ends_with(".rs")) {
-        match read(file) {
-            None => problems.push(format!("{file} does not exist")),
-            Some(text) if !text.contains(&format!("fn {name}(")) => problems.push(format!("{file} has no fn {name}")),
-            Some(_) => {}
-        }
-    }
-    problems
-}
-
 fn sources(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
@@ -271,21 +230,5 @@ mod tests {
         let workspace = "[workspace]\n[workspace.dependencies]\n# data\nserde = \"1\"\nserde_json = { version = \"1\" }\nurl = \"2\"\n[profile.dev]\ndebug = false\n";
         let members = "serde.workspace = true\nserde_json = { workspace = true, features = [] }\nurls = \"1\"\n";
         assert_eq!(unused_dependencies(workspace, members), ["url"]);
-    }
-
-    #[test]
-    fn scenarios_occur_once_and_name_what_exists() {
-        let read = |file: &str| (file == "a/b.rs").then(|| "fn one() {}\nasync fn two() {}\n".to_owned());
-        let of = |table: &str| wrong_scenarios(table, 2, &read);
-        let one = "| 1 | it works | API server | `a/b.rs::one`, `a/b.rs::two` | |\n";
-        let two = "| 2 | it stops | not shown | | nobody stops it |\n";
-        assert_eq!(of(&format!("# Scenarios\n| Nr. | What |\n|---|---|\n{one}{two}")), [""; 0]);
-        assert_eq!(of(one), ["row 2 occurs 0 times"]);
-        assert_eq!(of(&format!("{one}{two}{two}")), ["row 2 occurs 2 times"]);
-        assert_eq!(of(&format!("{one}{two}{}", two.replace('2', "3"))), ["there is no scenario 3"]);
-        assert_eq!(of(&format!("{two}{}", one.replace("::one", "::on"))), ["a/b.rs has no fn on"]);
-        assert_eq!(of(&format!("{two}{}", one.replace("b.rs::two", "c.rs::two"))), ["a/c.rs does not exist"]);
-        let unproven = two.replace("not shown", "cluster");
-        assert_eq!(of(&format!("{one}{unproven}")), ["row 2 must either name tests or be not shown"]);
     }
 }
