@@ -357,7 +357,7 @@ mod tests {
         // Nothing carries it: it drains, then goes.
         let draining = plan_classes(&Usage::default(), &BTreeSet::new(), &kept.classes, DRAIN_PERIOD, at(20));
         assert_eq!(draining.classes[0].retired_at, Some(Time(at(20))));
-        assert_eq!(draining.recheck_after, Some(DRAIN_PERIOD));
+        assert_eq!(draining.recheck_after, Some(SignedDuration::from_mins(2)), "as docs/data-streams.md says");
         let after = at(20) + DRAIN_PERIOD;
         let gone = plan_classes(&Usage::default(), &BTreeSet::new(), &draining.classes, DRAIN_PERIOD, after);
         assert_eq!(gone, ClassPlan::default());

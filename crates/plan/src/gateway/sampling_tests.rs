@@ -245,6 +245,21 @@ fn attributes_can_be_switched_off() {
     assert_eq!(plan.feature_gates, Vec::<&str>::new());
 }
 
+/// One policy for each rule, so that kept spans can name it, is affordable for a few rules only.
+#[test]
+fn spans_name_their_rule_with_up_to_twenty_rules_or_with_metrics_of_rules() {
+    let policies = |count: usize, configuration: &str| {
+        let rule = |n: usize| json!({"percentageAtMost": 10, "operation": {"httpServer": {"route": format!("/r{n}")}}});
+        let mut given = given(&[json!({"costReductionRules": (0..count).map(rule).collect::<Vec<_>>()})]);
+        given.configuration = Configuration::parse(configuration).unwrap();
+        let plan = given.plan();
+        plan.config.get(ComponentKind::Processor, "tail_sampling").unwrap()["policies"].as_array().unwrap().len()
+    };
+    assert!(policies(20, "{}") >= 20);
+    assert!(policies(21, "{}") < 10);
+    assert!(policies(21, "sampling: {samplingRuleMetrics: true}") >= 21);
+}
+
 #[test]
 fn a_rename_restarts_nothing_unless_names_are_shown() {
     let named = |name: &str| {

@@ -104,6 +104,21 @@ mod tests {
         assert_eq!(paths.len(), 7, "{paths:?}");
     }
 
+    /// As the table of `docs/rollouts.md` lists them.
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let minutes = SignedDuration::from_mins;
+        let expected = Options {
+            is_disabled: false,
+            limits: places::Limits { total: None, in_namespace: None, timeout: minutes(15) },
+            canary: SignedDuration::from_secs(30),
+            heals: true,
+            rollback: rollback::Options { is_disabled: false, grace: minutes(5), window: minutes(60) },
+            brake: brake::Options { rollbacks: 3, window: minutes(60), released_at: None },
+        };
+        assert_eq!(Options::default(), expected);
+    }
+
     #[test]
     fn every_key_is_read() {
         let (options, paths) = of(

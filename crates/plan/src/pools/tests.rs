@@ -170,6 +170,9 @@ fn what_is_wrong_is_told_and_the_rest_stays() {
             "{pools}"
         );
     }
+    let seventeen: Vec<String> = (0..17).map(|n| format!("{{name: pool-{n:02}, dataStreams: [s{n}]}}")).collect();
+    let (left, paths) = told(&format!("[{}]", seventeen.join(", ")));
+    assert_eq!((left.len(), paths), (16, vec!["collectorGateway.pools[16].name".to_owned()]), "at most 16");
     let sizes = effective(
         "collectorGateway: {pools: [{name: a, dataStreams: [x], minReplicas: 4, maxReplicas: 2}]}",
         None,
