@@ -52,6 +52,8 @@ fn in_blocks(text: &str) -> Vec<String> {
 fn in_text(text: &str) -> Vec<String> {
     let outside: String = text.split("```").step_by(2).collect();
     let quoted = outside.split('`').skip(1).step_by(2).filter(|part| part.starts_with("odigos "));
+    // `odigos COMMAND --help` stands for all of them.
+    let quoted = quoted.filter(|part| !part.starts_with("odigos COMMAND"));
     let mut found = Vec::new();
     for part in quoted {
         let part = part.replace(['[', ']'], "").replace('\n', " ");
