@@ -245,6 +245,10 @@ fn pattern_remark(source: &Source) -> Option<String> {
     if pattern.is_empty() {
         return Some("the pattern is empty and matches every name; write .* if that is meant".into());
     }
+    if pattern.contains(r"\\") {
+        // Quotes of JSON take two; YAML in single quotes, or without any, takes one.
+        return Some(r"it asks for a backslash, which no name holds; write a single one, as in \d".into());
+    }
     let before = pattern.split_once('*').and_then(|(head, _)| head.chars().next_back());
     let literal = before.filter(|c| c.is_ascii_alphanumeric() || *c == '-')?;
     Some(format!(

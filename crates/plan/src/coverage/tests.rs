@@ -100,9 +100,15 @@ fn source_remarks_name_what_has_no_effect() {
     assert!(said[0].message.starts_with("It selects 1 workload. Warning: spec.containerOverrides[0]"), "{said:?}");
     let of_namespace = source("s", "Namespace", "shop", json!({"containerOverrides": overrides}), &[]);
     assert_eq!(source_remarks(&of_namespace, None)[0].0, "spec.containerOverrides");
-    for (pattern, expected) in
-        [("", Some("every name")), ("web-*", Some("as in web-.*")), ("^web-.*$", None), ("(a|b)*", None), ("web", None)]
-    {
+    for (pattern, expected) in [
+        ("", Some("every name")),
+        ("web-*", Some("as in web-.*")),
+        (r"web-\\d+", Some("which no name holds")),
+        (r"web-\d+", None),
+        ("^web-.*$", None),
+        ("(a|b)*", None),
+        ("web", None),
+    ] {
         let one = source("s", "Deployment", pattern, json!({"matchWorkloadNameAsRegex": true}), &[]);
         let found = source_remarks(&one, None);
         assert_eq!(found.len(), usize::from(expected.is_some()), "{pattern}: {found:?}");

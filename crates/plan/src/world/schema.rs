@@ -26,7 +26,8 @@ const GROUP: &str = "odigos.io/";
 pub(super) fn review(object: &mut Value) -> Vec<Finding> {
     let text = |object: &Value, key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
-    let name = title(object);
+    let has_name = object.pointer("/metadata/name").is_none_or(Value::is_string);
+    let name = if has_name { title(object) } else { format!("{kind} without name") };
     let mut found = Vec::new();
     texts_only(object, &name, &["/metadata/labels", "/metadata/annotations"], &mut found);
     if let Some(value) = object.pointer("/metadata/name").filter(|value| !value.is_string() && !value.is_null()) {
