@@ -194,6 +194,7 @@ async fn the_sample_converges_to_what_render_shows_and_lives() {
     apply_files(&plane.client, "deploy/samples", |_| {}).await.unwrap();
     plane.converges_to(&rendered(&samples())).await;
     admission(&plane.client).await;
+    what_has_no_effect_is_in_conditions(&plane.client).await;
     foreign_fields_survive(&plane.client).await;
     deletions_clean_up(&plane.client).await;
     for controller in &plane.controllers {
@@ -252,6 +253,56 @@ async fn admission(client: &Client) {
     let change = json!({"spec": {"workload": {"name": "other"}}});
     let moved = api(client, "Source", "shop").patch("twice", &PatchParams::default(), &Patch::Merge(&change)).await;
     assert!(moved.unwrap_err().to_string().contains("cannot be changed"));
+}
+
+/// Objects that are accepted and have no effect: their conditions name what it is.
+async fn what_has_no_effect_is_in_conditions(client: &Client) {
+    let action = json!({
+        "apiVersion": API_VERSION, "kind": "Action", "metadata": {"name": "rename", "namespace": NAMESPACE},
+        "spec": {"signals": ["TRACES"], "renameAttribute": {"renames": {"a": "b"}}},
+    });
+    let destination = json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "odd", "namespace": NAMESPACE},
+        "spec": {
+            "type": "jaeger", "destinationName": "odd", "signals": ["TRACES"],
+            "data": {"JAEGER_URL": "jaeger.tracing:4317", "JAEGER_TLS_ENABLE": "true"},
+            "sourceSelector": {"dataStreams": ["shop", "team/shop"]},
+        },
+    });
+    let mut overridden = source("shop", "twice", "cart", &[]);
+    overridden["spec"]["containerOverrides"] = json!([{"containerName": "nope", "otelDistroName": "java-comunity"}]);
+    for object in [&action, &destination, &overridden] {
+        apply(client, object).await.unwrap();
+    }
+    for (kind, namespace, name, parts) in [
+        ("Action", NAMESPACE, "rename", ["False/NotSupported", "does not act on Actions"]),
+        (
+            "Destination",
+            NAMESPACE,
+            "odd",
+            ["did you mean JAEGER_TLS_ENABLED?", "no workload can be in the data stream \"team/shop\""],
+        ),
+        ("Source", "shop", "twice", ["Deployment shop/cart has no such container", "did you mean java-community?"]),
+    ] {
+        let said = async || {
+            let object = get_object(client, API_VERSION, kind, namespace, name).await.unwrap();
+            let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array).cloned();
+            let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+            let lines = conditions.unwrap_or_default().into_iter();
+            lines
+                .map(|one| format!("{}/{} {}", text(&one, "status"), text(&one, "reason"), text(&one, "message")))
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        let is_told = async || {
+            let said = said().await;
+            parts.iter().all(|part| said.contains(part))
+        };
+        let told = eventually("its condition names it", Duration::from_secs(60), is_told).await;
+        assert!(told.is_ok(), "{kind} {name}: {}", said().await);
+    }
+    api(client, "Destination", NAMESPACE).delete("odd", &DeleteParams::default()).await.unwrap();
+    apply(client, &source("shop", "twice", "cart", &[])).await.unwrap();
 }
 
 /// Labels and annotations of other writers stay when ours change.

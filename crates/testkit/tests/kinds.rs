@@ -11,6 +11,7 @@ use odigos_testkit::control_plane::{NAMESPACE, create_namespace};
 use odigos_tools::root;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::process::Command;
 
 async fn create(client: &Client, object: &Value) -> Result<Value, String> {
     let kind = object["kind"].as_str().unwrap();
@@ -32,6 +33,19 @@ async fn documented_manifests_are_stored_unchanged_and_bad_ones_refused() {
         let object = Value::deserialize(document).unwrap();
         let stored = create(&client, &object).await.unwrap_or_else(|error| panic!("{error}\n{object}"));
         assert!(covered(&object, &stored), "stored otherwise: {object}\n{stored}");
+    }
+    // Under the name of older releases too, as scripts have it.
+    for name in ["instrumentationconfigs", "instrumentedapplications", "instrumentedapplication", "ic"] {
+        let mut kubectl = Command::new(odigos_tools::find("kubectl").unwrap());
+        kubectl.arg("--kubeconfig").arg(api.kubeconfig()).args(["get", name, "--all-namespaces", "-o", "name"]);
+        let output = kubectl.output().unwrap();
+        let listed = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(
+            listed.trim(),
+            "instrumentationconfig.odigos.io/deployment-shop",
+            "{name}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     let mut wrong = Vec::new();
     for (kind, spec, expected) in refused() {

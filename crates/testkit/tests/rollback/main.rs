@@ -213,12 +213,15 @@ async fn rollouts_go_in_turn_behind_a_brake_and_mend_what_was_missed() {
     }
 }
 
-/// 39: one at a time, the longest waiting first; one that is stuck does not hold the others up.
+/// 39: one at a time, the longest waiting first; one that is stuck does not hold the others up. Three pods each.
 async fn places_are_given_in_turn(plane: &Plane) {
     let names = ["first", "second", "third", "fourth"];
     plane.kubelet.let_it("first", Behaviour::UnreadyWithAgent);
     for name in names {
-        plane.deploy("shop", name, 1).await;
+        plane.deploy("shop", name, 3).await;
+    }
+    for name in names {
+        plane.until_available("shop", name, 3).await;
     }
     for name in names {
         // Who waits longest is told by whole seconds.
@@ -237,7 +240,8 @@ async fn places_are_given_in_turn(plane: &Plane) {
     }
     plane.until("it waits", "shop", "fourth", |status| has(status, "WorkloadRollout", "WaitingInQueue")).await;
     assert_eq!(plane.says("shop", "fourth", "PodsManifestInjection").await.0, "Unknown/WaitingInRolloutQueue");
-    assert_eq!(plane.generation("shop", "fourth").await, 1);
+    let waiting = plane.names("shop", "fourth").await;
+    assert_eq!((plane.generation("shop", "fourth").await, waiting.len()), (1, 3), "not one pod is touched");
     for name in &names[1..] {
         plane.until_injected("shop", name).await;
     }
@@ -260,16 +264,17 @@ async fn the_brake_holds_what_follows(plane: &Plane) {
     plane.configure("rollbackGraceTime: 2s\nrollout: {canarySeconds: 0, brakeRollbacks: 2}").await.unwrap();
     for name in ["bad-1", "bad-2"] {
         plane.kubelet.let_it(name, Behaviour::CrashesWithAgent);
-        plane.deploy("shop", name, 1).await;
+        plane.deploy("shop", name, 3).await;
         plane.detect("shop", name).await;
     }
     plane.until_rolled_back("shop", "bad-1").await;
     plane.until_rolled_back("shop", "bad-2").await;
     for name in ["late", "later"] {
-        plane.deploy("shop", name, 1).await;
+        plane.deploy("shop", name, 3).await;
         plane.detect("shop", name).await;
         plane.until("it waits", "shop", name, |status| has(status, "WorkloadRollout", "WaitingInQueue")).await;
     }
+    let before = plane.names("shop", "late").await;
     let (_, message) = plane.says("shop", "late", "WorkloadRollout").await;
     assert!(message.contains("Deployment shop/bad-1, Deployment shop/bad-2"), "{message}");
     // One that a person asks for.
@@ -277,6 +282,7 @@ async fn the_brake_holds_what_follows(plane: &Plane) {
     plane.recover("shop", "later", &now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()).await;
     plane.until_injected("shop", "later").await;
     assert_eq!(plane.generation("shop", "late").await, 1);
+    assert_eq!(plane.names("shop", "late").await, before, "none of its three pods is touched");
     // All of them.
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     plane

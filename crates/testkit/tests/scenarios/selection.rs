@@ -89,12 +89,23 @@ pub async fn a_source_waits_for_its_workload(plane: &Plane) {
 /// 17.
 pub async fn patterns_cover_later_ones_too(plane: &Plane) {
     namespace(plane, "many").await;
-    deploy(plane, "many", &["web-1", "web-2", "api"]).await;
+    deploy(plane, "many", &["web-1", "web-2", "api", "my-web-4"]).await;
+    put(plane, &workload("many", "StatefulSet", "web-0")).await;
     let pattern = with(source("many", "Deployment", "^web-"), "/metadata/name", json!("web"));
     put(plane, &with(pattern, "/spec/matchWorkloadNameAsRegex", json!(true))).await;
     until_configs(plane, "many", &["deployment-web-1", "deployment-web-2"]).await;
     deploy(plane, "many", &["web-3"]).await;
-    until_configs(plane, "many", &["deployment-web-1", "deployment-web-2", "deployment-web-3"]).await;
+    let covered = ["deployment-web-1", "deployment-web-2", "deployment-web-3"];
+    until_configs(plane, "many", &covered).await;
+    // Neither another kind, nor a name that holds the pattern elsewhere, nor what came first: and it stays so.
+    tokio::time::sleep(STILL).await;
+    assert_eq!(configs(plane, "many").await, covered);
+    // Each is decided and restarted for itself.
+    plane.detect("many", "deployment-web-2", &found("java", "17.0.12+7")).await.unwrap();
+    plane.rolled_out("many", "web-2", 2).await.unwrap();
+    for name in ["web-1", "web-3", "api", "my-web-4"] {
+        assert_eq!(plane.generation("many", name).await.unwrap(), 1, "{name}");
+    }
 }
 
 /// 18.
