@@ -2,6 +2,7 @@
 //! cluster's own controller reads the answer with its own account.
 
 use crate::release;
+use crate::routing::Stage;
 use anyhow::Context;
 use odigos_api::{API_VERSION, names};
 use odigos_e2e::cluster::{Cluster, eventually, object};
@@ -32,6 +33,53 @@ pub(crate) async fn switch_on(cluster: &Cluster) -> anyhow::Result<()> {
     .await
 }
 
+/// The value of the metric, as the API server answers.
+async fn value(cluster: &Cluster) -> anyhow::Result<String> {
+    let path = format!("{API}/namespaces/{}/deployments.apps/{}/{METRIC}", cluster.namespace, names::GATEWAY);
+    let answer: Value = serde_json::from_str(&cluster.raw(&path).await?)?;
+    Ok(answer["items"][0]["value"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Gateways whose memory is too small for what arrives refuse: the metric is 1, the cluster's controller reads that and adds gateways.
+async fn gateways_that_refuse_are_joined(cluster: &Cluster) -> anyhow::Result<()> {
+    let stage = Stage { cluster, applications: "e2e-refused", backends: "e2e-refused-backends" };
+    // A collector without any load has more than this on its heap, so that it refuses all that arrives.
+    let small = [
+        "customMetrics.enabled=true",
+        "config.collectorGateway.memoryLimiterLimitMiB=8",
+        // Else it would follow the limiter, and the collector would do nothing but collect garbage.
+        "config.collectorGateway.goMemLimitMiB=200",
+    ];
+    release::install(&cluster.namespace, &small).await?;
+    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(180)).await?;
+    let before = autoscaler(cluster).await?["status"]["desiredReplicas"].as_i64().unwrap_or_default();
+    let begun = Instant::now();
+    stage.set_with(20, &["--signals=traces"]).await?;
+    stage.begin().await?;
+    eventually("the metric is 1", Duration::from_secs(180), || async {
+        let value = value(cluster).await?;
+        anyhow::ensure!(value == "1", "it is {value}");
+        Ok(())
+    })
+    .await?;
+    println!("  {METRIC} is 1 after {:.1} s of refused spans", begun.elapsed().as_secs_f64());
+    eventually("the cluster's controller adds a gateway", Duration::from_secs(180), || async {
+        let status = autoscaler(cluster).await?["status"].clone();
+        anyhow::ensure!(status["desiredReplicas"].as_i64().unwrap_or_default() > before, "{status}");
+        Ok(())
+    })
+    .await?;
+    stage.strike().await?;
+    release::install(&cluster.namespace, &["customMetrics.enabled=true"]).await?;
+    cluster.rolled_out("Deployment", (&cluster.namespace, names::GATEWAY), Duration::from_secs(180)).await?;
+    eventually("the metric is 0 again", Duration::from_secs(180), || async {
+        let value = value(cluster).await?;
+        anyhow::ensure!(value == "0", "it is {value}");
+        Ok(())
+    })
+    .await
+}
+
 /// Switched on, Kubernetes reads the metric; switched off, nothing of it is left and namespaces go as ever.
 pub(crate) async fn the_cluster_reads_what_gateways_refuse(cluster: Cluster) -> anyhow::Result<()> {
     let begun = Instant::now();
@@ -49,9 +97,7 @@ pub(crate) async fn the_cluster_reads_what_gateways_refuse(cluster: Cluster) -> 
         Ok(())
     })
     .await?;
-    let path = format!("{API}/namespaces/{}/deployments.apps/{}/{METRIC}", cluster.namespace, names::GATEWAY);
-    let answer: Value = serde_json::from_str(&cluster.raw(&path).await?)?;
-    assert_eq!(answer["items"][0]["value"], "0", "{answer}");
+    assert_eq!(value(&cluster).await?, "0");
     eventually("the autoscaling controller reads the metric", Duration::from_secs(90), || async {
         let current = autoscaler(&cluster).await?;
         let read = current.pointer("/status/currentMetrics").and_then(Value::as_array).into_iter().flatten();
@@ -62,6 +108,7 @@ pub(crate) async fn the_cluster_reads_what_gateways_refuse(cluster: Cluster) -> 
     })
     .await?;
     println!("  the cluster's controller reads {METRIC} after {:.1} s", begun.elapsed().as_secs_f64());
+    gateways_that_refuse_are_joined(&cluster).await?;
 
     release::install(&cluster.namespace, &[]).await?;
     cluster.rolled_out("Deployment", (&cluster.namespace, names::AUTOSCALER), Duration::from_secs(120)).await?;

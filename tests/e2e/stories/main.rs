@@ -30,6 +30,7 @@ mod release;
 mod rendered;
 mod requests;
 mod rollback;
+mod rollout_limits;
 mod routing;
 mod sampling;
 mod upgrading;
@@ -64,7 +65,7 @@ const fn rotating(cluster: u8, module: &'static str, name: &'static str, run: St
 }
 
 /// Every scenario, in order. The first installs the product, so each cluster begins with it; the last two belong together.
-const SCENARIOS: [Scenario; 21] = [
+const SCENARIOS: [Scenario; 22] = [
     core(1, "install", "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     core(1, "routing", "each stream gets its own and all of it", |cluster| {
         routing::each_stream_gets_its_own(cluster).boxed()
@@ -92,6 +93,9 @@ const SCENARIOS: [Scenario; 21] = [
         rollback::what_crashes_is_left_alone(cluster).boxed()
     }),
     rotating(1, "rollback", "missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
+    rotating(1, "rollout_limits", "limits of rollouts hold with three pods", |cluster| {
+        rollout_limits::hold_with_three_pods(cluster).boxed()
+    }),
     rotating(2, "certificates", "certificates change unnoticed", |cluster| {
         certificates::they_change_unnoticed(cluster).boxed()
     }),
