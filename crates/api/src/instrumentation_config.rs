@@ -8,7 +8,7 @@ use crate::agent_settings::{
     AgentDiagnostics, AgentLogs, AgentMetrics, AgentTraces, AgentUrlTemplatization, CollectorDbQuery, CollectorInferDb,
     CollectorPiiMasking, CollectorSampling,
 };
-use crate::rollout::{Rollback, RolloutProgress};
+use crate::rollout::{OutdatedInput, Rollback, RolloutProgress};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -62,9 +62,18 @@ pub struct InstrumentationConfigSpec {
     /// Hash over `containersOverrides`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub container_overrides_hash: String,
-    /// Hash over which container gets which agent; empty means no agent. A change restarts the workload.
+    /// Identifies the agents as they are decided; empty means no agent. A change restarts the workload. It changes with
+    /// `workloadInputsHash`, and with `clusterInputs` only where `rollout.onInputChange` of the configuration is `restart`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agents_meta_hash: String,
+    /// Version and hash over what concerns this workload alone: containers, distributions, settings of rules, service name.
+    /// Absent where an older release decided, whose decision counts as current until one of them changes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workload_inputs_hash: String,
+    /// Cluster-wide settings that agents are started with, by path in the configuration, as digests. A change restarts
+    /// nothing by itself; `status.outdatedInputs` counts the pods that run with older ones.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cluster_inputs: BTreeMap<String, String>,
     /// When that hash last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agents_meta_hash_changed_time: Option<Time>,
@@ -181,6 +190,9 @@ pub struct InstrumentationConfigStatus {
     /// What running pods carry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pods_manifest_injection_status: Option<PodsManifestInjectionStatus>,
+    /// Cluster-wide settings of which pods run with older values; they take the new ones at their next restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outdated_inputs: Vec<OutdatedInput>,
     /// The rollout that goes on, or was last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<RolloutProgress>,

@@ -34,6 +34,8 @@ pub const ROLLBACK_RECOVERY: &str = "odigos.io/rollback-recovery";
 pub const ROLLBACK_RECOVERY_PROCESSED: &str = "odigos.io/rollback-recovery-processed";
 /// Pod label: hash of the agents that admission injected.
 pub const AGENTS_META_HASH: &str = "odigos.io/agents-meta-hash";
+/// Pod annotation: the cluster-wide settings that its agents were started with, as JSON of paths and digests.
+pub const CLUSTER_INPUTS: &str = "odigos.io/cluster-inputs";
 
 /// On InstrumentationInstances: name of the InstrumentationConfig of their workload, as [`value`] cuts it.
 pub const INSTRUMENTED_APP: &str = "instrumented-app";

@@ -41,6 +41,20 @@ pub struct PodsBaseline {
     pub crashed_pods: u32,
 }
 
+/// A cluster-wide setting of which pods run with an older value.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct OutdatedInput {
+    /// Path of the setting in the configuration, for instance `userInstrumentationEnvs`.
+    pub input: String,
+    /// How many pods run with an older value.
+    #[serde(default)]
+    pub pods: u32,
+    /// When that was first observed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+}
+
 /// The one pod that got its agents before the others.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]

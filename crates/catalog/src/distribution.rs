@@ -87,12 +87,6 @@ impl Distribution {
         }
     }
 
-    /// Whether it is for any language.
-    #[must_use]
-    pub fn is_for_any_language(&self) -> bool {
-        self.language == "*"
-    }
-
     /// Variables that are joined with a value that is there already.
     pub fn appended(&self) -> impl Iterator<Item = &Variable> {
         self.environment.iter().filter(|variable| variable.existing == Existing::Append)

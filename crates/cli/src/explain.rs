@@ -12,8 +12,9 @@ pub(crate) mod workload;
 
 use anyhow::{Context, bail};
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::labels::AGENTS_META_HASH;
+use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS};
 use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_plan::agents::inputs;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -56,6 +57,21 @@ impl Carries {
             Self::Current => "current agents",
         }
     }
+}
+
+/// Cluster-wide settings of which a pod with the current agents runs with older values.
+pub(crate) fn outdated_inputs(pod: &Value, config: Option<&InstrumentationConfig>) -> Vec<String> {
+    let Some(config) = config.filter(|_| Carries::of(pod, config) == Carries::Current) else { return Vec::new() };
+    let annotation =
+        pod.pointer("/metadata/annotations").and_then(|all| all.get(CLUSTER_INPUTS)).and_then(Value::as_str);
+    let older = annotation.and_then(inputs::parse).unwrap_or_default();
+    inputs::changed(&older, &config.spec.cluster_inputs).into_iter().map(str::to_owned).collect()
+}
+
+/// The command that brings the newest settings to a workload.
+pub(crate) fn restart(workload: &WorkloadRef) -> String {
+    let kind = workload.kind.as_str().to_lowercase();
+    format!("odigos sources restart {kind}/{} -n {}", workload.name, workload.namespace)
 }
 
 /// Reads `deployment/cart`, or a kind and a name; kinds in any case, with kubectl's short names.

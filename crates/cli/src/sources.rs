@@ -4,6 +4,7 @@
 //! `table`, when waiting ends in `wait`.
 
 mod change;
+mod restart;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -86,6 +87,37 @@ Examples:
 A workload whose namespace is covered is excluded by a Source of its own; otherwise its Source is deleted.
 Exit codes: as for enable.")]
     Disable(Edit),
+    /// Restart covered workloads, one after the other, so that their pods take settings that changed for all.
+    #[command(after_help = "\
+Examples:
+  odigos sources restart deployment/cart -n shop
+  odigos sources restart namespace shop --outdated
+  odigos sources restart --outdated --dry-run      the whole cluster: which, and why
+
+A change of userInstrumentationEnvs, agentImages, agentEnvVarsInjectionMethod or agents.signals restarts nothing by itself;
+with rollout.onInputChange: restart of the configuration it does.
+Exit codes: 0 done, 1 a workload is paused, 2 input or cluster that cannot be read, 6 a rollout is not finished within the
+time, 10 --dry-run would restart something.")]
+    Restart(Restart),
+}
+
+#[derive(Args, Debug)]
+struct Restart {
+    /// KIND/NAME or KIND NAME of a workload, or namespace NAME. Without it --outdated is required.
+    #[arg(value_name = "KIND/NAME", num_args = 1..=2, required_unless_present = "outdated")]
+    subject: Vec<String>,
+    /// Namespace of the workload.
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// Only workloads of which pods run with older settings.
+    #[arg(long)]
+    outdated: bool,
+    /// Show which workloads would be restarted and why, and restart none.
+    #[arg(long)]
+    dry_run: bool,
+    /// Seconds to wait for the rollout of each workload.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    timeout: u64,
 }
 
 #[derive(Args, Debug)]
@@ -120,6 +152,23 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Status { namespace, error, output } => status(&client, namespace.as_deref(), *error, *output).await,
         Command::Enable(edit) => change(&client, edit, Action::Enable).await,
         Command::Disable(edit) => change(&client, edit, Action::Disable).await,
+        Command::Restart(arguments) => {
+            let (workload, namespace) = match arguments.subject.is_empty() {
+                true => (None, None),
+                false => match target(&arguments.subject, &arguments.namespace)? {
+                    Target::Workload(workload) => (Some(workload), None),
+                    Target::Namespace(name) => (None, Some(name)),
+                },
+            };
+            let request = restart::Request {
+                workload,
+                namespace,
+                outdated: arguments.outdated,
+                dry_run: arguments.dry_run,
+                limit: Duration::from_secs(arguments.timeout),
+            };
+            restart::run(&client, &request).await
+        }
     }
 }
 
@@ -150,12 +199,12 @@ async fn status(client: &Client, namespace: Option<&str>, only_errors: bool, vie
     Ok(if summary.blocked > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn target(edit: &Edit) -> anyhow::Result<Target> {
-    let (kind, name) = explain::kind_and_name(&edit.subject)?;
+fn target(subject: &[String], namespace: &str) -> anyhow::Result<Target> {
+    let (kind, name) = explain::kind_and_name(subject)?;
     match kind.to_lowercase().as_str() {
         "namespace" | "namespaces" | "ns" => Ok(Target::Namespace(name)),
         _ => {
-            let workload = explain::workload_of(&[kind, name], &edit.namespace)?;
+            let workload = explain::workload_of(&[kind, name], namespace)?;
             if workload.kind == odigos_api::WorkloadKind::Job {
                 bail!("a Job cannot be a source; choose the CronJob that makes it");
             }
@@ -165,7 +214,7 @@ fn target(edit: &Edit) -> anyhow::Result<Target> {
 }
 
 async fn change(client: &Client, edit: &Edit, action: Action) -> Result<ExitCode, Failure> {
-    let target = target(edit)?;
+    let target = target(&edit.subject, &edit.namespace)?;
     let namespace = target.namespace().to_owned();
     ensure_exists(client, &target, action).await?;
     let all = sources(client, Some(&namespace)).await?;

@@ -4,13 +4,13 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use odigos_api::WorkloadRef;
-use odigos_api::labels::{AGENTS_META_HASH, DETECTION_POD, DETECTION_REQUEST};
-use odigos_plan::agents::Backoff;
+use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS, DETECTION_POD, DETECTION_REQUEST};
+use odigos_plan::agents::{Backoff, inputs};
 use odigos_plan::detection::message::Request;
 use odigos_plan::detection::pods::{DetectionPod, Report};
 use odigos_plan::detection::subject;
 use odigos_plan::detection::waiting::Candidate;
-use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen};
+use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen, REVISIONS};
 use odigos_plan::workload::pod_workload;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -174,6 +174,7 @@ impl PodFacts {
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone().unwrap_or_default(),
             hash: self.hash().map(str::to_owned),
+            inputs: metadata.annotations.as_ref().and_then(|all| inputs::parse(all.get(CLUSTER_INPUTS)?)),
             revision: REVISIONS.into_iter().find_map(label).unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             started: status.start_time.as_ref().map(|time| time.0),
@@ -261,8 +262,6 @@ impl PodFacts {
     }
 }
 
-/// Labels that tell which revision of its template a pod was made from.
-const REVISIONS: [&str; 3] = ["pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash"];
 /// Longest message of a container that is kept, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
 
@@ -279,7 +278,7 @@ pub(crate) fn prune(pod: &mut PodFacts) {
         labels.retain(|key, _| key == AGENTS_META_HASH || REVISIONS.contains(&key.as_str()));
     }
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|key, _| key.starts_with("kubernetes.io/config."));
+        annotations.retain(|key, _| key.starts_with("kubernetes.io/config.") || key == CLUSTER_INPUTS);
     }
     metadata.finalizers = None;
     metadata.generate_name = None;

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, DeleteParams, EvictParams, Preconditions};
 use odigos_api::WorkloadRef;
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
-use odigos_api::rollout::{Rollback, RolloutProgress};
+use odigos_api::rollout::{OutdatedInput, Rollback, RolloutProgress};
 use odigos_kit::apply::{ApplyError, reference};
 use odigos_kit::events::about;
 use odigos_kit::hub::Change;
@@ -27,6 +27,7 @@ pub(crate) struct Remembered {
     rollout: Option<RolloutProgress>,
     rollback_occurred: Option<bool>,
     rollback: Option<Rollback>,
+    outdated_inputs: Vec<OutdatedInput>,
 }
 
 impl Remembered {
@@ -39,6 +40,7 @@ impl Remembered {
             rollout: status.rollout.clone(),
             rollback_occurred: status.rollback_occurred,
             rollback: status.rollback.clone(),
+            outdated_inputs: status.outdated_inputs.clone(),
         }
     }
 
@@ -48,6 +50,7 @@ impl Remembered {
         status.rollout = self.rollout;
         status.rollback_occurred = self.rollback_occurred;
         status.rollback = self.rollback;
+        status.outdated_inputs = self.outdated_inputs;
     }
 }
 

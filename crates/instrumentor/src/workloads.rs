@@ -109,6 +109,7 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         progress.pods_manifest_injection_status = Some(followed.pods);
         progress.instrumentation_time = followed.instrumentation_time;
         progress.rollout = followed.rollout;
+        progress.outdated_inputs = followed.outdated_inputs;
         if followed.rollback.is_some() {
             (progress.rollback_occurred, progress.rollback) = (Some(true), followed.rollback);
         }
@@ -117,6 +118,10 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         outcome.recheck_after = recheck.map(|after| after + Duration::from_millis(50));
     } else {
         rollouts::release(&state, &workload);
+        if !is_held {
+            // Without agents there are no inputs that could be older.
+            progress.outdated_inputs.clear();
+        }
     }
     write_status(&state, &workload, (config, before), &conditions, progress).await?;
     Ok(outcome)

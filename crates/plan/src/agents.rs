@@ -6,8 +6,10 @@
 //! containers, `container` decides about one, [`reason`] holds the words and their rank.
 
 mod container;
+mod hash;
 mod injection;
-mod options;
+pub mod inputs;
+pub(crate) mod options;
 pub mod reason;
 mod rules;
 #[cfg(test)]
@@ -21,9 +23,7 @@ pub use rules::{Covered, Expressed, Problem, expressed, problems, report, variab
 use container::Subject;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{AGENT_ENABLED, WORKLOAD_ROLLOUT};
-use odigos_api::instrumentation_config::{
-    ContainerAgentConfig, InstrumentationConfig, InstrumentationConfigSpec, RuntimeDetails,
-};
+use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationConfig, RuntimeDetails};
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::source::ContainerOverride;
 use odigos_api::{Signal, WorkloadKind, WorkloadRef};
@@ -109,6 +109,10 @@ pub struct AgentSpec {
     pub containers: Vec<ContainerAgentConfig>,
     /// `agentsMetaHash`; whoever stores a changed one also stores the time.
     pub agents_meta_hash: String,
+    /// `workloadInputsHash`.
+    pub workload_inputs_hash: String,
+    /// `clusterInputs`.
+    pub cluster_inputs: inputs::ClusterInputs,
 }
 
 /// Decides about a workload.
@@ -243,60 +247,44 @@ fn finish(seen: &Seen<'_>, decided: Vec<container::Decided>) -> AgentDecision {
         let message = format!("{} of {} containers have an agent: {}.", names.len(), decided.len(), names.join(", "));
         Reason::EnabledSuccessfully.condition(message)
     };
-    let optional = is_enabled && enabled.iter().all(|one| one.config.pod_manifest_injection_optional == Some(true));
-    let silenced: BTreeSet<String> =
-        decided.iter().filter(|one| one.is_silenced).map(|one| one.config.container_name.clone()).collect();
-    let containers: Vec<ContainerAgentConfig> = decided.into_iter().map(|one| one.config).collect();
-    let agents_meta_hash = if is_enabled { hash(&seen.config.spec, &containers, &silenced) } else { String::new() };
+    // Agents that attached to running processes, as an earlier release offered them, left nothing in pods that a restart
+    // would have to take out.
+    let optional = match is_enabled {
+        true => enabled.iter().all(|one| one.config.pod_manifest_injection_optional == Some(true)),
+        false => seen.config.spec.pod_manifest_injection_optional == Some(true),
+    };
+    let cluster_inputs = if is_enabled { cluster_inputs(seen, &decided) } else { inputs::ClusterInputs::new() };
+    let hashes = is_enabled.then(|| hash::of(seen, &decided, &cluster_inputs));
+    let (agents_meta_hash, workload_inputs_hash) =
+        hashes.map(|hashes| (hashes.agents, hashes.workload_inputs)).unwrap_or_default();
     let spec = AgentSpec {
         agent_injection_enabled: is_enabled,
         pod_manifest_injection_optional: optional.then_some(true),
-        containers,
+        containers: decided.into_iter().map(|one| one.config).collect(),
         agents_meta_hash,
+        workload_inputs_hash,
+        cluster_inputs,
     };
     AgentDecision { spec: Some(spec), conditions: vec![condition] }
 }
 
-/// Hash over (container, enabled, distribution) and what rules set, sorted. One that another implementation wrote stays as
-/// long as these are unchanged, so that taking over a cluster restarts nothing (1.2); one of ours follows what it is over.
-/// `silenced` are containers whose traces a rule switches off. Signals that destinations take are no part of it, since
-/// they come and go.
-fn hash(
-    before: &InstrumentationConfigSpec,
-    containers: &[ContainerAgentConfig],
-    silenced: &BTreeSet<String>,
-) -> String {
-    let fresh = hashed(containers, silenced);
-    if before.agents_meta_hash.is_empty() || before.agents_meta_hash == fresh {
-        return fresh;
-    }
-    // What is recorded does not say whether traces are missing because of a rule or of the destinations.
-    let quiet = before.containers.iter().filter(|one| one.traces.is_none());
-    let quiet: BTreeSet<String> = quiet.map(|one| one.container_name.clone()).collect();
-    let none = BTreeSet::new();
-    let is_ours =
-        [&none, &quiet].iter().any(|silenced| before.agents_meta_hash == hashed(&before.containers, silenced));
-    let is_silenced_now = silenced.iter().any(|name| !quiet.contains(name));
-    if !is_ours && !is_silenced_now && hashed(&before.containers, &none) == hashed(containers, &none) {
-        return before.agents_meta_hash.clone();
-    }
-    fresh
-}
-
-fn hashed(containers: &[ContainerAgentConfig], silenced: &BTreeSet<String>) -> String {
-    let mut lines = BTreeSet::new();
-    for one in containers {
-        let name = &one.container_name;
-        lines.insert(format!("{name}\t{}\t{}", one.agent_enabled, one.otel_distro_name));
-        if !one.agent_enabled {
-            continue;
-        }
-        if silenced.contains(name) {
-            lines.insert(format!("{name}\tno traces"));
-        }
-        let distribution = odigos_catalog::distribution::find(&one.otel_distro_name);
-        let settings = distribution.map(|distribution| variables(one, distribution)).unwrap_or_default();
-        lines.extend(settings.into_iter().map(|(variable, value)| format!("{name}\t{variable}={value}")));
-    }
-    crate::objects::hash(lines.into_iter().collect::<Vec<_>>().join("\n"), 16)
+/// What of the configuration the agents of the workload are started with.
+fn cluster_inputs(seen: &Seen<'_>, decided: &[container::Decided]) -> inputs::ClusterInputs {
+    let options = seen.options;
+    let settings = inputs::Settings {
+        user_variables: &options.user_variables,
+        images: &options.agent_images,
+        injection: options.injection,
+    };
+    let containers: Vec<ContainerAgentConfig> = decided.iter().map(|one| one.config.clone()).collect();
+    let mut all = inputs::of(&containers, settings);
+    let enabled = decided.iter().filter(|one| one.config.agent_enabled);
+    let signals = enabled.map(|one| {
+        let names: Vec<&str> = one.signals.iter().map(|signal| signal.as_pipeline()).collect();
+        format!("{}={}", one.config.container_name, names.join("+"))
+    });
+    let mut signals: Vec<String> = signals.collect();
+    signals.sort();
+    all.insert(inputs::SIGNALS.to_owned(), signals.join(","));
+    all
 }

@@ -293,6 +293,10 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
             "no component of the stock collector computes service I/O correlations; the setting has no effect";
         findings.push(Finding::warning(object(names::CONFIGURATION), "traceCorrelations.serviceIO", message));
     }
+    if configuration.text("traceIdSuffix").is_some() {
+        let message = "no agent of this release can mark the ids of traces; the setting has no effect";
+        findings.push(Finding::warning(object(names::CONFIGURATION), "traceIdSuffix", message));
+    }
     if configuration.flag("odigosOwnTelemetryStore.metricsStoreDisabled") == Some(false) {
         let message = "this release deploys no metrics store, so nothing is sent to one; own metrics reach Destinations that set \
                        metricsSettings.odigosOwnMetricsEnabled";

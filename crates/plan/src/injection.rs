@@ -18,12 +18,13 @@ pub use mount::SecurityLevel;
 pub use options::{MountMethod, Options};
 pub use patch::patch;
 
+use crate::agents::inputs;
 use environment::Container;
 use odigos_api::WorkloadRef;
 use odigos_api::instrumentation_config::{
     ContainerAgentConfig, EnvInjectionMethod, InstrumentationConfig, RuntimeDetails,
 };
-use odigos_api::labels::AGENTS_META_HASH;
+use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS};
 use odigos_catalog::distribution::{self, AGENTS_DIRECTORY, Attach, Distribution};
 use serde_json::{Value, json};
 
@@ -108,9 +109,6 @@ fn injected(subject: &Subject<'_>, pod: &mut Value) -> Result<bool, String> {
         refuse_without_names(subject.pod)?;
     }
     for target in &targets {
-        if target.distribution.attach == Attach::EbpfRunning {
-            continue;
-        }
         let in_container = |reason: String| format!("container {}: {reason}", target.name);
         let found = pod.pointer_mut(&format!("/spec/containers/{}", target.index));
         let container = found.ok_or_else(|| in_container("it is not in the pod".into()))?;
@@ -120,7 +118,21 @@ fn injected(subject: &Subject<'_>, pod: &mut Value) -> Result<bool, String> {
     }
     mount::add(subject, &targets, pod)?;
     pod["metadata"]["labels"][AGENTS_META_HASH] = json!(spec.agents_meta_hash);
+    pod["metadata"]["annotations"][CLUSTER_INPUTS] = json!(inputs::annotation(&cluster_inputs(subject)));
     Ok(true)
+}
+
+/// What the pod is given of the configuration: as decided, and as it is read here at this moment.
+fn cluster_inputs(subject: &Subject<'_>) -> inputs::ClusterInputs {
+    let (spec, options) = (&subject.config.spec, subject.options);
+    let settings = inputs::Settings {
+        user_variables: &options.user_variables,
+        images: &options.agent_images,
+        injection: options.injection,
+    };
+    let mut all = spec.cluster_inputs.clone();
+    all.extend(inputs::of(&spec.containers, settings));
+    all
 }
 
 fn targets<'a>(subject: &Subject<'a>) -> Result<Vec<Target<'a>>, String> {

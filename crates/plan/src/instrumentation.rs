@@ -16,6 +16,8 @@ pub mod rollback;
 pub mod rollout;
 mod words;
 
+pub use words::OUTDATED_INPUTS;
+
 use crate::agents::{self, Backoff, NodeCollector, Seen};
 use crate::configuration::Configuration;
 use crate::coverage::{Coverage, Decision, marked};
@@ -166,6 +168,8 @@ pub fn decide_agents(
         spec.pod_manifest_injection_optional = decided.pod_manifest_injection_optional;
         spec.containers = decided.containers;
         spec.agents_meta_hash = decided.agents_meta_hash;
+        spec.workload_inputs_hash = decided.workload_inputs_hash;
+        spec.cluster_inputs = decided.cluster_inputs;
     }
     decision.conditions
 }
@@ -263,6 +267,8 @@ fn spec(
         containers_overrides: overrides,
         agents_meta_hash: before.map(|spec| spec.agents_meta_hash.clone()).unwrap_or_default(),
         agents_meta_hash_changed_time: before.and_then(|spec| spec.agents_meta_hash_changed_time.clone()),
+        workload_inputs_hash: before.map(|spec| spec.workload_inputs_hash.clone()).unwrap_or_default(),
+        cluster_inputs: before.map(|spec| spec.cluster_inputs.clone()).unwrap_or_default(),
     }
 }
 

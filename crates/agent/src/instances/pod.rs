@@ -57,7 +57,7 @@ impl Tracked {
     fn agent(&self) -> Option<(&Carrier, &'static Distribution)> {
         let carrier = self.carrier.as_ref()?;
         let distribution = distribution::find(&carrier.marks.distribution)?;
-        let is_its = distribution.is_for_any_language() || distribution.language == carrier.language.as_str();
+        let is_its = distribution.language == carrier.language.as_str();
         (is_its && carrier.marks.container == self.container).then_some((carrier, distribution))
     }
 
@@ -152,7 +152,6 @@ impl Watched {
                     age: tracked.age,
                 }),
                 Attach::Ebpf => self.of_go(with, key, tracked.age),
-                Attach::EbpfRunning => continue,
             };
             let instance = Instance {
                 pid: if is_on_node { key.0 } else { carrier.inner_pid },

@@ -9,9 +9,8 @@ use super::mapping::{RuleKind, Support};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The languages that a distribution may be for; `*` is any.
-pub(crate) const LANGUAGES: [&str; 14] = [
-    "*",
+/// The languages that a distribution may be for.
+pub(crate) const LANGUAGES: [&str; 13] = [
     "cplusplus",
     "dotnet",
     "go",
@@ -119,8 +118,6 @@ pub enum Attach {
     Environment,
     /// From the node, through the kernel; the pod must have been created with its attributes.
     Ebpf,
-    /// From the node, through the kernel, also to processes that already run.
-    EbpfRunning,
 }
 
 /// Where the agent's files come from.

@@ -1,8 +1,9 @@
 //! What to do about the reason of a condition, for every reason of `spec/sources-and-instrumentation.md` 3.1–3.8 that does
 //! not pass by itself.
 
-use super::kubectl_name;
+use super::{kubectl_name, restart};
 use odigos_api::WorkloadRef;
+use odigos_plan::instrumentation::OUTDATED_INPUTS;
 
 /// What a person can do; `None` where nothing is to be done, or only to be waited.
 pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> {
@@ -55,6 +56,7 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
             "its kubelet makes the pod: change its manifest on the node, so that it is made anew".into()
         }
         // PodsManifestInjection.
+        OUTDATED_INPUTS => restart(workload),
         "RestartRequiredAutoRolloutDisabled" | "RestartRequiredAutoRolloutFailed" | "RestartRequiredWebhookMissed" => {
             format!("kubectl rollout restart {name}")
         }

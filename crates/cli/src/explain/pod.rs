@@ -5,7 +5,7 @@
 
 use super::layout::{field, listed};
 use super::next_step::next_step;
-use super::{Blocked, Carries, kubectl_name};
+use super::{Blocked, Carries, kubectl_name, outdated_inputs, restart};
 use jiff::Timestamp;
 use odigos_api::WorkloadRef;
 use odigos_api::condition::kind::AGENT_ENABLED;
@@ -56,7 +56,11 @@ pub(crate) struct Report {
     pub(crate) containers: Vec<ContainerLine>,
     /// What brings the agents' files: volumes and init containers.
     pub(crate) files: Vec<String>,
+    /// Cluster-wide settings of which it runs with older values.
+    pub(crate) outdated_inputs: Vec<String>,
     pub(crate) blocked: Option<Blocked>,
+    /// What does not keep it from its agents and is not as it could be.
+    pub(crate) notices: Vec<Blocked>,
 }
 
 /// A container of the pod.
@@ -97,6 +101,8 @@ pub(crate) fn report(facts: &Facts) -> Report {
     let config = facts.config.as_ref();
     let carries = Carries::of(pod, config);
     let blocked = blocked(facts, carries);
+    let outdated_inputs = outdated_inputs(pod, config);
+    let notices = notices(facts, &outdated_inputs);
     let wants = config.is_some_and(|config| config.spec.agent_injection_enabled);
     let verdict = match (carries, wants) {
         (Carries::Current, _) if blocked.is_none() => "it has its agents, and they are those that are decided now",
@@ -120,8 +126,27 @@ pub(crate) fn report(facts: &Facts) -> Report {
         node: node(facts),
         containers: list(pod, "/spec/containers").map(|container| line(container, facts)).collect(),
         files: files(pod),
+        outdated_inputs,
         blocked,
+        notices,
     }
+}
+
+/// What does not keep the pod from its agents: settings that it was created before.
+fn notices(facts: &Facts, outdated_inputs: &[String]) -> Vec<Blocked> {
+    let Some(workload) = facts.workload.as_ref().filter(|_| !outdated_inputs.is_empty()) else { return Vec::new() };
+    let status = facts.config.as_ref().and_then(|config| config.status.as_ref());
+    let recorded = |input: &String| {
+        let found = status.and_then(|status| status.outdated_inputs.iter().find(|one| one.input == *input));
+        let since = found.and_then(|one| one.since.as_ref()).map(|time| time.0);
+        since.map_or_else(
+            || input.clone(),
+            |since| format!("{input} (changed {})", since.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        )
+    };
+    let names: Vec<String> = outdated_inputs.iter().map(recorded).collect();
+    let cause = format!("the pod was created before a change of {}, and runs with the older value", names.join(", "));
+    vec![Blocked { cause, remedy: restart(workload) }]
 }
 
 fn source(facts: &Facts) -> String {
@@ -254,10 +279,10 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
         let log = format!("kubectl logs {name} -n {} -c {} --previous", workload.namespace, backoff.container);
         return because(cause, format!("mend the pod: {log}"));
     }
-    let restart = format!("kubectl rollout restart {}", kubectl_name(workload));
+    let by_kubectl = format!("kubectl rollout restart {}", kubectl_name(workload));
     if !config.spec.agent_injection_enabled {
         if carries != Carries::Nothing {
-            return because("its workload shall have no agents, and the pod was made before that".into(), restart);
+            return because("its workload shall have no agents, and the pod was made before that".into(), by_kubectl);
         }
         let conditions = config.status.iter().flat_map(|status| &status.conditions);
         let agent = conditions.into_iter().find(|one| one.type_ == AGENT_ENABLED);
@@ -285,13 +310,13 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
     let created: Option<Timestamp> = text(&facts.pod, "/metadata/creationTimestamp").parse().ok();
     let decided = config.spec.agents_meta_hash_changed_time.as_ref().map(|time| time.0);
     if created.zip(decided).is_some_and(|(created, decided)| created < decided) {
-        return because("the pod was made before the decision about its agents".into(), restart);
+        return because("the pod was made before the decision about its agents".into(), by_kubectl);
     }
     let (cause, remedy) = match admission(facts, workload, config) {
         Outcome::Refused(reason) => (format!("admission leaves it as it is: {reason}"), "change what is named, then the pods are made anew".to_owned()),
         Outcome::Injected(_) => (
             "admission would give it its agents now, so the instrumentor was not asked or did not answer when it was made".to_owned(),
-            restart,
+            by_kubectl,
         ),
         Outcome::Unchanged => (
             "no agent of its workload fits this pod (another operating system, or containers of other names)".to_owned(),
@@ -361,6 +386,6 @@ pub(crate) fn screen(report: &Report) -> String {
             out.push_str(&field("  mounts", 11, &listed(&one.mounts, "none")));
         }
     }
-    out.push_str(&super::workload::ending(report.blocked.as_ref()));
+    out.push_str(&super::workload::ending(report.blocked.as_ref(), &report.notices));
     out
 }

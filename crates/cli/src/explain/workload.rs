@@ -3,16 +3,18 @@
 use super::layout::{age, field, listed};
 use super::next_step::next_step;
 use super::read::Facts;
-use super::{Blocked, Carries};
+use super::{Blocked, Carries, outdated_inputs, restart};
 use crate::output;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::condition::INSTRUMENTATION_ORDER;
-use odigos_api::condition::kind::{AGENT_ENABLED, MARKED, RUNTIME_DETECTION, WORKLOAD_ROLLOUT};
+use odigos_api::condition::kind::{AGENT_ENABLED, DESTINATION_CONFIGURED, MARKED, RUNTIME_DETECTION, WORKLOAD_ROLLOUT};
+use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::{InstrumentationConfig, RuntimeDetails};
 use odigos_api::labels::{self, OWNER_POD_NAME};
-use odigos_plan::agents::{Backoff, Reason};
+use odigos_plan::agents::{Backoff, Reason, inputs};
 use odigos_plan::coverage::{self, Matcher};
+use odigos_plan::instrumentation::OUTDATED_INPUTS;
 use odigos_plan::streams;
 use serde::Serialize;
 use serde_json::Value;
@@ -37,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) conditions: Vec<ConditionLine>,
     pub(crate) pods: PodCounts,
     pub(crate) blocked: Option<Blocked>,
+    /// What does not block it and is not as it could be.
+    pub(crate) notices: Vec<Blocked>,
 }
 
 /// A Source, and what it says of the workload.
@@ -101,6 +105,9 @@ pub(crate) struct PodLine {
     pub(crate) ready: String,
     /// What the agents in it say; empty while none has reported.
     pub(crate) health: String,
+    /// Cluster-wide settings of which it runs with older values.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) outdated_inputs: Vec<String>,
 }
 
 /// Makes the report.
@@ -141,6 +148,7 @@ pub(crate) fn report(facts: &Facts) -> Report {
     let conditions = conditions(facts, decided.decision);
     let pods = pods(facts);
     let blocked = blocked(facts, &conditions, destinations.as_deref(), &pods);
+    let notices = notices(facts, destinations.as_deref(), &pods);
     let is_covered = decided.decision.is_covered() && config.is_some();
     let total = pods.current + pods.older + pods.nothing;
     let verdict = match config {
@@ -166,6 +174,7 @@ pub(crate) fn report(facts: &Facts) -> Report {
         conditions,
         pods,
         blocked,
+        notices,
     }
 }
 
@@ -271,6 +280,7 @@ fn pods(facts: &Facts) -> PodCounts {
                 phase,
                 ready: format!("{ready}/{all}"),
                 health: health(&name, facts),
+                outdated_inputs: outdated_inputs(pod, config),
                 name,
             }
         })
@@ -319,7 +329,7 @@ fn blocked(
     }
     let names_cause = |one: &&ConditionLine| {
         // A rollout that is switched off is well as long as no pod needs one.
-        let is_harmless = one.kind == WORKLOAD_ROLLOUT && one.answer == "yes";
+        let is_harmless = (one.kind == WORKLOAD_ROLLOUT && one.answer == "yes") || one.reason == OUTDATED_INPUTS;
         (one.answer != "yes" || one.next_step.is_some()) && !is_harmless
     };
     if let Some(first) = conditions.iter().find(names_cause) {
@@ -340,6 +350,48 @@ fn blocked(
         cause: format!("the agent in pod {} is {}", pod.name, pod.health),
         remedy: format!("odigos why {} -n {}", pod.name, facts.workload.namespace),
     })
+}
+
+/// What does not block the workload and is not as it could be, each with what to do.
+fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> Vec<Blocked> {
+    let Some(config) = facts.config.as_ref().filter(|config| config.spec.agent_injection_enabled) else {
+        return Vec::new();
+    };
+    let workload = &facts.workload;
+    let mut notices = Vec::new();
+    let outdated = config.status.iter().flat_map(|status| status.outdated_inputs.iter().cloned()).collect::<Vec<_>>();
+    if !outdated.is_empty() {
+        notices.push(Blocked { cause: inputs::words(&outdated), remedy: restart(workload) });
+    }
+    let without = config.spec.containers.iter().filter(|one| !one.agent_enabled);
+    for one in without.filter(|one| Reason::parse(&one.agent_enabled_reason) != Some(Reason::IgnoredContainer)) {
+        let cause = format!(
+            "container {} has no agent, {}: {}",
+            one.container_name, one.agent_enabled_reason, one.agent_enabled_message
+        );
+        let remedy = next_step(&one.agent_enabled_reason, workload);
+        notices.push(Blocked { cause, remedy: remedy.unwrap_or_else(|| "wait; it goes on by itself".into()) });
+    }
+    let failing = pods.list.iter().find(|one| one.phase.ends_with("BackOff"));
+    notices.extend(failing.map(|pod| Blocked {
+        cause: format!("pod {} does not start: {}", pod.name, pod.phase),
+        remedy: format!("odigos why {} -n {}", pod.name, workload.namespace),
+    }));
+    let reached = facts.destinations.iter().flatten().filter(|one| {
+        let name = one.metadata.name.as_deref().unwrap_or_default();
+        destinations.is_some_and(|names| names.iter().any(|reached| reached == name))
+    });
+    notices.extend(reached.filter_map(broken_destination));
+    notices
+}
+
+/// A Destination that the gateway does not send to.
+pub(crate) fn broken_destination(destination: &Destination) -> Option<Blocked> {
+    let name = destination.metadata.name.as_deref().unwrap_or_default();
+    let conditions = destination.status.iter().flat_map(|status| &status.conditions);
+    let broken = conditions.into_iter().find(|one| one.type_ == DESTINATION_CONFIGURED && one.status == "False")?;
+    let cause = format!("Destination {name} is not configured, {}: {}", broken.reason, broken.message);
+    Some(Blocked { cause, remedy: format!("odigos describe destination {name}") })
 }
 
 /// The screen.
@@ -381,7 +433,10 @@ pub(crate) fn text(report: &Report, now: Timestamp) -> String {
             .map(|one| {
                 vec![
                     format!("  {}", one.name),
-                    one.carries.words().into(),
+                    match one.outdated_inputs.is_empty() {
+                        true => one.carries.words().into(),
+                        false => format!("{}, older {}", one.carries.words(), one.outdated_inputs.join(", ")),
+                    },
                     one.phase.clone(),
                     one.ready.clone(),
                     one.health.clone(),
@@ -393,7 +448,7 @@ pub(crate) fn text(report: &Report, now: Timestamp) -> String {
             out.push_str(&format!("  and {} more\n", pods.list.len() - PODS));
         }
     }
-    out.push_str(&ending(report.blocked.as_ref()));
+    out.push_str(&ending(report.blocked.as_ref(), &report.notices));
     out
 }
 
@@ -429,13 +484,14 @@ fn container_table(containers: &[ContainerLine]) -> String {
 
 /// The answer in short.
 pub(crate) fn first_cause(report: &Report) -> String {
-    format!("{}: {}\n{}", report.workload, report.verdict, ending(report.blocked.as_ref()))
+    format!("{}: {}\n{}", report.workload, report.verdict, ending(report.blocked.as_ref(), &report.notices))
 }
 
-/// The last lines of every screen.
-pub(crate) fn ending(blocked: Option<&Blocked>) -> String {
-    match blocked {
-        Some(blocked) => format!("\n{}{}", field("Blocked", 7, &blocked.cause), field("To do", 7, &blocked.remedy)),
-        None => "\nNothing blocks it.\n".to_owned(),
-    }
+/// The last lines of every screen. That nothing blocks a subject stands alone: never beside a cause.
+pub(crate) fn ending(blocked: Option<&Blocked>, notices: &[Blocked]) -> String {
+    let all = blocked.map(|blocked| ("Blocked", blocked)).into_iter().chain(notices.iter().map(|one| ("Note", one)));
+    let shown: String = all
+        .map(|(label, one)| format!("\n{}{}", field(label, 7, &one.cause), field("To do", 7, &one.remedy)))
+        .collect();
+    if shown.is_empty() { "\nNothing blocks it.\n".to_owned() } else { shown }
 }

@@ -8,6 +8,7 @@ use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::stream_labels;
 use odigos_api::source::Source;
 use odigos_plan::coverage::{self, Matcher};
+use odigos_plan::instrumentation::OUTDATED_INPUTS;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -157,7 +158,7 @@ pub(crate) fn summary(configs: &[InstrumentationConfig], only_errors: bool) -> S
         workloads.sort();
         let Some(first) = workloads.first() else { continue };
         let is_bad = needs_somebody(kinds[position], &status_of(position, &reason), &reason, first);
-        let next_step = next_step(&reason, first).filter(|_| is_bad);
+        let next_step = next_step(&reason, first).filter(|_| is_bad || reason == OUTDATED_INPUTS);
         let workloads = workloads.iter().map(ToString::to_string).collect();
         let group = Reasons { condition: kinds[position].to_owned(), reason, workloads, next_step };
         reasons.push((!is_bad, position, group));
@@ -173,7 +174,7 @@ pub(crate) fn summary(configs: &[InstrumentationConfig], only_errors: bool) -> S
 
 fn needs_somebody(kind: &str, status: &str, reason: &str, workload: &WorkloadRef) -> bool {
     // A rollout that is switched off only matters where pods lack agents, which their own condition says.
-    let is_harmless = kind == WORKLOAD_ROLLOUT && status == "True";
+    let is_harmless = (kind == WORKLOAD_ROLLOUT && status == "True") || reason == OUTDATED_INPUTS;
     status != "Unknown" && !is_harmless && next_step(reason, workload).is_some()
 }
 

@@ -7,7 +7,7 @@ use odigos_api::Signal;
 use odigos_api::agent_settings::{AgentLogs, AgentMetrics, AgentTraces};
 use odigos_api::instrumentation_config::{ContainerAgentConfig, EnvInjectionMethod, RuntimeDetails};
 use odigos_api::source::ContainerOverride;
-use odigos_catalog::distribution::{self, Attach, Distribution, Files, LibcType, Parameter, Transport, Version};
+use odigos_catalog::distribution::{self, Distribution, Files, LibcType, Parameter, Transport, Version};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What the decision about a container looks at.
@@ -27,6 +27,10 @@ pub(super) struct Decided {
     pub(super) config: ContainerAgentConfig,
     /// A rule switches its traces off.
     pub(super) is_silenced: bool,
+    /// Variables that rules set, whatever destinations take.
+    pub(super) rule_variables: BTreeMap<String, String>,
+    /// What its agent is told to send, before any rule.
+    pub(super) signals: BTreeSet<Signal>,
 }
 
 impl Decided {
@@ -38,20 +42,24 @@ impl Decided {
             agent_enabled_message: message,
             ..ContainerAgentConfig::default()
         };
-        Self { reason, config, is_silenced: false }
+        Self::without_agent(reason, config)
+    }
+
+    fn without_agent(reason: Reason, config: ContainerAgentConfig) -> Self {
+        Self { reason, config, is_silenced: false, rule_variables: BTreeMap::new(), signals: BTreeSet::new() }
     }
 
     /// A container as it was decided before, without its agent.
     pub(super) fn rolled_back(seen: &Seen<'_>, mut config: ContainerAgentConfig) -> Self {
         let stored = Reason::parse(&config.agent_enabled_reason);
         if !config.agent_enabled && stored.is_some_and(|one| !one.is_failure_of_pods()) {
-            return Self { reason: stored.unwrap_or(Reason::CrashLoopBackOff), config, is_silenced: false };
+            return Self::without_agent(stored.unwrap_or(Reason::CrashLoopBackOff), config);
         }
         let (reason, message) = rolled_back(seen, stored);
         config.agent_enabled = false;
         reason.as_str().clone_into(&mut config.agent_enabled_reason);
         config.agent_enabled_message = message;
-        Self { reason, config, is_silenced: false }
+        Self::without_agent(reason, config)
     }
 }
 
@@ -88,7 +96,8 @@ fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
     }
     let rules = Rules::of(seen.rules, seen.workload, seen.data_streams, &details.language);
     let distribution = chosen(subject, details, &rules)?;
-    let signals = signals(subject, distribution, &rules)?;
+    let sent = seen.options.signals.signals(distribution, subject.signals);
+    let signals = signals(&sent, distribution, &rules)?;
     if let Some(suffix) = &seen.options.trace_id_suffix
         && !(suffix.len() == 2 && suffix.bytes().all(|one| one.is_ascii_hexdigit()))
     {
@@ -103,19 +112,22 @@ fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
         return Err((Reason::InjectionConflict, message));
     }
     let parameters = complete(known, distribution, details, method)?;
+    let is_silenced = rules.traces_off().is_some();
     let mut config = ContainerAgentConfig {
         container_name: name.clone(),
         agent_enabled: true,
-        pod_manifest_injection_optional: (distribution.attach == Attach::EbpfRunning).then_some(true),
         otel_distro_name: distribution.name.clone(),
         distro_params: parameters,
         env_injection_method: method,
-        traces: signals.contains(&Signal::Traces).then(AgentTraces::default),
+        // What rules set for traces is recorded whether a destination takes them now or not.
+        traces: (!is_silenced && distribution.signals.contains(&Signal::Traces)).then(AgentTraces::default),
         metrics: signals.contains(&Signal::Metrics).then(AgentMetrics::default),
         logs: signals.contains(&Signal::Logs).then(AgentLogs::default),
         ..ContainerAgentConfig::default()
     };
     let shortfalls = rules.record(&mut config, distribution, &details.language);
+    let rule_variables = super::variables(&config, distribution);
+    config.traces = config.traces.filter(|_| signals.contains(&Signal::Traces));
     if !shortfalls.is_empty() {
         config.agent_enabled_message = format!("Its agent cannot do what rules ask for: {}.", shortfalls.join("; "));
     }
@@ -129,8 +141,7 @@ fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
             config.agent_enabled_message = [message.as_str(), &rules].join(" ").trim_end().to_owned();
         }
     }
-    let is_silenced = config.traces.is_none() && rules.traces_off().is_some();
-    Ok(Decided { reason: reason.0, config, is_silenced })
+    Ok(Decided { reason: reason.0, config, is_silenced, rule_variables, signals: sent })
 }
 
 /// Why a rolled back workload has no agent: the cause that was remembered, else what the container said before.
@@ -186,7 +197,7 @@ fn chosen(
                 let message = format!("There is no distribution {name:?} (containerOverrides[].otelDistroName of the Source).");
                 (Reason::NoAvailableAgent, message)
             })?;
-            if found.language != language && !found.is_for_any_language() {
+            if found.language != language {
                 let message = format!("{name} is for {}, and the container runs {language}.", found.language);
                 return Err((Reason::UnsupportedProgrammingLanguage, message));
             }
@@ -194,7 +205,7 @@ fn chosen(
         }
         None => rules.distribution(language).or_else(|| distribution::default_for(language)).ok_or_else(|| {
             let message = format!(
-                "There is no agent for {language}; containerOverrides[].otelDistroName opentelemetry-ebpf-instrumentation of the Source would watch it from the node."
+                "This release has no agent for {language}. What the application sends itself by OTLP to the collector of its node is collected all the same."
             );
             (Reason::NoAvailableAgent, message)
         })?,
@@ -228,7 +239,7 @@ fn chosen(
         );
         return Err((Reason::NoAvailableAgent, message));
     }
-    if chosen.files == Files::Configured && !subject.seen.options.agent_images.contains(&chosen.name) {
+    if chosen.files == Files::Configured && !subject.seen.options.agent_images.contains_key(&chosen.name) {
         let message = format!(
             "The release brings no files of {0}; name an image that has them as agentImages.{0} in the configuration.",
             chosen.name
@@ -251,18 +262,21 @@ fn supports(distribution: &Distribution, version: &str) -> Result<(), Blocked> {
     }
 }
 
-/// What the agent shall send: what it can, what somebody takes, and what no rule switches off.
-fn signals(subject: &Subject<'_>, distribution: &Distribution, rules: &Rules<'_>) -> Result<BTreeSet<Signal>, Blocked> {
-    let taken: BTreeSet<Signal> = subject.signals.intersection(&distribution.signals).copied().collect();
+/// What the agent shall send: of what it is told to send, what no rule switches off.
+fn signals(
+    sent: &BTreeSet<Signal>,
+    distribution: &Distribution,
+    rules: &Rules<'_>,
+) -> Result<BTreeSet<Signal>, Blocked> {
     let off = rules.traces_off();
     let left: BTreeSet<Signal> =
-        taken.iter().copied().filter(|signal| off.is_none() || *signal != Signal::Traces).collect();
+        sent.iter().copied().filter(|signal| off.is_none() || *signal != Signal::Traces).collect();
     if !left.is_empty() {
         return Ok(left);
     }
     let message = match off {
-        Some(rule) if !taken.is_empty() => format!("InstrumentationRule {rule} switches off all that would be sent."),
-        _ => format!("No destination takes what {} sends.", distribution.name),
+        Some(rule) if !sent.is_empty() => format!("InstrumentationRule {rule} switches off all that would be sent."),
+        _ => format!("No destination takes what {} sends, and agents.signals is asNeeded.", distribution.name),
     };
     Err((Reason::NoCollectedSignals, message))
 }

@@ -21,6 +21,17 @@ impl InjectionMode {
     /// The words of the setting.
     pub(crate) const WORDS: [&str; 3] = ["loader", "loader-fallback-to-pod-manifest", "pod-manifest"];
 
+    /// The word of the mode.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        let [loader, fallback, manifest] = Self::WORDS;
+        match self {
+            Self::Loader => loader,
+            Self::LoaderOrManifest => fallback,
+            Self::Manifest => manifest,
+        }
+    }
+
     /// The setting's word; one that is not known is the default.
     #[must_use]
     pub fn parse(word: &str) -> Self {

@@ -45,7 +45,8 @@ impl Case {
             ..InstrumentationConfigStatus::default()
         });
         let configured =
-            ["dotnet-community", "php-community", "ruby-community", "nodejs-community-14", "python-community3.8"];
+            ["dotnet-community", "php-community", "ruby-community", "nodejs-community-14", "python-community3.8"]
+                .map(|name| (name.to_owned(), format!("registry/{name}:1")));
         Self {
             workload: WorkloadRef::new("shop", WorkloadKind::Deployment, "web"),
             has_running_pods: true,
@@ -53,7 +54,7 @@ impl Case {
             backoff: None,
             signals: Some(vec![Signal::Traces]),
             rules: Vec::new(),
-            options: Options { agent_images: configured.map(str::to_owned).into(), ..Options::default() },
+            options: Options { agent_images: configured.into(), ..Options::default() },
             streams: BTreeSet::from(["default".to_owned()]),
         }
     }
@@ -96,6 +97,8 @@ impl Case {
             self.config.spec.agent_injection_enabled = spec.agent_injection_enabled;
             self.config.spec.containers = spec.containers;
             self.config.spec.agents_meta_hash = spec.agents_meta_hash;
+            self.config.spec.workload_inputs_hash = spec.workload_inputs_hash;
+            self.config.spec.cluster_inputs = spec.cluster_inputs;
         }
     }
 
@@ -216,6 +219,7 @@ fn causes_of_one_container_come_in_order() {
     case.options.ignored_containers = BTreeSet::from(["app".to_owned()]);
     case.options.trace_id_suffix = Some("xyz".into());
     case.options.injection = InjectionMode::Loader;
+    case.options.signals = inputs::SignalMode::AsNeeded;
     case.config.status.as_mut().unwrap().rollback_occurred = Some(true);
     case.found(0).other_agents = vec![OtherAgent { name: "Datadog".into() }];
     case.found(0).cri_error_message = Some("timed out".into());
@@ -255,7 +259,7 @@ fn the_worst_reason_of_all_containers_is_the_workloads() {
         details("db", "unknown", ""),
     ]);
     assert_eq!(case.condition(), (Status::False, "NoAvailableAgent".into()));
-    assert!(case.decide().conditions[0].message.starts_with("proxy: There is no agent for cplusplus"));
+    assert!(case.decide().conditions[0].message.starts_with("proxy: This release has no agent for cplusplus"));
     // One enabled container is enough.
     case.options.ignored_containers = BTreeSet::from(["proxy".to_owned()]);
     case.found(1).runtime_version = "20.1.0".into();
@@ -282,9 +286,7 @@ fn distributions_that_a_source_or_a_rule_asks_for() {
         case.config.spec.containers_overrides[0].otel_distro_name = Some(name.into());
         case
     };
-    let watched = with("cplusplus", "", "opentelemetry-ebpf-instrumentation");
-    assert_eq!(watched.outcome(), "opentelemetry-ebpf-instrumentation");
-    assert_eq!(watched.spec().pod_manifest_injection_optional, Some(true));
+    assert_eq!(with("cplusplus", "", "java-community").outcome(), "UnsupportedProgrammingLanguage");
     assert_eq!(with("java", "17", "python-community").outcome(), "UnsupportedProgrammingLanguage");
     assert_eq!(with("java", "17", "java-enterprise").outcome(), "NoAvailableAgent");
     assert_eq!(with("java", "6", "java-community").outcome(), "UnsupportedRuntimeVersion");
@@ -299,7 +301,6 @@ fn distributions_that_a_source_or_a_rule_asks_for() {
         ruled(vec![rule("a", distros(&["python-community3.8", "nope", "java-community"]))]),
         "python-community3.8"
     );
-    assert_eq!(ruled(vec![rule("a", distros(&["opentelemetry-ebpf-instrumentation"]))]), "python-community");
     let (later, earlier) = (rule("b", distros(&["python-community"])), rule("a", distros(&["python-community3.8"])));
     assert_eq!(ruled(vec![later, earlier]), "python-community", "the last one by name counts");
     // The Source wins over rules.
@@ -342,6 +343,7 @@ fn rules_switch_traces_off_where_they_apply() {
     ] {
         let mut case = Case::of("java", "17");
         case.rules = vec![rule("off", spec)];
+        case.options.signals = inputs::SignalMode::AsNeeded;
         assert_eq!(case.outcome(), expected, "{:?}", case.rules);
     }
     // Metrics are still taken.
@@ -350,9 +352,11 @@ fn rules_switch_traces_off_where_they_apply() {
     case.signals = Some(vec![Signal::Traces, Signal::Metrics]);
     let one = case.spec().containers.remove(0);
     assert!(one.agent_enabled && one.traces.is_none() && one.metrics.is_some());
-    // An agent that sends only traces has nothing to send where only logs are taken.
+    // An agent that sends only traces has nothing to send where only logs are taken, if it follows destinations.
     let mut case = Case::of("go", "1.22");
     case.signals = Some(vec![Signal::Logs]);
+    assert_eq!(case.outcome(), "golang-community");
+    case.options.signals = inputs::SignalMode::AsNeeded;
     assert_eq!(case.outcome(), off);
 }
 
@@ -463,7 +467,7 @@ fn files_that_nobody_brings() {
         "odigos-system",
     );
     let options = Options::of(&stated.result.unwrap());
-    assert_eq!(options.agent_images, BTreeSet::from(["ruby-community".to_owned()]));
+    assert_eq!(options.agent_images.keys().collect::<Vec<_>>(), ["ruby-community"]);
     assert!(options.allow_concurrent_agents && options.ignored_containers.contains("istio-proxy"));
     case.options = options;
     assert_eq!(case.outcome(), "ruby-community");
@@ -543,21 +547,174 @@ fn crashing_jobs_do_not_block() {
 }
 
 #[test]
-fn the_hash_follows_container_enabled_and_distribution_only() {
+fn hash_follows_what_concerns_the_workload() {
     let mut case = Case::new(&[details("app", "python", "3.11.1"), details("side", "rust", "")]);
     let first = case.spec().agents_meta_hash;
     case.found(0).runtime_version = "3.12.1".into();
     assert_eq!(case.spec().agents_meta_hash, first);
     case.config.spec.containers_overrides.reverse();
     assert_eq!(case.spec().agents_meta_hash, first, "the order of containers does not matter");
-    case.found(0).runtime_version = "3.8.1".into();
-    assert_ne!(case.spec().agents_meta_hash, first);
-    // One that another implementation wrote is adopted while nothing it stands for changes.
     case.apply();
+    type Change = fn(&mut Case);
+    let changes: [(&str, Change); 3] = [
+        ("another distribution", |case| case.found(0).runtime_version = "3.8.1".into()),
+        ("another service name", |case| case.config.spec.service_name = "checkout".into()),
+        ("traces off", |case| case.rules = vec![rule("off", traces_off())]),
+    ];
+    let mut known = BTreeSet::from([first]);
+    for (what, change) in changes {
+        change(&mut case);
+        assert!(known.insert(case.spec().agents_meta_hash), "{what}");
+        case.apply();
+        assert!(!known.insert(case.spec().agents_meta_hash), "{what}: the same again");
+    }
+}
+
+#[test]
+fn change_of_destinations_changes_no_agent() {
+    for (language, version, takes) in [
+        ("java", "17", [Signal::Metrics].as_slice()),
+        ("go", "1.22.0", &[Signal::Metrics]),
+        ("php", "8.3.1", &[Signal::Logs]),
+    ] {
+        let mut case = Case::of(language, version);
+        case.signals = Some(takes.to_vec());
+        let first = case.spec();
+        assert!(first.agent_injection_enabled && first.containers[0].traces.is_some(), "{language}");
+        case.apply();
+        for taken in [vec![Signal::Traces], vec![Signal::Metrics, Signal::Traces], vec![Signal::Logs]] {
+            case.signals = Some(taken);
+            assert_eq!(case.spec(), first, "{language}");
+        }
+    }
+}
+
+#[test]
+fn signals_as_needed_count_as_an_input_and_restart_nothing() {
+    let mut case = Case::of("java", "17");
+    case.options.signals = inputs::SignalMode::AsNeeded;
+    case.signals = Some(vec![Signal::Metrics]);
+    let headers = odigos_api::agent_settings::HeadersCollection { header_keys: vec!["x-id".into()] };
+    let spec = InstrumentationRuleSpec { headers_collection: Some(headers), ..Default::default() };
+    case.rules = vec![rule("headers", spec)];
+    let first = case.spec();
+    assert!(first.containers[0].traces.is_none() && first.containers[0].metrics.is_some());
+    case.apply();
+    case.signals = Some(vec![Signal::Metrics, Signal::Traces]);
+    let second = case.spec();
+    assert!(second.containers[0].traces.is_some(), "new pods send traces");
+    assert_eq!(
+        second.agents_meta_hash, first.agents_meta_hash,
+        "what the rule sets for traces restarts nothing either"
+    );
+    assert_eq!(inputs::changed(&first.cluster_inputs, &second.cluster_inputs), [inputs::SIGNALS]);
+    case.options.restarts_on_input_change = true;
+    assert_ne!(case.spec().agents_meta_hash, first.agents_meta_hash);
+}
+
+#[test]
+fn cluster_wide_inputs_restart_only_where_that_is_asked_for() {
+    let mut case = Case::of("java", "17");
+    case.apply();
+    let first = case.config.spec.clone();
+    let variables =
+        |language: &str, value: &str| [(language.to_owned(), [("ZONE".to_owned(), value.to_owned())].into())].into();
+    case.options.user_variables = variables("python", "a");
+    assert_eq!(case.spec().cluster_inputs, first.cluster_inputs, "another language");
+    case.options.user_variables = variables("java", "a");
+    let changed = case.spec();
+    assert_eq!(changed.agents_meta_hash, first.agents_meta_hash);
+    assert_eq!(inputs::changed(&first.cluster_inputs, &changed.cluster_inputs), ["userInstrumentationEnvs"]);
+    assert!(!inputs::annotation(&changed.cluster_inputs).contains("ZONE"), "no value and no name is recorded");
+
+    case.options.restarts_on_input_change = true;
+    assert_ne!(case.spec().agents_meta_hash, first.agents_meta_hash);
+    case.apply();
+    let second = case.config.spec.agents_meta_hash.clone();
+    assert_eq!(case.spec().agents_meta_hash, second, "once");
+    // Switched on while pods run with older inputs: they are restarted once as well.
+    let since = "2026-01-31T12:00:00Z".parse().ok().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+    let outdated = odigos_api::rollout::OutdatedInput { input: "userInstrumentationEnvs".into(), pods: 2, since };
+    case.config.status.as_mut().unwrap().outdated_inputs = vec![outdated];
+    case.apply();
+    let third = case.config.spec.agents_meta_hash.clone();
+    assert_ne!(third, second);
+    assert_eq!(case.spec().agents_meta_hash, third, "until they are replaced");
+    case.config.status.as_mut().unwrap().outdated_inputs.clear();
+    assert_eq!(case.spec().agents_meta_hash, third);
+}
+
+#[test]
+fn inputs_name_what_their_agents_read() {
+    let mut case = Case::of("ruby", "3.3.1");
+    case.apply();
+    let first = case.config.spec.clone();
+    case.options.agent_images.insert("ruby-community".into(), "registry/ruby:2".into());
+    case.options.agent_images.insert("php-community".into(), "registry/php:2".into());
+    assert_eq!(inputs::changed(&first.cluster_inputs, &case.spec().cluster_inputs), ["agentImages"]);
+    let mut java = Case::of("java", "17");
+    java.apply();
+    let first = java.config.spec.clone();
+    java.options.injection = InjectionMode::Manifest;
+    java.options.agent_images.clear();
+    assert_eq!(inputs::changed(&first.cluster_inputs, &java.spec().cluster_inputs), ["agentEnvVarsInjectionMethod"]);
+}
+
+/// What the first version of the hash was over, as an object of an older release records it.
+fn decided_by_version_1(case: &mut Case, silenced: &[&str]) -> String {
+    case.apply();
+    let spec = &mut case.config.spec;
+    spec.workload_inputs_hash.clear();
+    spec.cluster_inputs.clear();
+    let silenced = silenced.iter().map(|name| (*name).to_owned()).collect();
+    spec.agents_meta_hash = hash::version_1_of(&spec.containers, &silenced);
+    spec.agents_meta_hash.clone()
+}
+
+#[test]
+fn upgrade_restarts_nothing() {
+    let headers = odigos_api::agent_settings::HeadersCollection { header_keys: vec!["x-id".into()] };
+    let headers = InstrumentationRuleSpec { headers_collection: Some(headers), ..Default::default() };
+    for (rules, silenced) in [
+        (vec![], [].as_slice()),
+        (vec![rule("headers", headers.clone())], &[]),
+        (vec![rule("off", traces_off())], &["app"]),
+    ] {
+        for taken in [vec![Signal::Metrics], vec![Signal::Metrics, Signal::Traces]] {
+            let mut case = Case::new(&[details("app", "java", "17"), details("side", "rust", "")]);
+            case.rules = rules.clone();
+            case.signals = Some(taken);
+            // The older release sent only what destinations took.
+            case.options.signals = inputs::SignalMode::AsNeeded;
+            let older = decided_by_version_1(&mut case, silenced);
+            case.options.signals = inputs::SignalMode::All;
+            case.options.restarts_on_input_change = true;
+            case.options.user_variables = [("java".to_owned(), [("A".to_owned(), "b".to_owned())].into())].into();
+            assert_eq!(case.spec().agents_meta_hash, older, "{silenced:?} {:?}", case.signals);
+            // From then on it is compared by the present version, and what concerns the workload restarts it.
+            case.apply();
+            assert!(!case.config.spec.workload_inputs_hash.is_empty());
+            assert_eq!(case.spec().agents_meta_hash, older);
+            case.config.spec.service_name = "checkout".into();
+            assert_ne!(case.spec().agents_meta_hash, older);
+        }
+    }
+    // A rule that came with the upgrade is a change.
+    let mut case = Case::of("java", "17");
+    case.signals = Some(vec![Signal::Metrics, Signal::Traces]);
+    let older = decided_by_version_1(&mut case, &[]);
+    case.rules = vec![rule("off", traces_off())];
+    assert_ne!(case.spec().agents_meta_hash, older);
+}
+
+#[test]
+fn hash_of_another_implementation_stays_while_nothing_it_stands_for_changes() {
+    let mut case = Case::of("python", "3.8.1");
+    let _ = decided_by_version_1(&mut case, &[]);
     case.config.spec.agents_meta_hash = "feedfeedfeedfeed".into();
     assert_eq!(case.spec().agents_meta_hash, "feedfeedfeedfeed");
     case.found(0).runtime_version = "3.11.1".into();
-    assert_eq!(case.spec().agents_meta_hash, first);
+    assert_ne!(case.spec().agents_meta_hash, "feedfeedfeedfeed");
 }
 
 #[test]
@@ -571,4 +728,24 @@ fn what_works_from_the_node_needs_an_agent_there() {
     let mut java = Case::of("java", "17.0.12+7");
     java.options.lacks_node_agents = true;
     assert_eq!(java.outcome(), "java-community", "files come by init containers");
+}
+
+/// The distribution was offered by an earlier release, attached nothing, and left only a label in pods.
+#[test]
+fn distribution_that_was_withdrawn_is_missing_and_restarts_nothing() {
+    let mut case = Case::of("cplusplus", "");
+    let withdrawn = "opentelemetry-ebpf-instrumentation";
+    case.config.spec.containers_overrides[0].otel_distro_name = Some(withdrawn.into());
+    let spec = &mut case.config.spec;
+    (spec.agent_injection_enabled, spec.pod_manifest_injection_optional) = (true, Some(true));
+    spec.agents_meta_hash = "aaaaaaaaaaaaaaaa".into();
+    assert_eq!(case.outcome(), "NoAvailableAgent");
+    let decided = case.spec();
+    assert_eq!((decided.agents_meta_hash.as_str(), decided.pod_manifest_injection_optional), ("", Some(true)));
+    case.config.spec.containers_overrides[0].otel_distro_name = None;
+    let message = &case.spec().containers[0].agent_enabled_message;
+    assert!(
+        message.starts_with("This release has no agent for cplusplus.") && !message.contains(withdrawn),
+        "{message}"
+    );
 }

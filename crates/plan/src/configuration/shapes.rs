@@ -6,6 +6,7 @@
 
 use super::{Configuration, MOUNT_METHODS};
 use crate::agents::InjectionMode;
+use crate::agents::inputs::SignalMode;
 use crate::detection::Mode;
 use crate::duration;
 use crate::sampling::Percentage;
@@ -35,9 +36,11 @@ enum Shape {
 /// Levels of collectors' logs.
 pub(super) const LOG_LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 
-const TABLE: [(&str, Shape); 63] = [
+const TABLE: [(&str, Shape); 66] = [
     ("agentEnvVarsInjectionMethod", Shape::Word(&InjectionMode::WORDS)),
     ("agentImages", Shape::Block),
+    ("agents", Shape::Block),
+    ("agents.signals", Shape::Word(&SignalMode::WORDS)),
     ("agentsImage", Shape::Text),
     ("allowConcurrentAgents", Shape::Flag),
     ("clusterName", Shape::Text),
@@ -79,6 +82,7 @@ const TABLE: [(&str, Shape); 63] = [
     ("rollout", Shape::Block),
     ("rollout.automaticRolloutDisabled", Shape::Flag),
     ("rollout.healMissedPods", Shape::Flag),
+    ("rollout.onInputChange", Shape::Word(&["report", "restart"])),
     ("runtimeDetection", Shape::Block),
     ("runtimeDetection.image", Shape::Text),
     ("runtimeDetection.maxPods", Shape::Number),

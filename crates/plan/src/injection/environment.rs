@@ -72,16 +72,10 @@ impl<'a> Container<'a> {
             }
         }
         self.add_identity(subject)?;
-        for (name, value) in subject.options.user_variables.get(self.language()).into_iter().flatten() {
+        for (name, value) in subject.options.user_variables.get(&target.distribution.language).into_iter().flatten() {
             self.add_written(name, value);
         }
         Ok(())
-    }
-
-    fn language(&self) -> &str {
-        let distribution = self.target.distribution;
-        let found = self.target.details.map(|details| details.language.as_str());
-        found.filter(|_| distribution.is_for_any_language()).unwrap_or(&distribution.language)
     }
 
     /// Which signals go where (rows 7 and 9).

@@ -1,6 +1,6 @@
 //! What of the effective configuration the change of a pod looks at (`spec/sources-and-instrumentation.md` 8).
 
-use crate::agents::InjectionMode;
+use crate::agents::{InjectionMode, options};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
 use serde_json::Value;
@@ -51,13 +51,10 @@ impl Options {
     #[must_use]
     pub fn of(configuration: &Configuration, namespace: &str) -> Self {
         let object = |path: &str| configuration.get(path).and_then(Value::as_object).into_iter().flatten();
-        let image = |image: &Value| image.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
         Self {
             namespace: namespace.to_owned(),
             agents_image: configuration.agents_image().unwrap_or_default().to_owned(),
-            agent_images: object("agentImages")
-                .filter_map(|(name, value)| Some((name.clone(), image(value)?)))
-                .collect(),
+            agent_images: options::images(configuration),
             mount: match configuration.text("mountMethod").unwrap_or_default() {
                 "k8s-host-path" => MountMethod::HostPath,
                 "k8s-init-container" => MountMethod::InitContainer,
@@ -71,36 +68,12 @@ impl Options {
             init_resources: object("agentsInitContainerResources")
                 .filter_map(|(name, value)| Some((name.clone(), value.as_i64().filter(|amount| *amount > 0)?)))
                 .collect(),
-            user_variables: object("userInstrumentationEnvs.languages")
-                .filter(|(_, value)| is_enabled(value))
-                .map(|(language, value)| (language.clone(), pairs(value)))
-                .collect(),
+            user_variables: options::user_variables(configuration),
         }
     }
 
     /// Whether the pod's manifest is no substitute for a loader.
     pub(super) fn insists_on_loader(&self) -> bool {
         self.injection == InjectionMode::Loader
-    }
-}
-
-fn is_enabled(language: &Value) -> bool {
-    language.get("enabled").is_some_and(|value| value == &Value::Bool(true) || value.as_str() == Some("true"))
-}
-
-/// Names and values, written as a map or as a list of pairs.
-fn pairs(language: &Value) -> BTreeMap<String, String> {
-    let text = |value: &Value| match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
-    };
-    match language.get("env") {
-        Some(Value::Object(map)) => map.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect(),
-        Some(Value::Array(list)) => {
-            let pair = |one: &Value| Some((text(one.get("name")?)?, text(one.get("value")?)?));
-            list.iter().filter_map(pair).collect()
-        }
-        _ => BTreeMap::new(),
     }
 }

@@ -3,9 +3,12 @@
 //! Tells what is seen, with its evidence; whether the agents are to blame is decided in `rollback`.
 
 use crate::agents::Reason;
+use crate::agents::inputs::{self, ClusterInputs};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS};
 use odigos_api::rollout::PodsBaseline;
+use serde_json::Value;
 
 /// A failure counts for this long: the kubelet waits up to five minutes between two attempts.
 const RECENT: SignedDuration = SignedDuration::from_mins(10);
@@ -23,6 +26,8 @@ pub struct PodSeen {
     pub uid: String,
     /// Hash of the agents that it was created with; `None` without agents.
     pub hash: Option<String>,
+    /// The cluster-wide inputs that its agents were started with; `None` where it does not say so.
+    pub inputs: Option<ClusterInputs>,
     /// The revision of the pod template that it was made from; empty where the kind has none.
     pub revision: String,
     /// When it was created.
@@ -102,7 +107,35 @@ pub struct Trouble {
     pub evidence: String,
 }
 
+/// Labels that tell which revision of its template a pod was made from.
+pub const REVISIONS: [&str; 3] = ["pod-template-hash", "rollouts-pod-template-hash", "controller-revision-hash"];
+
 impl PodSeen {
+    /// Reads a pod as the API server holds it. Containers are left out: a preview judges no failures.
+    #[must_use]
+    pub fn of_object(pod: &Value) -> Self {
+        let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str);
+        let owned = |pointer: &str| text(pointer).unwrap_or_default().to_owned();
+        let time = |pointer: &str| text(pointer).and_then(|text| text.parse().ok());
+        let of = |field: &str, key: &str| pod.get("metadata")?.get(field)?.get(key)?.as_str().map(str::to_owned);
+        let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+        let ready = conditions.into_iter().find(|one| one["type"] == "Ready");
+        Self {
+            name: owned("/metadata/name"),
+            uid: owned("/metadata/uid"),
+            hash: of("labels", AGENTS_META_HASH),
+            inputs: of("annotations", CLUSTER_INPUTS).and_then(|text| inputs::parse(&text)),
+            revision: REVISIONS.into_iter().find_map(|key| of("labels", key)).unwrap_or_default(),
+            created: time("/metadata/creationTimestamp"),
+            started: time("/status/startTime"),
+            is_going: text("/metadata/deletionTimestamp").is_some(),
+            is_ready: ready.is_some_and(|one| one["status"] == "True"),
+            ready_changed: ready.and_then(|one| one["lastTransitionTime"].as_str()?.parse().ok()),
+            unscheduled: None,
+            containers: Vec::new(),
+        }
+    }
+
     /// What is wrong with it at `now`.
     #[must_use]
     pub fn trouble(&self, now: Timestamp) -> Option<Trouble> {

@@ -9,6 +9,7 @@ use super::gate::{self, Gate};
 use super::places::HOLDS;
 use super::rollback::{self, Verdict};
 use super::{canary, healing, pods, removal, words};
+use crate::agents::inputs;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::WorkloadKind;
@@ -16,7 +17,7 @@ use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
 use odigos_api::instrumentation_config::{InstrumentationConfig, PodsManifestInjectionStatus};
 use odigos_api::labels::ROLLBACK_RECOVERY;
-use odigos_api::rollout::{Canary, Rollback, RolloutProgress};
+use odigos_api::rollout::{Canary, OutdatedInput, Rollback, RolloutProgress};
 use serde_json::{Value, json};
 
 pub use super::options::Options;
@@ -88,6 +89,8 @@ pub struct RolloutPlan {
     pub applied_hash: String,
     /// What the pods carry.
     pub pods: PodsManifestInjectionStatus,
+    /// Cluster-wide inputs of which pods with the wanted agents run with older values.
+    pub outdated_inputs: Vec<OutdatedInput>,
     /// Start of the stability window; with a restart, once that was accepted.
     pub instrumentation_time: Option<Time>,
     /// What is remembered of the rollout.
@@ -113,6 +116,7 @@ pub(super) struct Facts<'a> {
     pub(super) wanted: &'a str,
     pub(super) applied: String,
     pub(super) pods: PodsManifestInjectionStatus,
+    pub(super) outdated_inputs: Vec<OutdatedInput>,
     pub(super) are_as_desired: bool,
     pub(super) was_applied: bool,
     pub(super) time: Option<Time>,
@@ -132,6 +136,10 @@ impl<'a> Facts<'a> {
             has_injected_out_of_date_pods: standing().any(|pod| pod.hash.as_deref().is_some_and(|one| one != wanted)),
             has_uninjected_pods: standing().any(|pod| pod.hash.is_none()),
         };
+        let before = status.map(|status| status.outdated_inputs.as_slice()).unwrap_or_default();
+        let current = standing().filter(|pod| is_enabled && pod.hash.as_deref() == Some(wanted));
+        let current = current.filter_map(|pod| pod.inputs.as_ref());
+        let outdated_inputs = inputs::outdated(current, &spec.cluster_inputs, before, seen.now);
         let are_as_desired = !(pods.has_injected_out_of_date_pods || is_enabled && pods.has_uninjected_pods);
         let applied = status.map(|status| status.workload_rollout_hash.clone()).unwrap_or_default();
         let was_applied = applied == wanted && (is_enabled || are_as_desired);
@@ -150,6 +158,7 @@ impl<'a> Facts<'a> {
             wanted,
             applied,
             pods,
+            outdated_inputs,
             are_as_desired,
             was_applied,
             time,
@@ -194,6 +203,7 @@ pub fn plan(seen: &Seen<'_>) -> RolloutPlan {
         evict: None,
         applied_hash: facts.applied.clone(),
         pods: facts.pods.clone(),
+        outdated_inputs: facts.outdated_inputs.clone(),
         instrumentation_time: facts.time.clone(),
         rollout: facts.record.cloned(),
         rollback: None,
@@ -505,8 +515,9 @@ pub fn must_be_cleaned(kind: WorkloadKind, pods: &[PodSeen], progress: &Progress
     can_restart(kind) && !options.is_disabled && pods.iter().any(|pod| pod.hash.is_some() && since(pod))
 }
 
-/// Whether pods of the kind can be made anew from outside.
-const fn can_restart(kind: WorkloadKind) -> bool {
+/// Whether pods of the kind can be restarted from outside.
+#[must_use]
+pub const fn can_restart(kind: WorkloadKind) -> bool {
     !matches!(kind, WorkloadKind::CronJob | WorkloadKind::Job | WorkloadKind::StaticPod)
 }
 

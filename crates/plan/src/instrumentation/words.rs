@@ -1,9 +1,13 @@
 //! What the condition `PodsManifestInjection` says: the ladder of `spec/sources-and-instrumentation.md` 3.8.
 
 use super::rollout::{Facts, Seen};
+use crate::agents::inputs;
 use odigos_api::WorkloadKind;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::PODS_INJECTION;
+
+/// All pods have their agents, and some run with older cluster-wide inputs.
+pub const OUTDATED_INPUTS: &str = "PodsAppliedWithOutdatedInputs";
 
 /// The condition, from the word of `WorkloadRollout`.
 pub(super) fn injection(seen: &Seen<'_>, facts: &Facts<'_>, rollout: &str, is_healing: bool) -> ConditionDraft {
@@ -15,6 +19,12 @@ pub(super) fn injection(seen: &Seen<'_>, facts: &Facts<'_>, rollout: &str, is_he
         return unknown("NoPods", "It has no pods.");
     }
     if facts.are_as_desired {
+        let outdated = inputs::words(&facts.outdated_inputs);
+        if !outdated.is_empty() {
+            let message =
+                format!("All pods have their agents; {outdated}. A restart of the workload brings the new ones.");
+            return yes(OUTDATED_INPUTS, &message);
+        }
         return yes("PodsAppliedSuccessfully", "Every pod is as decided.");
     }
     let missed = |follows: &str| {

@@ -17,7 +17,6 @@ agentImages: {nodejs-community-14: 'registry/nodejs:14', python-community3.8: 'r
 ";
 
 const AGENT: &str = "AgentEnabled";
-const ROLLOUT: &str = "WorkloadRollout";
 
 /// A Deployment that a Source of its own asks for, in which this was found.
 async fn runs(plane: &Plane, namespace: &str, name: &str, details: &Value) {
@@ -77,18 +76,13 @@ pub async fn old_versions_are_left_alone(plane: &Plane) {
 }
 
 /// 33, 34.
-pub async fn what_has_no_agent_gets_none_unless_asked(plane: &Plane) {
+pub async fn what_has_no_agent_gets_none(plane: &Plane) {
     runs(plane, "shop", "native", &found("cplusplus", "")).await;
     until_says(plane, "shop", "deployment-native", AGENT, "False/NoAvailableAgent").await;
     override_of(plane, "shop", "native", json!({"otelDistroName": "java-community"})).await;
     until_says(plane, "shop", "deployment-native", AGENT, "False/UnsupportedProgrammingLanguage").await;
     override_of(plane, "shop", "native", json!({"otelDistroName": "nobody-knows-it"})).await;
     until_says(plane, "shop", "deployment-native", AGENT, "False/NoAvailableAgent").await;
-    override_of(plane, "shop", "native", json!({"otelDistroName": "opentelemetry-ebpf-instrumentation"})).await;
-    until_says(plane, "shop", "deployment-native", AGENT, "True/EnabledSuccessfully").await;
-    until_says(plane, "shop", "deployment-native", ROLLOUT, "True/NotRequired").await;
-    let config = plane.config("shop", "native").await.unwrap();
-    assert_eq!(config.spec.pod_manifest_injection_optional, Some(true));
     is_never_restarted(plane, "shop", "native").await;
 }
 

@@ -53,7 +53,7 @@ async fn which_agents_are_decided() {
     let _instrumentor = plane.start_instrumentor().await.unwrap();
     decisions::without_pods_it_is_waited_for_one(&plane).await;
     decisions::old_versions_are_left_alone(&plane).await;
-    decisions::what_has_no_agent_gets_none_unless_asked(&plane).await;
+    decisions::what_has_no_agent_gets_none(&plane).await;
     decisions::a_stated_language_needs_no_pod(&plane).await;
     decisions::other_vendors_are_respected(&plane).await;
     decisions::variables_of_the_owner_do_not_replace_the_users(&plane).await;

@@ -280,7 +280,6 @@ impl Tally {
         let names = rule.spec.otel_distros.iter().flat_map(|block| &block.otel_distro_names);
         let words = names.filter_map(|name| match distribution::find(name) {
             None => Some(format!("there is no distribution {name}")),
-            Some(found) if found.is_for_any_language() => Some(format!("only a Source can ask for {name}")),
             Some(_) => None,
         });
         words.collect()
@@ -290,11 +289,7 @@ impl Tally {
         let mut notes = Vec::new();
         let unknown = self.unknown_distributions(rule);
         if !unknown.is_empty() {
-            let known: Vec<&str> = distribution::all()
-                .values()
-                .filter(|one| !one.is_for_any_language())
-                .map(|one| one.name.as_str())
-                .collect();
+            let known: Vec<&str> = distribution::all().values().map(|one| one.name.as_str()).collect();
             notes.push(format!("otelDistros: {}; there are {}.", unknown.join(", "), known.join(", ")));
         }
         for ((distribution, words), containers) in self.shortfalls.iter().take(LISTED) {

@@ -87,7 +87,8 @@ impl Plane {
             crate::streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), "shop", &BTreeSet::new());
         let images =
             ["dotnet-community", "php-community", "ruby-community", "nodejs-community-14", "python-community3.8"];
-        let options = Options { agent_images: images.map(str::to_owned).into(), ..Options::default() };
+        let images = images.map(|name| (name.to_owned(), format!("registry/{name}:1")));
+        let options = Options { agent_images: images.into(), ..Options::default() };
         let decision = agents::decide(&agents::Seen {
             workload: &workload,
             has_running_pods: true,
@@ -108,6 +109,8 @@ impl Plane {
             config.spec.agent_injection_enabled = decided.agent_injection_enabled;
             config.spec.containers = decided.containers;
             config.spec.agents_meta_hash = decided.agents_meta_hash;
+            config.spec.workload_inputs_hash = decided.workload_inputs_hash;
+            config.spec.cluster_inputs = decided.cluster_inputs;
         }
     }
 
@@ -419,8 +422,8 @@ fn traces_off() {
     plane.decide();
     assert_ne!(plane.hash(), silent);
     assert!(plane.container(0).traces.is_some());
-    plane.signals = vec![Signal::Traces];
-    plane = plane.rule("off", json!({"traceConfig": {"disabled": true}}));
+    // An agent that sends nothing else.
+    let plane = Plane::new(&["php"]).rule("off", json!({"traceConfig": {"disabled": true}}));
     assert_eq!(plane.container(0).agent_enabled_reason, "NoCollectedSignals");
     assert_eq!(plane.applied(0), (Status::True, "Applied".into(), "In 1 of 1 container (1 workload).".into()));
 }
@@ -489,13 +492,12 @@ fn distributions() {
     let (status, reason, message) = plane.applied(0);
     assert_eq!((status, reason.as_str()), (Status::False, "Unsupported"));
     assert!(message.contains("otelDistros: there is no distribution jawa; there are dotnet-community, "), "{message}");
-    let names =
-        json!({"otelDistros": {"otelDistroNames": ["nodejs-community-14", "opentelemetry-ebpf-instrumentation"]}});
+    let names = json!({"otelDistros": {"otelDistroNames": ["nodejs-community-14", "nodejs-community-15"]}});
     let usual = json!({"otelDistros": {"otelDistroNames": ["nodejs-community"]}});
     let mut plane = Plane::new(&["javascript"]).rule("a", names).rule("b", usual);
     assert_eq!(plane.container(0).otel_distro_name, "nodejs-community", "the last by name");
     assert!(plane.applied(0).2.contains("otelDistros: another rule asks for nodejs-community."));
-    assert!(plane.applied(0).2.contains("only a Source can ask for opentelemetry-ebpf-instrumentation"));
+    assert!(plane.applied(0).2.contains("there is no distribution nodejs-community-15"));
     assert_eq!(plane.applied(1).1, "Applied");
     plane.workloads[0].spec.containers_overrides[0].otel_distro_name = Some("nodejs-community-14".into());
     plane.decide();

@@ -459,3 +459,32 @@ fn a_deployments_own_strategy_tells_whether_a_pod_may_be_away() {
     );
     assert!(!replaces(WorkloadKind::StatefulSet, json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 2}})));
 }
+
+#[test]
+fn pods_with_outdated_inputs_are_counted_and_not_restarted() {
+    let inputs =
+        |value: &str| -> inputs::ClusterInputs { [("userInstrumentationEnvs".to_owned(), value.to_owned())].into() };
+    let mut case = Case::new("new", &["new", "new", "new", "new"]);
+    case.config.spec.cluster_inputs = inputs("b");
+    // One with the newest, two with older ones, one of an older release that does not say.
+    case.pods[0].inputs = Some(inputs("b"));
+    case.pods[1].inputs = Some(inputs("a"));
+    case.pods[2].inputs = Some(inputs(""));
+    let plan = case.plan();
+    assert_eq!((plan.restart, plan.evict), (None, None));
+    let found: Vec<(&str, u32)> = plan.outdated_inputs.iter().map(|one| (one.input.as_str(), one.pods)).collect();
+    assert_eq!(found, [("userInstrumentationEnvs", 2)]);
+    let pods = plan.conditions.iter().find(|one| one.reason == "PodsAppliedWithOutdatedInputs").unwrap();
+    assert_eq!(pods.status.as_str(), "True");
+    assert!(pods.message.contains("2 pods run with an older userInstrumentationEnvs since "), "{}", pods.message);
+    // The time at which it was first observed stays.
+    let since = "2026-01-31T12:00:00Z".parse().ok().map(Time);
+    case.config.status.as_mut().unwrap().outdated_inputs =
+        vec![OutdatedInput { input: "userInstrumentationEnvs".into(), pods: 3, since: since.clone() }];
+    assert_eq!(case.plan().outdated_inputs[0].since, since);
+    // A pod of other agents is outdated as a whole.
+    case.pods[1].hash = Some("old".into());
+    assert_eq!(case.plan().outdated_inputs[0].pods, 1);
+    case.pods.truncate(1);
+    assert_eq!(case.plan().outdated_inputs, []);
+}
