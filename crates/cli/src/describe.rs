@@ -1,21 +1,22 @@
 //! `odigos describe`: where a workload, a source, a destination or a data stream stands, the first cause that blocks it, what
 //! to do.
 
-use crate::explain::{self, read};
+use crate::explain::{self, Blocked, read};
 use crate::output::View;
 use crate::{Failure, input, live, output};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use odigos_api::destination::Destination;
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, Finding, Severity, WorkloadRef, names};
 use odigos_plan::admission::source::exact_workload;
-use odigos_plan::coverage::Matcher;
+use odigos_plan::coverage::{self, Matcher};
 use odigos_plan::streams;
 use odigos_plan::world::World;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -80,13 +81,25 @@ enum Subject {
 struct Report {
     title: String,
     facts: Vec<(String, String)>,
-    blocked: Option<(String, String)>,
+    blocked: Option<Blocked>,
+    /// What does not block it and is not as it could be, or not yet.
+    notices: Vec<Blocked>,
 }
 
 impl Report {
+    /// Keeps the first cause as what blocks the subject, and further ones as notices.
+    fn block(&mut self, cause: impl Into<String>, remedy: impl Into<String>) {
+        let found = Blocked { cause: cause.into(), remedy: remedy.into() };
+        match &self.blocked {
+            None => self.blocked = Some(found),
+            Some(known) if *known == found => {}
+            Some(_) => self.notices.push(found),
+        }
+    }
+
     /// Adds what planning found about the subject, except what blocks it anyway.
     fn add_findings(&mut self, findings: &[Finding], object: &str) {
-        let blocked = self.blocked.as_ref().map(|(cause, _)| cause.clone()).unwrap_or_default();
+        let blocked = self.blocked.as_ref().map(|one| one.cause.clone()).unwrap_or_default();
         for finding in findings.iter().filter(|finding| finding.object == object && !blocked.contains(&finding.message))
         {
             let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
@@ -136,8 +149,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         View::Table => output::text(&printed(&report)),
         view => {
             let facts: BTreeMap<&String, &String> = report.facts.iter().map(|(key, value)| (key, value)).collect();
-            let blocked = report.blocked.as_ref().map(|(cause, remedy)| json!({"cause": cause, "remedy": remedy}));
-            output::value(&json!({"subject": report.title, "facts": facts, "blocked": blocked}), view)?;
+            let (blocked, notices) = (&report.blocked, &report.notices);
+            output::value(
+                &json!({"subject": report.title, "facts": facts, "blocked": blocked, "notices": notices}),
+                view,
+            )?;
         }
     }
     Ok(if report.blocked.is_some() { ExitCode::from(1) } else { ExitCode::SUCCESS })
@@ -168,10 +184,7 @@ fn printed(report: &Report) -> String {
     for (key, value) in &report.facts {
         out.push_str(&format!("  {key:<width$}  {value}\n"));
     }
-    match &report.blocked {
-        Some((cause, remedy)) => out.push_str(&format!("\nBlocked: {cause}\nTo do:   {remedy}\n")),
-        None => out.push_str("\nNothing blocks it.\n"),
-    }
+    out.push_str(&explain::workload::ending(report.blocked.as_ref(), &report.notices));
     out
 }
 
@@ -198,37 +211,85 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
         let config = world.configs.get(&(workload.namespace.clone(), workload.config_name()));
         let Some(config) = config else {
             report.facts.push((workload.to_string(), "not instrumented".into()));
+            uncovered(&mut report, world, workload, source);
             continue;
         };
         let set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &workload.namespace, &selected);
-        let reached = world.destinations.values().filter(|one| {
-            set.iter().any(|stream| streams::Selection::of(&one.spec).includes(stream))
-                && one.spec.disabled != Some(true)
-        });
-        let reached = joined(reached.filter_map(|one| one.metadata.name.clone()));
+        let reached: Vec<&Destination> = world
+            .destinations
+            .values()
+            .filter(|one| {
+                set.iter().any(|stream| streams::Selection::of(&one.spec).includes(stream))
+                    && one.spec.disabled != Some(true)
+            })
+            .collect();
+        let broken: Vec<Blocked> =
+            reached.iter().filter_map(|one| explain::workload::broken_destination(one)).collect();
+        let is_any_well = broken.len() < reached.len();
+        let reached = joined(reached.iter().filter_map(|one| one.metadata.name.clone()));
         report
             .facts
             .push((workload.to_string(), format!("streams {} → destinations {reached}", joined(set.iter().cloned()))));
         let agent = config.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "AgentEnabled");
         if let Some(condition) = agent {
             report.facts.push(("  agent".into(), format!("{}: {}", condition.reason, condition.message)));
+            if condition.status != "True" {
+                let cause = format!("{workload}, {}: {}", condition.reason, condition.message);
+                let remedy = explain::next_step::next_step(&condition.reason, workload);
+                // What is only waited for blocks nothing, and is not done either.
+                match condition.status == "False" {
+                    true => report.block(cause, remedy.unwrap_or_else(|| "follow the message".into())),
+                    false => {
+                        let remedy = remedy.unwrap_or_else(|| "wait; it goes on by itself".into());
+                        report.notices.push(Blocked { cause, remedy });
+                    }
+                }
+            }
         }
-        if reached == "none" && report.blocked.is_none() {
+        let without =
+            config.spec.containers.iter().filter(|one| config.spec.agent_injection_enabled && !one.agent_enabled);
+        for one in without.filter(|one| one.agent_enabled_reason != "IgnoredContainer") {
+            let cause = format!(
+                "container {} of {workload} has no agent, {}: {}",
+                one.container_name, one.agent_enabled_reason, one.agent_enabled_message
+            );
+            let remedy = explain::next_step::next_step(&one.agent_enabled_reason, workload);
+            report.notices.push(Blocked { cause, remedy: remedy.unwrap_or_else(|| "follow the message".into()) });
+        }
+        if reached == "none" {
             let cause = format!("no Destination is in the streams of {workload}: {}", joined(set));
-            let remedy = "add one of the streams to spec.sourceSelector.dataStreams of a Destination".to_owned();
-            report.blocked = Some((cause, remedy));
+            report.block(cause, "add one of the streams to spec.sourceSelector.dataStreams of a Destination");
+        }
+        for one in broken {
+            match is_any_well {
+                true => report.notices.push(one),
+                false => report.block(one.cause, one.remedy),
+            }
         }
     }
+    let mut known = BTreeSet::new();
+    report.notices.retain(|one| known.insert(one.cause.clone()));
     let title = format!("Source {namespace}/{name}");
     let worst = findings.iter().find(|finding| finding.object == title && finding.severity <= Severity::Warning);
     if let Some(finding) = worst {
-        report.blocked =
-            Some((format!("{}: {}", finding.field, finding.message), "change the field named above".into()));
-    }
-    if workloads.is_empty() && report.blocked.is_none() {
-        report.blocked = Some(("no workload matches".into(), "create the workload, or correct spec.workload".into()));
+        report.block(format!("{}: {}", finding.field, finding.message), "change the field named above");
+    } else if workloads.is_empty() {
+        report.block("no workload matches", "create the workload, or correct spec.workload");
     }
     Ok(report)
+}
+
+/// A workload that the Source selects and nothing covers, unless the Source itself excludes it.
+fn uncovered(report: &mut Report, world: &World, workload: &WorkloadRef, source: &Source) {
+    if source.spec.disable_instrumentation == Some(true) {
+        return;
+    }
+    let selecting: Vec<&Source> = world.sources.values().filter(|one| Matcher::new(one).selects(workload)).collect();
+    let names = joined(selecting.iter().filter_map(|one| one.metadata.name.clone()));
+    let draft = coverage::marked(coverage::decide(&selecting).decision, &names);
+    let remedy = explain::next_step::next_step(&draft.reason, workload);
+    let cause = format!("{workload}, {}: {}", draft.reason, draft.message);
+    report.block(cause, remedy.unwrap_or_else(|| "follow the message".into()));
 }
 
 fn condition<'a>(conditions: &'a [Condition], kind: &str) -> Option<&'a Condition> {
@@ -255,15 +316,23 @@ fn destination(world: &World, live: &World, name: &str) -> anyhow::Result<Report
     if let Some(condition) = condition(conditions, "DestinationConfigured") {
         report.facts.push(("Configured".into(), format!("{} ({})", condition.status, condition.reason)));
         if condition.status != "True" {
-            report.blocked = Some((
-                condition.message.clone(),
-                "change the field that the message names; it is tried again at once".into(),
-            ));
+            let remedy = "change the field that the message names; it is tried again at once";
+            report.block(condition.message.clone(), remedy);
         }
+    } else if spec.disabled == Some(true) {
+        report.block(
+            "the Destination is switched off (spec.disabled)",
+            "set spec.disabled to false, if it shall be used",
+        );
     }
     let written = live.destinations.get(&key).and_then(|one| one.status.as_ref());
     if let Some(written) = written.and_then(|status| condition(&status.conditions, "DestinationConfigured")) {
         report.facts.push(("In the cluster".into(), format!("{} ({})", written.status, written.reason)));
+        // What the control plane says of the object counts, also where it would be decided otherwise now.
+        if written.status == "False" && report.blocked.is_none() {
+            let remedy = "wait until the control plane has looked at it again; odigos plan shows what is outstanding";
+            report.block(format!("{}: {}", written.reason, written.message), remedy);
+        }
     }
     Ok(report)
 }
@@ -281,12 +350,107 @@ fn stream(world: &World, name: &str) -> anyhow::Result<Report> {
     report.facts.push(("Classes".into(), joined(status.classes)));
     report.facts.push(("Destinations".into(), joined(status.destinations)));
     if let Some(condition) = condition(&status.conditions, "Rendered").filter(|condition| condition.status != "True") {
-        report.blocked = Some((condition.message.clone(), "put a Destination into the stream".into()));
+        report.block(condition.message.clone(), "put a Destination into the stream");
     } else if status.members == 0 {
-        report.blocked = Some((
-            "no workload is in the stream".into(),
-            format!("label a Source odigos.io/data-stream-{name}: \"true\""),
-        ));
+        let remedy = format!("label a Source odigos.io/data-stream-{name}: \"true\"");
+        report.block("no workload is in the stream", remedy);
+    }
+    let led_to = world.destinations.values().filter(|one| {
+        let name = one.metadata.name.as_ref();
+        name.is_some_and(|name| object.status.iter().any(|status| status.destinations.contains(name)))
+    });
+    let broken: Vec<Blocked> = led_to.filter_map(explain::workload::broken_destination).collect();
+    for one in broken {
+        if report.blocked.as_ref().is_none_or(|known| !known.cause.contains(&one.cause)) {
+            report.notices.push(one);
+        }
     }
     Ok(report)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn world(objects: &[Value]) -> World {
+        let mut world = World::new("odigos-system");
+        for object in objects {
+            world.insert(object.clone()).unwrap();
+        }
+        world
+    }
+
+    fn deployment(language: &str) -> [Value; 2] {
+        let stated = json!({"language": language, "runtimeVersion": if language == "java" { "17" } else { "" }});
+        [
+            json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "cart", "namespace": "shop"},
+                "spec": {"template": {"spec": {"containers": [{"name": "app"}]}}}, "status": {"availableReplicas": 1},
+            }),
+            json!({
+                "apiVersion": "odigos.io/v1alpha1", "kind": "Source", "metadata": {"name": "cart", "namespace": "shop"},
+                "spec": {
+                    "workload": {"name": "cart", "namespace": "shop", "kind": "Deployment"},
+                    "containerOverrides": [{"containerName": "app", "runtimeInfo": stated}],
+                },
+            }),
+        ]
+    }
+
+    fn destination(name: &str, url: &str) -> Value {
+        json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "Destination", "metadata": {"name": name, "namespace": "odigos-system"},
+            "spec": {"type": "jaeger", "destinationName": name, "data": {"JAEGER_URL": url}, "signals": ["TRACES"]},
+        })
+    }
+
+    fn screen(objects: &[Value]) -> (String, bool) {
+        let configuration = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "odigos-configuration", "namespace": "odigos-system"},
+            "data": {"config.yaml": "agentsImage: registry/agents:1\n"},
+        });
+        let mut world = world(&[objects, &[configuration]].concat());
+        let settled = world.settle(Timestamp::UNIX_EPOCH);
+        let report = source(&world, "shop", "cart", &settled.findings).unwrap();
+        (printed(&report), report.blocked.is_some())
+    }
+
+    const WELL: &str = "Nothing blocks it.";
+
+    #[test]
+    fn source_is_well_only_where_no_cause_is_printed() {
+        let with = |language: &str, destinations: &[Value]| screen(&[&deployment(language)[..], destinations].concat());
+        let (out, is_blocked) = with("java", &[destination("jaeger", "jaeger:4317")]);
+        assert!(out.contains(WELL) && !is_blocked, "{out}");
+        let (out, is_blocked) = with("cplusplus", &[destination("jaeger", "jaeger:4317")]);
+        assert!(
+            out.contains("NoAvailableAgent") && out.contains("Blocked") && !out.contains(WELL) && is_blocked,
+            "{out}"
+        );
+        let (out, is_blocked) = with("java", &[]);
+        assert!(out.contains("Blocked") && !out.contains(WELL) && is_blocked, "{out}");
+        // One destination of two is broken, then both.
+        let broken = destination("broken", "not a url at all::");
+        let (out, is_blocked) = with("java", &[destination("jaeger", "jaeger:4317"), broken.clone()]);
+        assert!(out.contains("Note") && out.contains("Destination broken") && !out.contains(WELL), "{out}");
+        assert!(!is_blocked, "{out}");
+        let (out, is_blocked) = with("java", &[broken]);
+        assert!(out.contains("Blocked") && !out.contains(WELL) && is_blocked, "{out}");
+        // What was not inspected is waited for.
+        let mut objects = deployment("java");
+        objects[1]["spec"].as_object_mut().unwrap().remove("containerOverrides");
+        let (out, is_blocked) = screen(&[&objects[..], &[destination("jaeger", "jaeger:4317")]].concat());
+        assert!(out.contains("WaitingForRuntimeInspection") && !out.contains(WELL) && !is_blocked, "{out}");
+        // Another Source excludes it.
+        let whole = json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "Source", "metadata": {"name": "cart", "namespace": "shop"},
+            "spec": {"workload": {"name": "shop", "namespace": "shop", "kind": "Namespace"}},
+        });
+        let mut excluded = deployment("java");
+        excluded[1]["metadata"]["name"] = json!("out");
+        excluded[1]["spec"]["disableInstrumentation"] = json!(true);
+        let (out, is_blocked) = screen(&[&excluded[..], &[whole, destination("jaeger", "jaeger:4317")]].concat());
+        assert!(out.contains("WorkloadSourceDisabled") && !out.contains(WELL) && is_blocked, "{out}");
+    }
 }
