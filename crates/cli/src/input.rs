@@ -19,6 +19,13 @@ pub(crate) fn load(world: &mut World, paths: &[PathBuf]) -> anyhow::Result<Vec<F
     load_with(world, paths, |_| false).map(|(_, findings)| findings)
 }
 
+/// Takes the objects of every manifest under `paths` out of the world.
+pub(crate) fn unload(world: &mut World, paths: &[PathBuf]) -> anyhow::Result<Vec<Finding>> {
+    let (objects, mut findings) = load_with(world, paths, |_| true)?;
+    findings.extend(objects.iter().filter_map(|object| world.remove(object).err()));
+    Ok(findings)
+}
+
 /// As [`load`], but objects that `take` wants are handed back instead. A document that cannot be read is a finding; the others are used
 /// all the same.
 pub(crate) fn load_with(

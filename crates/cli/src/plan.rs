@@ -3,11 +3,13 @@
 use crate::{Failure, input, live, output};
 use clap::Args;
 use jiff::Timestamp;
-use odigos_api::names;
+use odigos_api::{Finding, names};
 use odigos_plan::objects::title;
+use odigos_plan::start_failure;
+use odigos_plan::world::{Applications, Certainty, Key, World, outdated_words};
 use serde_json::{Value, json};
 use similar::TextDiff;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,12 +19,17 @@ use std::process::ExitCode;
 Examples:
   odigos plan                      what is outstanding in the cluster
   odigos plan -f new-source.yaml   what would follow if this were applied
+  odigos plan --delete old.yaml    what would follow if this were deleted
 
+Lines begin with + created, ~ changed, - deleted, ! restarted, ? left out or perhaps restarted, = goes on as it is.
 Exit codes: 0 fine, 1 findings of severity error, 2 input or cluster that cannot be read.")]
 pub(crate) struct Arguments {
     /// Manifests to be thought of as applied: files, directories, or -.
     #[arg(short, long = "filename", value_name = "PATH", num_args = 1..)]
     filename: Vec<PathBuf>,
+    /// Manifests to be thought of as deleted: files or directories; kind, namespace and name are enough.
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    delete: Vec<PathBuf>,
     /// Output as JSON.
     #[arg(short, long, value_parser = ["text", "json"], default_value = "text")]
     output: String,
@@ -31,73 +38,168 @@ pub(crate) struct Arguments {
     namespace: String,
 }
 
+/// What would follow.
+#[derive(Clone, Debug, Default)]
+struct Report {
+    created: Vec<String>,
+    /// Objects, and their difference.
+    changed: Vec<(String, String)>,
+    deleted: Vec<String>,
+    /// Collectors whose pods are replaced.
+    collectors: Vec<String>,
+    applications: Applications,
+    /// What collectors do not start with, and what they said.
+    quarantined: BTreeMap<String, String>,
+}
+
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let client = live::client().await?;
     let mut world = live::world(&client, &arguments.namespace).await?;
-    let existing: BTreeSet<(String, String)> = world.configs.keys().cloned().collect();
+    let before = world.clone();
     let mut findings = input::load(&mut world, &arguments.filename)?;
-    let settled = world.settle(Timestamp::now());
+    findings.extend(input::unload(&mut world, &arguments.delete)?);
+    let now = Timestamp::now();
+    let settled = world.settle(now);
     findings.extend(settled.findings);
     findings.sort();
     findings.dedup();
-    let mut created = Vec::new();
-    let mut changed = Vec::new();
+    let mut report = Report { quarantined: settled.quarantined, ..Report::default() };
     for desired in world.written_objects() {
         match live::get(&client, &desired).await? {
-            None => created.push(title(&desired)),
+            None => report.created.push(title(&desired)),
             Some(found) => {
                 if let Some(difference) = difference(&desired, &found) {
-                    changed.push((title(&desired), difference));
+                    report.changed.push((title(&desired), difference));
                 }
             }
         }
     }
-    let kept: BTreeSet<(String, String)> = world.configs.keys().cloned().collect();
-    let deleted: Vec<String> = existing
-        .difference(&kept)
-        .map(|(namespace, name)| format!("InstrumentationConfig {namespace}/{name}"))
-        .collect();
-    // A new template of the gateway rolls its pods; applications are not restarted by routing changes.
-    let restarts: Vec<String> = changed
-        .iter()
-        .filter(|(title, _)| title.starts_with("Deployment ") || title.starts_with("DaemonSet "))
-        .map(|(title, _)| format!("pods of {title}"))
-        .collect();
-    if arguments.output == "json" {
-        let changed: Vec<Value> =
-            changed.iter().map(|(object, difference)| json!({"object": object, "difference": difference})).collect();
-        let report = json!({"created": created, "changed": changed, "deleted": deleted, "restarts": restarts, "findings": findings});
-        output::text(&format!("{}\n", serde_json::to_string_pretty(&report)?));
-    } else {
-        output::text(&report(&created, &changed, &deleted, &restarts));
+    report.deleted = deleted(&before, &world);
+    let is_collector = |title: &&String| {
+        title.starts_with("Deployment ") || title.starts_with("DaemonSet ") || title.starts_with("StatefulSet ")
+    };
+    report.collectors = report.changed.iter().map(|(title, _)| title).filter(is_collector).cloned().collect();
+    report.applications = world.applications(&before, now);
+    match arguments.output.as_str() {
+        "json" => output::text(&format!("{}\n", serde_json::to_string_pretty(&report.json(&findings))?)),
+        _ => output::text(&report.text()),
     }
     let failed = output::findings(&findings);
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn report(created: &[String], changed: &[(String, String)], deleted: &[String], restarts: &[String]) -> String {
-    let mut out = String::new();
-    for title in created {
-        out.push_str(&format!("+ {title}\n"));
+/// Objects of the control plane that go. What they own goes with them.
+fn deleted(before: &World, after: &World) -> Vec<String> {
+    fn gone<T>(kind: &str, before: &BTreeMap<Key, T>, after: &BTreeMap<Key, T>) -> Vec<String> {
+        let missing = before.keys().filter(|key| !after.contains_key(*key));
+        missing.map(|(namespace, name)| format!("{kind} {namespace}/{name}")).collect()
     }
-    for (title, difference) in changed {
-        out.push_str(&format!("~ {title}\n{difference}"));
+    let mut all = gone("InstrumentationConfig", &before.configs, &after.configs);
+    all.extend(gone("CollectorsGroup", &before.groups, &after.groups));
+    all.extend(gone("DataStream", &before.data_streams, &after.data_streams));
+    all
+}
+
+impl Report {
+    fn json(&self, findings: &[Finding]) -> Value {
+        let changed: Vec<Value> = self
+            .changed
+            .iter()
+            .map(|(object, difference)| json!({"object": object, "difference": difference}))
+            .collect();
+        let applications: Vec<Value> = self
+            .applications
+            .restarts
+            .iter()
+            .map(|one| {
+                json!({
+                    "workload": one.workload.to_string(), "pods": one.pods, "restart": one.certainty.as_str(), "why": one.why,
+                })
+            })
+            .collect();
+        let outdated: Vec<Value> = self
+            .applications
+            .outdated
+            .iter()
+            .map(|(workload, inputs)| json!({"workload": workload.to_string(), "inputs": inputs}))
+            .collect();
+        let uninstrumented: Vec<String> = self.applications.uninstrumented.iter().map(ToString::to_string).collect();
+        json!({
+            "created": self.created, "changed": changed, "deleted": self.deleted, "collectors": self.collectors,
+            "applications": applications, "uninstrumented": uninstrumented, "outdated": outdated,
+            "quarantined": self.quarantined, "findings": findings,
+        })
     }
-    for title in deleted {
-        out.push_str(&format!("- {title}\n"));
+
+    fn text(&self) -> String {
+        let mut out = String::new();
+        for title in &self.created {
+            out.push_str(&format!("+ {title}\n"));
+        }
+        for (title, difference) in &self.changed {
+            out.push_str(&format!("~ {title}\n{difference}"));
+        }
+        for title in &self.deleted {
+            out.push_str(&format!("- {title}\n"));
+        }
+        for workload in &self.applications.uninstrumented {
+            out.push_str(&format!("- agents of {workload}\n"));
+        }
+        for title in &self.collectors {
+            out.push_str(&format!("! restarts pods of {title}\n"));
+        }
+        for one in &self.applications.restarts {
+            let pods = counted(one.pods, "pod", "pods");
+            let (sign, what) = match one.certainty {
+                Certainty::Follows => ('!', "restarts"),
+                Certainty::Possible => ('?', "may restart"),
+                Certainty::Held => ('=', "does not restart"),
+            };
+            out.push_str(&format!("{sign} {what} {} ({pods}): {}\n", one.workload, one.why));
+        }
+        for line in outdated_words(&self.applications.outdated) {
+            out.push_str(&format!("= {line}\n"));
+        }
+        for (name, said) in &self.quarantined {
+            out.push_str(&format!(
+                "? quarantined, left out of the collectors: {}: {said}\n",
+                start_failure::words(name)
+            ));
+        }
+        out.push_str(&self.summary());
+        out
     }
-    for title in restarts {
-        out.push_str(&format!("! restarts {title}\n"));
+
+    fn summary(&self) -> String {
+        let of = |certainty: Certainty| {
+            let found = self.applications.restarts.iter().filter(|one| one.certainty == certainty);
+            found.fold((0, 0), |(workloads, pods), one| (workloads + 1, pods + one.pods))
+        };
+        let words = |(workloads, pods): (usize, usize)| {
+            format!("{} ({})", counted(workloads, "application", "applications"), counted(pods, "pod", "pods"))
+        };
+        let (follows, possible) = (of(Certainty::Follows), of(Certainty::Possible));
+        let mut out = format!(
+            "{} to create, {} to change, {} to delete; restarts: {}, {}",
+            self.created.len(),
+            self.changed.len(),
+            self.deleted.len(),
+            words(follows),
+            counted(self.collectors.len(), "collector", "collectors"),
+        );
+        if possible.0 > 0 {
+            out.push_str(&format!("; possible restarts: {}", words(possible)));
+        }
+        if !self.quarantined.is_empty() {
+            out.push_str(&format!("; {} quarantined", self.quarantined.len()));
+        }
+        out.push('\n');
+        out
     }
-    let summary = format!(
-        "{} to create, {} to change, {} to delete, {} restarts\n",
-        created.len(),
-        changed.len(),
-        deleted.len(),
-        restarts.len()
-    );
-    out.push_str(&summary);
-    out
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// The fields that the control plane owns and that are not as they should be, as a readable difference.

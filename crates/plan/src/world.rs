@@ -6,6 +6,8 @@
 
 mod ineffective;
 mod read;
+mod remove;
+mod restarts;
 mod schema;
 mod settle;
 
@@ -14,10 +16,13 @@ mod tests;
 
 pub use ineffective::ACTION_HAS_NO_EFFECT;
 pub use read::{Manifest, Manifests, ReadError, manifests, read};
+pub use restarts::{Applications, Certainty, Restart, outdated_words};
 pub use settle::{Settled, implicit_stream, stream_status};
 
 use crate::agents::Backoff;
 use crate::gateway::{SecretDigests, secret_digest};
+use crate::instrumentation::pods::PodSeen;
+use crate::instrumentation::rollout::Progress;
 use crate::objects::title;
 use crate::workload::{self, Workload};
 use odigos_api::collectors_group::CollectorsGroup;
@@ -43,6 +48,10 @@ pub struct PodFacts {
     pub workload: Option<WorkloadRef>,
     /// Its stream class label.
     pub stream_class: Option<String>,
+    /// It has ended for good.
+    pub has_ended: bool,
+    /// What rollouts look at.
+    pub observed: PodSeen,
 }
 
 /// The objects of a cluster.
@@ -54,6 +63,8 @@ pub struct World {
     pub namespaces: BTreeSet<String>,
     /// Workloads by reference.
     pub workloads: BTreeMap<WorkloadRef, Workload>,
+    /// How far rollouts of workloads are.
+    pub progress: BTreeMap<WorkloadRef, Progress>,
     /// Pods.
     pub pods: BTreeMap<Key, PodFacts>,
     /// Sources.
@@ -146,6 +157,8 @@ impl World {
             (false, "Pod") => self.insert_pod(key, &object),
             (false, _) => {
                 if let Some(workload) = Workload::from_object(&object) {
+                    let progress = Progress::of(workload.reference.kind, &object);
+                    self.progress.insert(workload.reference.clone(), progress);
                     self.workloads.insert(workload.reference.clone(), workload);
                 }
             }
@@ -193,6 +206,8 @@ impl World {
                 .and_then(|labels| labels.get(odigos_api::labels::STREAM_CLASS))
                 .and_then(Value::as_str)
                 .map(str::to_owned),
+            has_ended: matches!(object.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed")),
+            observed: PodSeen::of_object(object),
         };
         let has_agent =
             object.pointer("/metadata/labels").and_then(|one| one.get(odigos_api::labels::AGENTS_META_HASH)).is_some();

@@ -15,6 +15,7 @@ use crate::objects::Rank;
 use crate::pools::{self, Pools};
 use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
+use crate::start_failure::{self, Suspects};
 use crate::streams;
 use jiff::Timestamp;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus, RoutedPool};
@@ -25,7 +26,7 @@ use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
 use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
-use odigos_api::{Finding, Signal, WorkloadRef, names};
+use odigos_api::{CollectorRole, Finding, Signal, WorkloadRef, names};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +46,8 @@ pub struct Settled {
     pub node: Option<NodePlan>,
     /// Rounds until nothing changed.
     pub rounds: usize,
+    /// What collectors do not start with and what is therefore left out, by its name in the quarantine, with what they said.
+    pub quarantined: BTreeMap<String, String>,
     /// Stream sets beyond the limit, which stay in `default`.
     pub dropped_classes: usize,
 }
@@ -412,7 +415,10 @@ impl World {
             .map(|(_, one)| one.clone())
             .collect();
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
-        let set_aside = BTreeMap::new();
+        let mut suspects = start_failure::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
+        suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, &own_processors));
+        let set_aside = self.quarantined(&suspects, now);
+        settled.quarantined = set_aside.clone();
         let rules = self.sampling_rules(configuration);
         let seen = gateway::Observed {
             namespace: &self.namespace.clone(),
@@ -446,10 +452,14 @@ impl World {
         for key in pools {
             let Some(group) = self.groups.get(&key).cloned() else { continue };
             let reached = pools::destinations(&group.spec, destinations.iter().collect());
+            let mut suspects = start_failure::destinations(&reached, &secrets);
+            suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, &own_processors));
+            let set_aside = self.quarantined(&suspects, now);
             let seen = gateway::Observed {
                 group: &group,
                 destinations: reached,
                 processors: own_processors.iter().collect(),
+                set_aside: &set_aside,
                 ..seen
             };
             let plan = gateway::plan(&seen);
@@ -461,8 +471,14 @@ impl World {
             }
             settled.pools.insert(key.1, plan);
         }
-        self.render_node(configuration, &own_processors, settled);
+        self.render_node(configuration, &own_processors, now, settled);
         settled.gateway = Some(plan);
+    }
+
+    /// What stays in quarantine: as the autoscaler recorded it, as long as the object is as it was then.
+    fn quarantined(&self, suspects: &Suspects, now: Timestamp) -> BTreeMap<String, String> {
+        let store = self.config_maps.get(&(self.namespace.clone(), start_failure::STORE.to_owned()));
+        store.map(|data| start_failure::in_force(&start_failure::read(data), suspects, now)).unwrap_or_default()
     }
 
     /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
@@ -483,6 +499,7 @@ impl World {
         &mut self,
         configuration: &Configuration,
         processors: &[odigos_api::processor::Processor],
+        now: Timestamp,
         settled: &mut Settled,
     ) {
         let key = |name: &str| (self.namespace.clone(), name.to_owned());
@@ -490,13 +507,15 @@ impl World {
         let group = self.groups.get(&key(names::NODE_COLLECTOR)).cloned();
         let pools: Vec<CollectorsGroup> =
             self.groups.values().filter(|group| group.spec.pool.is_some()).cloned().collect();
+        let set_aside = self.quarantined(&start_failure::processors(CollectorRole::NodeCollector, processors), now);
+        settled.quarantined.extend(set_aside.clone());
         let seen = node::Observed {
             namespace: &self.namespace.clone(),
             gateway: gateway.as_ref(),
             pools: pools.iter().collect(),
             group: group.as_ref(),
             processors: processors.iter().collect(),
-            set_aside: &BTreeMap::new(),
+            set_aside: &set_aside,
             configuration,
             provider: self.provider,
         };
@@ -529,6 +548,13 @@ impl World {
             .iter()
             .map(|(key, config)| pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected))
             .collect();
+        let expected: BTreeSet<String> = named.iter().map(|stream| streams::object_name(stream)).collect();
+        let own = self.namespace.clone();
+        self.data_streams.retain(|(namespace, name), stream| {
+            let labels = stream.metadata.labels.as_ref();
+            let is_implicit = labels.is_some_and(|labels| labels.contains_key(IMPLICIT_STREAM));
+            *namespace != own || !is_implicit || expected.contains(name)
+        });
         for stream in named {
             let key = (self.namespace.clone(), streams::object_name(&stream));
             let object = self.data_streams.entry(key.clone()).or_insert_with(|| implicit_stream(&key, &stream));
