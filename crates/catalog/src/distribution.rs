@@ -36,6 +36,8 @@ pub struct Distribution {
     pub versions: Option<Constraint>,
     /// Whether its language gets it unless something else is asked for.
     pub is_default: bool,
+    /// No agent of it was tried with an application in a cluster.
+    pub is_experimental: bool,
     /// Used instead where the version is not supported.
     pub fallback: Option<String>,
     /// C libraries that it runs with.
@@ -73,6 +75,7 @@ impl Distribution {
             language: file.metadata.language,
             versions: spec.versions.and_then(|text| Constraint::parse(&text).ok()),
             is_default: spec.is_default,
+            is_experimental: spec.experimental,
             fallback: spec.fallback,
             libc: spec.libc,
             parameters: spec.parameters,

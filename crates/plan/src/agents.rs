@@ -242,7 +242,13 @@ fn finish(seen: &Seen<'_>, decided: Vec<container::Decided>) -> AgentDecision {
     } else {
         let names: Vec<String> = enabled
             .iter()
-            .map(|one| format!("{} ({})", one.config.container_name, one.config.otel_distro_name))
+            .map(|one| {
+                let name = &one.config.otel_distro_name;
+                let is_experimental =
+                    odigos_catalog::distribution::find(name).is_some_and(|found| found.is_experimental);
+                let word = if is_experimental { ", experimental, not tried" } else { "" };
+                format!("{} ({name}{word})", one.config.container_name)
+            })
             .collect();
         let message = format!("{} of {} containers have an agent: {}.", names.len(), decided.len(), names.join(", "));
         Reason::EnabledSuccessfully.condition(message)

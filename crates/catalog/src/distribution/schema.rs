@@ -54,6 +54,9 @@ pub(crate) struct Spec {
     /// Used unless something else is asked for.
     #[serde(default)]
     pub(crate) is_default: bool,
+    /// No agent of this distribution was tried with an application in a cluster; status says so.
+    #[serde(default)]
+    pub(crate) experimental: bool,
     /// Used instead where the version is not supported.
     #[serde(default)]
     pub(crate) fallback: Option<String>,
