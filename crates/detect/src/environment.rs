@@ -4,6 +4,7 @@
 //! agent of ours shows our options beside the user's; a status holds only the user's.
 
 use odigos_api::instrumentation_config::EnvVar;
+use odigos_api::names::NODE_SERVICE;
 use std::collections::BTreeMap;
 
 /// Root of everything that the control plane puts into a container.
@@ -20,6 +21,14 @@ pub const AGENT_VARIABLES: [&str; 9] = [
     "PHP_INI_SCAN_DIR",
     "PYTHONPATH",
     "RUBYOPT",
+];
+
+/// Variables that say where an SDK sends to. A user who sets one of them exports by himself, and all of OTLP is left to him.
+pub const OTLP_ENDPOINTS: [&str; 4] = [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 ];
 
 /// The variable through which libraries are preloaded.
@@ -58,7 +67,7 @@ impl Environment {
     /// Whether a variable is kept.
     #[must_use]
     pub fn is_wanted(name: &str) -> bool {
-        READ_BY_RULES.contains(&name) || AGENT_VARIABLES.contains(&name)
+        READ_BY_RULES.contains(&name) || AGENT_VARIABLES.contains(&name) || OTLP_ENDPOINTS.contains(&name)
     }
 
     /// Of pairs; those that nobody reads are dropped.
@@ -87,6 +96,9 @@ impl Environment {
     #[must_use]
     pub fn users(&self, name: &str) -> Option<String> {
         let value = self.get(name)?;
+        if OTLP_ENDPOINTS.contains(&name) {
+            return users_endpoint(value);
+        }
         if !value.contains(AGENT_ROOT) {
             return Some(value.to_owned());
         }
@@ -106,12 +118,25 @@ impl Environment {
     /// What a status says of the process: preloaded libraries and variables of agents, the user's part, by name.
     #[must_use]
     pub fn for_status(&self) -> Vec<EnvVar> {
-        let names = AGENT_VARIABLES.into_iter().chain(["DJANGO_SETTINGS_MODULE", LD_PRELOAD]);
+        let names = AGENT_VARIABLES.into_iter().chain(OTLP_ENDPOINTS).chain(["DJANGO_SETTINGS_MODULE", LD_PRELOAD]);
         let mut found: Vec<EnvVar> =
             names.filter_map(|name| Some(EnvVar { name: name.to_owned(), value: self.users(name)? })).collect();
         found.sort_by(|one, other| one.name.cmp(&other.name));
         found
     }
+}
+
+/// Scheme, host and port of an endpoint that is not the collector of the node; credentials, path and query may be secrets.
+fn users_endpoint(value: &str) -> Option<String> {
+    let value = value.trim();
+    let (scheme, rest) = value.split_once("://").unwrap_or(("", value));
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let is_ours = host.strip_prefix(NODE_SERVICE).is_some_and(|rest| rest.starts_with('.'));
+    if host.is_empty() || is_ours {
+        return None;
+    }
+    Some(if scheme.is_empty() { host.to_owned() } else { format!("{scheme}://{host}") })
 }
 
 /// What separates the parts of a variable's value.
@@ -183,6 +208,21 @@ mod tests {
             ("PYTHONPATH", "/from/config:/var/odigos/python"),
         ]);
         assert_eq!(referenced.users("PYTHONPATH").as_deref(), Some("/from/config"));
+    }
+
+    #[test]
+    fn endpoints_are_kept_without_secrets_and_without_ours() {
+        for (seen, users) in [
+            ("http://otel:4317", Some("http://otel:4317")),
+            ("https://me:secret@otlp.example.com/v1/traces?api_key=abc", Some("https://otlp.example.com")),
+            ("otel:4317", Some("otel:4317")),
+            ("http://odigos-data-collection-local-traffic.odigos-system:4318", None),
+            (" ", None),
+        ] {
+            let environment = Environment::of([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", seen)]);
+            assert_eq!(environment.users("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT").as_deref(), users, "{seen}");
+            assert_eq!(environment.for_status().len(), usize::from(users.is_some()), "{seen}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::subject::{Running, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::instrumentation_config::ObservedImage;
 use odigos_detect::container::{self, ContainerFound, ImageEnvironment, Outcome};
-use odigos_detect::environment::{AGENT_VARIABLES, LD_PRELOAD};
+use odigos_detect::environment::{AGENT_VARIABLES, LD_PRELOAD, OTLP_ENDPOINTS};
 use odigos_detect::image::Given;
 use odigos_detect::{Detection, Environment, Language};
 
@@ -47,5 +47,5 @@ pub fn is_clear(containers: &[ContainerFound]) -> bool {
 
 /// Variables whose origin matters.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
-    AGENT_VARIABLES.into_iter().chain([LD_PRELOAD])
+    AGENT_VARIABLES.into_iter().chain(OTLP_ENDPOINTS).chain([LD_PRELOAD])
 }

@@ -3,14 +3,23 @@
 //! A name that the user has set is never overwritten; where an agent must extend it, the user's value stays in front,
 //! whatever it comes from: a literal, a reference, `envFrom` or the image. What comes from a ConfigMap or Secret stays there: the
 //! pod refers to it, so that no value is copied and later changes count.
+//!
+//! The OTLP variables are one unit: half of the user's and half of ours would send one protocol to the port of another. Where the
+//! user says where to send, nothing of ours is added.
 
 use super::attributes::{self, POD_NAME};
 use super::{Subject, Target, loader_path};
 use crate::agents;
 use odigos_api::instrumentation_config::EnvVar;
-use odigos_api::names::{NODE_SERVICE, OTLP_HTTP_PORT};
+use odigos_api::names::{NODE_SERVICE, OTLP_GRPC_PORT, OTLP_HTTP_PORT};
 use odigos_catalog::distribution::{Attach, Distribution, Existing, Variable};
+use odigos_detect::environment::OTLP_ENDPOINTS;
 use serde_json::{Value, json};
+
+/// Signals as the names of OTLP variables have them.
+const SIGNALS: [&str; 3] = ["LOGS", "METRICS", "TRACES"];
+/// The variable that says which protocol is spoken, where none of a signal's own does.
+const PROTOCOL: &str = "OTEL_EXPORTER_OTLP_PROTOCOL";
 
 /// The value that a variable has although `env` does not name it.
 enum Inherited {
@@ -55,6 +64,8 @@ impl<'a> Container<'a> {
         self.add("ODIGOS_WORKLOAD_NAMESPACE", &subject.workload.namespace);
         for variable in &target.distribution.environment {
             match variable.existing {
+                // With the endpoint, below.
+                Existing::Keep if variable.name == PROTOCOL => {}
                 Existing::Keep => self.add(&variable.name, &Distribution::filled(&variable.value, parameters)),
                 Existing::Conflict => self.claim(variable)?,
                 // The loader sets them inside the process.
@@ -78,8 +89,13 @@ impl<'a> Container<'a> {
         Ok(())
     }
 
-    /// Which signals go where (rows 7 and 9).
+    /// Which signals go where, and how (rows 7 and 9).
     fn add_exporters(&mut self, namespace: &str) {
+        let endpoint = |port: u16| format!("http://{NODE_SERVICE}.{namespace}:{port}");
+        let ours = [OTLP_HTTP_PORT, OTLP_GRPC_PORT].map(endpoint);
+        if self.sends_elsewhere(&ours) {
+            return;
+        }
         let config = self.target.config;
         let signals = [
             ("OTEL_LOGS_EXPORTER", config.logs.is_some()),
@@ -89,7 +105,44 @@ impl<'a> Container<'a> {
         for (name, is_sent) in signals {
             self.add(name, if is_sent { "otlp" } else { "none" });
         }
-        self.add("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{NODE_SERVICE}.{namespace}:{OTLP_HTTP_PORT}"));
+        self.add("OTEL_EXPORTER_OTLP_ENDPOINT", &ours[0]);
+        let Some(protocol) = self.target.distribution.environment.iter().find(|one| one.name == PROTOCOL) else {
+            return;
+        };
+        let protocol = protocol.value.clone();
+        self.add_written(PROTOCOL, &protocol);
+        let is_theirs = self.position(PROTOCOL).is_some_and(|index| self.literal(index) != protocol);
+        for signal in SIGNALS {
+            let of_signal = format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL");
+            match self.position(&of_signal) {
+                // A signal's own endpoint counts more than ours for all, and is used as it is.
+                Some(index) if self.literal(index) == "grpc" => {
+                    self.add_written(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), &ours[1]);
+                }
+                None if is_theirs => self.add_written(&of_signal, &protocol),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the user says where telemetry goes, or keeps to himself how: an endpoint of his, whatever it comes from, or a signal's
+    /// protocol that nobody can read here.
+    fn sends_elsewhere(&self, ours: &[String]) -> bool {
+        let names_another = |name: &&str| match self.position(name) {
+            Some(index) => {
+                self.is_reference(index)
+                    || !self.literal(index).is_empty() && !ours.iter().any(|one| one == self.literal(index))
+            }
+            None => self.target.details.is_some_and(|details| {
+                let known = details.env_vars.iter().chain(&details.env_from_container_runtime);
+                known.into_iter().any(|one| one.name == *name && !one.value.is_empty())
+            }),
+        };
+        let is_unreadable = |signal: &&str| {
+            let protocol = self.position(&format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL"));
+            protocol.is_some_and(|index| self.is_reference(index))
+        };
+        OTLP_ENDPOINTS.iter().any(names_another) || SIGNALS.iter().any(is_unreadable)
     }
 
     /// What the telemetry is about (rows 12 and 13); what the user says about it counts more.

@@ -409,6 +409,67 @@ fn telemetry_says_what_it_is_about() {
     assert_eq!(attributes::escaped("a b,c=d%é"), "a%20b%2Cc%3Dd%25%C3%A9");
 }
 
+/// A pair of which one half is the user's sends one protocol to the port of another.
+#[test]
+fn otlp_variables_are_the_users_or_ours_as_a_whole() {
+    const HTTP: &str = "http://odigos-data-collection-local-traffic.odigos-system:4318";
+    const GRPC: &str = "http://odigos-data-collection-local-traffic.odigos-system:4317";
+    let unit = |pod: &Value| -> BTreeMap<String, String> {
+        let list = pod["spec"]["containers"][0]["env"].as_array().unwrap();
+        let names = list.iter().filter_map(|one| one["name"].as_str());
+        let names = names.filter(|name| name.starts_with("OTEL_EXPORTER_OTLP") || name.ends_with("_EXPORTER"));
+        names.map(|name| (name.to_owned(), variable(pod, name).unwrap())).collect()
+    };
+    let expected = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    let with = |name: &str, value: &str| Case::new("java-community").env(json!([{"name": name, "value": value}]));
+    for name in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    ] {
+        let theirs = with(name, "http://otel:4317").injected();
+        assert_eq!(unit(&theirs), expected(&[(name, "http://otel:4317")]), "their export goes on as it was");
+        assert!(variable(&theirs, "JAVA_TOOL_OPTIONS").is_some(), "the agent comes all the same");
+        let reference = json!([{"name": name, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+        let theirs = Case::new("java-community").env(reference).injected();
+        assert_eq!(unit(&theirs).len(), 1, "{name} by a reference");
+        for seen in [
+            Case::new("java-community").process(name, "http://otel:4317"),
+            Case::new("java-community").image(name, "http://otel:4317"),
+        ] {
+            assert_eq!(unit(&seen.injected()), expected(&[]), "{name} by envFrom or by the image");
+        }
+        let none = with(name, "").injected();
+        assert_eq!(unit(&none)["OTEL_TRACES_EXPORTER"], "otlp", "an empty value is none");
+    }
+    let exporters =
+        [("OTEL_LOGS_EXPORTER", "none"), ("OTEL_METRICS_EXPORTER", "none"), ("OTEL_TRACES_EXPORTER", "otlp")];
+    let ours =
+        |more: &[(&str, &str)]| expected(&[&exporters[..], &[("OTEL_EXPORTER_OTLP_ENDPOINT", HTTP)], more].concat());
+    let signals = [
+        ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+    ];
+    let grpc = with("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc").injected();
+    let all = [&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")][..], &signals].concat();
+    assert_eq!(unit(&grpc), ours(&all), "what is sent to our port speaks its protocol");
+    let same = with("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf").injected();
+    assert_eq!(unit(&same), ours(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]));
+    let of_signal = with("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc").injected();
+    let fitting = [
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", GRPC),
+    ];
+    assert_eq!(unit(&of_signal), ours(&fitting));
+    let reference = json!([{"name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}}]);
+    assert_eq!(unit(&Case::new("java-community").env(reference).injected()).len(), 1, "nobody can read it here");
+}
+
 #[test]
 fn what_the_user_says_counts_more() {
     let java = |env: Value| Case::new("java-community").env(env);
