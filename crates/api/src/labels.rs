@@ -115,6 +115,9 @@ pub fn streams(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
     stream_labels(labels).into_iter().filter_map(|(stream, joined)| joined.then_some(stream)).collect()
 }
 
+/// Annotation of a pod of a Job that a person made from a CronJob: the name of that CronJob. Admission writes it, and removes any
+/// other.
+pub const CRON_JOB: &str = "odigos.io/cron-job";
 /// Node: it holds the agents' files.
 pub const PREPARED_NODE: &str = "odigos.io/odiglet-oss-installed";
 /// Label of pods that look at processes once, where nodes have no agent.

@@ -39,6 +39,9 @@ pub struct PodsBaseline {
     /// In how many a container had failed shortly before.
     #[serde(default)]
     pub crashed_pods: u32,
+    /// Whether their controller failed to create pods then already.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub creation_failed: bool,
 }
 
 /// A cluster-wide setting of which pods run with an older value.
@@ -78,7 +81,7 @@ pub struct Rollback {
     /// When it was decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time: Option<Time>,
-    /// `CrashLoopBackOff` or `ImagePullBackOff`.
+    /// `CrashLoopBackOff`, `ImagePullBackOff`, or `FailedCreate` where pods with the agents were rejected at creation.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// What failed, and how: pod, container, exit code, last words.

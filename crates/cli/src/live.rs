@@ -77,6 +77,15 @@ pub(crate) async fn world(client: &Client, namespace: &str) -> anyhow::Result<Wo
             }
         }
     }
+    // Rollouts may refer to templates of kinds that nothing else reads.
+    for (namespace, reference) in world.missing_templates() {
+        let Some(version) = reference.api_version() else { continue };
+        let object = json!({"apiVersion": version, "kind": reference.kind, "metadata": {"name": reference.name, "namespace": namespace}});
+        if let Some(mut found) = get(client, &object).await? {
+            (found["apiVersion"], found["kind"]) = (object["apiVersion"].clone(), object["kind"].clone());
+            let _ = world.insert(found);
+        }
+    }
     Ok(world)
 }
 

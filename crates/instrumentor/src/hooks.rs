@@ -3,17 +3,19 @@
 use crate::state::State;
 use jiff::Timestamp;
 use json_patch::Patch;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DynamicObject};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse};
-use odigos_api::WorkloadRef;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::labels::STREAM_CLASS;
+use odigos_api::labels::{CRON_JOB, STREAM_CLASS};
 use odigos_api::source::Source;
+use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::webhook::{Handler, Hook};
 use odigos_plan::admission::{destination, pod, refusal_text, source};
 use odigos_plan::injection;
-use odigos_plan::workload::pod_workload;
+use odigos_plan::workload::{cron_job_that_owns, job_of_unknown_origin, pod_workload};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -116,6 +118,12 @@ async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> 
     let Some(raw) = &request.object else { return response };
     let mut metadata = raw.metadata.clone();
     metadata.namespace = metadata.namespace.or_else(|| request.namespace.clone());
+    // Nobody but us says so: the Job itself is asked.
+    let brought = metadata.annotations.get_or_insert_default().remove(CRON_JOB);
+    let cron_job = cron_job(state, &metadata).await;
+    if let Some(name) = &cron_job {
+        metadata.annotations.get_or_insert_default().insert(CRON_JOB.to_owned(), name.clone());
+    }
     let workload = pod_workload(&metadata);
     let mut config =
         workload.as_ref().and_then(|workload| state.configs.get(&workload.namespace, &workload.config_name()));
@@ -125,7 +133,7 @@ async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> 
         config = newest(state, workload).await.or(config);
     }
     let change = pod::stream_class_change(metadata.labels.as_ref(), config.as_deref());
-    if config.is_none() && change == pod::LabelChange::None {
+    if config.is_none() && change == pod::LabelChange::None && brought == cron_job {
         return response;
     }
     let Ok(before) = serde_json::to_value(raw) else { return response };
@@ -133,6 +141,16 @@ async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> 
         (Some(workload), Some(config)) => with_agents(state, workload, config, &before),
         _ => before.clone(),
     };
+    if brought != cron_job {
+        match cron_job {
+            Some(name) => after["metadata"]["annotations"][CRON_JOB] = json!(name),
+            None => {
+                if let Some(annotations) = after.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+                    annotations.remove(CRON_JOB);
+                }
+            }
+        }
+    }
     match change {
         pod::LabelChange::None => {}
         pod::LabelChange::Set(class) => after["metadata"]["labels"][STREAM_CLASS] = json!(class),
@@ -144,6 +162,21 @@ async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> 
     }
     let Ok(patch) = serde_json::from_value::<Patch>(injection::patch(&before, &after)) else { return response };
     with_patch(response, patch)
+}
+
+/// The CronJob of a pod whose Job a person made from it, where some CronJob of the namespace is covered.
+async fn cron_job(state: &State, pod: &ObjectMeta) -> Option<String> {
+    let (namespace, job) = (pod.namespace.as_deref()?, job_of_unknown_origin(pod)?);
+    let is_cron_job = |config: &InstrumentationConfig| {
+        let name = config.metadata.name.as_deref().unwrap_or_default();
+        WorkloadRef::from_config_name(namespace, name).is_some_and(|one| one.kind == WorkloadKind::CronJob)
+    };
+    if !state.configs.namespace(namespace).iter().any(|config| is_cron_job(config)) {
+        return None;
+    }
+    let jobs: Api<Job> = Api::namespaced(state.client.0.clone(), namespace);
+    let found = tokio::time::timeout(PATIENCE, jobs.get_metadata(job)).await;
+    cron_job_that_owns(&found.ok()?.ok()?.metadata).map(str::to_owned)
 }
 
 /// How long a pod may wait for a decision that the store does not hold yet.

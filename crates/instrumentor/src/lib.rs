@@ -5,8 +5,12 @@
 //! | Source, InstrumentationConfig | full, all namespaces | coverage |
 //! | Deployment, StatefulSet, DaemonSet, CronJob, and Rollout and DeploymentConfig where served | names of containers and of their `OTEL_` variables, replicas | workloads |
 //! | Pod | owner, agents' hash, revision, readiness, images, containers that fail; detection pods with their answer | static pods, the agent decision, rollbacks, what is to be looked at |
+//! | Event `FailedCreate` | which workload, when, why | rollbacks where pods are rejected at creation |
 //! | CollectorsGroup, InstrumentationRule | full, the control plane's namespace | the agent decision, what became of rules |
 //! | Namespace, Node with the agents' files | metadata | how agents' files come into pods |
+//!
+//! Reads one by one: a Job whose name does not tell whose it is, when a pod of it is admitted; a ReplicaSet or PodTemplate that holds
+//! the template of a Rollout.
 //!
 //! Writes, as field manager `odigos-instrumentor`: InstrumentationConfig (spec, stream labels, conditions, rollout status),
 //! Source status and finalizer, InstrumentationRule status, the restart annotation of pod templates; evicts single pods. Where nodes

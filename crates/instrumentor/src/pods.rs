@@ -4,14 +4,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use odigos_api::WorkloadRef;
-use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS, DETECTION_POD, DETECTION_REQUEST};
+use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS, CRON_JOB, DETECTION_POD, DETECTION_REQUEST};
 use odigos_plan::agents::{Backoff, inputs};
 use odigos_plan::detection::message::Request;
 use odigos_plan::detection::pods::{DetectionPod, Report};
 use odigos_plan::detection::subject;
 use odigos_plan::detection::waiting::Candidate;
 use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen, REVISIONS};
-use odigos_plan::workload::pod_workload;
+use odigos_plan::workload::{OWNER_LABELS, pod_workload};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::borrow::Cow;
@@ -275,10 +275,12 @@ pub(crate) fn prune(pod: &mut PodFacts) {
     (pod.status.reason, pod.status.message) = Default::default();
     let metadata = &mut pod.metadata;
     if let Some(labels) = &mut metadata.labels {
-        labels.retain(|key, _| key == AGENTS_META_HASH || REVISIONS.contains(&key.as_str()));
+        let is_kept = |key: &str| key == AGENTS_META_HASH || REVISIONS.contains(&key) || OWNER_LABELS.contains(&key);
+        labels.retain(|key, _| is_kept(key));
     }
     if let Some(annotations) = &mut metadata.annotations {
-        annotations.retain(|key, _| key.starts_with("kubernetes.io/config.") || key == CLUSTER_INPUTS);
+        let is_kept = |key: &str| key.starts_with("kubernetes.io/config.") || key == CLUSTER_INPUTS || key == CRON_JOB;
+        annotations.retain(|key, _| is_kept(key));
     }
     metadata.finalizers = None;
     metadata.generate_name = None;

@@ -182,6 +182,10 @@ pub(crate) async fn clean(state: &State, workload: &WorkloadRef) -> Result<(), A
     if !rollout::must_be_cleaned(workload.kind, &pods, &progress, state.options.load().rollout) {
         return Ok(());
     }
+    // Its pods are going, and a change of its template would be a new revision of the Rollout that runs it.
+    if state.workload(workload).await.is_ok_and(|found| found.is_some_and(|one| one.lent_to.is_some())) {
+        return Ok(());
+    }
     // The API keeps whole seconds, and the restart must be later than every pod that it replaces.
     let youngest = pods.iter().filter_map(|pod| pod.created).max();
     let stamp = youngest.map_or(Timestamp::UNIX_EPOCH, |created| created + 1.second()).max(Timestamp::now());

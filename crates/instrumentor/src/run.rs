@@ -5,7 +5,7 @@ use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
 use crate::{detection, hooks, rollouts, rules, sources, workloads};
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -30,7 +30,8 @@ use odigos_kit::{client, telemetry, webhook};
 use odigos_plan::configuration::Configuration;
 use odigos_plan::detection::Mode;
 use odigos_plan::injection;
-use odigos_plan::instrumentation::Options;
+use odigos_plan::instrumentation::{Options, creation};
+use odigos_plan::workload::TemplateReference;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -94,6 +95,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         rollouts: Mutex::default(),
         remembered: Mutex::default(),
         events: Events::new(client.clone(), INSTRUMENTOR),
+        creation_failures: Hub::new("Event"),
         groups: Hub::new("CollectorsGroup"),
         rules: Hub::new("InstrumentationRule"),
         namespaces: Hub::new("Namespace"),
@@ -137,6 +139,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             state.rules.synced().await;
             state.namespaces.synced().await;
             state.nodes.synced().await;
+            state.creation_failures.synced().await;
             for (kind, hub) in &state.workloads {
                 if BUILT_IN.contains(kind) {
                     hub.synced().await;
@@ -249,12 +252,22 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
     for (kind, hub) in &state.workloads {
         let (queue, source_queue, kind, weak) = (workloads.clone(), sources.clone(), *kind, Arc::downgrade(state));
         hub.subscribe(move |change| {
-            queue.add(WorkloadRef::new(change.key.0.clone(), kind, change.key.1.clone()));
-            // Sources count the workloads that they select.
-            if change.before.is_none() != change.after.is_none()
-                && let Some(state) = weak.upgrade()
-            {
-                let reference = WorkloadRef::new(change.key.0.clone(), kind, change.key.1.clone());
+            let reference = WorkloadRef::new(change.key.0.clone(), kind, change.key.1.clone());
+            queue.add(reference.clone());
+            let Some(state) = weak.upgrade() else { return };
+            // A Rollout may run the template of a Deployment: each is decided by the other too.
+            if kind == WorkloadKind::Deployment {
+                state.rollouts_of(&reference).into_iter().for_each(|one| queue.add(one.reference));
+            }
+            let template = |object: &Arc<DynamicObject>| TemplateReference::of(kind, &object.data);
+            for lent in change.before.iter().chain(&change.after).filter_map(template) {
+                if lent.kind == WorkloadKind::Deployment.as_str() {
+                    queue.add(WorkloadRef::new(change.key.0.clone(), WorkloadKind::Deployment, lent.name));
+                }
+            }
+            // Sources count the workloads that they select, and say which of their overrides are for none of the containers.
+            let is_other = change.before.is_none() != change.after.is_none();
+            if is_other || change.differs(|object| state::shape(kind, object)) {
                 for source in state.sources.namespace(&change.key.0) {
                     if odigos_plan::coverage::Matcher::new(&source).selects(&reference) {
                         source_queue.add((change.key.0.clone(), source.metadata.name.clone().unwrap_or_default()));
@@ -263,6 +276,13 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
             }
         });
     }
+    let queue = workloads.clone();
+    state.creation_failures.subscribe(move |change| {
+        let event = change.after.as_ref().or(change.before.as_ref());
+        if let Some(workload) = event.and_then(|event| creation::subject_of(event)) {
+            queue.add(workload);
+        }
+    });
     let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
     state.pods.subscribe(move |change| {
         if change.before.iter().chain(&change.after).any(|pod| pod.is_static()) {
@@ -441,6 +461,10 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str
     let api: Api<DeserializeGuard<PodFacts>> = Api::all(client.clone());
     let hub = state.pods.clone();
     tasks.spawn("watch of Pods", hub::run(hub, api, config(), pods::prune, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<Event>> = Api::all(client.clone());
+    let only = config().fields(&format!("reason={}", creation::FAILED_CREATE));
+    let hub = state.creation_failures.clone();
+    tasks.spawn("watch of Events", hub::run(hub, api, only, state::prune_event, metrics.clone(), stop.clone()));
     let api: Api<DeserializeGuard<CollectorsGroup>> = Api::namespaced(client.clone(), namespace);
     let hub = state.groups.clone();
     tasks.spawn("watch of CollectorsGroups", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));

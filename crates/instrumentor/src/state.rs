@@ -4,7 +4,7 @@ use crate::pods::{PodFacts, PodIndex};
 use crate::rollouts::Remembered;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
@@ -20,8 +20,9 @@ use odigos_plan::coverage::Matcher;
 use odigos_plan::detection;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::Options;
+use odigos_plan::instrumentation::creation::{self, CreationFailure};
 use odigos_plan::instrumentation::rollout::Progress;
-use odigos_plan::workload::{Workload, is_for_agents, stated_variables};
+use odigos_plan::workload::{PodTemplate, TemplateReference, Workload, is_for_agents, stated_variables};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -66,6 +67,8 @@ pub(crate) struct State {
     /// What was written about rollouts, until the watch of InstrumentationConfigs tells the same.
     pub(crate) remembered: Mutex<BTreeMap<WorkloadRef, Remembered>>,
     pub(crate) events: Events,
+    /// Events of controllers that fail to create pods.
+    pub(crate) creation_failures: Arc<Hub<Event>>,
     /// Collectors groups of the control plane's namespace.
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
     /// Rules of the control plane's namespace.
@@ -93,7 +96,7 @@ pub(crate) fn resource(kind: WorkloadKind) -> ApiResource {
 }
 
 /// Fields of a workload that planning reads, beside its containers.
-const KEPT: [&str; 19] = [
+const KEPT: [&str; 23] = [
     "/spec/paused",
     "/spec/replicas",
     "/spec/restartAt",
@@ -102,7 +105,10 @@ const KEPT: [&str; 19] = [
     "/spec/updateStrategy/type",
     "/spec/updateStrategy/rollingUpdate/partition",
     "/spec/template/metadata/annotations/kubectl.kubernetes.io~1restartedAt",
+    "/spec/workloadRef/kind",
+    "/spec/workloadRef/name",
     "/status/availableReplicas",
+    "/status/currentNumberScheduled",
     "/status/currentRevision",
     "/status/desiredNumberScheduled",
     "/status/numberReady",
@@ -113,6 +119,7 @@ const KEPT: [&str; 19] = [
     "/status/updateRevision",
     "/status/updatedNumberScheduled",
     "/status/updatedReplicas",
+    "/status/workloadObservedGeneration",
 ];
 
 /// Drops everything of a workload that planning does not read.
@@ -132,15 +139,38 @@ pub(crate) fn prune(object: &mut DynamicObject) {
     if let Some(Value::Array(list)) = data.pointer("/status/active") {
         put(&mut kept, "/status/active", Value::Array(vec![Value::Null; list.len()]));
     }
-    let is_stuck = |one: &&Value| one.get("reason").and_then(Value::as_str) == Some("ProgressDeadlineExceeded");
     let conditions = data.pointer("/status/conditions").and_then(Value::as_array);
-    if let Some(stuck) = conditions.and_then(|list| list.iter().find(is_stuck)) {
-        put(&mut kept, "/status/conditions", json!([{"reason": stuck["reason"]}]));
+    let conditions: Vec<Value> = conditions.into_iter().flatten().filter_map(slim_condition).collect();
+    if !conditions.is_empty() {
+        put(&mut kept, "/status/conditions", Value::Array(conditions));
     }
     object.data = kept;
     object.metadata.annotations = None;
     object.metadata.labels = None;
     object.metadata.owner_references = None;
+}
+
+/// What of a condition is read: that a rollout got stuck, and that pods cannot be created.
+fn slim_condition(condition: &Value) -> Option<Value> {
+    if condition["reason"] == "ProgressDeadlineExceeded" {
+        return Some(json!({"reason": condition["reason"]}));
+    }
+    let is_failure = condition["type"] == creation::REPLICA_FAILURE && condition["status"] == "True";
+    is_failure.then(|| {
+        let fields = ["type", "status", "lastTransitionTime", "message"];
+        fields.into_iter().map(|key| (key.to_owned(), condition[key].clone())).collect()
+    })
+}
+
+/// Drops everything of an Event but when and why which workload has no pods.
+pub(crate) fn prune_event(event: &mut Event) {
+    event.action = None;
+    event.related = None;
+    event.reporting_component = None;
+    event.reporting_instance = None;
+    event.source = None;
+    event.metadata.annotations = None;
+    event.metadata.labels = None;
 }
 
 /// What of a container is read; of variables the names of those for agents.
@@ -173,6 +203,14 @@ pub(crate) fn workload(kind: WorkloadKind, object: &DynamicObject) -> Option<Wor
     Workload::from_object(&value)
 }
 
+/// What a Source's own status is made of, of a workload: its containers, its size, where its template is.
+pub(crate) fn shape(
+    kind: WorkloadKind,
+    object: &DynamicObject,
+) -> (Vec<String>, Option<i64>, Option<TemplateReference>) {
+    workload(kind, object).map(|one| (one.containers, one.replicas, one.template)).unwrap_or_default()
+}
+
 impl State {
     /// Signals that the collectors on the nodes take; `None` while they are not ready.
     pub(crate) fn node_signals(&self) -> Option<Vec<Signal>> {
@@ -185,14 +223,77 @@ impl State {
     pub(crate) fn progress(&self, workload: &WorkloadRef) -> Option<Progress> {
         let hub = self.workloads.iter().find(|(kind, _)| *kind == workload.kind).map(|(_, hub)| hub)?;
         let object = hub.get(&workload.namespace, &workload.name)?;
-        Some(Progress::of(workload.kind, &serde_json::to_value(object.as_ref()).ok()?))
+        let object = serde_json::to_value(object.as_ref()).ok()?;
+        let mut progress = Progress::of(workload.kind, &object);
+        if progress.creation_failure.is_none() {
+            let events = self.creation_failures.namespace(&workload.namespace);
+            let events = events.iter().map(AsRef::as_ref);
+            let events = events.filter(|event| creation::subject_of(event).as_ref() == Some(workload));
+            let pods = self.index.of(workload);
+            progress.creation_failure =
+                CreationFailure::of_events(workload.kind, &object, events, &pods, Timestamp::now());
+        }
+        Some(progress)
     }
 
     /// Variables for agents that the pod template of a workload sets itself, by container.
     pub(crate) fn stated_variables(&self, workload: &WorkloadRef) -> BTreeMap<String, BTreeSet<String>> {
         let hub = self.workloads.iter().find(|(kind, _)| *kind == workload.kind).map(|(_, hub)| hub);
-        let object = hub.and_then(|hub| hub.get(&workload.namespace, &workload.name));
-        object.map(|object| stated_variables(workload.kind, &object.data)).unwrap_or_default()
+        let Some(object) = hub.and_then(|hub| hub.get(&workload.namespace, &workload.name)) else {
+            return BTreeMap::new();
+        };
+        let template = TemplateReference::of(workload.kind, &object.data);
+        let lent = template.filter(|one| one.kind == "Deployment");
+        match lent.and_then(|one| self.deployment(&workload.namespace, &one.name)) {
+            Some(deployment) => stated_variables(WorkloadKind::Deployment, &deployment.data),
+            None => stated_variables(workload.kind, &object.data),
+        }
+    }
+
+    fn deployment(&self, namespace: &str, name: &str) -> Option<Arc<DynamicObject>> {
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == WorkloadKind::Deployment).map(|(_, hub)| hub);
+        hub?.get(namespace, name)
+    }
+
+    /// Gives a Rollout the template that it refers to, and marks a Deployment whose pods are a Rollout's.
+    async fn linked(&self, mut workload: Workload) -> Result<Workload, kube::Error> {
+        let namespace = workload.reference.namespace.clone();
+        if let Some(reference) = workload.template.clone() {
+            let holder = match (reference.kind.as_str(), reference.api_version()) {
+                ("Deployment", _) => self.deployment(&namespace, &reference.name).map(|one| one.data.clone()),
+                (kind, Some(version)) => {
+                    // Few refer to one, and the Rollout's own status changes with it.
+                    let (group, version) = version.split_once('/').unwrap_or(("", version));
+                    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+                    let api: Api<DynamicObject> = Api::namespaced_with(self.client.0.clone(), &namespace, &resource);
+                    api.get_opt(&reference.name).await?.map(|one| one.data)
+                }
+                (_, None) => None,
+            };
+            let template = holder.and_then(|mut holder| {
+                holder["kind"] = json!(reference.kind);
+                PodTemplate::of_holder(&holder)
+            });
+            if let Some(template) = template {
+                workload.take(template);
+            }
+        }
+        if workload.reference.kind == WorkloadKind::Deployment {
+            let rollouts = self.rollouts_of(&workload.reference);
+            workload.lent_to = rollouts.into_iter().find(|one| workload.is_lent_to(one)).map(|one| one.reference);
+        }
+        Ok(workload)
+    }
+
+    /// The Rollouts that refer to the template of a Deployment.
+    pub(crate) fn rollouts_of(&self, deployment: &WorkloadRef) -> Vec<Workload> {
+        let hub = self.workloads.iter().find(|(kind, _)| *kind == WorkloadKind::Rollout).map(|(_, hub)| hub);
+        let rollouts = hub.into_iter().flat_map(|hub| hub.namespace(&deployment.namespace));
+        let rollouts = rollouts.filter_map(|one| workload(WorkloadKind::Rollout, &one));
+        let refers = |one: &Workload| {
+            one.template.as_ref().is_some_and(|one| one.kind == "Deployment" && one.name == deployment.name)
+        };
+        rollouts.filter(refers).collect()
     }
 
     /// One workload, if it exists.
@@ -210,7 +311,10 @@ impl State {
         }
         let hub = self.workloads.iter().find(|(kind, _)| *kind == reference.kind).map(|(_, hub)| hub);
         let object = hub.and_then(|hub| hub.get(&reference.namespace, &reference.name));
-        Ok(object.and_then(|object| workload(reference.kind, &object)))
+        match object.and_then(|object| workload(reference.kind, &object)) {
+            Some(found) => self.linked(found).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// References to the workloads that a Source selects.

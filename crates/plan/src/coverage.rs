@@ -203,6 +203,12 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
         found.push(("spec.containerOverrides".to_owned(), message.to_owned()));
         return found;
     }
+    if let Some((deployment, rollout)) = workload.and_then(|one| Some((&one.reference, one.lent_to.as_ref()?))) {
+        let message = format!(
+            "{deployment} has no pods of its own: {rollout} runs its pod template (spec.workloadRef); write the Source for the Rollout"
+        );
+        found.push(("spec.workload".to_owned(), message));
+    }
     for (position, one) in spec.container_overrides.iter().enumerate() {
         let field = |name: &str| format!("spec.containerOverrides[{position}].{name}");
         if let Some(workload) = workload.filter(|workload| !workload.containers.contains(&one.container_name)) {

@@ -5,9 +5,11 @@
 
 pub mod brake;
 pub mod canary;
+pub mod creation;
 pub mod gate;
 pub mod healing;
 pub mod options;
+mod own_export;
 pub mod places;
 pub mod pods;
 pub mod progress;
@@ -18,7 +20,7 @@ mod words;
 
 pub use words::OUTDATED_INPUTS;
 
-use crate::agents::{self, Backoff, NodeCollector, Seen};
+use crate::agents::{self, Backoff, NodeCollector, Reason, Seen};
 use crate::configuration::Configuration;
 use crate::coverage::{Coverage, Decision, marked};
 use crate::detection::Mode;
@@ -27,6 +29,7 @@ use crate::streams;
 use crate::workload::Workload;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
+use odigos_api::WorkloadKind;
 use odigos_api::agent_settings::CollectorSampling;
 use odigos_api::condition::kind::{AGENT_ENABLED, PODS_INJECTION, RUNTIME_DETECTION};
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, Status};
@@ -36,7 +39,6 @@ use odigos_api::instrumentation_config::{
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels;
 use odigos_api::source::ContainerOverride;
-use odigos_api::{WorkloadKind, WorkloadRef};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of a workload's InstrumentationConfig.
@@ -123,9 +125,14 @@ pub fn plan(
             conditions.extend(restated(AGENT_ENABLED, status));
             Desired::Keep
         }
-        decision if decision.is_covered() => {
+        // Agents that run stay where the object that holds the template was deleted; nothing would bring them back later.
+        decision if decision.is_covered() && existing.is_some() && workload.missing_template().is_some() => {
+            conditions.extend(workload.missing_template().map(|why| Reason::RuntimeDetailsUnavailable.condition(why)));
+            Desired::Keep
+        }
+        decision if decision.is_covered() && workload.lent_to.is_none() => {
             let mut config = object(workload, coverage, existing, around.options);
-            conditions.extend(decide_agents(&workload.reference, workload.available_replicas > 0, &mut config, around));
+            conditions.extend(decide_agents(workload, &mut config, around));
             config.status = None;
             Desired::Apply(Box::new(config))
         }
@@ -141,17 +148,17 @@ pub fn plan(
 /// config holds the containers and what was detected in them.
 #[must_use]
 pub fn decide_agents(
-    workload: &WorkloadRef,
-    has_running_pods: bool,
+    workload: &Workload,
     config: &mut InstrumentationConfig,
     around: &Surroundings<'_>,
 ) -> Vec<ConditionDraft> {
     let none = BTreeMap::new();
     let labels = config.metadata.labels.as_ref().unwrap_or(&none);
-    let data_streams = streams::membership(labels, &workload.namespace, &BTreeSet::new());
+    let reference = &workload.reference;
+    let data_streams = streams::membership(labels, &reference.namespace, &BTreeSet::new());
     let decision = agents::decide(&Seen {
-        workload,
-        has_running_pods,
+        workload: reference,
+        has_running_pods: workload.available_replicas > 0,
         config,
         data_streams: &data_streams,
         backoff_without_agent: around.backoff,
@@ -171,7 +178,13 @@ pub fn decide_agents(
         spec.workload_inputs_hash = decided.workload_inputs_hash;
         spec.cluster_inputs = decided.cluster_inputs;
     }
-    decision.conditions
+    let mut conditions = decision.conditions;
+    own_export::report(workload, config, &mut conditions);
+    if let Some(why) = workload.missing_template() {
+        conditions.retain(|one| one.kind != AGENT_ENABLED);
+        conditions.push(Reason::RuntimeDetailsUnavailable.condition(why));
+    }
+    conditions
 }
 
 /// The time of a change of the agents: a later second than that of the change before. Restarts are told apart by it, and both
@@ -363,9 +376,9 @@ fn restated(kind: &'static str, status: Option<&InstrumentationConfigStatus>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use odigos_api::Signal;
     use odigos_api::condition::merged;
     use odigos_api::instrumentation_config::RuntimeDetails;
+    use odigos_api::{Signal, WorkloadRef};
 
     fn around<'a>(options: &'a Options) -> Surroundings<'a> {
         let node_collector = NodeCollector::Ready(&[Signal::Traces]);
@@ -379,6 +392,11 @@ mod tests {
             probes: Default::default(),
             containers: vec!["app".into(), "sidecar".into()],
             available_replicas: replicas,
+            variables: BTreeMap::new(),
+            replicas: None,
+            template: None,
+            lent_to: None,
+            made_by: None,
         }
     }
 

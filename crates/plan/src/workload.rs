@@ -2,8 +2,13 @@
 //!
 //! Owns `spec/sources-and-instrumentation.md` 2.1 and 2.12. Never lists or fetches anything.
 
-use crate::sampling::probes::{self, Probe};
+pub mod template;
+
+pub use template::{PodTemplate, TemplateReference};
+
+use crate::sampling::probes::Probe;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use odigos_api::labels::CRON_JOB;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +40,16 @@ pub struct Workload {
     pub probes: BTreeMap<String, BTreeSet<Probe>>,
     /// How many of its pods serve (2.1, "Available replicas taken from").
     pub available_replicas: i64,
+    /// Names of the variables for agents (`OTEL_…`) that its pod template sets, by container; containers without any are absent.
+    pub variables: BTreeMap<String, BTreeSet<String>>,
+    /// How many pods it shall have, where its object says so.
+    pub replicas: Option<i64>,
+    /// The object that holds its pod template, where it has none of its own.
+    pub template: Option<TemplateReference>,
+    /// The Rollout whose pods are made from its template in its place; see [`template::link`].
+    pub lent_to: Option<WorkloadRef>,
+    /// The CronJob that a Job belongs to.
+    pub made_by: Option<WorkloadRef>,
 }
 
 impl Workload {
@@ -51,7 +66,6 @@ impl Workload {
         if kind != WorkloadKind::StaticPod && object.get("apiVersion").is_some_and(|v| !same_group(v, kind)) {
             return None;
         }
-        let template = template(kind);
         // Of static pods too: what kubelets call their uid (`kubernetes.io/config.hash`) is none that the garbage collector knows.
         let uid = text("/metadata/uid").to_owned();
         let available_replicas = match kind {
@@ -74,20 +88,18 @@ impl Workload {
                 i64::from(text("/status/phase") == "Running")
             }
         };
-        let containers = object.pointer(&format!("{template}/containers")).and_then(Value::as_array);
-        let named = containers.into_iter().flatten();
-        let named = named.filter_map(|container| Some((container.get("name")?.as_str()?, container)));
-        let containers = named.clone().map(|(name, _)| name.to_owned()).collect();
-        let probes = named
-            .map(|(name, container)| (name.to_owned(), probes::of_container(container)))
-            .filter(|(_, probes)| !probes.is_empty())
-            .collect();
+        let pods = PodTemplate::of(object.pointer(template(kind)));
         Some(Self {
             reference: WorkloadRef::new(text("/metadata/namespace"), kind, text("/metadata/name")),
             uid,
-            containers,
-            probes,
+            containers: pods.containers,
+            probes: pods.probes,
+            variables: pods.variables,
             available_replicas,
+            replicas: object.pointer("/spec/replicas").and_then(Value::as_i64),
+            template: TemplateReference::of(kind, object),
+            lent_to: None,
+            made_by: cron_job_of_owners(kind, object),
         })
     }
 }
@@ -96,13 +108,7 @@ impl Workload {
 /// container; containers without any are absent.
 #[must_use]
 pub fn stated_variables(kind: WorkloadKind, object: &Value) -> BTreeMap<String, BTreeSet<String>> {
-    let containers = object.pointer(&format!("{}/containers", template(kind))).and_then(Value::as_array);
-    let named = containers.into_iter().flatten().filter_map(|container| {
-        let names = container.get("env").and_then(Value::as_array).into_iter().flatten();
-        let names = names.filter_map(|one| one.get("name")?.as_str()).filter(|name| is_for_agents(name));
-        Some((container.get("name")?.as_str()?.to_owned(), names.map(str::to_owned).collect::<BTreeSet<String>>()))
-    });
-    named.filter(|(_, names)| !names.is_empty()).collect()
+    PodTemplate::of(object.pointer(template(kind))).variables
 }
 
 /// Whether a variable is one that agents read.
@@ -135,17 +141,21 @@ pub fn pod_workload(pod: &ObjectMeta) -> Option<WorkloadRef> {
     let owner = owners.iter().find(|owner| owner.controller == Some(true)).or(owners.first())?;
     let label = |key: &str| pod.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let (kind, name) = match owner.kind.as_str() {
-        "ReplicaSet" => match label("rollouts-pod-template-hash") {
-            Some(hash) => (WorkloadKind::Rollout, without_suffix(&owner.name, Some(hash))?),
-            None => (WorkloadKind::Deployment, without_suffix(&owner.name, label("pod-template-hash"))?),
+        // A ReplicaSet that no controller made has no such label, or one that its name does not end with.
+        "ReplicaSet" => match label(ROLLOUT_HASH) {
+            Some(hash) => (WorkloadKind::Rollout, without_suffix(&owner.name, hash)?),
+            None => (WorkloadKind::Deployment, without_suffix(&owner.name, label(DEPLOYMENT_HASH)?)?),
         },
-        "ReplicationController" => (WorkloadKind::DeploymentConfig, without_suffix(&owner.name, None)?),
-        "Job" => match owner.name.rsplit_once('-') {
-            // A CronJob appends its scheduled minute, at least eight digits; a Job of its own name keeps it.
-            Some((name, minute)) if minute.len() >= 8 && minute.bytes().all(|byte| byte.is_ascii_digit()) => {
-                (WorkloadKind::CronJob, name)
-            }
-            _ => (WorkloadKind::Job, owner.name.as_str()),
+        "ReplicationController" => {
+            let name = label(DEPLOYMENT_CONFIG)?;
+            let revision = owner.name.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+            revision.filter(|one| !one.is_empty() && one.bytes().all(|byte| byte.is_ascii_digit()))?;
+            (WorkloadKind::DeploymentConfig, name)
+        }
+        "Job" => match cron_job_of(&owner.name).or_else(|| pod.annotations.as_ref()?.get(CRON_JOB).map(String::as_str))
+        {
+            Some(name) => (WorkloadKind::CronJob, name),
+            None => (WorkloadKind::Job, owner.name.as_str()),
         },
         "DaemonSet" => (WorkloadKind::DaemonSet, owner.name.as_str()),
         "StatefulSet" => (WorkloadKind::StatefulSet, owner.name.as_str()),
@@ -161,10 +171,50 @@ pub fn pod_workload(pod: &ObjectMeta) -> Option<WorkloadRef> {
     Some(WorkloadRef::new(namespace, kind, name))
 }
 
-/// The name without `-<hash>`, or without what follows the last hyphen where the hash is not known.
-fn without_suffix<'a>(name: &'a str, hash: Option<&str>) -> Option<&'a str> {
-    let by_hash = hash.and_then(|hash| name.strip_suffix(hash)).and_then(|rest| rest.strip_suffix('-'));
-    by_hash.or_else(|| name.rsplit_once('-').map(|(rest, _)| rest)).filter(|rest| !rest.is_empty())
+/// Labels of pods that tell how the name of their owner was made.
+pub const OWNER_LABELS: [&str; 3] = [DEPLOYMENT_HASH, ROLLOUT_HASH, DEPLOYMENT_CONFIG];
+const DEPLOYMENT_HASH: &str = "pod-template-hash";
+const ROLLOUT_HASH: &str = "rollouts-pod-template-hash";
+const DEPLOYMENT_CONFIG: &str = "deploymentconfig";
+
+/// Minutes since 1970 that a CronJob can have been scheduled for: from 2009 on, with eight digits until 2160. Dates of this century
+/// (`20260814`) are less.
+const MINUTES: std::ops::RangeInclusive<u64> = 21_000_000..=99_999_999;
+
+/// The CronJob that made a Job by its schedule, by the name of the Job: the minute that it was scheduled for is appended.
+#[must_use]
+pub fn cron_job_of(job: &str) -> Option<&str> {
+    let (name, minute) = job.rsplit_once('-')?;
+    let is_minute =
+        minute.bytes().all(|byte| byte.is_ascii_digit()) && minute.parse().is_ok_and(|one| MINUTES.contains(&one));
+    (is_minute && !name.is_empty()).then_some(name)
+}
+
+/// The name of the Job that owns a pod, where the name does not tell whose it is: `kubectl create job --from=cronjob/NAME` gives any.
+#[must_use]
+pub fn job_of_unknown_origin(pod: &ObjectMeta) -> Option<&str> {
+    let owner = pod.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    (owner.kind == "Job" && cron_job_of(&owner.name).is_none()).then_some(owner.name.as_str())
+}
+
+/// The CronJob that owns a Job, by the owners that the Job states.
+#[must_use]
+pub fn cron_job_that_owns(job: &ObjectMeta) -> Option<&str> {
+    let mut owners = job.owner_references.iter().flatten();
+    owners.find(|owner| owner.kind == "CronJob" && owner.controller == Some(true)).map(|owner| owner.name.as_str())
+}
+
+fn cron_job_of_owners(kind: WorkloadKind, object: &Value) -> Option<WorkloadRef> {
+    let metadata = object.get("metadata").filter(|_| kind == WorkloadKind::Job)?;
+    let metadata: ObjectMeta = serde_json::from_value(metadata.clone()).ok()?;
+    let name = cron_job_that_owns(&metadata)?;
+    let namespace = metadata.namespace.clone().unwrap_or_default();
+    Some(WorkloadRef::new(namespace, WorkloadKind::CronJob, name))
+}
+
+/// The name without `-<hash>`.
+fn without_suffix<'a>(name: &'a str, hash: &str) -> Option<&'a str> {
+    name.strip_suffix(hash)?.strip_suffix('-').filter(|rest| !rest.is_empty() && !hash.is_empty())
 }
 
 #[cfg(test)]
@@ -188,14 +238,22 @@ mod tests {
                 pod("ReplicaSet", "web-api-5d4f", json!({"pod-template-hash": "5d4f"}), none()),
                 Some("Deployment shop/web-api"),
             ),
-            (pod("ReplicaSet", "web-5d4f", none(), none()), Some("Deployment shop/web")),
+            (pod("ReplicaSet", "web-v2", none(), none()), None),
+            (pod("ReplicaSet", "web-v2", json!({"pod-template-hash": "5d4f"}), none()), None),
             (
                 pod("ReplicaSet", "web-77", json!({"rollouts-pod-template-hash": "77"}), none()),
                 Some("Rollout shop/web"),
             ),
-            (pod("ReplicationController", "web-3", none(), none()), Some("DeploymentConfig shop/web")),
+            (
+                pod("ReplicationController", "web-3", json!({"deploymentconfig": "web"}), none()),
+                Some("DeploymentConfig shop/web"),
+            ),
+            (pod("ReplicationController", "web-3", none(), none()), None),
             (pod("Job", "import-28471200", none(), none()), Some("CronJob shop/import")),
             (pod("Job", "import-data", none(), none()), Some("Job shop/import-data")),
+            (pod("Job", "import-20260814", none(), none()), Some("Job shop/import-20260814")),
+            (pod("Job", "import-20260814093000", none(), none()), Some("Job shop/import-20260814093000")),
+            (pod("Job", "by-hand", none(), json!({"odigos.io/cron-job": "import"})), Some("CronJob shop/import")),
             (pod("DaemonSet", "agent", none(), none()), Some("DaemonSet shop/agent")),
             (pod("StatefulSet", "db", none(), none()), Some("StatefulSet shop/db")),
             (pod("Node", "n1", none(), json!({"kubernetes.io/config.source": "file"})), Some("StaticPod shop/pod-1")),

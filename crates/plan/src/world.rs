@@ -24,7 +24,7 @@ use crate::gateway::{SecretDigests, secret_digest};
 use crate::instrumentation::pods::PodSeen;
 use crate::instrumentation::rollout::Progress;
 use crate::objects::title;
-use crate::workload::{self, Workload};
+use crate::workload::{self, PodTemplate, TemplateReference, Workload};
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
@@ -65,6 +65,8 @@ pub struct World {
     pub workloads: BTreeMap<WorkloadRef, Workload>,
     /// How far rollouts of workloads are.
     pub progress: BTreeMap<WorkloadRef, Progress>,
+    /// Pod templates of objects that may hold that of another, by namespace.
+    pub templates: BTreeMap<(String, TemplateReference), PodTemplate>,
     /// Pods.
     pub pods: BTreeMap<Key, PodFacts>,
     /// Sources.
@@ -156,6 +158,9 @@ impl World {
             }
             (false, "Pod") => self.insert_pod(key, &object),
             (false, _) => {
+                if let Some(template) = PodTemplate::of_holder(&object) {
+                    self.templates.insert((key.0, TemplateReference { kind: kind.clone(), name }), template);
+                }
                 if let Some(workload) = Workload::from_object(&object) {
                     let progress = Progress::of(workload.reference.kind, &object);
                     self.progress.insert(workload.reference.clone(), progress);
@@ -192,6 +197,14 @@ impl World {
             self.secrets.insert(key.clone(), digests);
             self.announced_secrets.insert(key, title(object));
         }
+    }
+
+    /// Objects that workloads refer to for their pod templates and that are not in this cluster, by namespace.
+    #[must_use]
+    pub fn missing_templates(&self) -> Vec<(String, TemplateReference)> {
+        let referred =
+            self.workloads.values().filter_map(|one| Some((one.reference.namespace.clone(), one.template.clone()?)));
+        referred.filter(|one| !self.templates.contains_key(one)).collect()
     }
 
     fn insert_pod(&mut self, key: Key, object: &Value) {

@@ -12,7 +12,7 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::labels::{STREAM_CLASS, STREAM_PREFIX};
+use odigos_api::labels::{CRON_JOB, STREAM_CLASS, STREAM_PREFIX};
 use odigos_api::names::{self, SCHEDULER};
 use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
@@ -27,7 +27,7 @@ use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
 use odigos_plan::streams;
-use odigos_plan::workload::pod_workload;
+use odigos_plan::workload::{OWNER_LABELS, pod_workload};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -281,12 +281,11 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     );
     let api: Api<PartialObjectMeta<Pod>> = Api::all(client.clone());
     let prune = |pod: &mut PartialObjectMeta<Pod>| {
-        let kept = [STREAM_CLASS, "pod-template-hash", "rollouts-pod-template-hash"];
         if let Some(labels) = &mut pod.metadata.labels {
-            labels.retain(|key, _| kept.contains(&key.as_str()));
+            labels.retain(|key, _| key == STREAM_CLASS || OWNER_LABELS.contains(&key.as_str()));
         }
         if let Some(annotations) = &mut pod.metadata.annotations {
-            annotations.retain(|key, _| key == "kubernetes.io/config.source");
+            annotations.retain(|key, _| key == "kubernetes.io/config.source" || key == CRON_JOB);
         }
     };
     tasks.spawn("watch of Pods", hub::run_metadata(state.pods.clone(), api, config(), prune, metrics.clone(), stop));

@@ -49,6 +49,11 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
                 workload.namespace
             )
         }
+        "FailedCreate" => {
+            "let the quota, LimitRange or policy that the message names admit the pod (agentsInitContainerResources sizes the init \
+             container), then annotate the Source odigos.io/rollback-recovery with the time"
+                .into()
+        }
         // WorkloadRollout.
         "FailedToPatch" => "read the message: the API server refused the restart; it is tried again".into(),
         "Disabled" => format!("restart it yourself: kubectl rollout restart {name}"),

@@ -149,7 +149,7 @@ fn rolled_back(seen: &Seen<'_>, stored: Option<Reason>) -> Blocked {
     let rollback = seen.config.status.as_ref().and_then(|status| status.rollback.as_ref());
     let stated = rollback.and_then(|rollback| Reason::parse(&rollback.reason)).or(stored);
     let reason = match stated {
-        Some(Reason::ImagePullBackOff) => Reason::ImagePullBackOff,
+        Some(failure @ (Reason::ImagePullBackOff | Reason::FailedCreate)) => failure,
         _ => Reason::CrashLoopBackOff,
     };
     let cause = rollback.map(|rollback| rollback.message.trim_end_matches('.')).filter(|cause| !cause.is_empty());
@@ -241,8 +241,9 @@ fn chosen(
     }
     if chosen.files == Files::Configured && !subject.seen.options.agent_images.contains_key(&chosen.name) {
         let message = format!(
-            "The release brings no files of {0}; name an image that has them as agentImages.{0} in the configuration.",
-            chosen.name
+            "The release brings no files of {0}; name an image that has them as agentImages.{0} in the configuration.{1}",
+            chosen.name,
+            if chosen.is_experimental { " It is experimental, not tried." } else { "" }
         );
         return Err((Reason::NoAvailableAgent, message));
     }

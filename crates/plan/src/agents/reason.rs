@@ -36,11 +36,13 @@ pub enum Reason {
     CrashLoopBackOff,
     /// An image of its pods cannot be pulled.
     ImagePullBackOff,
+    /// Its pods are rejected at creation.
+    FailedCreate,
 }
 
 impl Reason {
     /// Every reason, by rank.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::EnabledSuccessfully,
         Self::EnabledWithOtherAgents,
         Self::RuntimeDetailsUnavailable,
@@ -56,6 +58,7 @@ impl Reason {
         Self::OtherAgentDetected,
         Self::CrashLoopBackOff,
         Self::ImagePullBackOff,
+        Self::FailedCreate,
     ];
 
     /// The word of the API.
@@ -91,7 +94,7 @@ impl Reason {
     /// Whether pods fail, with an agent or without.
     #[must_use]
     pub const fn is_failure_of_pods(self) -> bool {
-        matches!(self, Self::CrashLoopBackOff | Self::ImagePullBackOff)
+        matches!(self, Self::CrashLoopBackOff | Self::ImagePullBackOff | Self::FailedCreate)
     }
 
     const fn row(self) -> (&'static str, Status, &'static str, u8) {
@@ -113,6 +116,7 @@ impl Reason {
             Self::OtherAgentDetected => ("OtherAgentDetected", Status::False, "Notice", 90),
             Self::CrashLoopBackOff => ("CrashLoopBackOff", Status::False, "Notice", 95),
             Self::ImagePullBackOff => ("ImagePullBackOff", Status::False, "Notice", 95),
+            Self::FailedCreate => ("FailedCreate", Status::False, "Notice", 95),
         }
     }
 

@@ -173,7 +173,10 @@ fn an_enabled_container_says_everything_that_admission_needs() {
     assert_eq!((one.agent_enabled_reason.as_str(), one.agent_enabled_message.as_str()), ("", ""));
     assert!(one.traces.is_some() && one.metrics.is_none() && one.logs.is_none());
     assert_eq!(case.condition(), (Status::True, "EnabledSuccessfully".into()));
-    assert_eq!(case.decide().conditions[0].message, "1 of 1 containers have an agent: app (php-community, experimental, not tried).");
+    assert_eq!(
+        case.decide().conditions[0].message,
+        "1 of 1 containers have an agent: app (php-community, experimental, not tried)."
+    );
     let mut dotnet = Case::of("dotnet", "8.0.1");
     assert_eq!(dotnet.spec().containers[0].distro_params["LIBC_TYPE"], "glibc");
     dotnet.found(0).libc_type = None;

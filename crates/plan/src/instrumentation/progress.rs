@@ -3,6 +3,7 @@
 //! Whether one goes on is told from generations and revisions, not from health, so that one pod that never becomes ready
 //! blocks nothing.
 
+use super::creation::CreationFailure;
 use odigos_api::WorkloadKind;
 use serde_json::Value;
 
@@ -24,6 +25,8 @@ pub struct Progress {
     pub spares_a_pod: bool,
     /// A pod that goes is replaced by one of the newest revision, as all others are.
     pub replaces_pods: bool,
+    /// Its controller fails to create pods. Kinds that say so by Events alone are completed by whoever has these.
+    pub creation_failure: Option<CreationFailure>,
 }
 
 impl Progress {
@@ -79,7 +82,8 @@ impl Progress {
         };
         let spares_a_pod = kind == WorkloadKind::Deployment && replicas >= 2 && may_be_away(object, replicas) >= 1;
         let restarted_at = restarted_at.to_owned();
-        Self { is_ongoing, is_paused, restarted_at, replicas, spares_a_pod, replaces_pods }
+        let creation_failure = CreationFailure::of_conditions(object);
+        Self { is_ongoing, is_paused, restarted_at, replicas, spares_a_pod, replaces_pods, creation_failure }
     }
 }
 

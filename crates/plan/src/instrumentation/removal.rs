@@ -10,7 +10,16 @@ use odigos_api::WorkloadKind;
 /// Decides about a rolled back workload whose agents are decided off.
 pub(super) fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
     let cause = facts.rollback.map(|rollback| rollback.message.as_str()).unwrap_or_default();
+    let stamp = seen.config.spec.agents_meta_hash_changed_time.as_ref().map_or(seen.now, |time| time.0);
+    let restarted = seen.progress.restarted_at.parse::<jiff::Timestamp>();
+    let is_restarted = restarted.is_ok_and(|restarted| restarted.as_second() >= stamp.as_second());
     let with: Vec<&PodSeen> = seen.pods.iter().filter(|pod| !pod.is_going && pod.hash.is_some()).collect();
+    let pods_only = facts.rollback.is_some_and(|rollback| rollback.pods_only);
+    // Controllers wait longer after each failure, up to a quarter of an hour; a changed template makes them try at once.
+    let is_rejected = seen.progress.creation_failure.is_some() && !pods_only && !is_restarted;
+    if with.is_empty() && is_rejected && !seen.options.is_disabled && !seen.progress.is_paused {
+        return Move::Restart(stamp, format!("The agents are taken out again: {cause}").trim_end().to_owned());
+    }
     if with.is_empty() {
         let message = format!("The agents were taken out: {cause}");
         return Move::Say(true, "RolloutFinished", message.trim_end().to_owned());
@@ -25,7 +34,7 @@ pub(super) fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
             None => Move::Say(true, "Disabled", format!("{message} Restart it to take them out of all pods.")),
         };
     }
-    if facts.rollback.is_some_and(|rollback| rollback.pods_only) {
+    if pods_only {
         // One that fails serves nobody; the others go one by one, while all are ready.
         let others = || with.first().copied().filter(|_| is_calm && seen.pods.iter().all(|pod| pod.is_ready));
         return match failing.or_else(others) {
@@ -33,9 +42,7 @@ pub(super) fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
             None => Move::GoOn(message, None),
         };
     }
-    let stamp = seen.config.spec.agents_meta_hash_changed_time.as_ref().map_or(seen.now, |time| time.0);
-    let restarted = seen.progress.restarted_at.parse::<jiff::Timestamp>();
-    if restarted.is_ok_and(|restarted| restarted.as_second() >= stamp.as_second()) {
+    if is_restarted {
         // A StatefulSet waits for its failing pod even after its template was mended.
         let stuck = failing.filter(|_| seen.kind == WorkloadKind::StatefulSet && is_calm);
         return match stuck {

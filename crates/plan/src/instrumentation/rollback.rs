@@ -2,9 +2,10 @@
 //! (`spec/sources-and-instrumentation.md` 3.6, with its ideas; rows 45–50 of section 7).
 //!
 //! Clear evidence (the kubelet has given up) needs no comparison, since agents are never given to workloads whose pods fail
-//! without them (3.3, step 1). Weaker evidence counts only against pods without these agents that are well. Pods of another
+//! without them (3.3, step 1). Pods that are rejected at creation are judged by `creation`. Weaker evidence counts only against pods without these agents that are well. Pods of another
 //! revision that are well with the very same agents acquit them. Never changes anything itself.
 
+use super::creation::{self, CreationFailure};
 use super::pods::{self, PodSeen, Trouble, TroubleKind};
 use crate::agents::Reason;
 use crate::configuration::Configuration;
@@ -85,8 +86,12 @@ pub fn problems(configuration: &Configuration) -> Vec<(&'static str, String)> {
 pub struct Case<'a> {
     /// The workload's pods.
     pub pods: &'a [PodSeen],
+    /// Hash of the agents that they shall have.
+    pub wanted: &'a str,
     /// How they were before.
     pub baseline: Option<&'a PodsBaseline>,
+    /// Its controller fails to create pods.
+    pub creation_failure: Option<&'a CreationFailure>,
     /// Since when agents are held to account; `None` when no pod has them.
     pub since: Option<Timestamp>,
     /// While only one pod has them, pods that crash are given this long instead of the grace: the others serve meanwhile.
@@ -126,6 +131,23 @@ pub fn judge(case: &Case<'_>) -> Verdict {
     if case.now.duration_since(since) >= case.options.window {
         return Verdict::Well;
     }
+    match (creation::judge(case, since), judge_pods(case)) {
+        (None, verdict) | (Some(_), verdict @ Verdict::RollBack(_)) => verdict,
+        (Some(Verdict::Wait(left)), Verdict::Wait(other)) => Verdict::Wait(left.min(other)),
+        (Some(verdict), _) => verdict,
+    }
+}
+
+/// Judges only whether pods can be created, for kinds whose pods say nothing of the agents by how they end.
+#[must_use]
+pub fn judge_creation(case: &Case<'_>) -> Verdict {
+    let since = case.since.filter(|_| !case.options.is_disabled);
+    let since = since.filter(|since| case.now.duration_since(*since) < case.options.window);
+    since.and_then(|since| creation::judge(case, since)).unwrap_or(Verdict::Well)
+}
+
+/// Judges by the pods that exist.
+fn judge_pods(case: &Case<'_>) -> Verdict {
     let mut troubled = troubled(case);
     troubled.sort_by(|one, other| {
         (one.1.kind, one.1.since, &one.0.name).cmp(&(other.1.kind, other.1.since, &other.0.name))

@@ -17,7 +17,7 @@ use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
 use odigos_api::instrumentation_config::{InstrumentationConfig, PodsManifestInjectionStatus};
 use odigos_api::labels::ROLLBACK_RECOVERY;
-use odigos_api::rollout::{Canary, OutdatedInput, Rollback, RolloutProgress};
+use odigos_api::rollout::{Canary, OutdatedInput, PodsBaseline, Rollback, RolloutProgress};
 use serde_json::{Value, json};
 
 pub use super::options::Options;
@@ -31,6 +31,9 @@ const SOON: SignedDuration = SignedDuration::from_secs(1);
 
 /// A restart is surely seen in the workload's own object after this time.
 const SETTLING: SignedDuration = SignedDuration::from_secs(20);
+
+/// What is said of a workload that must not lose a pod now.
+const CREATION_FAILS: &str = "It is not restarted while its controller fails to create pods.";
 
 /// Everything that is looked at.
 #[derive(Clone, Copy, Debug)]
@@ -149,7 +152,11 @@ impl<'a> Facts<'a> {
         if is_enabled && applied != wanted && is_older {
             // Pods that came before any restart of ours are held to account from the first of them on, however long the queue.
             let with = standing().filter(|pod| pod.hash.as_deref() == Some(wanted));
-            time = with.filter_map(|pod| pod.created).min().map(Time).or(time);
+            let first = with.filter_map(|pod| pod.created).min();
+            // Those that were rejected at creation too: since the decision, every new pod is given the agents.
+            let rejected = seen.progress.creation_failure.as_ref().map(|failure| failure.since);
+            let rejected = rejected.filter(|since| changed.is_some_and(|changed| *since >= changed.0));
+            time = first.into_iter().chain(rejected).min().map(Time).or(time);
         }
         Self {
             is_enabled,
@@ -180,8 +187,8 @@ pub(super) enum Move<'a> {
     Say(bool, &'static str, String),
     /// It goes on; looked at again after this time.
     GoOn(String, Option<SignedDuration>),
-    /// Another rollout is waited for.
-    Ongoing,
+    /// Another rollout, or what keeps one from ending, is waited for.
+    Ongoing(&'static str),
     /// The gate is closed.
     Queue(String, SignedDuration),
     /// The first pod is watched.
@@ -211,11 +218,8 @@ pub fn plan(seen: &Seen<'_>) -> RolloutPlan {
         holds_place: false,
         recheck_after: None,
     };
-    let verdict = if facts.is_enabled && !facts.is_rolled_back && !is_optional && can_restart(seen.kind) {
-        judge(seen, &facts)
-    } else {
-        Verdict::Well
-    };
+    let verdict =
+        if facts.is_enabled && !facts.is_rolled_back && !is_optional { judge(seen, &facts) } else { Verdict::Well };
     if let Verdict::RollBack(cause) = verdict {
         let message = format!("The agents are taken out again: {}", cause.message);
         let recovery = seen.config.metadata.annotations.as_ref().and_then(|all| all.get(ROLLBACK_RECOVERY));
@@ -234,14 +238,18 @@ pub fn plan(seen: &Seen<'_>) -> RolloutPlan {
 
 fn judge(seen: &Seen<'_>, facts: &Facts<'_>) -> Verdict {
     let record = facts.current();
-    rollback::judge(&rollback::Case {
+    let case = rollback::Case {
         pods: seen.pods,
+        wanted: facts.wanted,
+        creation_failure: seen.progress.creation_failure.as_ref(),
         baseline: record.and_then(|record| record.baseline.as_ref()),
         since: facts.time.as_ref().map(|time| time.0),
         canary: canary::is_watched(record, facts.wanted).then_some(seen.options.canary),
         options: seen.options.rollback,
         now: seen.now,
-    })
+    };
+    // Pods of jobs come and go by themselves; one that cannot even be created never runs.
+    if can_restart(seen.kind) { rollback::judge(&case) } else { rollback::judge_creation(&case) }
 }
 
 /// The order of 3.4.
@@ -292,7 +300,8 @@ fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>, is_optional: bool) -> (Move<'a>,
         canary::Step::None | canary::Step::Begin(_) => None,
     };
     let next = match (seen.gate, step) {
-        _ if seen.progress.is_ongoing => Ongoing,
+        _ if seen.progress.is_ongoing => Ongoing("Another rollout goes on; it is waited for."),
+        _ if facts.is_enabled && seen.progress.creation_failure.is_some() => Ongoing(CREATION_FAILS),
         _ if seen.progress.is_paused => {
             let message = "Rollouts of it are paused; it goes on as soon as it is resumed.";
             Say(false, "FailedToPatch", message.to_owned())
@@ -325,6 +334,9 @@ fn going_on<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
 
 /// Pods that lack their agents although the rollout is finished.
 fn heal<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
+    if seen.progress.creation_failure.is_some() {
+        return Move::Ongoing(CREATION_FAILS);
+    }
     // What was just asked for may not be seen yet.
     let age = facts.time.as_ref().map_or(SETTLING, |time| seen.now.duration_since(time.0));
     let age = age.min(seen.now.duration_since(seen.serves_since));
@@ -382,10 +394,7 @@ fn finish(
             recheck = left;
             yes(HOLDS, message)
         }
-        Move::Ongoing => {
-            let message = "Another rollout goes on; it is waited for.";
-            ConditionDraft::unknown(WORKLOAD_ROLLOUT, "PreviousRolloutOngoing", message)
-        }
+        Move::Ongoing(message) => ConditionDraft::unknown(WORKLOAD_ROLLOUT, "PreviousRolloutOngoing", message),
         Move::Queue(message, left) => {
             recheck = Some(left);
             plan.begins = true;
@@ -442,6 +451,9 @@ fn finish(
             record.healing_since = None;
         }
     }
+    if let Some(failure) = seen.progress.creation_failure.as_ref().filter(|_| facts.is_enabled) {
+        rollout.message = format!("{} Its controller fails to create pods: {}.", rollout.message, failure.message);
+    }
     match verdict {
         Verdict::Wait(left) => recheck = Some(recheck.map_or(left, |other: SignedDuration| other.min(left))),
         Verdict::Acquitted(why) => rollout.message = format!("{} {why}", rollout.message),
@@ -462,7 +474,9 @@ fn finish(
 fn record<'p>(seen: &Seen<'_>, facts: &Facts<'_>, plan: &'p mut RolloutPlan) -> &'p mut RolloutProgress {
     let is_of_wanted = |one: &RolloutProgress| one.agents_meta_hash == facts.wanted && !facts.wanted.is_empty();
     if !plan.rollout.as_ref().is_some_and(is_of_wanted) {
-        let baseline = facts.is_enabled.then(|| pods::baseline(seen.pods, facts.wanted, seen.now));
+        let creation_failed = seen.progress.creation_failure.is_some();
+        let baseline = pods::baseline(seen.pods, facts.wanted, seen.now);
+        let baseline = facts.is_enabled.then_some(PodsBaseline { creation_failed, ..baseline });
         plan.rollout = Some(RolloutProgress {
             agents_meta_hash: facts.wanted.to_owned(),
             started_at: Some(pods::stamp(seen.now)),

@@ -17,6 +17,7 @@ use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
 use crate::start_failure::{self, Suspects};
 use crate::streams;
+use crate::workload::template;
 use jiff::Timestamp;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus, RoutedPool};
 use odigos_api::condition::{INSTRUMENTATION_ORDER, merged};
@@ -91,8 +92,20 @@ impl World {
         self.configs.iter().map(|(key, config)| (key.clone(), class(&config.metadata.labels))).collect()
     }
 
+    /// Templates to the workloads that refer to them, and pods of Jobs that people made to their CronJobs.
+    fn link(&mut self) {
+        template::link(&mut self.workloads, &self.templates);
+        for pod in self.pods.values_mut() {
+            let job = pod.workload.as_ref().and_then(|workload| self.workloads.get(workload));
+            if let Some(cron_job) = job.and_then(|job| job.made_by.clone()) {
+                pod.workload = Some(cron_job);
+            }
+        }
+    }
+
     /// The instrumentor: an InstrumentationConfig for every covered workload.
     fn instrument(&mut self, configuration: &Configuration, now: Timestamp, findings: &mut Vec<Finding>) {
+        self.link();
         let options = instrumentation::Options::of(configuration);
         let signals = self.node_signals();
         let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
@@ -233,7 +246,7 @@ impl World {
             let backoff = self.backoffs.get(&reference);
             let around =
                 Surroundings { options: &options, node_collector: collector(&signals), rules: &rules, backoff, now };
-            let drafts = instrumentation::decide_agents(&reference, workload.available_replicas > 0, config, &around);
+            let drafts = instrumentation::decide_agents(workload, config, &around);
             let status = config.status.get_or_insert_default();
             let decided = merged(&status.conditions, &drafts, None, now);
             status.conditions.retain(|one| decided.iter().all(|other| other.type_ != one.type_));

@@ -73,7 +73,7 @@ fn agents_are_decided_once_the_collectors_of_the_nodes_are_there() {
     for (what, manifests, (reason, is_enabled, distribution)) in rows {
         assert_eq!(agent(manifests), (reason.to_owned(), is_enabled, distribution.to_owned()), "{what}");
     }
-    let crashing = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-1-a, namespace: shop, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: u, controller: true}]}\nstatus: {containerStatuses: [{name: app, state: {waiting: {reason: CrashLoopBackOff}}}]}\n---\n";
+    let crashing = "apiVersion: v1\nkind: Pod\nmetadata: {name: web-1-a, namespace: shop, labels: {pod-template-hash: '1'}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-1, uid: u, controller: true}]}\nstatus: {containerStatuses: [{name: app, state: {waiting: {reason: CrashLoopBackOff}}}]}\n---\n";
     let before = agent(covered() + &detected("java") + &jaeger("d", "") + crashing);
     assert_eq!(before.0, "CrashLoopBackOff", "43: it crashes without an agent");
     assert!(!before.1);
@@ -347,4 +347,109 @@ fn a_rule_that_makes_no_sense_is_told_where_it_does_not() {
     let told: Vec<(&str, &str)> =
         outcome.findings.iter().map(|one| (one.object.as_str(), one.field.as_str())).collect();
     assert_eq!(told, [("InstrumentationRule odigos-system/h", "spec.headersCollection.headerKeys[1]")]);
+}
+
+/// An Argo Rollout that runs the template of a Deployment, which Argo has scaled to zero.
+fn rollout_with_reference(kind: &str) -> String {
+    let template =
+        "{spec: {containers: [{name: app, livenessProbe: {httpGet: {path: /live, port: 8080}}}, {name: helper}]}}";
+    let holder = match kind {
+        "PodTemplate" => format!(
+            "apiVersion: v1\nkind: PodTemplate\nmetadata: {{name: web, namespace: shop}}\ntemplate: {template}\n---\n"
+        ),
+        _ => format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{name: web, namespace: shop}}\nspec: {{replicas: 0, template: {template}}}\n---\n"
+        ),
+    };
+    let probes = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odigos-configuration, namespace: odigos-system}\ndata: {config.yaml: 'sampling: {k8sHealthProbesSampling: {enabled: true}}'}\n---\n";
+    format!(
+        "{probes}{holder}apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {{name: web, namespace: shop}}\nspec: {{replicas: 5, workloadRef: {{apiVersion: apps/v1, kind: {kind}, name: web}}}}\n---\n"
+    )
+}
+
+#[test]
+fn a_rollout_is_covered_with_the_template_that_it_refers_to() {
+    let overrides = "apiVersion: odigos.io/v1alpha1\nkind: Source\nmetadata: {name: web, namespace: shop}\nspec: {workload: {kind: Rollout, name: web, namespace: shop}, containerOverrides: [{containerName: app, runtimeInfo: {containerName: app, language: java, runtimeVersion: '17'}}, {containerName: typo, otelDistroName: java-community}]}\n---\n";
+    for kind in ["Deployment", "ReplicaSet", "PodTemplate"] {
+        let (world, settled) = settled(&(rollout_with_reference(kind) + overrides));
+        assert_eq!(configs(&world), ["shop/rollout-web"], "{kind}");
+        let spec = &world.configs[&("shop".to_owned(), "rollout-web".to_owned())].spec;
+        let names: Vec<&str> = spec.containers_overrides.iter().map(|one| one.container_name.as_str()).collect();
+        assert_eq!(names, ["app", "helper"], "{kind}");
+        assert_eq!(spec.containers_overrides[0].runtime_info.as_ref().unwrap().language, "java");
+        assert_eq!(spec.workload_collector_config[0].container_name, "app", "its health probes are known");
+        let found: Vec<&Finding> = settled.findings.iter().filter(|one| one.object == "Source shop/web").collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].field, "spec.containerOverrides[1].containerName");
+        assert!(found[0].message.contains("it has: app, helper"), "{found:?}");
+    }
+    let nobody =
+        rollout_with_reference("Deployment").replace("kind: Deployment, name: web", "kind: Deployment, name: other");
+    let (world, _) = settled(&(nobody + overrides));
+    let config = &world.configs[&("shop".to_owned(), "rollout-web".to_owned())];
+    let conditions = &config.status.as_ref().unwrap().conditions;
+    let enabled = conditions.iter().find(|one| one.type_ == "AgentEnabled").unwrap();
+    assert!(
+        enabled.message.contains("Deployment other (spec.workloadRef), which does not exist"),
+        "{}",
+        enabled.message
+    );
+}
+
+#[test]
+fn a_deployment_whose_pods_are_a_rollouts_is_not_covered_a_second_time() {
+    let all = source("all", "Namespace", "shop", "");
+    let (world, _) = settled(&(rollout_with_reference("Deployment") + &all));
+    assert_eq!(configs(&world), ["shop/rollout-web"]);
+    let (world, settled_) = settled(&(rollout_with_reference("Deployment") + &source("web", "Deployment", "web", "")));
+    assert!(configs(&world).is_empty());
+    let found: Vec<&str> = settled_
+        .findings
+        .iter()
+        .filter(|one| one.object == "Source shop/web")
+        .map(|one| one.message.as_str())
+        .collect();
+    assert!(found.iter().any(|one| one.contains("Rollout shop/web runs its pod template")), "{found:?}");
+    // Both have pods while a Deployment is taken over.
+    let both = rollout_with_reference("Deployment").replace("replicas: 0", "replicas: 2");
+    let (world, _) = settled(&(both + &all));
+    assert_eq!(configs(&world), ["shop/deployment-web", "shop/rollout-web"]);
+}
+
+#[test]
+fn pods_are_those_of_the_owners_that_their_labels_and_jobs_tell() {
+    let pod = |name: &str, kind: &str, owner: &str, labels: &str| {
+        let version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: shop, labels: {{{labels}}}, ownerReferences: [{{apiVersion: {version}, kind: {kind}, name: {owner}, uid: u, controller: true}}]}}\nspec: {{containers: [{{name: app}}]}}\n---\n"
+        )
+    };
+    let job = |name: &str, owner: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}, namespace: shop{owner}}}\nspec: {{template: {{spec: {{containers: [{{name: app}}]}}}}}}\n---\n"
+        )
+    };
+    let cron = "apiVersion: batch/v1\nkind: CronJob\nmetadata: {name: import, namespace: shop}\nspec: {jobTemplate: {spec: {template: {spec: {containers: [{name: app}]}}}}}\n---\n".to_owned();
+    let owned = ", ownerReferences: [{apiVersion: batch/v1, kind: CronJob, name: import, uid: u, controller: true}]";
+    let manifests = cron
+        + &source("import", "CronJob", "import", "odigos.io/data-stream-batch: 'true'")
+        + &deployment("web")
+        + &source("web", "Deployment", "web", "odigos.io/data-stream-web: 'true'")
+        + &job("import-by-hand", owned)
+        + &job("import-20260814", "")
+        + &pod("scheduled", "Job", "import-29380000", "")
+        + &pod("by-hand", "Job", "import-by-hand", "")
+        + &pod("dated", "Job", "import-20260814", "")
+        + &pod("own-set", "ReplicaSet", "web-v2", "app: web")
+        + &pod("deployed", "ReplicaSet", "web-5d4f", "pod-template-hash: 5d4f")
+        + &jaeger("d", ", sourceSelector: {dataStreams: [batch, web]}");
+    let (world, _) = settled(&manifests);
+    let of = |name: &str| world.pods[&("shop".to_owned(), name.to_owned())].workload.as_ref().map(ToString::to_string);
+    let class = |name: &str| world.pods[&("shop".to_owned(), name.to_owned())].stream_class.clone();
+    assert_eq!(of("scheduled").as_deref(), Some("CronJob shop/import"));
+    assert_eq!(of("by-hand").as_deref(), Some("CronJob shop/import"));
+    assert_eq!(class("by-hand"), Some(class_of(&world, "cronjob-import")));
+    assert_eq!(of("dated").as_deref(), Some("Job shop/import-20260814"));
+    assert_eq!((of("own-set"), class("own-set")), (None, None));
+    assert_eq!(class("deployed"), Some(class_of(&world, "deployment-web")));
 }

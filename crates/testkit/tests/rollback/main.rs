@@ -16,6 +16,7 @@ use kube::api::Api;
 use kubelet::Behaviour;
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
 use odigos_api::labels::{AGENTS_META_HASH, ROLLBACK_RECOVERY_PROCESSED};
+use odigos_testkit::control_plane::apply;
 use odigos_testkit::process::eventually;
 use plane::{LIMIT, Plane, has};
 use serde_json::json;
@@ -174,6 +175,113 @@ async fn one_pod_goes_first(plane: &Plane) {
     assert_eq!(result("steady").await.as_deref(), Some("Passed"));
     assert_eq!(result("guarded").await.as_deref(), Some("Refused"), "the rolling update keeps to rules of its own");
     assert_eq!((plane.generation("shop", "steady").await, plane.generation("shop", "guarded").await), (2, 2));
+}
+
+/// A LimitRange admits the pods of the namespace, but not with the init container of the agents: no pod exists that could be judged,
+/// so what the controllers say is the evidence. Nothing stays without pods.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
+    let settings =
+        "rollbackGraceTime: 4s\nmountMethod: k8s-init-container\nrollout: {canarySeconds: 2, brakeRollbacks: 0}";
+    let plane = Plane::start(settings).await;
+    let _instrumentor = plane.start_instrumentor().await.unwrap();
+    plane.covered("limited").await;
+    let memory = json!({"memory": "50Mi"});
+    let limits =
+        json!([{"type": "Container", "max": {"memory": "100Mi"}, "default": memory, "defaultRequest": memory}]);
+    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small", "namespace": "limited"}, "spec": {"limits": limits}});
+    apply(&plane.client, &range).await.unwrap();
+    plane.deploy("limited", "trio", 3).await;
+    plane.until_available("limited", "trio", 3).await;
+    let before = plane.names("limited", "trio").await;
+    let pod = json!({"containers": [{"name": "app", "image": "none"}], "terminationGracePeriodSeconds": 1});
+    let workload = |kind: &str, name: &str, more: serde_json::Value| {
+        let template = json!({"metadata": {"labels": {"app": name}}, "spec": pod});
+        let mut object = json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": "limited"},
+            "spec": {"selector": {"matchLabels": {"app": name}}, "template": template},
+        });
+        for (key, value) in more.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
+        object
+    };
+    let others = [
+        workload("Deployment", "once", json!({"replicas": 1, "strategy": {"type": "Recreate"}})),
+        workload("StatefulSet", "store", json!({"replicas": 2, "serviceName": "store"})),
+        workload("DaemonSet", "daemon", json!({})),
+    ];
+    for other in &others {
+        apply(&plane.client, other).await.unwrap();
+    }
+    let counts = [("trio", 3), ("once", 1), ("store", 2), ("daemon", 1)];
+    for (name, count) in counts {
+        let are_there = async || plane.names("limited", name).await.len() == count;
+        eventually("its pods are there", LIMIT, are_there).await.unwrap();
+    }
+    let configs = ["deployment-trio", "deployment-once", "statefulset-store", "daemonset-daemon"];
+    for config in configs {
+        plane.detect_in("limited", config).await;
+    }
+    for config in configs {
+        is_rejected(&plane, config).await;
+    }
+    for (name, count) in counts {
+        let are_back = async || {
+            let pods = plane.pods("limited", name).await;
+            let has_agent =
+                |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|all| all.contains_key(AGENTS_META_HASH));
+            pods.len() == count && !pods.iter().any(has_agent)
+        };
+        eventually("every pod is back without agents", LIMIT, are_back).await.unwrap();
+    }
+    let after = plane.names("limited", "trio").await;
+    assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 2, "two of three pods were never touched");
+    assert_eq!(plane.generation("limited", "trio").await, 1);
+    jobs_run_again(&plane, &pod).await;
+    for (agent, did) in plane.api.audited() {
+        assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
+    }
+}
+
+/// Waits until the agents of a workload were taken out because its pods are rejected.
+async fn is_rejected(plane: &Plane, config: &str) {
+    let configs: Api<InstrumentationConfig> = Api::namespaced(plane.client.clone(), "limited");
+    let status = async || configs.get(config).await.unwrap().status.unwrap_or_default();
+    let is_said = async || has(&status().await, "AgentEnabled", "FailedCreate");
+    if let Err(error) = eventually("the agents are taken out", LIMIT, is_said).await {
+        panic!("{config} {error:#}: {:?}", status().await);
+    }
+    let status = status().await;
+    let message = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind).map(|one| one.message.clone());
+    for kind in ["AgentEnabled", "WorkloadRollout"] {
+        let message = message(kind).unwrap_or_default();
+        let is_why = message.contains("maximum memory usage per Container is 100Mi, but limit is 300Mi");
+        assert!(is_why || kind == "WorkloadRollout" && config.starts_with("cronjob"), "{config} {kind}: {message}");
+    }
+    assert_eq!(status.rollback.unwrap_or_default().reason, "FailedCreate");
+}
+
+/// Jobs of a CronJob, whose pods say nothing of the agents by how they end.
+async fn jobs_run_again(plane: &Plane, pod: &serde_json::Value) {
+    let mut pod = pod.clone();
+    pod["restartPolicy"] = json!("Never");
+    let template = json!({"metadata": {"labels": {"app": "import"}}, "spec": pod});
+    let cron = json!({
+        "apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "import", "namespace": "limited"},
+        "spec": {"schedule": "0 3 * * *", "suspend": true, "jobTemplate": {"spec": {"template": template}}},
+    });
+    apply(&plane.client, &cron).await.unwrap();
+    plane.detect_in("limited", "cronjob-import").await;
+    plane.until_enabled("limited", "cronjob-import").await;
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "import-29380000", "namespace": "limited"},
+        "spec": {"template": template},
+    });
+    apply(&plane.client, &job).await.unwrap();
+    is_rejected(plane, "cronjob-import").await;
+    let runs = async || plane.names("limited", "import").await.len() == 1;
+    eventually("the Job has its pod", LIMIT, runs).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -85,6 +85,13 @@ impl Plane {
         self.plane.detect(namespace, config, &details).await.unwrap();
     }
 
+    /// Waits until new pods of a workload, whose config is named, get agents.
+    pub async fn until_enabled(&self, namespace: &str, config: &str) {
+        let configs: Api<InstrumentationConfig> = Api::namespaced(self.client.clone(), namespace);
+        let is_enabled = async || configs.get(config).await.is_ok_and(|found| found.spec.agent_injection_enabled);
+        eventually("new pods get agents", LIMIT, is_enabled).await.unwrap();
+    }
+
     pub async fn config(&self, namespace: &str, name: &str) -> InstrumentationConfig {
         self.plane.config(namespace, name).await.unwrap()
     }

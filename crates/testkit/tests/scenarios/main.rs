@@ -72,8 +72,10 @@ async fn who_is_restarted_and_when() {
     restarts::another_stream_restarts_nothing(&plane).await;
     restarts::a_paused_one_goes_on_when_it_is_resumed(&plane).await;
     restarts::a_cron_job_waits_for_its_next_job(&plane).await;
+    restarts::a_job_made_by_hand_is_its_cron_jobs(&plane).await;
     restarts::a_static_pod_cannot_be_restarted(&plane).await;
     restarts::argo_rollouts_restart_in_their_own_way(&plane).await;
+    restarts::a_rollout_runs_the_template_of_a_deployment(&plane).await;
     restarts::without_automatic_restarts_a_person_does_it(&plane).await;
     let _instrumentor = restarts::only_one_at_a_time_even_through_a_restart(&plane, instrumentor).await;
     permissions_suffice(&plane);

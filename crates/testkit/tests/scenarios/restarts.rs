@@ -1,8 +1,8 @@
 //! Rows 15, 19, 22, 38–42 and 60: who is restarted, how, and how often.
 
 use crate::asking::{
-    STILL, forget, found, in_streams, marks, namespace, objects, put, says, source, sources, until_says, until_streams,
-    with, workload,
+    STILL, configs, forget, found, in_streams, marks, namespace, objects, put, says, source, sources, until_says,
+    until_streams, with, workload,
 };
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
@@ -142,6 +142,31 @@ pub async fn a_cron_job_waits_for_its_next_job(plane: &Plane) {
     );
 }
 
+/// A Job that a person makes from a CronJob has any name; its owner tells whose it is, and a pod cannot claim it.
+pub async fn a_job_made_by_hand_is_its_cron_jobs(plane: &Plane) {
+    let cron = objects(plane, "batch/v1", "CronJob", "shop").get("nightly").await.unwrap();
+    let names = async || {
+        let pods = plane.pods("shop", "nightly").await.unwrap();
+        pods.iter().map(ResourceExt::name_any).collect::<Vec<_>>()
+    };
+    let before = names().await;
+    put(plane, &job(&cron, "by-hand")).await;
+    let pod = plane.newest("shop", "nightly", &before).await.unwrap();
+    assert!(marks(&pod).iter().any(|mark| mark == AGENTS_META_HASH), "{pod}");
+    assert_eq!(pod["metadata"]["annotations"]["odigos.io/cron-job"], "nightly");
+    let before = names().await;
+    let mut claims = job(&cron, "nightly-20260814");
+    claims["metadata"]["ownerReferences"] = json!([]);
+    claims["spec"]["template"]["metadata"]["annotations"] = json!({"odigos.io/cron-job": "nightly", "team": "blue"});
+    put(plane, &claims).await;
+    let pod = plane.newest("shop", "nightly", &before).await.unwrap();
+    assert!(
+        !marks(&pod).iter().any(|mark| mark == AGENTS_META_HASH),
+        "a date is no minute, and the Job has no owner: {pod}"
+    );
+    assert_eq!(pod["metadata"]["annotations"], json!({"team": "blue"}));
+}
+
 /// 42: the kubelet makes the pod, whatever the API server holds.
 pub async fn a_static_pod_cannot_be_restarted(plane: &Plane) {
     let node = kube::Api::<k8s_openapi::api::core::v1::Node>::all(plane.client.clone()).get("local").await.unwrap();
@@ -218,6 +243,61 @@ pub async fn argo_rollouts_restart_in_their_own_way(plane: &Plane) {
         .iter()
         .any(|one| one["value"].as_str().is_some_and(|value| value.contains("k8s.argoproj.rollout.name=checkout")));
     assert!(told, "{env:?}");
+}
+
+/// A Rollout that refers to the template of a Deployment, which Argo has scaled to zero.
+pub async fn a_rollout_runs_the_template_of_a_deployment(plane: &Plane) {
+    let deployment = with(workload("shop", "Deployment", "lent"), "/spec/replicas", json!(0));
+    put(plane, &deployment).await;
+    let reference = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "lent"});
+    let rollout = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "metadata": {"name": "lent", "namespace": "shop"},
+        "spec": {"replicas": 1, "workloadRef": reference},
+    });
+    let made = put(plane, &rollout).await;
+    let owner = json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Rollout", "name": "lent", "uid": made.uid(), "controller": true});
+    let labels = json!({"app": "lent", "rollouts-pod-template-hash": "88"});
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {"name": "lent-88", "namespace": "shop", "labels": labels, "ownerReferences": [owner]},
+        "spec": {
+            "replicas": 1, "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "none"}]}},
+        },
+    });
+    put(plane, &set).await;
+    plane.newest("shop", "lent", &[]).await.unwrap();
+    put(plane, &source("shop", "Deployment", "lent")).await;
+    let overrides = json!([{"containerName": "typo", "otelDistroName": "java-community"}]);
+    put(plane, &with(source("shop", "Rollout", "lent"), "/spec/containerOverrides", overrides)).await;
+    java(plane, "shop", "rollout-lent").await;
+    let rollouts = objects(plane, "argoproj.io/v1alpha1", "Rollout", "shop");
+    let is_restarted = async || rollouts.get("lent").await.unwrap().data.pointer("/spec/restartAt").is_some();
+    if let Err(error) = eventually("it is asked to restart", LIMIT, is_restarted).await {
+        panic!("{error:#}: {:?}", says(plane, "shop", "rollout-lent", ROLLOUT).await);
+    }
+    let pod = plane.replaced("shop", "lent").await.unwrap();
+    assert!(marks(&pod).iter().any(|mark| mark == AGENTS_META_HASH), "{pod}");
+    for (name, expected) in [
+        ("deployment-lent", "Rollout shop/lent runs its pod template"),
+        ("rollout-lent", "Rollout shop/lent has no such container; it has: app"),
+    ] {
+        let message = async || {
+            let found = sources(plane, "shop").get(name).await.unwrap();
+            let conditions =
+                found.data.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+            let accepted = conditions.into_iter().find(|one| one["type"] == "Accepted").unwrap_or_default();
+            accepted["message"].as_str().unwrap_or_default().to_owned()
+        };
+        let is_said = async || message().await.contains(expected);
+        if let Err(error) = eventually("the Source says so", LIMIT, is_said).await {
+            panic!("{error:#}: {name} {}", message().await);
+        }
+    }
+    let covered = configs(plane, "shop").await;
+    assert!(!covered.contains(&"deployment-lent".to_owned()), "{covered:?}");
+    let now = objects(plane, "apps/v1", "Deployment", "shop").get("lent").await.unwrap();
+    assert_eq!(now.metadata.generation, Some(1), "a change of its template would be a new revision of the Rollout");
 }
 
 /// 38.

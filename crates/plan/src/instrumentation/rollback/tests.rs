@@ -43,7 +43,8 @@ fn unready(mut pod: PodSeen) -> PodSeen {
 
 fn case<'a>(pods: &'a [PodSeen], baseline: Option<&'a PodsBaseline>) -> Case<'a> {
     let options = Options { grace: SignedDuration::from_secs(90), ..Options::default() };
-    Case { pods, baseline, since: Some(ago(200)), canary: None, options, now: ago(0) }
+    let since = Some(ago(200));
+    Case { pods, wanted: "h", baseline, creation_failure: None, since, canary: None, options, now: ago(0) }
 }
 
 fn outcome(case: &Case<'_>) -> String {
@@ -58,7 +59,7 @@ fn outcome(case: &Case<'_>) -> String {
 #[test]
 fn pods_are_compared_with_those_without_agents() {
     let old = pod("old", "", 9000);
-    let before = |ready_pods, crashed_pods| PodsBaseline { pods: 2, ready_pods, crashed_pods };
+    let before = |ready_pods, crashed_pods| PodsBaseline { pods: 2, ready_pods, crashed_pods, creation_failed: false };
     let crash = |age| with(pod("a", "h", age), 3, "CrashLoopBackOff", true);
     let (well, failed, away) = (before(2, 0), before(2, 1), before(0, 0));
     let rows: Vec<(&str, Vec<PodSeen>, Option<&PodsBaseline>, &str)> = vec![

@@ -1,6 +1,7 @@
 //! The ladders of 3.4 and 3.8, and rows 38–42, 57 and 60 of section 7 as far as they are decisions.
 
 use super::*;
+use crate::instrumentation::creation::CreationFailure;
 use odigos_api::instrumentation_config::InstrumentationConfigStatus;
 
 struct Case {
@@ -487,4 +488,53 @@ fn pods_with_outdated_inputs_are_counted_and_not_restarted() {
     assert_eq!(case.plan().outdated_inputs[0].pods, 1);
     case.pods.truncate(1);
     assert_eq!(case.plan().outdated_inputs, []);
+}
+
+/// A LimitRange or a quota rejects the pods with their agents: none exists that could be judged.
+#[test]
+fn rejected_pods_take_the_agents_out_again() {
+    let ago = |seconds| Timestamp::MAX - SignedDuration::from_secs(seconds);
+    let failure = || CreationFailure { since: ago(90), last: None, message: "exceeded quota".into() };
+    let baseline = PodsBaseline { pods: 1, ready_pods: 1, ..PodsBaseline::default() };
+    // Recreate: restarted for these agents, and no pod is left.
+    let recreated = Case::new("new", &[]).with(|case| {
+        case.progress.creation_failure = Some(failure());
+        case.progress.is_ongoing = true;
+        let status = case.config.status.get_or_insert_default();
+        status.instrumentation_time = Some(Time(ago(91)));
+        status.rollout = Some(RolloutProgress {
+            agents_meta_hash: "new".into(),
+            baseline: Some(baseline.clone()),
+            ..RolloutProgress::default()
+        });
+    });
+    let plan = recreated.plan();
+    let rollback = plan.rollback.clone().unwrap();
+    assert_eq!((rollback.reason.as_str(), rollback.pods_only), ("FailedCreate", false));
+    assert!(plan.conditions[0].message.contains("exceeded quota"), "{:?}", plan.conditions);
+    let removed = recreated.rolled_back().plan();
+    assert!(removed.restart.is_some(), "its controller tries at once: {removed:?}");
+    // Nothing is known of a restart of ours: a new workload whose decision was there first.
+    let created = Case::new("", &[]).with(|case| {
+        case.progress.creation_failure = Some(failure());
+        case.config.spec.agents_meta_hash_changed_time = Some(Time(ago(200)));
+    });
+    let rollback = created.plan().rollback.unwrap();
+    assert_eq!((rollback.reason.as_str(), rollback.pods_only), ("FailedCreate", true));
+    // It failed before the decision: nothing is restarted, and it is said why.
+    let before = Case::new("", &["", ""]).with(|case| {
+        case.progress.creation_failure = Some(failure());
+        case.config.spec.agents_meta_hash_changed_time = Some(Time(ago(10)));
+    });
+    let plan = before.plan();
+    assert_eq!((plan.restart, plan.rollback.clone()), (None, None));
+    assert_eq!(plan.conditions[0].reason, "PreviousRolloutOngoing");
+    assert!(plan.conditions[0].message.contains("fails to create pods: exceeded quota."), "{:?}", plan.conditions);
+    // The next job would be rejected too.
+    let job = Case::new("", &[]).with(|case| {
+        case.kind = WorkloadKind::CronJob;
+        case.progress.creation_failure = Some(failure());
+        case.config.spec.agents_meta_hash_changed_time = Some(Time(ago(4000)));
+    });
+    assert!(job.plan().rollback.is_some_and(|rollback| rollback.reason == "FailedCreate"));
 }
