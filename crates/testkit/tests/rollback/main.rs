@@ -217,7 +217,11 @@ async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
     let counts = [("trio", 3), ("once", 1), ("store", 2), ("daemon", 1)];
     for (name, count) in counts {
         let are_there = async || plane.names("limited", name).await.len() == count;
-        eventually("its pods are there", LIMIT, are_there).await.unwrap();
+        if let Err(error) = eventually("its pods are there", LIMIT, are_there).await {
+            let events = plane.objects("v1", "Event").await;
+            let told: Vec<_> = events.iter().map(|one| (&one["involvedObject"]["name"], &one["message"])).collect();
+            panic!("{error:#}: {name}: {told:?}");
+        }
     }
     let configs = ["deployment-trio", "deployment-once", "statefulset-store", "daemonset-daemon"];
     for config in configs {
