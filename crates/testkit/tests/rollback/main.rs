@@ -194,7 +194,9 @@ async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
     plane.deploy("limited", "trio", 3).await;
     plane.until_available("limited", "trio", 3).await;
     let before = plane.names("limited", "trio").await;
-    let pod = json!({"containers": [{"name": "app", "image": "none"}], "terminationGracePeriodSeconds": 1});
+    // The API server taints a node that no controller has called ready.
+    let tolerations = json!([{"operator": "Exists"}]);
+    let pod = json!({"containers": [{"name": "app", "image": "none"}], "terminationGracePeriodSeconds": 1, "tolerations": tolerations});
     let workload = |kind: &str, name: &str, more: serde_json::Value| {
         let template = json!({"metadata": {"labels": {"app": name}}, "spec": pod});
         let mut object = json!({
