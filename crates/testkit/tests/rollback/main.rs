@@ -245,7 +245,10 @@ async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
     assert_eq!(before.iter().filter(|pod| after.contains(pod)).count(), 2, "two of three pods were never touched");
     assert_eq!(plane.generation("limited", "trio").await, 1);
     jobs_run_again(&plane, &pod).await;
-    for (agent, did) in plane.api.audited() {
+    // That the controllers may not is what is tried here.
+    let audited = plane.api.audited();
+    assert!(audited.contains_key("odigos-instrumentor"), "{:?}", audited.keys());
+    for (agent, did) in audited.iter().filter(|(agent, _)| agent.starts_with("odigos")) {
         assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
     }
 }

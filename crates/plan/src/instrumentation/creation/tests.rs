@@ -29,12 +29,15 @@ fn event(kind: &str, name: &str, first: i64, last: i64) -> Event {
     .unwrap()
 }
 
+/// What is the case, the failure, the pods, how they were before, the verdict.
+type Row<'a> = (&'a str, CreationFailure, Vec<PodSeen>, Option<&'a PodsBaseline>, &'a str);
+
 #[test]
 fn rejected_pods_are_held_against_agents_where_these_came_first() {
     let before = |pods, creation_failed| PodsBaseline { pods, ready_pods: pods, crashed_pods: 0, creation_failed };
     let (two, none, failed) = (before(2, false), before(0, false), before(2, true));
     let going = || PodSeen { is_going: true, ..pod("") };
-    let rows: Vec<(&str, CreationFailure, Vec<PodSeen>, Option<&PodsBaseline>, &str)> = vec![
+    let rows: Vec<Row<'_>> = vec![
         ("no pod with agents, for a minute", failure(60, None), vec![pod("")], Some(&two), "FailedCreate"),
         ("not yet for a minute", failure(20, None), vec![pod("")], Some(&two), "wait 40"),
         ("Recreate: no pod at all", failure(70, None), vec![], Some(&two), "FailedCreate"),
