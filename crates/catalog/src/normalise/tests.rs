@@ -249,3 +249,17 @@ fn what_is_wrong_with_an_address_is_said_by_its_kind() {
         assert!(error.contains(why), "{text}: {error}");
     }
 }
+
+#[test]
+fn yaml_of_a_setting_is_read_as_manifests_are() {
+    use serde_json::json;
+    let read = |text: &str| yaml_map(text);
+    let merged = json!({"base": {"insecure": true}, "tls": {"insecure": true, "ca_file": "/a"}});
+    assert_eq!(read("base: &base {insecure: yes}\ntls: {<<: *base, ca_file: /a}\n"), Ok(merged));
+    assert_eq!(read("\u{feff}endpoint: j:4317\n"), Ok(json!({"endpoint": "j:4317"})));
+    for wrong in ["- a", "", "a: [", "a: 1\n---\nb: 2\n"] {
+        assert!(read(wrong).is_err(), "{wrong}");
+    }
+    let said = read("a: 1\nkey: *hunter2\n").unwrap_err();
+    assert!(said.starts_with("it is not YAML: line 2") && !said.contains("hunter2"), "{said}");
+}
