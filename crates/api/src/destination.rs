@@ -140,7 +140,7 @@ pub struct SecretRef {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct MetricsSettings {
-    /// Metrics computed from spans. Default: true.
+    /// Metrics computed from spans. Default: true, unless the Destination takes traces and its backend computes them itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span_metrics_enabled: Option<bool>,
     /// Metrics of the nodes. Default: true.

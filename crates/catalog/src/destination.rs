@@ -26,6 +26,9 @@ pub struct DestinationType {
     pub fields: Vec<Field>,
     /// Whether a connection test exists.
     pub test_connection_supported: bool,
+    /// Whether the backend derives request rates, errors and durations from the spans that it gets, so that span metrics would
+    /// be stored, and paid, twice.
+    pub computes_span_metrics: bool,
     /// A remark for the documentation.
     pub note: Option<Note>,
     pub(crate) rendering: Rendering,
@@ -67,6 +70,7 @@ impl DestinationType {
             signals: signals.into_iter().filter(|(_, support)| support.supported).map(|(signal, _)| signal).collect(),
             fields: file.spec.fields,
             test_connection_supported: file.spec.test_connection_supported,
+            computes_span_metrics: file.spec.computes_span_metrics,
             note: file.spec.note,
             rendering: file.rendering,
         }
@@ -97,6 +101,16 @@ mod tests {
     fn every_embedded_file_is_a_type() {
         assert_eq!(types().len(), FILES.len());
         assert!(FILES.iter().all(|(id, _)| find(id).is_some()));
+    }
+
+    #[test]
+    fn span_metrics_are_computed_only_by_backends_that_get_spans() {
+        let computing: Vec<&DestinationType> = types().values().filter(|one| one.computes_span_metrics).collect();
+        assert!(computing.iter().any(|one| one.id == "datadog"));
+        for one in computing {
+            assert!(one.signals.is_superset(&[Signal::Traces, Signal::Metrics].into()), "{}", one.id);
+        }
+        assert!(!types()["prometheus"].computes_span_metrics && !types()["otlp"].computes_span_metrics);
     }
 
     #[test]

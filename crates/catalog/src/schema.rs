@@ -50,6 +50,9 @@ pub(crate) struct Spec {
     pub(crate) fields: Vec<Field>,
     #[serde(default)]
     pub(crate) test_connection_supported: bool,
+    /// Whether the backend derives request rates, errors and durations from the spans that it gets.
+    #[serde(default)]
+    pub(crate) computes_span_metrics: bool,
     #[serde(default)]
     pub(crate) note: Option<Note>,
 }

@@ -163,7 +163,8 @@ fn describe(one: &DestinationType) -> Value {
         .collect();
     json!({
         "type": one.id, "displayName": one.display_name, "category": one.category, "signals": signals(one),
-        "testConnectionSupported": one.test_connection_supported, "fields": fields,
+        "testConnectionSupported": one.test_connection_supported,
+        "computesSpanMetrics": one.computes_span_metrics, "fields": fields,
     })
 }
 

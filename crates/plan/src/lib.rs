@@ -18,6 +18,7 @@ pub mod gateway;
 pub mod injection;
 pub mod instrumentation;
 pub mod log_links;
+pub mod metric_sources;
 pub mod node;
 pub mod objects;
 pub mod pools;

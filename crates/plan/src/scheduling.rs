@@ -4,6 +4,7 @@
 //! nothing left to decide about them.
 
 use crate::configuration::Configuration;
+use crate::metric_sources::MetricSources;
 use crate::{duration, sizing, streams};
 use odigos_api::collectors_group::{
     CollectorMetrics, CollectorsGroupSpec, Empty, OtlpExporterConfiguration, OwnMetrics, ResourceDetectors,
@@ -118,13 +119,7 @@ fn own_interval(configuration: &Configuration) -> Option<String> {
 }
 
 fn own_metrics(configuration: &Configuration, destinations: &[&Destination]) -> Option<OwnMetrics> {
-    let to_destinations = metrics_destinations(destinations).any(|destination| {
-        destination
-            .spec
-            .metrics_settings
-            .as_ref()
-            .is_some_and(|settings| settings.odigos_own_metrics_enabled == Some(true))
-    });
+    let to_destinations = metrics_destinations(destinations).any(|one| MetricSources::of(&one.spec).own);
     // No release deploys the store of the reference, so nothing is sent there (`configuration::effective` reports it).
     to_destinations.then(|| OwnMetrics {
         send_to_metrics_destinations: Some(true),
@@ -150,17 +145,17 @@ fn node_metrics(
     };
     let off = |source: &str| configuration.flag(&format!("metricsSources.{source}.disabled")) == Some(true);
     for destination in metrics_destinations(destinations).filter(|destination| known_type(&destination.spec.type_)) {
-        let settings = destination.spec.metrics_settings.clone().unwrap_or_default();
-        if settings.agents_telemetry_enabled != Some(false) {
+        let wanted = MetricSources::of(&destination.spec);
+        if wanted.agents {
             metrics.agents_telemetry = Some(Empty {});
         }
-        if settings.host_metrics_enabled != Some(false) && !off("hostMetrics") {
+        if wanted.hosts && !off("hostMetrics") {
             metrics.host_metrics = Some(ScrapedMetrics { disabled: None, interval: interval("hostMetrics") });
         }
-        if settings.kubelet_stats_enabled != Some(false) && !off("kubeletStats") {
+        if wanted.kubelet && !off("kubeletStats") {
             metrics.kubelet_stats = Some(ScrapedMetrics { disabled: None, interval: interval("kubeletStats") });
         }
-        if settings.span_metrics_enabled != Some(false) && !off("spanMetrics") {
+        if wanted.spans && !off("spanMetrics") {
             let mut span: SpanMetrics = typed(configuration, "metricsSources.spanMetrics").unwrap_or_default();
             span.disabled = None;
             span.interval.get_or_insert_with(|| "60s".to_owned());
@@ -281,6 +276,25 @@ mod tests {
         let mut off = all;
         off.spec.disabled = Some(true);
         assert_eq!(node("{}", &[&off]).metrics, None);
+    }
+
+    #[test]
+    fn span_metrics_are_left_to_backends_that_compute_them() {
+        let spans = |type_: &str, signals: &[&str], settings: Value| {
+            let mut one = destination("a", type_, signals, json!({}));
+            one.spec.metrics_settings = serde_json::from_value(settings).unwrap();
+            node("{}", &[&one]).metrics.is_some_and(|metrics| metrics.span_metrics.is_some())
+        };
+        assert!(!spans("datadog", &["TRACES", "METRICS"], json!(null)));
+        assert!(!spans("newrelic", &["TRACES", "METRICS", "LOGS"], json!({})));
+        assert!(spans("datadog", &["METRICS"], json!(null)), "it gets no spans to compute them from");
+        assert!(spans("datadog", &["TRACES", "METRICS"], json!({"spanMetricsEnabled": true})), "requested explicitly");
+        assert!(spans("otlp", &["TRACES", "METRICS"], json!(null)));
+        let mut datadog = destination("a", "datadog", &["TRACES", "METRICS"], json!({}));
+        let prometheus = destination("b", "prometheus", &["METRICS"], json!({}));
+        assert!(node("{}", &[&datadog, &prometheus]).metrics.unwrap().span_metrics.is_some(), "another one needs them");
+        datadog.spec.disabled = Some(true);
+        assert_eq!(node("{}", &[&datadog]).metrics, None);
     }
 
     #[test]
