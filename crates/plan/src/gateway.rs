@@ -10,6 +10,7 @@ mod head_marks;
 pub mod objects;
 mod routing;
 pub mod sampling;
+mod service_graph;
 
 #[cfg(test)]
 mod sampling_tests;
@@ -77,7 +78,8 @@ pub struct GatewayPlan {
     pub processors: BTreeMap<String, ConditionDraft>,
     /// Streams that have pipelines, with their signals.
     pub streams: BTreeMap<String, BTreeSet<Signal>>,
-    /// Signals that at least one destination takes, for `status.receiverSignals`.
+    /// Signals that its pipelines make use of, for `status.receiverSignals`: those that a destination takes, and spans where one
+    /// takes the metrics that are computed from them here.
     pub receiver_signals: Vec<Signal>,
     /// Ids of the classes that this configuration routes, for `status.servedStreamClasses`.
     pub classes: Vec<String>,
@@ -115,7 +117,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
-        destinations.fragments.retain(takes);
+        destinations.retain(takes);
     }
     let (mut config, mut samplers) = assemble(seen, &processors, &destinations.fragments);
     let mut problems = config.check();
@@ -152,6 +154,9 @@ fn report(
     let mut streams: BTreeMap<String, BTreeSet<Signal>> = BTreeMap::new();
     let mut signals = BTreeSet::new();
     let known = routing::known_streams(&seen.group.spec, &destinations.fragments);
+    if service_graph::is_wanted(&seen.group.spec, &destinations.fragments) {
+        signals.insert(Signal::Traces);
+    }
     for fragment in &destinations.fragments {
         signals.extend(fragment.pipelines.keys().copied());
         for stream in known.iter().filter(|stream| fragment.selection.includes(stream)) {
@@ -216,8 +221,10 @@ fn assemble(
     for signal in Signal::PIPELINES {
         if fragments.iter().any(|fragment| fragment.pipelines.contains_key(&signal)) {
             let samplers = (signal == Signal::Traces).then_some(&samplers);
-            add_root(&mut config, signal, spec, processors, samplers);
+            add_root(&mut config, signal, spec, processors, fragments, samplers);
             routing::add(&mut config, signal, spec, processors, fragments, samplers);
+        } else if signal == Signal::Traces && service_graph::is_wanted(spec, fragments) {
+            service_graph::add_root(&mut config, spec, fragments);
         }
     }
     add_own_metrics(&mut config, seen, fragments);
@@ -257,9 +264,8 @@ fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
         None,
     );
     let traces = fragments.iter().any(|fragment| fragment.pipelines.contains_key(&Signal::Traces));
-    let service_graph = (traces && has_service_graph(spec)).then(|| {
-        collector::scrape_job("servicegraph", SERVICE_GRAPH_PORT, "servicegraph_traces_service_graph_request_total")
-    });
+    let takes_traces = traces || service_graph::is_wanted(spec, fragments);
+    let service_graph = (takes_traces && service_graph::is_on(spec)).then(service_graph::scrape_job);
     collector::add_own_telemetry(
         config,
         &OwnTelemetry {
@@ -275,19 +281,13 @@ fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
     );
 }
 
-/// Port on which the service graph's metrics can be scraped inside the pod.
-const SERVICE_GRAPH_PORT: i32 = 9090;
-
-fn has_service_graph(spec: &CollectorsGroupSpec) -> bool {
-    spec.service_graph_disabled != Some(true)
-}
-
 /// `<signal>/in`: what every item of the signal passes before it is routed (spec 4.4, 4.7).
 fn add_root(
     config: &mut CollectorConfig,
     signal: Signal,
     spec: &CollectorsGroupSpec,
     processors: &Processors,
+    fragments: &[Fragment],
     samplers: Option<&sampling::Samplers>,
 ) {
     let router = routing::connector(signal);
@@ -330,41 +330,10 @@ fn add_root(
         );
         root.receivers.push("k8s_cluster".into());
     }
-    if signal == Signal::Traces && has_service_graph(spec) {
-        add_service_graph(config, spec);
-        root.exporters.push(SERVICE_GRAPH.into());
+    if signal == Signal::Traces && service_graph::is_on(spec) {
+        service_graph::add_to_root(config, &mut root, spec, fragments);
     }
     *config.pipeline(signal, "in") = root;
-}
-
-/// Id of the service graph connector; the spelling that every release since 0.154 takes.
-const SERVICE_GRAPH: &str = "servicegraph";
-
-fn add_service_graph(config: &mut CollectorConfig, spec: &CollectorsGroupSpec) {
-    let mut dimensions = vec!["service.name".to_owned()];
-    dimensions.extend(spec.service_graph_extra_dimensions.iter().flatten().cloned());
-    // Room for the edges that wait for their other half; the connector's own default of 1000 loses edges.
-    let items = i64::from(spec.resources_settings.memory_limiter_limit_mib) * 25;
-    let mut settings = json!({
-        "store": {"ttl": "15s", "max_items": items},
-        "store_expiration_loop": "5s",
-        "dimensions": dimensions,
-    });
-    if let Some(peers) = spec.service_graph_virtual_node_peer_attributes.as_ref().filter(|peers| !peers.is_empty()) {
-        settings["virtual_node_peer_attributes"] = json!(peers);
-    }
-    config.add(ComponentKind::Connector, SERVICE_GRAPH, settings);
-    let endpoint = format!("localhost:{SERVICE_GRAPH_PORT}");
-    config.add(
-        ComponentKind::Exporter,
-        "prometheus/servicegraph",
-        json!({"endpoint": endpoint, "namespace": "servicegraph"}),
-    );
-    *config.pipeline(Signal::Metrics, "servicegraph") = Pipeline {
-        receivers: vec![SERVICE_GRAPH.into()],
-        processors: vec![],
-        exporters: vec!["prometheus/servicegraph".into()],
-    };
 }
 
 /// Metrics of the product itself. They reach the destinations that request them, and only those: no release deploys a store of its own.
@@ -373,7 +342,7 @@ fn add_own_metrics(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
     let Some(own) = spec.metrics.as_ref().and_then(|metrics| metrics.odigos_own_metrics.as_ref()) else { return };
     let mut exporters = Vec::new();
     if own.send_to_metrics_destinations == Some(true) {
-        let wanting = fragments.iter().filter(|fragment| fragment.wants_own_metrics);
+        let wanting = fragments.iter().filter(|fragment| fragment.wanted.own);
         exporters.extend(wanting.filter_map(|fragment| fragment.forward(Signal::Metrics)));
     }
     if exporters.is_empty() {

@@ -95,7 +95,8 @@ pub struct NodePlan {
     pub components: BTreeMap<String, (String, Value)>,
     /// Conditions by Processor name.
     pub processors: BTreeMap<String, ConditionDraft>,
-    /// Signals that the node takes, for `status.receiverSignals`.
+    /// Signals of applications that its pipelines make use of, for `status.receiverSignals`: those that go on, and spans where
+    /// metrics are computed from them.
     pub receiver_signals: Vec<Signal>,
     /// The pools that it sends to, for `status.routedPools`.
     pub pools: Vec<RoutedPool>,
@@ -131,7 +132,8 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             findings.push(Finding::info(group_object(seen), "", NO_CONTAINER_LOGS));
         }
         build.add(&mut config, seen);
-        receiver_signals = build.signals.iter().copied().collect();
+        receiver_signals = used_signals(&config);
+        add_unused(&mut config, &receiver_signals);
         pools = routes.iter().map(routes::Route::told).collect();
     }
     config.remove_unused();
@@ -146,6 +148,23 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let components = processors.components(CollectorRole::NodeCollector);
     let processors = processors.conditions;
     Some(NodePlan { config, problems, components, processors, receiver_signals, pools, findings })
+}
+
+/// Signals of applications that a pipeline makes use of.
+fn used_signals(config: &CollectorConfig) -> Vec<Signal> {
+    let takes = |pipeline: &Pipeline| pipeline.receivers.iter().any(|id| id == OTLP || id == FILE_LOG);
+    let used: BTreeSet<Signal> =
+        config.pipelines.iter().filter(|(_, pipeline)| takes(pipeline)).map(|(id, _)| id.signal).collect();
+    used.into_iter().collect()
+}
+
+/// Takes the other signals and drops them: an agent that sends what no component needs right now gets no error for it, and
+/// nothing of the application has to change when a Destination comes.
+fn add_unused(config: &mut CollectorConfig, used: &[Signal]) {
+    for signal in Signal::PIPELINES.into_iter().filter(|signal| !used.contains(signal)) {
+        *config.pipeline(signal, "void") =
+            Pipeline { receivers: vec![OTLP.into()], processors: vec![], exporters: vec!["nop".into()] };
+    }
 }
 
 /// Said of logs where nodes have no agent.
@@ -205,6 +224,8 @@ const FORWARD_SPAN_METRICS: &str = "forward/trace/spanmetrics";
 const FORWARD_TRACES: &str = "forward/traces-exporting";
 const FILE_STORAGE: &str = "file_storage/offsets";
 const FILE_LOG: &str = "file_log";
+/// Receives what agents of the node's pods send.
+const OTLP: &str = "otlp/in";
 
 impl Build<'_> {
     fn takes(&self, signal: Signal) -> bool {
@@ -249,7 +270,7 @@ impl Build<'_> {
         let endpoint = |port: u16| format!("0.0.0.0:{port}");
         config.add(
             ComponentKind::Receiver,
-            "otlp/in",
+            OTLP,
             json!({"protocols": {
                 "grpc": {"endpoint": endpoint(names::OTLP_GRPC_PORT)},
                 "http": {"endpoint": endpoint(names::OTLP_HTTP_PORT)},
@@ -381,14 +402,14 @@ impl Build<'_> {
         } else if self.takes(Signal::Traces) {
             exporters.push(last);
         }
-        *config.pipeline(Signal::Traces, "") = Pipeline { receivers: vec!["otlp/in".into()], processors, exporters };
+        *config.pipeline(Signal::Traces, "") = Pipeline { receivers: vec![OTLP.into()], processors, exporters };
     }
 
     fn add_metrics(&self, config: &mut CollectorConfig) {
         let Some(metrics) = self.spec.metrics.as_ref() else { return };
         let mut receivers = Vec::new();
         if metrics.agents_telemetry.is_some() {
-            receivers.push("otlp/in".to_owned());
+            receivers.push(OTLP.to_owned());
         }
         if let Some(kubelet) = metrics.kubelet_stats.as_ref().filter(|settings| settings.disabled != Some(true)) {
             config.add(
@@ -416,7 +437,7 @@ impl Build<'_> {
     }
 
     fn add_logs(&self, config: &mut CollectorConfig) {
-        let mut receivers = vec!["otlp/in".to_owned()];
+        let mut receivers = vec![OTLP.to_owned()];
         if self.has_agent {
             let directory = json!({"directory": LOG_OFFSETS, "create_directory": true});
             config.add(ComponentKind::Extension, FILE_STORAGE, directory);
@@ -621,8 +642,13 @@ fn add_span_metrics(config: &mut CollectorConfig, settings: &SpanMetrics, way_ou
     }
     let default_keys =
         ["service.name", "k8s.namespace.name", "k8s.pod.name", "telemetry.sdk.language"].map(str::to_owned);
-    let keys =
+    let mut keys =
         settings.resource_metrics_key_attributes.clone().filter(|k| !k.is_empty()).unwrap_or(default_keys.to_vec());
+    // Spans of one pod before and after it changes its streams are counted apart: what was counted for one stream is never
+    // added to, nor sent to, another.
+    if !keys.iter().any(|key| key == STREAM_CLASS_ATTRIBUTE) {
+        keys.push(STREAM_CLASS_ATTRIBUTE.to_owned());
+    }
     let histogram = if settings.histogram_disabled == Some(true) {
         json!({"disable": true})
     } else {
@@ -652,6 +678,8 @@ fn add_span_metrics(config: &mut CollectorConfig, settings: &SpanMetrics, way_ou
         removed.extend(PROCESS_ATTRIBUTES);
     }
     removed.extend(settings.excluded_resource_attributes.iter().flatten().map(String::as_str));
+    // The gateway routes by it, and removes it itself.
+    removed.remove(STREAM_CLASS_ATTRIBUTE);
     config.add(
         ComponentKind::Processor,
         "resource/spanmetrics/remove-dimensions",

@@ -295,13 +295,8 @@ pub fn destinations<'a>(group: &CollectorsGroupSpec, all: Vec<&'a Destination>) 
     if group.pool.is_none() {
         return all;
     }
-    let streams: BTreeSet<&str> = group
-        .stream_classes
-        .iter()
-        .flat_map(|class| &class.streams)
-        .map(String::as_str)
-        .chain([DEFAULT_STREAM])
-        .collect();
+    let streams: BTreeSet<&str> =
+        group.stream_classes.iter().flat_map(|class| &class.streams).map(String::as_str).collect();
     let reached = |one: &&Destination| {
         let selection = streams::Selection::of(&one.spec);
         streams.iter().any(|stream| selection.includes(stream))

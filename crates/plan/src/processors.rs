@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 pub const LATE_HINT: i32 = 10;
 
 /// Processors of the product's own. A pipeline takes each name once, so users cannot have them too.
-const OWN_PROCESSORS: [&str; 14] = [
+const OWN_PROCESSORS: [&str; 15] = [
     "filter/own-kubelet",
+    "resource/default-class",
     "resource/node-name",
     "resource/odiglet-pod-name",
     "resource/odigos-collector-role",

@@ -41,6 +41,17 @@ pub struct Item {
     pub attributes: BTreeMap<String, String>,
     /// Id of the span's trace in hexadecimal digits; empty for other signals.
     pub trace: String,
+    /// Data points of the metric that count something; empty for other signals.
+    pub points: Vec<Point>,
+}
+
+/// One data point of a sum or a histogram.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point {
+    /// Attributes of the data point.
+    pub attributes: BTreeMap<String, String>,
+    /// How many it counts.
+    pub count: u64,
 }
 
 /// What a backend does with an item.
@@ -169,6 +180,28 @@ fn item(signal: Signal, resource: &BTreeMap<String, String>, name: &str) -> Item
         resource: resource.clone(),
         attributes: BTreeMap::new(),
         trace: String::new(),
+        points: Vec::new(),
+    }
+}
+
+fn points(metric: &Metric) -> Vec<Point> {
+    let point = |list: &[KeyValue], count| Point { attributes: texts(list), count };
+    match &metric.data {
+        Some(metric::Data::Sum(sum)) => sum
+            .data_points
+            .iter()
+            .map(|one| {
+                let count = match one.value {
+                    Some(number_data_point::Value::AsInt(count)) => u64::try_from(count).unwrap_or_default(),
+                    _ => 0,
+                };
+                point(&one.attributes, count)
+            })
+            .collect(),
+        Some(metric::Data::Histogram(histogram)) => {
+            histogram.data_points.iter().map(|one| point(&one.attributes, one.count)).collect()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -206,7 +239,9 @@ impl MetricsService for Sink {
         for metrics in request.into_inner().resource_metrics {
             let resource = attributes(metrics.resource.as_ref());
             let all = metrics.scope_metrics.iter().flat_map(|scope| &scope.metrics);
-            self.add(all.map(|metric| item(Signal::Metrics, &resource, &metric.name)));
+            self.add(
+                all.map(|metric| Item { points: points(metric), ..item(Signal::Metrics, &resource, &metric.name) }),
+            );
         }
         Ok(Response::new(ExportMetricsServiceResponse::default()))
     }

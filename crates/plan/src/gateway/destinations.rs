@@ -5,9 +5,10 @@
 use super::delivery;
 use super::{Observed, SecretDigests};
 use crate::admission;
+use crate::metric_sources::MetricSources;
 use crate::streams::{self, Selection};
 use odigos_api::condition::{ConditionDraft, kind};
-use odigos_api::destination::{Delivery, Destination, MetricsSettings};
+use odigos_api::destination::{Delivery, Destination};
 use odigos_api::{Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
 use odigos_pipeline::graph::check_component_id;
@@ -49,8 +50,8 @@ pub struct Fragment {
     pub selection: Selection,
     /// Pipeline name by signal.
     pub pipelines: BTreeMap<Signal, String>,
-    /// Whether the product's own metrics shall reach it.
-    pub wants_own_metrics: bool,
+    /// Sources of metrics that it takes.
+    pub wanted: MetricSources,
     rendered: Rendered,
     delivery: Delivery,
     /// Drops metrics that this destination does not want although another one does.
@@ -72,26 +73,25 @@ fn component_type(id: &str) -> &str {
     id.split('/').next().unwrap_or_default()
 }
 
-/// A filter for the sources of metrics that a destination switches off (spec 7.7). Sources are told by the scope of the
-/// receiver or connector that made the metric; what none of them made comes from applications and their agents.
-fn metric_filter(settings: &MetricsSettings) -> Option<Value> {
+/// A filter for the sources of metrics that a destination does not take although another one may. Sources are told by the
+/// scope of the receiver or connector that made the metric; what none of them made comes from applications and their agents.
+fn metric_filter(wanted: MetricSources) -> Option<Value> {
     let made_by = |name: &str| {
         let scope = Expression::from(Path::field("instrumentation_scope.name"));
         Condition::Call("IsMatch", vec![scope, name.into()])
     };
     let sources = [
-        (settings.host_metrics_enabled, "/hostmetricsreceiver"),
-        (settings.kubelet_stats_enabled, "/kubeletstatsreceiver"),
-        (settings.span_metrics_enabled, "spanmetricsconnector"),
-        // No setting switches the cluster's metrics off, but they are not of applications either.
-        (None, "/k8sclusterreceiver"),
+        (wanted.hosts, "/hostmetricsreceiver"),
+        (wanted.kubelet, "/kubeletstatsreceiver"),
+        (wanted.spans, "spanmetricsconnector"),
+        // No setting switches the cluster's metrics off, and the service graph reaches only those that request it; neither is
+        // of applications.
+        (true, "/k8sclusterreceiver"),
+        (true, "^traces_service_graph$"),
     ];
-    let mut dropped: Vec<String> = sources
-        .iter()
-        .filter(|(wanted, _)| *wanted == Some(false))
-        .map(|(_, name)| made_by(name).to_string())
-        .collect();
-    if settings.agents_telemetry_enabled == Some(false) {
+    let mut dropped: Vec<String> =
+        sources.iter().filter(|(wanted, _)| !wanted).map(|(_, name)| made_by(name).to_string()).collect();
+    if !wanted.agents {
         let any = Condition::Any(sources.iter().map(|(_, name)| made_by(name)).collect());
         dropped.push(Condition::Not(Box::new(any)).to_string());
     }
@@ -224,6 +224,15 @@ pub struct DestinationPlan {
 }
 
 impl DestinationPlan {
+    /// Keeps the destinations that `is_kept` holds for, with what their exporters read; the conditions of the others stay.
+    pub fn retain(&mut self, is_kept: impl Fn(&Fragment) -> bool) {
+        self.fragments.retain(is_kept);
+        let names: BTreeSet<&str> = self.fragments.iter().map(|one| one.name.as_str()).collect();
+        self.secrets.retain(|used| names.contains(used.destination.as_str()));
+        let variables: BTreeSet<&String> = self.fragments.iter().flat_map(|one| one.variables().keys()).collect();
+        self.variables.retain(|name, _| variables.contains(name));
+    }
+
     /// Takes a destination out again and says why.
     pub fn refuse(&mut self, namespace: &str, fragment: &Fragment, message: &str) {
         self.conditions.insert(
@@ -351,6 +360,8 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         );
     }
     let selection = Selection::of(spec);
+    let wanted = MetricSources::of(spec);
+    let takes_metrics = rendered.pipelines.keys().any(|(signal, _)| *signal == Signal::Metrics);
     let mut warnings: Vec<(String, String)> =
         rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())).collect();
     let delivery = spec.delivery.clone().unwrap_or_default();
@@ -360,6 +371,14 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     }
     let exporters: BTreeSet<&str> = rendered.exporters.keys().map(|id| component_type(id)).collect();
     warnings.extend(delivery::without_effect(&delivery, &exporters.into_iter().collect::<Vec<_>>()));
+    if takes_metrics && wanted.service_graph && !super::service_graph::is_on(&seen.group.spec) {
+        let message = "collectorGateway.serviceGraph.disabled is true in the configuration, so there are no metrics of the service graph; remove it there";
+        warnings.push(("spec.metricsSettings.serviceGraphEnabled".to_owned(), message.to_owned()));
+    }
+    if wanted.service_graph && !takes_metrics {
+        let message = "the Destination takes no metrics, so none of the service graph reach it; add METRICS to spec.signals";
+        warnings.push(("spec.metricsSettings.serviceGraphEnabled".to_owned(), message.to_owned()));
+    }
     if selection == Selection::Streams(BTreeSet::new()) {
         let problems = streams::impossible_streams(spec);
         return match problems.is_empty() {
@@ -381,12 +400,10 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         .map(|used| variable(&used.key, SecretTarget::Variable(used.variable.clone())))
         .chain(rendered.files.iter().map(|used| variable(&used.key, SecretTarget::File(used.path.clone()))))
         .collect();
-    let wants_own_metrics =
-        spec.metrics_settings.as_ref().is_some_and(|settings| settings.odigos_own_metrics_enabled == Some(true));
     let pipelines = rendered.pipelines.keys().cloned().collect();
-    let metric_filter = spec.metrics_settings.as_ref().and_then(metric_filter);
+    let metric_filter = if takes_metrics { metric_filter(wanted) } else { None };
     let fragment =
-        Fragment { name: name.to_owned(), selection, pipelines, wants_own_metrics, rendered, delivery, metric_filter };
+        Fragment { name: name.to_owned(), selection, pipelines, wanted, rendered, delivery, metric_filter };
     if let Err(problem) = fragment.check() {
         return refused(
             "ErrConfigDestination",

@@ -9,12 +9,12 @@ use super::sampling::{self, Group, Samplers};
 use crate::collector;
 use crate::processors::{self, Processors};
 use crate::sampling::report::Mode;
-use crate::streams::{NAMESPACE_STREAM, POOL_STREAM, VOID_CLASS};
+use crate::streams::{DEFAULT_CLASS, NAMESPACE_STREAM, POOL_STREAM};
 use odigos_api::Signal;
 use odigos_api::collectors_group::{CollectorsGroupSpec, StreamClass};
 use odigos_api::data_stream::SamplingView;
 use odigos_api::labels::{DEFAULT_STREAM, STREAM_CLASS_ATTRIBUTE};
-use odigos_pipeline::ottl::{Condition, Path};
+use odigos_pipeline::ottl::{Condition, Expression, Path};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,9 +24,13 @@ pub(super) fn connector(signal: Signal) -> String {
     format!("routing/{}", signal.as_pipeline())
 }
 
-/// Streams that any class or destination names, `default` included.
+/// Streams that any class or destination names, `default` included. Of a dedicated pool those of its classes: nothing else is
+/// sent there.
 pub(super) fn known_streams(spec: &CollectorsGroupSpec, fragments: &[Fragment]) -> BTreeSet<String> {
     let classes = spec.stream_classes.iter().flat_map(|class| class.streams.iter().cloned());
+    if spec.pool.is_some() {
+        return classes.filter(|stream| !stream.starts_with(POOL_STREAM)).collect();
+    }
     let selected = fragments.iter().filter_map(|fragment| match &fragment.selection {
         crate::streams::Selection::Streams(streams) => Some(streams.iter().cloned()),
         crate::streams::Selection::Every => None,
@@ -147,6 +151,18 @@ fn stream_processors(
     all
 }
 
+fn class_attribute() -> Expression {
+    Path::keyed("attributes", STREAM_CLASS_ATTRIBUTE).into()
+}
+
+/// True of items that carry a class other than `default`; as the last row, of those whose class no row names.
+fn unknown_class() -> Condition {
+    Condition::All(vec![
+        Condition::NotEqual(class_attribute(), Expression::Nil),
+        Condition::NotEqual(class_attribute(), DEFAULT_CLASS.into()),
+    ])
+}
+
 impl Router<'_> {
     /// Adds the connector and the pipelines of its streams.
     fn add(&self, config: &mut CollectorConfig, spec: &CollectorsGroupSpec) {
@@ -159,11 +175,10 @@ impl Router<'_> {
             let targets = self.targets(config, class);
             rows.push(self.row(&class.id, &targets));
         }
-        if rows.is_empty() {
-            // The connector wants a row; workloads that opted out of everything are the one class that always exists.
-            self.add_void(config);
-            rows.push(self.row(VOID_CLASS, &[VOID.to_owned()]));
-        }
+        // A class that no row names has left: what is derived of its items, or waited in a queue, still carries it. It was never
+        // for the stream `default`.
+        self.add_void(config);
+        rows.push(self.row_of(&unknown_class(), &[VOID.to_owned()]));
         let default = StreamClass { streams: vec![DEFAULT_STREAM.to_owned()], ..StreamClass::default() };
         let targets = self.targets(config, &default);
         config.add(
@@ -182,7 +197,10 @@ impl Router<'_> {
     }
 
     fn row(&self, class: &str, targets: &[String]) -> serde_json::Value {
-        let condition = Condition::Equal(Path::keyed("attributes", STREAM_CLASS_ATTRIBUTE).into(), class.into());
+        self.row_of(&Condition::Equal(class_attribute(), class.into()), targets)
+    }
+
+    fn row_of(&self, condition: &Condition, targets: &[String]) -> serde_json::Value {
         json!({"context": "resource", "condition": condition.to_string(), "pipelines": self.pipelines(targets)})
     }
 

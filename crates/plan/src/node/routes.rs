@@ -17,12 +17,14 @@ pub(super) struct Route<'a> {
     /// The pool's gateways.
     pub(super) gateway: &'a CollectorsGroupSpec,
     pool: &'a GatewayPool,
+    /// What its gateways have pipelines for; `None` until they have said so.
+    received: Option<&'a [Signal]>,
     classes: Vec<&'a str>,
 }
 
 impl Route<'_> {
     pub(super) fn takes(&self, signal: Signal) -> bool {
-        self.pool.signals.contains(&signal)
+        self.pool.signals.contains(&signal) && self.received.is_none_or(|received| received.contains(&signal))
     }
 
     /// How many signals it takes.
@@ -41,11 +43,12 @@ impl Route<'_> {
 pub(super) fn of<'a>(groups: &[&'a CollectorsGroup]) -> Vec<Route<'a>> {
     let route = |group: &'a CollectorsGroup| {
         let pool = group.spec.pool.as_ref().filter(|pool| pool.retired_at.is_none())?;
-        let served = &group.status.as_ref()?.served_stream_classes;
+        let status = group.status.as_ref()?;
+        let (served, received) = (&status.served_stream_classes, status.receiver_signals.as_deref());
         let wanted = group.spec.stream_classes.iter().filter(|class| class.retired_at.is_none());
         let classes: Vec<&str> =
             wanted.map(|class| class.id.as_str()).filter(|id| served.iter().any(|one| one == id)).collect();
-        (!classes.is_empty()).then_some(Route { gateway: &group.spec, pool, classes })
+        (!classes.is_empty()).then_some(Route { gateway: &group.spec, pool, received, classes })
     };
     let mut routes: Vec<Route<'a>> = groups.iter().filter_map(|group| route(group)).collect();
     routes.sort_by(|a, b| a.pool.name.cmp(&b.pool.name));

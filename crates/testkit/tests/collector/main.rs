@@ -10,6 +10,7 @@
 )]
 
 mod counts;
+mod derived;
 
 use odigos_api::{Signal, names};
 use odigos_plan::streams;
