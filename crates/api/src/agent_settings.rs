@@ -125,6 +125,15 @@ pub struct TraceConfig {
     pub disabled: Option<bool>,
 }
 
+/// Whether a signal of a workload is collected.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalConfig {
+    /// Switches it off. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disabled: Option<bool>,
+}
+
 /// Which agent distributions are used.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]

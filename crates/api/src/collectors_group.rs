@@ -63,6 +63,10 @@ pub struct CollectorsGroupSpec {
     /// Which sources of metrics are collected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<CollectorMetrics>,
+    /// Stream class of what belongs to no workload: metrics of hosts, of the kubelet and of the cluster. `void` means that no
+    /// Destination takes them, so they are not collected. Default: none, which is the stream `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unowned_stream_class: Option<String>,
     /// Gateway: correlation of entry spans with outgoing calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_correlations: Option<TraceCorrelations>,
@@ -407,6 +411,10 @@ pub struct CollectorsGroupStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub routed_pools: Vec<RoutedPool>,
+    /// Node collector: the stream classes that any of its pods gives to what belongs to no workload.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub unowned_stream_classes: Vec<String>,
     /// Hash of the configuration that every running pod has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_hash: Option<String>,

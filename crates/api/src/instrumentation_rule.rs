@@ -4,7 +4,7 @@
 
 use crate::agent_settings::{
     AgentDiagnostics, CodeAttributes, CustomInstrumentations, EbpfLogCapture, HeadSamplingFallbackFraction,
-    HeadersCollection, NetworkMetrics, OtelDistros, PayloadCollection, TraceConfig, TraceVerbosity,
+    HeadersCollection, NetworkMetrics, OtelDistros, PayloadCollection, SignalConfig, TraceConfig, TraceVerbosity,
 };
 use crate::scope::{SourceReference, SourcesScopes};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -63,6 +63,12 @@ pub struct InstrumentationRuleSpec {
     /// Switches traces off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_config: Option<TraceConfig>,
+    /// Switches metrics of workloads off: what they send, and what is computed or measured of them. No restart is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics_config: Option<SignalConfig>,
+    /// Switches logs of workloads off: the output of their containers, and what they send. No restart is needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs_config: Option<SignalConfig>,
     /// Which agent distributions are used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub otel_distros: Option<OtelDistros>,

@@ -15,6 +15,11 @@ pub const STREAM_CLASS: &str = "odigos.io/stream-class";
 /// Resource attribute that carries the stream class from the node collector to the gateway.
 pub const STREAM_CLASS_ATTRIBUTE: &str = "odigos.stream.class";
 
+/// Label of InstrumentationConfigs, `"true"`: a rule switches the metrics of the workload off.
+pub const METRICS_OFF: &str = "odigos.io/metrics-disabled";
+/// Label of InstrumentationConfigs, `"true"`: a rule switches the logs of the workload off.
+pub const LOGS_OFF: &str = "odigos.io/logs-disabled";
+
 /// Name of the workload that a Source selects; absent for patterns.
 pub const WORKLOAD_NAME: &str = "odigos.io/workload-name";
 /// Namespace of the workload that a Source selects.

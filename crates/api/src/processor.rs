@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"AddedToCollectorConfig\")].status"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("!has(self.spec.dataStreams) || size(self.spec.dataStreams) == 0 || !('NODE_COLLECTOR' in self.spec.collectorRoles) || !(self.spec.type in ['k8s_attributes', 'k8sattributes', 'resource_detection', 'resourcedetection'])").message("a processor of this type reads facts of the node, where data streams are not apart: remove dataStreams")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessorSpec {
@@ -49,7 +50,8 @@ pub struct ProcessorSpec {
     /// Position: ascending, ties by name. For traces, 10 or more runs after span metrics and sampling. Default: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_hint: Option<i32>,
-    /// Data streams that it is for. Default: all.
+    /// Data streams that it is for. Default: all. On nodes, `transform` processors look at the stream of each item; other types
+    /// run in the gateway instead, and those that read facts of the node cannot be limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_streams: Option<Vec<String>>,
     /// Settings of the processor, verbatim.

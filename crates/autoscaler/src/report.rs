@@ -321,6 +321,7 @@ pub(crate) async fn node_group(
         "receiverSignals": plan.receiver_signals,
         "configHash": rolled_out.then_some(version),
         "routedPools": routed_pools(group, plan, rolled_out),
+        "unownedStreamClasses": unowned_classes(group, plan, rolled_out),
     });
     group_status(state, group, names::NODE_COLLECTOR, facts, &drafts).await
 }
@@ -334,6 +335,13 @@ fn routed_pools(group: &CollectorsGroup, plan: &NodePlan, rolled_out: bool) -> V
     }
     let classes = |ids: BTreeSet<&String>| ids.into_iter().cloned().collect();
     all.into_iter().map(|(name, ids)| RoutedPool { name: name.to_owned(), stream_classes: classes(ids) }).collect()
+}
+
+/// The classes that any node may give to what belongs to no workload: until every node runs the new configuration, those of the
+/// old one as well.
+fn unowned_classes(group: &CollectorsGroup, plan: &NodePlan, rolled_out: bool) -> BTreeSet<String> {
+    let before = group.status.iter().flat_map(|status| &status.unowned_stream_classes).filter(|_| !rolled_out);
+    before.chain(&plan.unowned_class).cloned().collect()
 }
 
 async fn group_status(

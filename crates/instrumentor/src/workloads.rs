@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, merged};
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
-use odigos_api::labels::{ROLLBACK_RECOVERY, ROLLBACK_RECOVERY_PROCESSED, STREAM_PREFIX};
+use odigos_api::labels::{LOGS_OFF, METRICS_OFF, ROLLBACK_RECOVERY, ROLLBACK_RECOVERY_PROCESSED, STREAM_PREFIX};
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
@@ -157,7 +157,8 @@ async fn apply(
 
 fn is_as_desired(desired: &InstrumentationConfig, existing: &InstrumentationConfig) -> bool {
     let streams = |labels: &Option<BTreeMap<String, String>>| {
-        let labels = labels.iter().flatten().filter(|(key, _)| key.starts_with(STREAM_PREFIX));
+        let is_own = |key: &str| key.starts_with(STREAM_PREFIX) || [METRICS_OFF, LOGS_OFF].contains(&key);
+        let labels = labels.iter().flatten().filter(|(key, _)| is_own(key));
         labels.map(|(key, value)| (key.clone(), value.clone())).collect::<BTreeMap<_, _>>()
     };
     let owner = |config: &InstrumentationConfig| {

@@ -23,10 +23,12 @@ use crate::objects::hash;
 use crate::processors::{self, Processors};
 use crate::sampling::report as sampling_report;
 use crate::streams;
+use crate::unowned::{self, Handling};
 use destinations::{DestinationPlan, Fragment};
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::Destination;
+use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, names};
 pub use odigos_pipeline::Problem;
@@ -99,6 +101,8 @@ pub struct GatewayPlan {
     pub components: BTreeMap<String, (String, Value)>,
     /// Components of Processors, in the same form, with their names among what can be set aside.
     pub processor_components: BTreeMap<String, (String, Value)>,
+    /// Streams of what belongs to no workload.
+    pub unowned: streams::StreamSet,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -112,8 +116,9 @@ pub fn name(group: &CollectorsGroupSpec) -> String {
 /// Renders the gateway.
 #[must_use]
 pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
-    let processors =
-        Processors::of_role(CollectorRole::ClusterGateway, seen.processors.iter().copied(), seen.set_aside);
+    let role = CollectorRole::ClusterGateway;
+    let classes = &seen.group.spec.stream_classes;
+    let mut processors = Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes);
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
@@ -140,6 +145,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         (config, samplers) = assemble(seen, &processors, &destinations.fragments);
         problems = config.check();
     }
+    processors.report_unreached(role, &config, seen.processors.iter().copied());
     report(seen, config, &samplers, problems, processors, destinations)
 }
 
@@ -170,6 +176,8 @@ fn report(
         let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
+    let unowned = unowned::streams(seen.configuration);
+    findings.extend(unowned_findings(seen, &unowned, &destinations.fragments));
     let components = destinations.fragments.iter().flat_map(|fragment| {
         let settings = fragment.components();
         settings.into_iter().map(|(id, settings)| (id, (fragment.name.clone(), settings)))
@@ -193,8 +201,39 @@ fn report(
         secrets: destinations.secrets,
         variables: destinations.variables,
         persistent_queues: destinations.fragments.iter().any(Fragment::is_persistent),
+        unowned,
         findings,
     }
+}
+
+/// What to report of metrics that belong to no workload.
+fn unowned_findings(seen: &Observed<'_>, streams: &streams::StreamSet, fragments: &[Fragment]) -> Vec<Finding> {
+    if seen.group.spec.pool.is_some() {
+        return Vec::new();
+    }
+    let object = || format!("CollectorsGroup {}/{}", seen.namespace, names::GATEWAY);
+    let mut findings: Vec<Finding> =
+        unowned::problems(seen.configuration).into_iter().map(|one| Finding::warning(object(), "", one)).collect();
+    findings.extend(uncollected(seen, streams, fragments).map(|message| Finding::warning(object(), "", message)));
+    findings
+}
+
+/// Why what belongs to no workload is not collected, although Destinations take metrics.
+fn uncollected(seen: &Observed<'_>, streams: &streams::StreamSet, fragments: &[Fragment]) -> Option<String> {
+    let mut taking = fragments.iter().filter(|one| one.pipelines.contains_key(&Signal::Metrics)).peekable();
+    taking.peek()?;
+    let wants = |one: &Fragment| one.wanted.hosts || one.wanted.kubelet;
+    let all: Vec<&Fragment> = taking.collect();
+    let is_wanted = all.iter().any(|one| wants(one)) || seen.group.spec.cluster_metrics_enabled == Some(true);
+    if !is_wanted || all.iter().any(|one| unowned::reaches(streams, &one.selection)) {
+        return None;
+    }
+    Some(format!(
+        "{} are not collected: no Destination takes metrics of the data streams {}; name a stream with such a Destination in {} of the configuration",
+        unowned::WHAT,
+        unowned::listed(streams),
+        unowned::PATH,
+    ))
 }
 
 /// Puts the configuration together from the fixed parts and the fragments of the destinations.
@@ -317,23 +356,42 @@ fn add_root(
         sampling::add_before_router(config, samplers, &late, &router);
     }
     if signal == Signal::Metrics && spec.cluster_metrics_enabled == Some(true) {
-        config.add(
-            ComponentKind::Extension,
-            "k8s_leader_elector",
-            json!({"auth_type": "serviceAccount", "lease_name": "odigos-gateway-leader", "lease_namespace": "${env:POD_NAMESPACE}"}),
-        );
-        config.started_extensions.insert("k8s_leader_elector".into());
-        config.add(
-            ComponentKind::Receiver,
-            "k8s_cluster",
-            json!({"auth_type": "serviceAccount", "collection_interval": "10s", "k8s_leader_elector": "k8s_leader_elector"}),
-        );
-        root.receivers.push("k8s_cluster".into());
+        add_cluster_metrics(config, &mut root, spec);
     }
     if signal == Signal::Traces && service_graph::is_on(spec) {
         service_graph::add_to_root(config, &mut root, spec, fragments);
     }
     *config.pipeline(signal, "in") = root;
+}
+
+/// Metrics of the cluster's objects, which belong to no workload: by the root's own pipeline where they are of the stream
+/// `default`, else by one that gives them their class.
+fn add_cluster_metrics(config: &mut CollectorConfig, root: &mut Pipeline, spec: &CollectorsGroupSpec) {
+    let handling = Handling::of(spec, |id| spec.stream_classes.iter().any(|class| class.id == id));
+    if handling == Handling::Drop {
+        return;
+    }
+    config.add(
+        ComponentKind::Extension,
+        "k8s_leader_elector",
+        json!({"auth_type": "serviceAccount", "lease_name": "odigos-gateway-leader", "lease_namespace": "${env:POD_NAMESPACE}"}),
+    );
+    config.started_extensions.insert("k8s_leader_elector".into());
+    config.add(
+        ComponentKind::Receiver,
+        "k8s_cluster",
+        json!({"auth_type": "serviceAccount", "collection_interval": "10s", "k8s_leader_elector": "k8s_leader_elector"}),
+    );
+    let Some(class) = handling.class() else {
+        root.receivers.push("k8s_cluster".into());
+        return;
+    };
+    let attributes = json!({"attributes": [{"key": STREAM_CLASS_ATTRIBUTE, "action": "insert", "value": class}]});
+    config.add(ComponentKind::Processor, "resource/unowned", attributes);
+    let mut processors = root.processors.clone();
+    processors.insert(1, "resource/unowned".into());
+    *config.pipeline(Signal::Metrics, "cluster") =
+        Pipeline { receivers: vec!["k8s_cluster".into()], processors, exporters: root.exporters.clone() };
 }
 
 /// Metrics of the product itself. They reach the destinations that request them, and only those: no release deploys a store of its own.
@@ -362,20 +420,33 @@ fn add_own_metrics(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
 /// The condition of a DataStream: whether the gateway has pipelines for it.
 #[must_use]
 pub fn stream_condition(plan: &GatewayPlan, stream: &str) -> ConditionDraft {
-    match plan.streams.get(stream).filter(|signals| !signals.is_empty()) {
+    let signals = plan.streams.get(stream).filter(|signals| !signals.is_empty());
+    let takes_metrics = signals.is_some_and(|signals| signals.contains(&Signal::Metrics));
+    // Where no Destination takes metrics at all, nobody misses them.
+    let note = match (plan.unowned.contains(stream), plan.receiver_signals.contains(&Signal::Metrics)) {
+        (true, true) if takes_metrics => format!(" It also gets {}.", unowned::WHAT),
+        (true, true) => {
+            format!(
+                " The {} would go here too, and are not collected while no other of their streams has a Destination for metrics.",
+                unowned::WHAT
+            )
+        }
+        _ => String::new(),
+    };
+    match signals {
         Some(signals) => {
             let list: Vec<_> = signals.iter().map(|signal| signal.as_str()).collect();
             ConditionDraft::yes(
                 kind::RENDERED,
                 "Rendered",
-                format!("The gateway has pipelines for {}.", list.join(", ")),
+                format!("The gateway has pipelines for {}.{note}", list.join(", ")),
             )
         }
         None => ConditionDraft::no(
             kind::RENDERED,
             "NoDestination",
             format!(
-                "No configured Destination is in the stream {stream:?}: its telemetry is dropped. Add the stream to spec.sourceSelector.dataStreams of a Destination."
+                "No configured Destination is in the stream {stream:?}: its telemetry is dropped. Add the stream to spec.sourceSelector.dataStreams of a Destination.{note}"
             ),
         ),
     }
@@ -387,6 +458,6 @@ pub fn known_streams(seen: &Observed<'_>, plan: &GatewayPlan) -> BTreeSet<String
     let mut known: BTreeSet<String> = plan.streams.keys().cloned().collect();
     known.extend(seen.group.spec.stream_classes.iter().flat_map(|class| class.streams.iter().cloned()));
     known.extend(streams::named_streams([], seen.destinations.iter().copied()));
-    known.retain(|stream| !stream.starts_with(streams::POOL_STREAM));
+    known.retain(|stream| streams::has_pipeline(stream));
     known
 }

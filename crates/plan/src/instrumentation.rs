@@ -131,7 +131,7 @@ pub fn plan(
             Desired::Keep
         }
         decision if decision.is_covered() && workload.lent_to.is_none() => {
-            let mut config = object(workload, coverage, existing, around.options);
+            let mut config = object(workload, coverage, existing, around);
             conditions.extend(decide_agents(workload, &mut config, around));
             config.status = None;
             Desired::Apply(Box::new(config))
@@ -199,12 +199,19 @@ fn object(
     workload: &Workload,
     coverage: &Coverage,
     existing: Option<&InstrumentationConfig>,
-    options: &Options,
+    around: &Surroundings<'_>,
 ) -> InstrumentationConfig {
     let reference = &workload.reference;
-    let mut config = InstrumentationConfig::new(&reference.config_name(), spec(workload, coverage, existing, options));
+    let spec = spec(workload, coverage, existing, around.options);
+    let mut config = InstrumentationConfig::new(&reference.config_name(), spec);
     config.metadata.namespace = Some(reference.namespace.clone());
-    config.metadata.labels = Some(coverage.stream_labels.clone());
+    let mut labels = coverage.stream_labels.clone();
+    let data_streams = streams::membership(&labels, &reference.namespace, &BTreeSet::new());
+    config.status = existing.and_then(|existing| existing.status.clone());
+    let off = agents::signals_off(around.rules, reference, &data_streams, &config);
+    let switches = streams::SWITCHES.iter().filter(|(_, signal)| off.contains(signal));
+    labels.extend(switches.map(|(label, _)| ((*label).to_owned(), "true".to_owned())));
+    config.metadata.labels = Some(labels);
     config.metadata.annotations = annotations(coverage, existing);
     if !workload.uid.is_empty() {
         config.metadata.owner_references = Some(vec![OwnerReference {
@@ -216,8 +223,7 @@ fn object(
             block_owner_deletion: Some(true),
         }]);
     }
-    // The agent decision reads what was detected; it is not written from here.
-    config.status = existing.and_then(|existing| existing.status.clone());
+    // The agent decision reads the status, as rules for languages do; it is not written from here.
     if let Some(status) = config.status.as_mut().filter(|_| existing.is_some_and(|one| is_recovery_due(one, coverage)))
     {
         forget_rollback(status);

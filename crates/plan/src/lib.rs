@@ -30,5 +30,6 @@ pub mod sizing;
 pub mod spelling;
 pub mod start_failure;
 pub mod streams;
+pub mod unowned;
 pub mod workload;
 pub mod world;

@@ -15,8 +15,9 @@ use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
 use crate::processors::{self, Processors};
+use crate::unowned::Handling;
 use crate::workload::resource_attribute;
-use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, RoutedPool, SpanMetrics};
+use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec, RoutedPool, ScrapedMetrics, SpanMetrics};
 use odigos_api::condition::ConditionDraft;
 use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
 use odigos_api::processor::Processor;
@@ -100,6 +101,8 @@ pub struct NodePlan {
     pub receiver_signals: Vec<Signal>,
     /// The pools that it sends to, for `status.routedPools`.
     pub pools: Vec<RoutedPool>,
+    /// The class that it gives to what belongs to no workload, for `status.unownedStreamClasses`.
+    pub unowned_class: Option<String>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -108,10 +111,13 @@ pub struct NodePlan {
 #[must_use]
 pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let gateway = seen.gateway?;
-    let processors = Processors::of_role(CollectorRole::NodeCollector, seen.processors.iter().copied(), seen.set_aside);
+    let role = CollectorRole::NodeCollector;
+    let classes = &gateway.spec.stream_classes;
+    let mut processors = Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes);
     let mut config = CollectorConfig::default();
     let mut receiver_signals = Vec::new();
     let mut pools = Vec::new();
+    let mut unowned_class = None;
     let mut findings = processors.findings.clone();
     let port = seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
     add_idle_parts(&mut config, seen, port);
@@ -126,6 +132,9 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             signals,
             processors: &processors,
             routes: &routes,
+            unowned: Handling::of(&group.spec, |id| {
+                gateway.status.iter().any(|status| status.served_stream_classes.iter().any(|one| one == id))
+            }),
             has_agent: Mode::of(seen.configuration).has_node_agents(),
         };
         if build.takes(Signal::Logs) && !build.has_agent {
@@ -134,9 +143,11 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         build.add(&mut config, seen);
         receiver_signals = used_signals(&config);
         add_unused(&mut config, &receiver_signals);
+        unowned_class = build.unowned.class().filter(|_| build.scrapes()).map(str::to_owned);
         pools = routes.iter().map(routes::Route::told).collect();
     }
     config.remove_unused();
+    processors.report_unreached(role, &config, seen.processors.iter().copied());
     let problems = config.check();
     for problem in &problems {
         findings.push(Finding::error(
@@ -145,9 +156,9 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             format!("the rendered configuration is broken: {problem}"),
         ));
     }
-    let components = processors.components(CollectorRole::NodeCollector);
+    let components = processors.components(role);
     let processors = processors.conditions;
-    Some(NodePlan { config, problems, components, processors, receiver_signals, pools, findings })
+    Some(NodePlan { config, problems, components, processors, receiver_signals, pools, unowned_class, findings })
 }
 
 /// Signals of applications that a pipeline makes use of.
@@ -216,6 +227,8 @@ struct Build<'a> {
     signals: BTreeSet<Signal>,
     processors: &'a Processors,
     routes: &'a [Route<'a>],
+    /// What it does with what belongs to no workload.
+    unowned: Handling<'a>,
     /// An agent runs beside it, which keeps links to the logs that are wanted.
     has_agent: bool,
 }
@@ -227,7 +240,7 @@ const FILE_LOG: &str = "file_log";
 /// Receives what agents of the node's pods send.
 const OTLP: &str = "otlp/in";
 
-impl Build<'_> {
+impl<'a> Build<'a> {
     fn takes(&self, signal: Signal) -> bool {
         self.signals.contains(&signal)
     }
@@ -405,35 +418,81 @@ impl Build<'_> {
         *config.pipeline(Signal::Traces, "") = Pipeline { receivers: vec![OTLP.into()], processors, exporters };
     }
 
+    /// Settings of the kubelet's receiver, and of that of the host, where users want what they bring.
+    fn scraped(&self) -> [Option<&'a str>; 2] {
+        let Some(metrics) = self.spec.metrics.as_ref().filter(|_| self.takes(Signal::Metrics)) else {
+            return [None; 2];
+        };
+        let of = |settings: &'a Option<ScrapedMetrics>| {
+            let settings = settings.as_ref().filter(|one| one.disabled != Some(true))?;
+            Some(settings.interval.as_deref().unwrap_or("10s"))
+        };
+        let hosts = if self.unowned == Handling::Drop { None } else { of(&metrics.host_metrics) };
+        [of(&metrics.kubelet_stats), hosts]
+    }
+
+    fn scrapes(&self) -> bool {
+        self.scraped().iter().any(Option::is_some)
+    }
+
     fn add_metrics(&self, config: &mut CollectorConfig) {
         let Some(metrics) = self.spec.metrics.as_ref() else { return };
+        let [kubelet, host] = self.scraped();
+        let mut scraping = Vec::new();
+        if let Some(interval) = kubelet {
+            config.add(ComponentKind::Receiver, "kubelet_stats", kubelet_stats(interval));
+            scraping.push("kubelet_stats".to_owned());
+        }
+        if let Some(interval) = host {
+            config.add(ComponentKind::Receiver, "host_metrics", host_metrics(interval));
+            scraping.push("host_metrics".to_owned());
+        }
         let mut receivers = Vec::new();
         if metrics.agents_telemetry.is_some() {
             receivers.push(OTLP.to_owned());
         }
-        if let Some(kubelet) = metrics.kubelet_stats.as_ref().filter(|settings| settings.disabled != Some(true)) {
-            config.add(
-                ComponentKind::Receiver,
-                "kubelet_stats",
-                kubelet_stats(kubelet.interval.as_deref().unwrap_or("10s")),
-            );
-            receivers.push("kubelet_stats".into());
+        if let Some(unowned) = self.unowned_processor(config) {
+            self.add_metrics_of(config, "scraped", scraping, Some(unowned));
+        } else {
+            receivers.extend(scraping);
         }
-        if let Some(host) = metrics.host_metrics.as_ref().filter(|settings| settings.disabled != Some(true)) {
-            config.add(
-                ComponentKind::Receiver,
-                "host_metrics",
-                host_metrics(host.interval.as_deref().unwrap_or("10s")),
-            );
-            receivers.push("host_metrics".into());
-        }
+        self.add_metrics_of(config, "", receivers, None);
+    }
+
+    /// A pipeline of metrics; `unowned` stands behind what tells whose they are.
+    fn add_metrics_of(
+        &self,
+        config: &mut CollectorConfig,
+        name: &str,
+        receivers: Vec<String>,
+        unowned: Option<String>,
+    ) {
         if receivers.is_empty() {
             return;
         }
         let mut processors = self.opening(config);
+        processors.extend(unowned);
         processors.extend(self.user_processors(Signal::Metrics, false));
-        *config.pipeline(Signal::Metrics, "") =
+        *config.pipeline(Signal::Metrics, name) =
             Pipeline { receivers, processors, exporters: vec![self.way_out(Signal::Metrics)] };
+    }
+
+    /// What handles metrics that belong to no workload; none where they are of the stream `default`.
+    fn unowned_processor(&self, config: &mut CollectorConfig) -> Option<String> {
+        let (id, settings) = match self.unowned {
+            Handling::Default => return None,
+            Handling::Class(class) => (
+                "resource/unowned",
+                json!({"attributes": [{"key": STREAM_CLASS_ATTRIBUTE, "action": "insert", "value": class}]}),
+            ),
+            Handling::Drop => {
+                let class = Expression::from(Path::keyed("resource.attributes", STREAM_CLASS_ATTRIBUTE));
+                let dropped = Condition::Equal(class, Expression::Nil).to_string();
+                ("filter/unowned", json!({"error_mode": "ignore", "metrics": {"metric": [dropped]}}))
+            }
+        };
+        config.add(ComponentKind::Processor, id, settings);
+        Some(id.to_owned())
     }
 
     fn add_logs(&self, config: &mut CollectorConfig) {

@@ -3,12 +3,18 @@
 //! Owns the shapes of `spec/collectors-and-pipelines.md` 4.6 and the names that users cannot have. Never decides in which pipelines
 //! they stand, nor which of them a collector does not start with ([`crate::start_failure`]).
 
+mod placement;
+
+pub use placement::is_run_by;
+
 use crate::start_failure::processor_key;
+use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::{CollectorConfig, ComponentKind};
+use placement::{Guard, Placement};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -16,14 +22,16 @@ use std::collections::BTreeMap;
 pub const LATE_HINT: i32 = 10;
 
 /// Processors of the product's own. A pipeline takes each name once, so users cannot have them too.
-const OWN_PROCESSORS: [&str; 15] = [
+const OWN_PROCESSORS: [&str; 17] = [
     "filter/own-kubelet",
+    "filter/unowned",
     "resource/default-class",
     "resource/node-name",
     "resource/odiglet-pod-name",
     "resource/odigos-collector-role",
     "resource/odigos-version",
     "resource/pod-name",
+    "resource/unowned",
     crate::collector::STRIP_CLASS,
     "tail_sampling/stream",
     "tail_sampling/streams",
@@ -97,15 +105,17 @@ pub struct UsableProcessor {
     pub signals: Vec<Signal>,
     /// Streams that it is for; `None` means all.
     pub streams: Option<Vec<String>>,
-    /// Its settings, verbatim.
+    /// Its settings, verbatim but for the guard of streams on a node.
     pub settings: Value,
+    /// No item can be meant, so it is in no pipeline.
+    is_idle: bool,
 }
 
 impl UsableProcessor {
     /// Whether it belongs into the pipelines that every item of `signal` passes.
     #[must_use]
     pub fn is_global(&self, signal: Signal) -> bool {
-        self.streams.is_none() && self.signals.contains(&signal)
+        self.streams.is_none() && !self.is_idle && self.signals.contains(&signal)
     }
 
     /// Whether it belongs into the pipeline of `stream` for `signal`.
@@ -113,6 +123,50 @@ impl UsableProcessor {
     pub fn is_for_stream(&self, signal: Signal, stream: &str) -> bool {
         self.signals.contains(&signal) && self.streams.as_ref().is_some_and(|names| names.iter().any(|n| n == stream))
     }
+}
+
+/// Why a Processor cannot be rendered: reason, field, message.
+type Refusal = (&'static str, &'static str, String);
+
+/// A processor as its collector runs it, with what its condition says.
+fn placed(
+    mut usable: UsableProcessor,
+    placement: &Placement,
+    classes: &[StreamClass],
+) -> Result<(UsableProcessor, String), Refusal> {
+    let mut message = String::from("The processor is part of the collector configuration.");
+    match placement {
+        Placement::Refused => {
+            let message = format!(
+                "a processor of the type {:?} reads facts of the node, where streams are not apart: remove dataStreams",
+                usable.id.split('/').next().unwrap_or_default()
+            );
+            return Err(("InvalidConfig", "spec.dataStreams", message));
+        }
+        Placement::Moved(streams) => {
+            message = format!(
+                "The processor runs in the gateway, in the pipelines of the data streams {}: on nodes it could not tell them apart.",
+                streams.join(", ")
+            )
+        }
+        Placement::Guarded(streams) => {
+            let guard = Guard::of(streams, classes);
+            usable.settings = guard.transform(&usable.settings);
+            // All items pass it on the node; its statements choose.
+            usable.streams = None;
+            usable.is_idle = guard.is_empty;
+            if !guard.others.is_empty() {
+                let others: Vec<&str> = guard.others.iter().map(String::as_str).collect();
+                message.push_str(&format!(
+                    " An item is changed once for all of its streams, so {} see its effect too: workloads are in them and in {}. Give it the role CLUSTER_GATEWAY to change each stream apart.",
+                    others.join(", "),
+                    streams.join(", ")
+                ));
+            }
+        }
+        Placement::AsWritten | Placement::Elsewhere => {}
+    }
+    Ok((usable, message))
 }
 
 /// The processors of a role and what to report of each.
@@ -127,11 +181,13 @@ pub struct Processors {
 }
 
 impl Processors {
-    /// Sorts out which processors of `role` can be rendered; a bad one is reported and left out, on both collectors.
+    /// Sorts out which processors of `role` can be rendered; a bad one is reported and left out, on both collectors. `classes` are
+    /// those of the main gateways, by which a node tells streams apart.
     pub fn of_role<'a>(
         role: CollectorRole,
         processors: impl IntoIterator<Item = &'a Processor>,
         set_aside: &BTreeMap<String, String>,
+        classes: &[StreamClass],
     ) -> Self {
         let suffix = match role {
             CollectorRole::ClusterGateway => "ClusterGateway",
@@ -140,7 +196,8 @@ impl Processors {
         let mut result = Self::default();
         for processor in processors {
             let spec = &processor.spec;
-            if !spec.collector_roles.contains(&role) {
+            let placement = Placement::of(role, spec);
+            if placement == Placement::Elsewhere {
                 continue;
             }
             let name = processor.metadata.name.clone().unwrap_or_default();
@@ -154,14 +211,10 @@ impl Processors {
                 let message = format!("the collector did not start with it: {said}");
                 ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
             } else {
-                match Self::usable(processor) {
-                    Ok(usable) => {
+                match Self::usable(processor).and_then(|usable| placed(usable, &placement, classes)) {
+                    Ok((usable, message)) => {
                         result.usable.push(usable);
-                        ConditionDraft::yes(
-                            kind::ADDED_TO_COLLECTOR,
-                            format!("ConfigUpdated_{suffix}"),
-                            "The processor is part of the collector configuration.",
-                        )
+                        ConditionDraft::yes(kind::ADDED_TO_COLLECTOR, format!("ConfigUpdated_{suffix}"), message)
                     }
                     Err((reason, field, message)) => {
                         let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
@@ -177,7 +230,7 @@ impl Processors {
         result
     }
 
-    fn usable(processor: &Processor) -> Result<UsableProcessor, (&'static str, &'static str, String)> {
+    fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> {
         let spec = &processor.spec;
         let component_type = spec.type_.as_str();
         if !STOCK_PROCESSORS.contains(&component_type) {
@@ -210,7 +263,40 @@ impl Processors {
             signals: spec.signals.clone(),
             streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
             settings,
+            is_idle: false,
         })
+    }
+
+    /// Reports the processors that no pipeline of `config` names: no item reaches them. One for both collectors may be in the
+    /// other one's.
+    pub fn report_unreached<'a>(
+        &mut self,
+        role: CollectorRole,
+        config: &CollectorConfig,
+        processors: impl IntoIterator<Item = &'a Processor>,
+    ) {
+        let is_reached = |id: &String| config.pipelines.values().any(|pipeline| pipeline.processors.contains(id));
+        let collector = match role {
+            CollectorRole::ClusterGateway => "gateway",
+            CollectorRole::NodeCollector => "node collector",
+        };
+        for processor in processors.into_iter().filter(|one| one.spec.collector_roles.len() < 2) {
+            let name = processor.metadata.name.clone().unwrap_or_default();
+            let id = format!("{}/{name}", processor.spec.type_);
+            let is_usable = self.usable.iter().any(|one| one.id == id);
+            if !is_usable || is_reached(&id) {
+                continue;
+            }
+            let signals: Vec<&str> = processor.spec.signals.iter().map(|signal| signal.as_str()).collect();
+            let streams = processor.spec.data_streams.clone().filter(|names| !names.is_empty());
+            let of_streams =
+                streams.map(|names| format!(" of the data streams {}", names.join(", "))).unwrap_or_default();
+            let message = format!(
+                "The processor is in no pipeline: the {collector} has none for {}{of_streams} now. It is added as soon as there is one.",
+                signals.join(", ")
+            );
+            self.conditions.insert(name, ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "NotInPipeline", message));
+        }
     }
 
     /// The settings of each component, with the Processor's name among what can be set aside.
@@ -266,7 +352,7 @@ mod tests {
     fn drafts(processor: &Processor, set_aside: &[(&str, &str)]) -> Vec<ConditionDraft> {
         let set_aside = set_aside.iter().map(|(key, said)| ((*key).to_owned(), (*said).to_owned())).collect();
         let roles = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector];
-        let of = |role| Processors::of_role(role, [processor], &set_aside).conditions.remove("p").unwrap();
+        let of = |role| Processors::of_role(role, [processor], &set_aside, &[]).conditions.remove("p").unwrap();
         roles.map(of).into()
     }
 

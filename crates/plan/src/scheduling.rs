@@ -5,7 +5,8 @@
 
 use crate::configuration::Configuration;
 use crate::metric_sources::MetricSources;
-use crate::{duration, sizing, streams};
+use crate::streams::Selection;
+use crate::{duration, sizing, streams, unowned};
 use odigos_api::collectors_group::{
     CollectorMetrics, CollectorsGroupSpec, Empty, OtlpExporterConfiguration, OwnMetrics, ResourceDetectors,
     RetryOnFailure, ScrapedMetrics, ServiceIo, SpanMetrics, SpanSamplingAttributes, StreamClass, TailSampling,
@@ -38,6 +39,7 @@ pub fn gateway_group(
         service_graph_extra_dimensions: list("collectorGateway.serviceGraph.extraDimensions"),
         service_graph_virtual_node_peer_attributes: list("collectorGateway.serviceGraph.virtualNodePeerAttributes"),
         cluster_metrics_enabled: Some(flag("collectorGateway.clusterMetricsEnabled").unwrap_or_default()),
+        unowned_stream_class: unowned::class(configuration, destinations),
         https_proxy_address: text("collectorGateway.httpsProxyAddress"),
         node_selector: typed(configuration, "collectorGateway.nodeSelector"),
         deployment_name: Some(text("collectorGateway.deploymentName").unwrap_or_else(|| names::GATEWAY.to_owned())),
@@ -72,6 +74,7 @@ pub fn node_group(
         otlp_exporter_configuration: exporter_configuration(configuration),
         resource_detectors: typed::<ResourceDetectors>(configuration, "collectorNode.resourceDetectors"),
         metrics: node_metrics(configuration, destinations, known_type),
+        unowned_stream_class: unowned::class(configuration, destinations),
         ..CollectorsGroupSpec::default()
     })
 }
@@ -143,13 +146,16 @@ fn node_metrics(
     let interval = |source: &str| {
         Some(configuration.text(&format!("metricsSources.{source}.interval")).unwrap_or("10s").to_owned())
     };
+    let unowned_streams = unowned::streams(configuration);
     let off = |source: &str| configuration.flag(&format!("metricsSources.{source}.disabled")) == Some(true);
     for destination in metrics_destinations(destinations).filter(|destination| known_type(&destination.spec.type_)) {
         let wanted = MetricSources::of(&destination.spec);
         if wanted.agents {
             metrics.agents_telemetry = Some(Empty {});
         }
-        if wanted.hosts && !off("hostMetrics") {
+        // Hosts belong to no workload: only a Destination in the streams of such telemetry gets their metrics.
+        let has_unowned = unowned::reaches(&unowned_streams, &Selection::of(&destination.spec));
+        if wanted.hosts && has_unowned && !off("hostMetrics") {
             metrics.host_metrics = Some(ScrapedMetrics { disabled: None, interval: interval("hostMetrics") });
         }
         if wanted.kubelet && !off("kubeletStats") {
@@ -276,6 +282,21 @@ mod tests {
         let mut off = all;
         off.spec.disabled = Some(true);
         assert_eq!(node("{}", &[&off]).metrics, None);
+    }
+
+    #[test]
+    fn host_metrics_are_collected_only_for_the_streams_of_unowned_telemetry() {
+        let group = |text: &str, streams: &[&str]| {
+            let mut one = metrics_destination("a", json!({}));
+            one.spec.source_selector = serde_json::from_value(json!({"dataStreams": streams})).unwrap();
+            let spec = node(text, &[&one]);
+            (spec.metrics.unwrap().host_metrics.is_some(), spec.unowned_stream_class)
+        };
+        let infra = streams::class_id(&["infra".to_owned()].into());
+        assert_eq!(group("{}", &["default"]), (true, None));
+        assert_eq!(group("{}", &["shop"]), (false, Some("void".into())), "they would end in the void");
+        assert_eq!(group("unownedTelemetry: {dataStreams: [infra]}", &["infra"]), (true, Some(infra)));
+        assert_eq!(group("unownedTelemetry: {dataStreams: [infra]}", &["default"]), (false, Some("void".into())));
     }
 
     #[test]

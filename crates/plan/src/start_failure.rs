@@ -78,7 +78,7 @@ pub fn destinations(destinations: &[&Destination], secrets: &BTreeMap<String, Se
 /// The Processors of a role as suspects.
 #[must_use]
 pub fn processors<'a>(role: CollectorRole, processors: impl IntoIterator<Item = &'a Processor>) -> Suspects {
-    let of_role = processors.into_iter().filter(|one| one.spec.collector_roles.contains(&role));
+    let of_role = processors.into_iter().filter(|one| crate::processors::is_run_by(role, &one.spec));
     let key = |processor: &Processor| processor_key(role, processor.metadata.name.as_deref().unwrap_or_default());
     of_role.map(|one| (key(one), crate::objects::hash(json!(one.spec).to_string(), 16))).collect()
 }

@@ -6,10 +6,10 @@
 use crate::objects::hash;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use odigos_api::Finding;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::labels::{self, DEFAULT_STREAM};
+use odigos_api::{Finding, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of streams, sorted; virtual streams of namespaces are spelt `ns:<namespace>`.
@@ -20,6 +20,9 @@ pub type StreamSet = BTreeSet<String>;
 pub const NAMESPACE_STREAM: &str = "ns:";
 /// Prefix of the virtual stream of the workloads that a dedicated pool of gateways names; it has no pipeline.
 pub const POOL_STREAM: &str = "pool:";
+/// Prefix of the virtual stream of the workloads whose metrics or logs a rule switches off, followed by the signal as pipelines
+/// name it; it has no pipeline, and nothing of that signal passes the router.
+pub const OFF_STREAM: &str = "off:";
 /// The name in a selector that means every stream.
 pub const EVERY_STREAM: &str = "*";
 /// Class of workloads that opted out of every stream.
@@ -53,7 +56,31 @@ pub fn membership(
     if selected_namespaces.contains(namespace) {
         streams.insert(format!("{NAMESPACE_STREAM}{namespace}"));
     }
+    let off = SWITCHES.iter().filter(|(label, _)| labels.get(*label).is_some_and(|value| value == "true"));
+    streams.extend(off.map(|(_, signal)| off_stream(*signal)));
     streams
+}
+
+/// The labels by which a workload has a signal switched off.
+pub const SWITCHES: [(&str, Signal); 2] = [(labels::METRICS_OFF, Signal::Metrics), (labels::LOGS_OFF, Signal::Logs)];
+
+/// The virtual stream of the workloads of which no `signal` is collected.
+#[must_use]
+pub fn off_stream(signal: Signal) -> String {
+    format!("{OFF_STREAM}{}", signal.as_pipeline())
+}
+
+/// Whether a class is of workloads of which no `signal` is collected.
+#[must_use]
+pub fn is_off(class: &StreamClass, signal: Signal) -> bool {
+    let off = off_stream(signal);
+    class.streams.contains(&off)
+}
+
+/// Whether a member of a set has pipelines: a stream that people named, or a namespace that a Destination selects.
+#[must_use]
+pub fn has_pipeline(stream: &str) -> bool {
+    !stream.starts_with(POOL_STREAM) && !stream.starts_with(OFF_STREAM)
 }
 
 /// The id of the class of a set: `void`, `default`, or `c` and 8 hex digits of SHA-256 over the comma-joined set.
@@ -72,7 +99,7 @@ pub fn class_id(streams: &StreamSet) -> String {
 /// Whether a member of a set is no stream that anybody named.
 #[must_use]
 pub fn is_virtual(stream: &str) -> bool {
-    stream.starts_with(NAMESPACE_STREAM) || stream.starts_with(POOL_STREAM)
+    stream.starts_with(NAMESPACE_STREAM) || !has_pipeline(stream)
 }
 
 /// Which streams a destination is in (`spec/collectors-and-pipelines.md` 1.2, 7.4, 7.6).
@@ -155,7 +182,13 @@ pub struct Usage {
 impl Usage {
     /// Counts one workload of that set.
     pub fn add(&mut self, streams: StreamSet) {
-        self.sets.entry(class_id(&streams)).or_insert((streams, 0)).1 += 1;
+        let count = &mut self.sets.entry(class_id(&streams)).or_insert((streams, 0)).1;
+        *count = count.saturating_add(1);
+    }
+
+    /// Counts a set that no limit drops.
+    pub fn keep(&mut self, streams: StreamSet) {
+        self.sets.entry(class_id(&streams)).or_insert((streams, 0)).1 = usize::MAX;
     }
 
     /// The classes in use with their sets and how many workloads each has.
@@ -307,6 +340,9 @@ mod tests {
         ] {
             assert_eq!(membership(&labels(pairs), "shop", &none), set(expected), "{pairs:?}");
         }
+        let off = |label: &str, value: &str| [(label.to_owned(), value.to_owned())].into();
+        assert_eq!(membership(&off(labels::METRICS_OFF, "true"), "shop", &none), set(&["default", "off:metrics"]));
+        assert_eq!(membership(&off(labels::LOGS_OFF, "false"), "shop", &none), set(&["default"]));
         let selected = ["shop".to_owned()].into();
         assert_eq!(membership(&labels(&[("a", "true")]), "shop", &selected), set(&["a", "ns:shop"]));
         assert_eq!(membership(&labels(&[("default", "false")]), "shop", &selected), set(&[]));

@@ -12,7 +12,7 @@ use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::{self, Configuration};
 use odigos_plan::pools::{self, Pools};
 use odigos_plan::scheduling::{self, NodeGroupState};
-use odigos_plan::{sampling, streams, world};
+use odigos_plan::{sampling, streams, unowned, world};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -84,26 +84,28 @@ async fn groups(
 ) -> Result<Option<Duration>, ApplyError> {
     let mut usage = streams::Usage::default();
     memberships.iter().cloned().for_each(|set| usage.add(set));
+    let refs: Vec<&Destination> = destinations.iter().collect();
+    unowned::add_usage(&mut usage, configuration, &refs);
     let class = |labels: &Option<BTreeMap<String, String>>| {
         labels.as_ref().and_then(|labels| labels.get(STREAM_CLASS).cloned())
     };
     let mut carried: BTreeSet<String> =
         state.configs.all().iter().filter_map(|(_, config)| class(&config.metadata.labels)).collect();
     carried.extend(state.pods.all().iter().filter_map(|(_, pod)| class(&pod.metadata.labels)));
+    let node = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
+    let node_status = node.as_ref().and_then(|group| group.status.clone()).unwrap_or_default();
+    carried.extend(node_status.unowned_stream_classes.iter().cloned());
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let current = gateway.as_ref().map(|group| group.spec.stream_classes.clone()).unwrap_or_default();
     let classes = streams::plan_classes(&usage, &carried, &current, state.drain, Timestamp::now());
     if let Some(finding) = streams::limit_finding(classes.dropped) {
         tell(state, &finding).await;
     }
-    let refs: Vec<&Destination> = destinations.iter().collect();
     let samplings = state.samplings.namespace(&state.namespace);
     let accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
     let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !memberships.is_empty());
     let spec = scheduling::gateway_group(configuration, &refs, sampling, classes.classes);
     let all = state.groups.namespace(&state.namespace);
-    let node = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
-    let node_status = node.as_ref().and_then(|group| group.status.clone()).unwrap_or_default();
     let of_pools = pools.plan(&pools::Seen {
         configuration,
         destinations: &refs,

@@ -98,6 +98,11 @@ fn refused() -> Vec<(&'static str, Value, &'static str)> {
             json!({"type": "x", "signals": ["TRACES"], "collectorRoles": ["NODE"], "processorConfig": {}}),
             "Unsupported value",
         ),
+        (
+            "Processor",
+            json!({"type": "k8s_attributes", "signals": ["TRACES"], "collectorRoles": ["NODE_COLLECTOR"], "dataStreams": ["a"], "processorConfig": {}}),
+            "remove dataStreams",
+        ),
         ("DataStream", json!({"samplingView": "both"}), "Unsupported value"),
         (
             "InstrumentationRule",

@@ -9,6 +9,7 @@ mod express;
 mod merge;
 mod report;
 mod settings;
+mod signals;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -16,6 +17,7 @@ mod validate;
 pub use express::{Expressed, expressed};
 pub use report::{Covered, report};
 pub use settings::variables;
+pub use signals::signals_off;
 pub use validate::{Problem, problems};
 
 use odigos_api::WorkloadRef;

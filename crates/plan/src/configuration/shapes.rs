@@ -36,7 +36,7 @@ enum Shape {
 /// Levels of collectors' logs.
 pub(super) const LOG_LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 
-const TABLE: [(&str, Shape); 66] = [
+const TABLE: [(&str, Shape); 68] = [
     ("agentEnvVarsInjectionMethod", Shape::Word(&InjectionMode::WORDS)),
     ("agentImages", Shape::Block),
     ("agents", Shape::Block),
@@ -102,6 +102,8 @@ const TABLE: [(&str, Shape); 66] = [
     ("sampling.tailSampling.traceAggregationWaitDuration", Shape::Duration),
     ("telemetryEnabled", Shape::Flag),
     ("traceIdSuffix", Shape::Text),
+    ("unownedTelemetry", Shape::Block),
+    ("unownedTelemetry.dataStreams", Shape::Texts),
     ("userInstrumentationEnvs", Shape::Block),
 ];
 

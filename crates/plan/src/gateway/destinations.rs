@@ -7,6 +7,7 @@ use super::{Observed, SecretDigests};
 use crate::admission;
 use crate::metric_sources::MetricSources;
 use crate::streams::{self, Selection};
+use crate::unowned;
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination};
 use odigos_api::{Finding, Signal};
@@ -280,6 +281,7 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
                     message.push_str(&format!(" Warning: {field}: {warning}."));
                     result.findings.push(Finding::warning(object.clone(), field.clone(), warning.clone()));
                 }
+                message.push_str(&unowned_note(seen, &fragment));
                 result.secrets.extend(secrets);
                 for (variable, value) in fragment.variables() {
                     let taken = result.variables.entry(variable.clone()).or_insert_with(|| value.clone());
@@ -297,6 +299,24 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
         result.conditions.insert(name.to_owned(), condition);
     }
     result
+}
+
+/// What a Destination that takes metrics should know of those that belong to no workload.
+fn unowned_note(seen: &Observed<'_>, fragment: &Fragment) -> String {
+    let wants = fragment.wanted.hosts || fragment.wanted.kubelet;
+    if !fragment.pipelines.contains_key(&Signal::Metrics) || !wants {
+        return String::new();
+    }
+    let streams = unowned::streams(seen.configuration);
+    if unowned::reaches(&streams, &fragment.selection) {
+        return String::new();
+    }
+    format!(
+        " It gets no {}: they go to the data streams {} ({} of the configuration).",
+        unowned::WHAT,
+        unowned::listed(&streams),
+        unowned::PATH,
+    )
 }
 
 enum Outcome {
@@ -376,7 +396,8 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         warnings.push(("spec.metricsSettings.serviceGraphEnabled".to_owned(), message.to_owned()));
     }
     if wanted.service_graph && !takes_metrics {
-        let message = "the Destination takes no metrics, so none of the service graph reach it; add METRICS to spec.signals";
+        let message =
+            "the Destination takes no metrics, so none of the service graph reach it; add METRICS to spec.signals";
         warnings.push(("spec.metricsSettings.serviceGraphEnabled".to_owned(), message.to_owned()));
     }
     if selection == Selection::Streams(BTreeSet::new()) {
@@ -402,8 +423,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         .collect();
     let pipelines = rendered.pipelines.keys().cloned().collect();
     let metric_filter = if takes_metrics { metric_filter(wanted) } else { None };
-    let fragment =
-        Fragment { name: name.to_owned(), selection, pipelines, wanted, rendered, delivery, metric_filter };
+    let fragment = Fragment { name: name.to_owned(), selection, pipelines, wanted, rendered, delivery, metric_filter };
     if let Err(problem) = fragment.check() {
         return refused(
             "ErrConfigDestination",

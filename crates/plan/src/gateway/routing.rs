@@ -9,7 +9,7 @@ use super::sampling::{self, Group, Samplers};
 use crate::collector;
 use crate::processors::{self, Processors};
 use crate::sampling::report::Mode;
-use crate::streams::{DEFAULT_CLASS, NAMESPACE_STREAM, POOL_STREAM};
+use crate::streams::{self, DEFAULT_CLASS, NAMESPACE_STREAM};
 use odigos_api::Signal;
 use odigos_api::collectors_group::{CollectorsGroupSpec, StreamClass};
 use odigos_api::data_stream::SamplingView;
@@ -29,14 +29,14 @@ pub(super) fn connector(signal: Signal) -> String {
 pub(super) fn known_streams(spec: &CollectorsGroupSpec, fragments: &[Fragment]) -> BTreeSet<String> {
     let classes = spec.stream_classes.iter().flat_map(|class| class.streams.iter().cloned());
     if spec.pool.is_some() {
-        return classes.filter(|stream| !stream.starts_with(POOL_STREAM)).collect();
+        return classes.filter(|stream| streams::has_pipeline(stream)).collect();
     }
     let selected = fragments.iter().filter_map(|fragment| match &fragment.selection {
         crate::streams::Selection::Streams(streams) => Some(streams.iter().cloned()),
         crate::streams::Selection::Every => None,
     });
     let all = classes.chain(selected.flatten()).chain([DEFAULT_STREAM.to_owned()]);
-    all.filter(|stream| !stream.starts_with(POOL_STREAM)).collect()
+    all.filter(|stream| streams::has_pipeline(stream)).collect()
 }
 
 /// Name of the pipeline of a stream behind the signal: `stream.<name>`, or `namespace.<name>` for a virtual one.
@@ -207,6 +207,10 @@ impl Router<'_> {
     /// The pipelines that items of a class go to: its streams' own, or one joint pipeline when two of them would feed the
     /// same destination with the same item; and the hubs of its other streams.
     fn targets(&self, config: &mut CollectorConfig, class: &StreamClass) -> Vec<String> {
+        if streams::is_off(class, self.signal) {
+            self.add_void(config);
+            return vec![VOID.to_owned()];
+        }
         let hubs = self.hubs.iter().filter(|(_, of)| class.streams.iter().any(|stream| of.contains(stream)));
         let hubs: Vec<String> = hubs.map(|(name, _)| name.clone()).collect();
         let mut targets = self.stream_targets(config, class);

@@ -6,7 +6,7 @@
 
 use super::destinations::Fragment;
 use crate::collector;
-use crate::streams::{DEFAULT_CLASS, Selection, VOID_CLASS};
+use crate::streams::{self, DEFAULT_CLASS, Selection, VOID_CLASS};
 use odigos_api::Signal;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::labels::{DEFAULT_STREAM, STREAM_CLASS_ATTRIBUTE};
@@ -100,8 +100,11 @@ pub(super) fn add_to_root(
     for (fragment, forward) in wanting(fragments) {
         let filter = format!("filter/servicegraph/{}", fragment.name);
         config.add(ComponentKind::Processor, filter.clone(), edges_of_others(spec, &fragment.selection));
-        *config.pipeline(Signal::Metrics, format!("servicegraph.{}", fragment.name)) =
-            Pipeline { receivers: vec![CONNECTOR.into()], processors: vec![filter, ORIGIN.into()], exporters: vec![forward] };
+        *config.pipeline(Signal::Metrics, format!("servicegraph.{}", fragment.name)) = Pipeline {
+            receivers: vec![CONNECTOR.into()],
+            processors: vec![filter, ORIGIN.into()],
+            exporters: vec![forward],
+        };
     }
 }
 
@@ -110,7 +113,8 @@ fn default_class() -> Value {
 }
 
 fn origin(gateway: &str) -> Value {
-    let attributes = [("service.name", gateway), ("service.instance.id", "${env:POD_NAME}"), ("k8s.pod.name", "${env:POD_NAME}")];
+    let attributes =
+        [("service.name", gateway), ("service.instance.id", "${env:POD_NAME}"), ("k8s.pod.name", "${env:POD_NAME}")];
     let attributes = attributes.map(|(key, value)| json!({"key": key, "action": "upsert", "value": value}));
     json!({"attributes": attributes})
 }
@@ -119,7 +123,9 @@ fn origin(gateway: &str) -> Value {
 /// workload did in one set of streams and in the next.
 fn edges_of_others(spec: &CollectorsGroupSpec, selection: &Selection) -> Value {
     let reaches = |class: &&odigos_api::collectors_group::StreamClass| {
-        class.id != VOID_CLASS && class.streams.iter().any(|stream| selection.includes(stream))
+        class.id != VOID_CLASS
+            && !streams::is_off(class, Signal::Metrics)
+            && class.streams.iter().any(|stream| selection.includes(stream))
     };
     let mut classes: Vec<&str> = spec.stream_classes.iter().filter(reaches).map(|class| class.id.as_str()).collect();
     if selection.includes(DEFAULT_STREAM) {

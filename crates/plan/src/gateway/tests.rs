@@ -189,6 +189,113 @@ fn a_stream_without_destination_goes_to_the_void() {
 }
 
 #[test]
+fn class_that_left_is_for_the_void_and_no_class_for_the_default_stream() {
+    let plan = Given::new(vec![jaeger("d-1", Value::Null)]).classes(&[&["a"]]).plan();
+    let router = plan.config.get(ComponentKind::Connector, "routing/traces").unwrap();
+    let last = router["table"].as_array().unwrap().last().unwrap().clone();
+    let condition = r#"attributes["odigos.stream.class"] != nil and attributes["odigos.stream.class"] != "default""#;
+    assert_eq!((&last["condition"], &last["pipelines"]), (&json!(condition), &json!(["traces/void"])));
+    assert_eq!(router["default_pipelines"], json!(["traces/stream.default"]));
+}
+
+#[test]
+fn workload_without_metrics_keeps_its_other_signals() {
+    let given = Given::new(vec![otlp("d-1", &["TRACES", "METRICS", "LOGS"], Value::Null)])
+        .classes(&[&["default", "off:metrics"], &["default", "off:logs", "off:metrics"]]);
+    let plan = given.plan();
+    let quiet = class(&["default", "off:metrics"]);
+    assert_eq!(row(&plan, "metrics", &quiet), json!(["metrics/void"]));
+    assert_eq!(row(&plan, "traces", &quiet), json!(["traces/stream.default"]));
+    assert_eq!(row(&plan, "logs", &quiet), json!(["logs/stream.default"]));
+    assert_eq!(row(&plan, "logs", &class(&["default", "off:logs", "off:metrics"])), json!(["logs/void"]));
+    assert!(known_streams(&given.seen(), &plan).iter().all(|stream| stream == "default"), "it is no stream");
+    assert!(!plan.config.to_yaml().contains("off:"), "{}", plan.config.to_yaml());
+}
+
+#[test]
+fn service_graph_reaches_destinations_that_request_it() {
+    let asking = |name: &str, streams: Value| {
+        let mut one = otlp(name, &["METRICS"], streams);
+        one.spec.metrics_settings = serde_json::from_value(json!({"serviceGraphEnabled": true})).unwrap();
+        one
+    };
+    let a = json!({"dataStreams": ["a"]});
+    let mut given =
+        Given::new(vec![asking("d-1", a.clone()), otlp("d-2", &["METRICS"], a)]).classes(&[&["a"], &["b"], &[]]);
+    let plan = given.plan();
+    assert_eq!(plan.receiver_signals, [Signal::Metrics, Signal::Traces], "edges are computed from spans");
+    assert_eq!(exporters(&plan, Signal::Traces, "in"), ["servicegraph"]);
+    assert_eq!(exporters(&plan, Signal::Metrics, "servicegraph.d-1"), ["forward/metrics/generic-d-1"]);
+    assert!(!pipelines(&plan).contains(&"metrics/servicegraph.d-2".to_owned()));
+    let filter = plan.config.get(ComponentKind::Processor, "filter/servicegraph/d-1").unwrap();
+    let end = |end: &str| {
+        format!(
+            r#"attributes["{end}_odigos.stream.class"] != nil and not (attributes["{end}_odigos.stream.class"] == "{}")"#,
+            class(&["a"])
+        )
+    };
+    assert_eq!(filter["metrics"]["datapoint"], json!([end("client"), end("server")]));
+    // Spans have a way of their own where a destination takes them.
+    given.destinations.push(jaeger("d-3", Value::Null));
+    assert_eq!(exporters(&given.plan(), Signal::Traces, "in"), ["routing/traces", "servicegraph"]);
+    // What cannot be is said.
+    given.group.spec.service_graph_disabled = Some(true);
+    let plan = given.plan();
+    assert!(!pipelines(&plan).contains(&"metrics/servicegraph.d-1".to_owned()));
+    assert!(plan.destinations["d-1"].message.contains("collectorGateway.serviceGraph.disabled"));
+    assert!(plan.findings.iter().any(|one| one.field == "spec.metricsSettings.serviceGraphEnabled"));
+}
+
+#[test]
+fn metrics_of_no_workload_and_who_gets_them_are_reported() {
+    let metrics = |name: &str, streams: Value| otlp(name, &["METRICS"], streams);
+    let shop = || metrics("d-1", json!({"dataStreams": ["shop"]}));
+    let given = Given::new(vec![shop()]).classes(&[&["shop"]]);
+    let plan = given.plan();
+    let finding = plan.findings.iter().find(|one| one.message.contains("are not collected")).unwrap();
+    assert!(finding.message.contains("unownedTelemetry.dataStreams"), "{}", finding.message);
+    assert!(plan.destinations["d-1"].message.contains("they go to the data streams default"));
+    assert!(stream_condition(&plan, "default").message.contains("are not collected while"));
+    let mut given = Given::new(vec![shop(), metrics("d-2", json!({"dataStreams": ["infra"]}))]);
+    given = given.classes(&[&["shop"], &["infra"]]);
+    given.configuration = Configuration::parse("unownedTelemetry: {dataStreams: [infra]}").unwrap();
+    given.group.spec.unowned_stream_class = Some(class(&["infra"]));
+    given.group.spec.cluster_metrics_enabled = Some(true);
+    let plan = given.plan();
+    assert!(!plan.findings.iter().any(|one| one.message.contains("are not collected")), "{:?}", plan.findings);
+    assert!(stream_condition(&plan, "infra").message.contains("It also gets metrics of hosts"));
+    assert!(plan.destinations["d-1"].message.contains("they go to the data streams infra"));
+    assert_eq!(plan.destinations["d-2"].message, "The destination is part of the gateway configuration.");
+    // The cluster's own metrics take the same way.
+    let cluster = &plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Metrics, "cluster")];
+    assert_eq!(cluster.receivers, ["k8s_cluster"]);
+    assert_eq!(cluster.processors[..2], ["memory_limiter".to_owned(), "resource/unowned".to_owned()]);
+    assert_eq!(cluster.exporters, ["routing/metrics"]);
+    given.group.spec.unowned_stream_class = Some("void".into());
+    assert!(given.plan().config.get(ComponentKind::Receiver, "k8s_cluster").is_none());
+}
+
+#[test]
+fn processor_for_nodes_that_takes_no_condition_runs_in_the_pipelines_of_its_streams() {
+    let mut given =
+        Given::new(vec![otlp("d-1", &["LOGS"], json!({"dataStreams": ["a", "b"]}))]).classes(&[&["a"], &["b"]]);
+    let mut one = processor("p", 0);
+    one.spec.collector_roles = vec![CollectorRole::NodeCollector];
+    one.spec.data_streams = Some(vec!["a".into()]);
+    given.processors = vec![one];
+    let plan = given.plan();
+    let of =
+        |name: &str| plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Logs, name)].processors.clone();
+    assert!(of("stream.a").contains(&"resource/p".to_owned()) && !of("stream.b").contains(&"resource/p".to_owned()));
+    assert_eq!(plan.processors["p"].status, Status::True);
+    assert!(plan.processors["p"].message.contains("runs in the gateway"), "{}", plan.processors["p"].message);
+    // One of a stream that leads nowhere is in no pipeline.
+    given.processors[0].spec.data_streams = Some(vec!["c".into()]);
+    let plan = given.plan();
+    assert_eq!((plan.processors["p"].status, plan.processors["p"].reason.as_str()), (Status::False, "NotInPipeline"));
+}
+
+#[test]
 fn a25_selectors_by_namespace_and_empty_ones() {
     let given = Given::new(vec![jaeger("d-1", json!({"namespaces": ["shop"]})), otlp("d-2", &["LOGS"], json!({}))])
         .classes(&[&["default", "ns:shop"]]);

@@ -107,6 +107,7 @@ fn a12_a13_plain_export_when_nothing_needs_whole_traces() {
 fn a17_metrics_only_still_counts_spans() {
     let plan = Given::new(&[Signal::Metrics], all_metrics()).plan();
     assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["forward/trace/spanmetrics", "count/sources"]);
+    assert_eq!(plan.receiver_signals, [Signal::Metrics, Signal::Traces], "agents have to send spans");
     assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in", "kubelet_stats", "host_metrics"]);
     let span_metrics = plan.config.get(ComponentKind::Connector, "span_metrics").unwrap();
     assert_eq!(
@@ -319,4 +320,111 @@ fn what_each_source_sends_is_counted() {
     assert_eq!((totals.receivers, totals.exporters), (vec!["count/sources".into()], vec!["prometheus/sources".into()]));
     let exporter = plan.config.get(ComponentKind::Exporter, "prometheus/sources").unwrap();
     assert_eq!(exporter["endpoint"], "0.0.0.0:55683");
+}
+
+#[test]
+fn signal_that_nothing_needs_is_accepted_and_dropped() {
+    let plan = Given::new(&[Signal::Traces], json!({})).plan();
+    assert_eq!(plan.receiver_signals, [Signal::Traces]);
+    for signal in [Signal::Metrics, Signal::Logs] {
+        let void = pipeline(&plan, signal, "void");
+        assert_eq!((void.receivers, void.exporters), (vec!["otlp/in".to_owned()], vec!["nop".to_owned()]));
+    }
+    // Metrics of hosts alone are no reason for applications to send any.
+    let hosts = json!({"metrics": {"hostMetrics": {"interval": "10s"}}});
+    let plan = Given::new(&[Signal::Metrics], hosts).plan();
+    assert_eq!(plan.receiver_signals, []);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["host_metrics"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "void").receivers, ["otlp/in"]);
+}
+
+#[test]
+fn span_metrics_are_kept_apart_by_stream_class_whatever_is_configured() {
+    let keys = |settings: Value| {
+        let plan = Given::new(&[Signal::Metrics], json!({"metrics": {"spanMetrics": settings}})).plan();
+        let connector = plan.config.get(ComponentKind::Connector, "span_metrics").unwrap().clone();
+        let removed = plan.config.get(ComponentKind::Processor, "resource/spanmetrics/remove-dimensions").unwrap();
+        assert!(!removed.to_string().contains("odigos.stream.class"), "{removed}");
+        connector["resource_metrics_key_attributes"].clone()
+    };
+    let default =
+        ["service.name", "k8s.namespace.name", "k8s.pod.name", "telemetry.sdk.language", "odigos.stream.class"];
+    assert_eq!(keys(json!({})), json!(default));
+    assert_eq!(
+        keys(json!({
+            "resourceMetricsKeyAttributes": ["service.name"], "excludedResourceAttributes": ["odigos.stream.class", "x"],
+        })),
+        json!(["service.name", "odigos.stream.class"])
+    );
+}
+
+#[test]
+fn metrics_of_no_workload_carry_their_class_once_gateways_know_it() {
+    let mut node = all_metrics();
+    node["unownedStreamClass"] = json!("c1");
+    let mut given = Given::new(&[Signal::Metrics], node.clone());
+    let scraped = |given: &Given| {
+        let plan = given.plan();
+        let scraped = pipeline(&plan, Signal::Metrics, "scraped");
+        assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in"]);
+        (scraped.receivers, scraped.processors.last().cloned().unwrap(), plan.unowned_class)
+    };
+    let both = vec!["kubelet_stats".to_owned(), "host_metrics".to_owned()];
+    let kubelet = vec!["kubelet_stats".to_owned()];
+    let dropping = || (kubelet.clone(), "filter/unowned".to_owned(), None);
+    assert_eq!(scraped(&given), dropping(), "no gateway knows the class: nothing may reach another stream");
+    given.gateway.status.as_mut().unwrap().served_stream_classes = vec!["c1".into()];
+    assert_eq!(scraped(&given), (both, "resource/unowned".to_owned(), Some("c1".into())));
+    let plan = given.plan();
+    let stamp = plan.config.get(ComponentKind::Processor, "resource/unowned").unwrap();
+    assert_eq!(stamp["attributes"], json!([{"key": "odigos.stream.class", "action": "insert", "value": "c1"}]));
+    // No Destination takes them: pods of workloads are still measured.
+    node["unownedStreamClass"] = json!("void");
+    assert_eq!(scraped(&Given::new(&[Signal::Metrics], node)), dropping());
+}
+
+#[test]
+fn processor_of_a_stream_on_the_node_is_in_its_pipelines_by_the_class_of_items() {
+    let transform = |streams: &[&str]| -> Processor {
+        serde_json::from_value(json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "t", "namespace": "odigos-system"},
+            "spec": {
+                "type": "transform", "signals": ["TRACES"], "collectorRoles": ["NODE_COLLECTOR"], "dataStreams": streams,
+                "processorConfig": {"trace_statements": ["set(span.name, \"x\")"]},
+            },
+        }))
+        .unwrap()
+    };
+    let mut given = Given::new(&[Signal::Traces], json!({}));
+    given.gateway.spec.stream_classes =
+        serde_json::from_value(json!([{"id": "c1", "streams": ["a"]}, {"id": "c2", "streams": ["a", "b"]}])).unwrap();
+    given.processors = vec![transform(&["a"])];
+    let plan = given.plan();
+    assert!(pipeline(&plan, Signal::Traces, "").processors.contains(&"transform/t".to_owned()));
+    let settings = plan.config.get(ComponentKind::Processor, "transform/t").unwrap();
+    let condition =
+        r#"resource.attributes["odigos.stream.class"] == "c1" or resource.attributes["odigos.stream.class"] == "c2""#;
+    assert_eq!(settings["trace_statements"][0]["conditions"], json!([condition]));
+    let told = &plan.processors["t"];
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "ConfigUpdated_NodeCollector"));
+    assert!(told.message.contains("so b see its effect too"), "{}", told.message);
+    // No workload is in the stream: the condition says so instead of the opposite.
+    given.processors = vec![transform(&["nobody"])];
+    let plan = given.plan();
+    assert!(plan.config.get(ComponentKind::Processor, "transform/t").is_none());
+    assert_eq!(
+        (plan.processors["t"].status.as_str(), plan.processors["t"].reason.as_str()),
+        ("False", "NotInPipeline")
+    );
+    // One that takes no condition runs in the gateway, which reports on it.
+    let mut moved = transform(&["a"]);
+    moved.spec.type_ = "filter".into();
+    given.processors = vec![moved];
+    assert!(given.plan().processors.is_empty());
+    let mut refused = transform(&["a"]);
+    refused.spec.type_ = "k8s_attributes".into();
+    given.processors = vec![refused];
+    let plan = given.plan();
+    assert_eq!(plan.processors["t"].reason, "InvalidConfig");
+    assert!(plan.findings.iter().any(|finding| finding.field == "spec.dataStreams"));
 }

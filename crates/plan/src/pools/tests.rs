@@ -99,6 +99,39 @@ fn a_stream_has_gateways_of_its_own() {
 }
 
 #[test]
+fn pool_carries_nothing_of_the_default_stream() {
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: odigos-system}\nstringData: {HONEYCOMB_API_KEY: x}\n---\n\
+        apiVersion: odigos.io/v1alpha1\nkind: Destination\nmetadata: {name: paid, namespace: odigos-system}\nspec: {type: honeycomb, destinationName: d, data: {}, secretRef: {name: key}, signals: [TRACES, METRICS]}\n---\n";
+    let (_, settled) = settled(&cluster("[{name: money, dataStreams: [money]}]", secret));
+    let main = settled.gateway.as_ref().unwrap();
+    assert!(main.config.to_yaml().contains("honeycomb-paid") && !main.secrets.is_empty());
+    let pool = &settled.pools["odigos-gateway-money"];
+    let text = pool.config.to_yaml();
+    assert!(!text.contains("paid") && !text.contains("default:4317") && !text.contains("stream.default"), "{text}");
+    assert_eq!(pool.secrets, vec![]);
+    assert!(!pool.destinations.contains_key("paid"));
+    // An item without class, or of a class that is not its own, was never meant for it.
+    let router = pool.config.get(ComponentKind::Connector, "routing/traces").unwrap();
+    assert_eq!(router["default_pipelines"], json!(["traces/void"]));
+    // It has no pipelines for metrics, so nodes send none there.
+    let node = &settled.node.as_ref().unwrap().config;
+    assert_eq!(pool.receiver_signals, [Signal::Traces]);
+    assert!(node.get(ComponentKind::Connector, "routing/gateways-metrics").is_none());
+}
+
+#[test]
+fn pool_reads_no_secret_of_a_destination_whose_signals_it_does_not_take() {
+    let paid = "apiVersion: v1\nkind: Secret\nmetadata: {name: key, namespace: odigos-system}\nstringData: {HONEYCOMB_API_KEY: x}\n---\n\
+        apiVersion: odigos.io/v1alpha1\nkind: Destination\nmetadata: {name: paid, namespace: odigos-system}\nspec: {type: honeycomb, destinationName: d, data: {}, secretRef: {name: key}, signals: [METRICS], sourceSelector: {dataStreams: [money]}}\n---\n";
+    let secrets = |signals: &str| {
+        let (_, settled) =
+            settled(&cluster(&format!("[{{name: money, dataStreams: [money], signals: [{signals}]}}]"), paid));
+        settled.pools["odigos-gateway-money"].secrets.len()
+    };
+    assert_eq!((secrets("TRACES"), secrets("METRICS")), (0, 1));
+}
+
+#[test]
 fn without_pools_nothing_is_different() {
     let (world, settled) = settled(&cluster("[]", ""));
     assert!(settled.pools.is_empty());

@@ -4,7 +4,7 @@
 //! begins with a processor of its own, which tells the items of the stream.
 
 use super::{Growth, Seen};
-use crate::streams::{NAMESPACE_STREAM, POOL_STREAM};
+use crate::streams::{NAMESPACE_STREAM, has_pipeline};
 use jiff::SignedDuration;
 use odigos_api::collectors_group::{DestinationLoad, GatewayLoad, PodLoad, StreamClass, StreamLoad};
 use std::collections::BTreeMap;
@@ -75,7 +75,7 @@ fn streams_of(pipeline: &str, classes: &[StreamClass]) -> Vec<String> {
             let id = id.split('.').next().unwrap_or(id);
             let class = classes.iter().find(|class| class.id == id);
             let members = class.into_iter().flat_map(|class| &class.streams);
-            members.filter(|stream| !stream.starts_with(POOL_STREAM)).cloned().collect()
+            members.filter(|stream| has_pipeline(stream)).cloned().collect()
         }
         _ => Vec::new(),
     }

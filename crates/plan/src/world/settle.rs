@@ -17,6 +17,7 @@ use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
 use crate::start_failure::{self, Suspects};
 use crate::streams;
+use crate::unowned;
 use crate::workload::template;
 use jiff::Timestamp;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus, RoutedPool};
@@ -329,10 +330,13 @@ impl World {
             wanted.insert(key.clone(), streams::class_id(&set));
             usage.add(set);
         }
+        unowned::add_usage(&mut usage, configuration, &destinations);
         let mut carried: BTreeSet<String> = self.classes_of_configs().into_values().flatten().collect();
         carried.extend(self.pods.values().filter_map(|pod| pod.stream_class.clone()));
         let gateway_key = (self.namespace.clone(), names::GATEWAY.to_owned());
         let node_key = (self.namespace.clone(), names::NODE_COLLECTOR.to_owned());
+        let node_status = self.groups.get(&node_key).and_then(|group| group.status.as_ref());
+        carried.extend(node_status.iter().flat_map(|status| status.unowned_stream_classes.iter().cloned()));
         let current = self.groups.get(&gateway_key);
         let classes = streams::plan_classes(
             &usage,
@@ -541,6 +545,7 @@ impl World {
                 ready: true,
                 receiver_signals: Some(plan.receiver_signals.clone()),
                 routed_pools: plan.pools.clone(),
+                unowned_stream_classes: plan.unowned_class.iter().cloned().collect(),
                 ..CollectorsGroupStatus::default()
             });
         }

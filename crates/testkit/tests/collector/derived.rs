@@ -1,29 +1,19 @@
 //! What collectors derive from telemetry stays in the streams of what it is derived from: span metrics and the service graph, by
 //! the real collectors of a node and of a gateway, one behind the other.
 
+use super::chain::{class, gateway, node, wait};
 use super::{configuration, settled, workload};
 use odigos_api::Signal;
-use odigos_plan::streams;
-use odigos_plan::world::Settled;
-use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::otlp::{Item, Sender, Sink};
 use odigos_testkit::ports::free_port;
-use odigos_testkit::process::eventually;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
-use tempfile::TempDir;
 
 const CALLS: &str = "traces.span.metrics.calls";
 const EDGES: &str = "traces_service_graph_request_total";
-const PATIENCE: Duration = Duration::from_secs(90);
-
-fn class(names: &[&str]) -> String {
-    streams::class_id(&names.iter().map(ToString::to_string).collect())
-}
 
 /// A backend that takes metrics alone, in these streams.
 async fn backend(name: &str, streams: &[&str], settings: &Value) -> (Sink, Value) {
@@ -38,56 +28,12 @@ async fn backend(name: &str, streams: &[&str], settings: &Value) -> (Sink, Value
     (Sink::listen(port).await.unwrap(), document)
 }
 
-/// The gateway as rendered; edges are shown after a second instead of a minute.
-async fn gateway(settled: &Settled) -> (Collector, TempDir) {
-    let mut config = settled.gateway.as_ref().unwrap().config.to_value();
-    if let Some(graph) = config.pointer_mut("/connectors/servicegraph") {
-        graph["metrics_flush_interval"] = json!("1s");
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let around = Surroundings::new(directory.path()).unwrap();
-    let text = odigos_pipeline::yaml::to_string(&config);
-    (Collector::start("gateway", &text, around, &[]).await.unwrap(), directory)
-}
-
-/// The node's collector as rendered, in front of a gateway. There is no API server, kubelet or log here: what reads them is left
-/// out, and so is the removal of the class that an application claims, since the class comes with the items instead.
-async fn node(settled: &Settled, gateway: &Collector) -> (Collector, TempDir) {
-    let mut config = settled.node.as_ref().unwrap().config.to_value();
-    let is_left_out = |id: &Value| {
-        matches!(id.as_str(), Some("k8s_attributes" | "resource/stream-class" | "kubelet_stats" | "host_metrics" | "file_log"))
-    };
-    let pipelines = config["service"]["pipelines"].as_object_mut().unwrap();
-    for (_, pipeline) in pipelines.iter_mut() {
-        for list in ["receivers", "processors"] {
-            if let Some(ids) = pipeline.get_mut(list).and_then(Value::as_array_mut) {
-                ids.retain(|id| !is_left_out(id));
-            }
-        }
-    }
-    pipelines.retain(|_, pipeline| !pipeline["receivers"].as_array().unwrap().is_empty());
-    for section in ["receivers", "processors"] {
-        config[section].as_object_mut().unwrap().retain(|id, _| !is_left_out(&json!(id)));
-    }
-    config["service"]["extensions"] = json!(["health_check"]);
-    let directory = tempfile::tempdir().unwrap();
-    let mut around = Surroundings::new(directory.path()).unwrap();
-    around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
-    let text = odigos_pipeline::yaml::to_string(&config);
-    (Collector::start("node", &text, around, &[]).await.unwrap(), directory)
-}
-
 /// The highest count of calls that a backend was told of each service.
 fn calls(sink: &Sink, service: &str) -> u64 {
-    let of_service = |item: &&Item| item.name == CALLS && item.service == service;
-    let counts = sink.items().iter().filter(of_service).map(|item| item.points.iter().map(|one| one.count).sum());
+    let of_service = |item: &Item| item.name == CALLS && item.service == service;
+    let counts =
+        sink.items().into_iter().filter(of_service).map(|item| item.points.iter().map(|one| one.count).sum::<u64>());
     counts.max().unwrap_or_default()
-}
-
-async fn wait(what: &str, node: &Collector, gateway: &Collector, holds: impl Fn() -> bool) {
-    if let Err(error) = eventually(what, PATIENCE, || async { holds() }).await {
-        panic!("{error}\n{}\n{}", node.output(), gateway.output());
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -101,11 +47,16 @@ async fn span_metrics_of_a_moved_workload_reach_only_its_new_stream() {
     documents.extend(workload("web", &["b"]));
     let before = settled(&documents, |_| {});
     let (gate, _kept) = gateway(&before).await;
-    let (collector, _kept_too) = node(&before, &gate).await;
+    let (collector, _kept_too) = node(&before, &gate, &[]).await;
     let sender = Sender::connect(&collector.endpoint()).await.unwrap();
     let (a, b) = (class(&["a"]), class(&["b"]));
     let resource = |class: &'static str| {
-        [("service.name", "cart"), ("k8s.namespace.name", "shop"), ("k8s.pod.name", "cart-1"), ("odigos.stream.class", class)]
+        [
+            ("service.name", "cart"),
+            ("k8s.namespace.name", "shop"),
+            ("k8s.pod.name", "cart-1"),
+            ("odigos.stream.class", class),
+        ]
     };
     let (a, b): (&'static str, &'static str) = (a.leak(), b.leak());
     let names = |count: usize, of: &str| (0..count).map(|n| format!("{of}-{n}")).collect::<Vec<String>>();
@@ -123,7 +74,7 @@ async fn span_metrics_of_a_moved_workload_reach_only_its_new_stream() {
     assert!(!after.gateway.as_ref().unwrap().classes.iter().any(|id| id == a));
     gate.stop();
     let (gate, _kept) = gateway(&after).await;
-    let (collector, _kept_too) = node(&after, &gate).await;
+    let (collector, _kept_too) = node(&after, &gate, &[]).await;
     let sender = Sender::connect(&collector.endpoint()).await.unwrap();
     sender.send(Signal::Traces, &resource(a), &names(3, "late")).await.unwrap();
     sender.send(Signal::Traces, &resource(b), &names(9, "last")).await.unwrap();
@@ -186,7 +137,7 @@ async fn backends_of_metrics_alone_get_span_metrics_and_the_edges_of_their_strea
     documents.extend(workload("mail", &[]));
     let settled = settled(&documents, |_| {});
     let (gate, _kept) = gateway(&settled).await;
-    let (collector, _kept_too) = node(&settled, &gate).await;
+    let (collector, _kept_too) = node(&settled, &gate, &[]).await;
     let sender = Sender::connect(&collector.endpoint()).await.unwrap();
     let (a, b) = (class(&["a"]), class(&["b"]));
     let (a, b) = (Some(a.as_str()), Some(b.as_str()));
@@ -220,5 +171,9 @@ async fn backends_of_metrics_alone_get_span_metrics_and_the_edges_of_their_strea
     .await;
     assert_eq!((calls(&of_a, "stock"), calls(&of_a, "chat"), calls(&neutral, "web")), (0, 0, 0));
     let instance = every.items().into_iter().find(|item| item.name == EDGES).unwrap().resource;
-    assert_eq!(instance.get("service.instance.id").map(String::as_str), Some("local"), "each gateway counts for itself");
+    assert_eq!(
+        instance.get("service.instance.id").map(String::as_str),
+        Some("local"),
+        "each gateway counts for itself"
+    );
 }

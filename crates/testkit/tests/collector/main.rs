@@ -9,8 +9,10 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod chain;
 mod counts;
 mod derived;
+mod placement;
 
 use odigos_api::{Signal, names};
 use odigos_plan::streams;

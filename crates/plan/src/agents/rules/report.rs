@@ -4,6 +4,7 @@
 
 use super::express::{Expressed, expressed};
 use super::merge::merged;
+use super::signals::switched_off;
 use super::{Rules, in_scope, problems, settings, variables};
 use crate::streams;
 use odigos_api::WorkloadRef;
@@ -44,12 +45,15 @@ pub fn report(
         let labels = one.config.metadata.labels.as_ref().unwrap_or(&none);
         let streams = streams::membership(labels, &one.workload.namespace, &BTreeSet::new());
         for container in &one.config.spec.containers {
-            let Some(language) = language_of(one.config, &container.container_name) else { continue };
+            let known = language_of(one.config, &container.container_name);
+            let language = known.unwrap_or_default();
             let in_force = Rules::of(rules, &one.workload, &streams, language);
             let seen = Seen { covered: one, container, language, streams: &streams, in_force: &in_force };
             let is_pending = seen.is_pending();
             for (rule, tally) in rules.iter().zip(&mut tallies) {
-                if in_scope(&rule.spec, &one.workload, &streams, language) {
+                // What is switched off for a workload is so before it is known what runs in it.
+                let concerns = known.is_some() || !switched_off(&rule.spec).is_empty();
+                if concerns && in_scope(&rule.spec, &one.workload, &streams, language) {
                     tally.add(rule, &seen, is_pending, measures_network);
                 }
             }
@@ -149,8 +153,16 @@ impl Tally {
             self.pending += usize::from(is_pending);
             return;
         }
+        let is_off = !switched_off(&rule.spec).is_empty();
         let Some(distribution) = seen.distribution() else {
-            self.without_agent += 1;
+            if is_off {
+                // Signals are switched off whether there is an agent or not.
+                self.count(rule, seen);
+                self.applied += 1;
+                self.whole += 1;
+            } else {
+                self.without_agent += 1;
+            }
             return;
         };
         let mut blocks = expressed(&rule.spec, distribution, seen.language);
@@ -162,14 +174,14 @@ impl Tally {
         {
             *how = Expressed::Nothing(why);
         }
-        if blocks.is_empty() {
+        if blocks.is_empty() && !is_off {
             return;
         }
         self.count(rule, seen);
         let kept = self.add_kept(rule, seen, distribution);
         let holds = blocks.values().any(|how| !matches!(how, Expressed::Nothing(_)));
         let is_whole = !kept && blocks.values().all(|how| *how == Expressed::Whole);
-        self.applied += usize::from(holds);
+        self.applied += usize::from(holds || is_off);
         self.whole += usize::from(is_whole);
         self.pending += usize::from(holds && is_pending);
         for words in super::express::shortfalls(&blocks) {

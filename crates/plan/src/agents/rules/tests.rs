@@ -429,6 +429,36 @@ fn traces_off() {
 }
 
 #[test]
+fn metrics_and_logs_are_switched_off_for_workloads_with_and_without_agents() {
+    let mut plane = Plane::new(&["java", "rust"]);
+    plane.decide();
+    let before = plane.hash().to_owned();
+    plane = plane.rule("quiet", json!({"metricsConfig": {"disabled": true}, "logsConfig": {"disabled": true}}));
+    assert_eq!(plane.hash(), before, "no pod restarts for it");
+    assert_eq!(plane.applied(0), (Status::True, "Applied".into(), "In 2 of 2 containers (2 workloads).".into()));
+    plane.outdated = true;
+    assert_eq!(plane.applied(0).1, "Applied", "older pods are concerned as well");
+    plane.outdated = false;
+    let off = |plane: &Plane, index: usize| {
+        let config = &plane.workloads[index];
+        let workload = WorkloadRef::from_config_name("shop", config.metadata.name.as_deref().unwrap()).unwrap();
+        let rules: Vec<&InstrumentationRule> = plane.rules.iter().collect();
+        agents::signals_off(&rules, &workload, &["default".to_owned()].into(), config)
+    };
+    let both = BTreeSet::from([Signal::Metrics, Signal::Logs]);
+    assert_eq!((off(&plane, 0), off(&plane, 1)), (both.clone(), both));
+    plane.change(0, json!({"metricsConfig": {"disabled": true}, "scopes": {"languages": ["java"]}}));
+    assert_eq!((off(&plane, 0), off(&plane, 1)), ([Signal::Metrics].into(), [].into()));
+    plane.change(0, json!({"metricsConfig": {"disabled": true}, "dataStreams": ["other"]}));
+    assert_eq!(off(&plane, 0), [].into());
+    // Libraries have no metrics of their own: such a rule makes no sense.
+    let libraries = json!([{"name": "jdbc", "language": "java"}]);
+    plane.change(0, json!({"metricsConfig": {"disabled": true}, "instrumentationLibraries": libraries}));
+    assert_eq!(off(&plane, 0), [].into());
+    assert_eq!(problems(&plane.rules[0].spec)[0].field, "spec.metricsConfig");
+}
+
+#[test]
 fn the_hash_follows_what_rules_set() {
     let mut plane = Plane::new(&["java"]);
     plane.decide();

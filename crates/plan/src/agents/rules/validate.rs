@@ -26,6 +26,17 @@ pub fn problems(spec: &InstrumentationRuleSpec) -> Vec<Problem> {
             add("InvalidLibrary", field, "needs a name and a language");
         }
     }
+    if spec.instrumentation_libraries.is_some() {
+        for (field, block) in [("metricsConfig", &spec.metrics_config), ("logsConfig", &spec.logs_config)] {
+            if block.is_some() {
+                add(
+                    "InvalidLibrary",
+                    format!("spec.{field}"),
+                    "concerns a whole workload; put instrumentationLibraries into another rule",
+                );
+            }
+        }
+    }
     for (index, key) in spec.headers_collection.iter().flat_map(|block| &block.header_keys).enumerate() {
         if !is_header(key.trim()) {
             let field = format!("spec.headersCollection.headerKeys[{index}]");
