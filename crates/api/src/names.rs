@@ -53,6 +53,9 @@ pub const CONFIGURATION_KEY: &str = "config.yaml";
 /// ConfigMap that records version and installation facts.
 pub const DEPLOYMENT: &str = "odigos-deployment";
 
+/// Secret of the chart into which the autoscaler writes escaped copies of values that a collector would expand.
+pub const ESCAPED_SECRETS: &str = "odigos-gateway-escaped-secrets";
+
 /// OTLP gRPC port of every collector.
 pub const OTLP_GRPC_PORT: u16 = 4317;
 /// OTLP HTTP port of every collector.

@@ -13,7 +13,7 @@ use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::Configuration;
-use odigos_plan::gateway::SecretDigests;
+use odigos_plan::gateway::SecretKeys;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::objects::{Desired, configuration_version, owner};
@@ -80,7 +80,7 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
 struct Inputs {
     destinations: Vec<Destination>,
     processors: Vec<Arc<Processor>>,
-    secrets: BTreeMap<String, SecretDigests>,
+    secrets: BTreeMap<String, SecretKeys>,
     configuration: Configuration,
     rules: Rules,
     now: Timestamp,

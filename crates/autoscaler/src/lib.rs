@@ -14,6 +14,7 @@
 //!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
 //! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; condition `Rendered` of DataStreams.
+//! The data of Secret `odigos-gateway-escaped-secrets`, which the chart creates (`secrets`).
 //! With `--custom-metrics` every replica also keeps `caBundle` of that APIService and answers for its group (`custom_metrics`).
 //! Decisions are in `plan::gateway`, `plan::node` and `plan::scaling`.
 
@@ -24,6 +25,7 @@ mod report;
 mod run;
 mod scaling;
 mod scrape;
+mod secrets;
 mod state;
 
 pub use run::{Arguments, run};

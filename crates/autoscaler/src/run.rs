@@ -3,6 +3,7 @@
 use crate::collectors::{self, Target};
 use crate::custom_metrics;
 use crate::scaling::{self, Gauges};
+use crate::secrets::SecretStore;
 use crate::state::State;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -97,7 +98,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
         secrets: Hub::new("Secret"),
-        digests: Mutex::default(),
+        secret_store: SecretStore::default(),
         pods: Hub::new("Pod"),
         node_pods: Hub::new("Pod"),
         provider: Mutex::default(),

@@ -1,11 +1,12 @@
-//! The stores that reconciles read, and the digests of Secrets.
+//! The stores that reconciles read.
 
 use crate::scaling::Scaling;
+use crate::secrets::SecretStore;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::Client;
-use kube::api::{Api, DynamicObject};
+use kube::api::DynamicObject;
 use kube::core::PartialObjectMeta;
 use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
@@ -20,15 +21,15 @@ use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
 use odigos_kit::metrics::Metrics;
 use odigos_plan::configuration::Configuration;
+use odigos_plan::gateway::SecretKeys;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
-use odigos_plan::gateway::{SecretDigests, secret_digest};
 use odigos_plan::node::CloudProvider;
 use odigos_plan::scaling::custom_metrics::{self, Registration};
 use odigos_plan::start_failure::{self, SetAside};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Whether labels are those of the main gateways, or of a dedicated pool's.
 pub(crate) fn is_of_gateway(metadata: &ObjectMeta, pool: Option<&str>) -> bool {
@@ -59,8 +60,8 @@ pub(crate) struct State {
     /// Deployment, DaemonSet, Service, HorizontalPodAutoscaler, PodDisruptionBudget of the control plane, by kind.
     pub(crate) workloads: Vec<(&'static str, Arc<Hub<DynamicObject>>)>,
     pub(crate) secrets: Arc<Hub<PartialObjectMeta<Secret>>>,
-    /// Digests of Secrets that were read, by name, with the version that they are of.
-    pub(crate) digests: Mutex<BTreeMap<String, (Option<String>, SecretDigests)>>,
+    /// What is known of Secrets and of the escaped copies of their values.
+    pub(crate) secret_store: SecretStore,
     /// Gateway pods: what they mount and how they are.
     pub(crate) pods: Arc<Hub<Pod>>,
     /// Pods of node collectors, the same of them.
@@ -149,42 +150,12 @@ impl State {
         serde_json::to_value(hub.get(&self.namespace, name)?.as_ref()).ok()
     }
 
-    /// The Secrets that destinations name: keys with digests. Values are read here, hashed, and dropped; a Secret is read again
-    /// only when the watch knows another version of it, since a reconcile comes with every sign of life of the gateways.
+    /// The Secrets that destinations name: keys with what is known of their values. Values that a collector would expand have an escaped copy
+    /// afterwards, or say why not.
     pub(crate) async fn secrets(
         &self,
         destinations: &[Destination],
-    ) -> Result<BTreeMap<String, SecretDigests>, kube::Error> {
-        let named: BTreeSet<&str> = odigos_plan::streams::enabled(destinations)
-            .filter_map(|one| one.spec.secret_ref.as_ref())
-            .map(|reference| reference.name.as_str())
-            .filter(|name| !name.is_empty())
-            .collect();
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), &self.namespace);
-        let mut found = BTreeMap::new();
-        for name in named {
-            // The watch knows which exist, so nothing is asked for in vain.
-            let Some(known) = self.secrets.get(&self.namespace, name) else { continue };
-            if let Some((version, digests)) = self.read_digests().get(name)
-                && version.is_some()
-                && *version == known.metadata.resource_version
-            {
-                found.insert(name.to_owned(), digests.clone());
-                continue;
-            }
-            if let Some(secret) = api.get_opt(name).await? {
-                let data = secret.data.unwrap_or_default();
-                let digests: SecretDigests =
-                    data.iter().map(|(key, value)| (key.clone(), secret_digest(&value.0))).collect();
-                self.read_digests().insert(name.to_owned(), (secret.metadata.resource_version, digests.clone()));
-                found.insert(name.to_owned(), digests);
-            }
-        }
-        self.read_digests().retain(|name, _| found.contains_key(name));
-        Ok(found)
-    }
-
-    fn read_digests(&self) -> MutexGuard<'_, BTreeMap<String, (Option<String>, SecretDigests)>> {
-        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    ) -> Result<BTreeMap<String, SecretKeys>, kube::Error> {
+        self.secret_store.read(self, destinations).await
     }
 }

@@ -41,6 +41,12 @@ impl DestinationType {
         self.fields.iter().find(|field| field.name == name)
     }
 
+    /// Whether a destination of this type may read that key of its Secret; any key, where users write the settings of the exporter themselves.
+    #[must_use]
+    pub fn reads_secret_key(&self, key: &str) -> bool {
+        self.id == "dynamic" || self.field(key).is_some_and(|field| field.secret)
+    }
+
     /// Path of a `GET` that is answered only to those who may export; without one, a connection test exports nothing.
     #[must_use]
     pub fn connection_question(&self) -> Option<&str> {
@@ -119,6 +125,11 @@ mod tests {
         for (from, to, expected) in [
             ("rendering:", "rendering:\n  exporter: []", "unknown field"),
             ("as: grpc_hostport", "as: grpc_host", "unknown variant"),
+            (
+                "  fields:\n",
+                "  fields:\n    - {name: OTHER, displayName: Other, componentType: input}\n",
+                "OTHER, which nothing reads",
+            ),
             ("$bool", "$boolean", "is no expression"),
             (
                 "{name: JAEGER_CA_PEM, as: pem}",

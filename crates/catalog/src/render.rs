@@ -176,6 +176,15 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
     for check in &rules.checks {
         evaluation.check(&check.field, &check.normaliser);
     }
+    for warning in &rules.warnings {
+        if evaluation.holds(&warning.when) {
+            evaluation.warnings.push(Problem {
+                reason: Reason::InvalidSetting,
+                field: data_field(&warning.field),
+                message: warning.message.clone(),
+            });
+        }
+    }
     let mut rendered = Rendered {
         exporters: components(&mut evaluation, &rules.exporters),
         processors: components(&mut evaluation, &rules.processors),

@@ -179,6 +179,9 @@ pub(crate) struct Rendering {
     /// Settings that are checked although no component holds them.
     #[serde(default)]
     pub(crate) checks: Vec<Check>,
+    /// What is said about settings that work, but probably not as meant.
+    #[serde(default)]
+    pub(crate) warnings: Vec<Warning>,
     /// Path that a connection test asks instead of exporting nothing.
     #[serde(default)]
     pub(crate) connection_question: Option<String>,
@@ -190,6 +193,16 @@ pub(crate) struct Check {
     pub(crate) field: String,
     #[serde(rename = "as", deserialize_with = "through_json")]
     pub(crate) normaliser: Normaliser,
+}
+
+/// A remark on a setting, said when the condition holds.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Warning {
+    pub(crate) field: String,
+    #[serde(deserialize_with = "through_json")]
+    pub(crate) when: Condition,
+    pub(crate) message: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -275,6 +288,8 @@ pub(crate) enum Condition {
     Equals(String, String),
     /// The setting begins with this text.
     StartsWith(String, String),
+    /// The setting contains this text, not followed by a further digit.
+    Contains(String, String),
     /// The setting has this value in any case.
     EqualsIgnoringCase(String, String),
     Not(Box<Condition>),
@@ -346,12 +361,20 @@ pub(crate) enum Normaliser {
     /// Kafka brokers.
     Brokers,
     Version,
+    /// A version of Kafka that the exporter's client knows.
+    KafkaVersion,
+    /// A whole number above zero and not above this one; zero is left to the component.
+    AtMost(i64),
     /// One label of a domain name.
     Label,
     Domain,
     Bucket,
     /// Tags, each with a value.
     Tags,
+    /// Name of a log group or stream of CloudWatch.
+    LogName,
+    /// Labels of metrics, none of them empty.
+    Labels,
     AzureConnectionString,
 }
 
@@ -489,6 +512,7 @@ impl Rendering {
             variable.when.iter().for_each(|condition| condition.switches(&mut found));
             variable.value.switches(&mut found);
         }
+        self.warnings.iter().for_each(|warning| warning.when.switches(&mut found));
         found
     }
 }
@@ -526,6 +550,7 @@ impl Condition {
             | Self::HasSignal(_)
             | Self::Equals(..)
             | Self::StartsWith(..)
+            | Self::Contains(..)
             | Self::EqualsIgnoringCase(..) => {}
             Self::Not(inner) => inner.switches(found),
             Self::All(parts) | Self::Any(parts) => parts.iter().for_each(|part| part.switches(found)),
@@ -542,6 +567,7 @@ impl Condition {
             | Self::HasItems(name)
             | Self::Equals(name, _)
             | Self::StartsWith(name, _)
+            | Self::Contains(name, _)
             | Self::EqualsIgnoringCase(name, _) => found.push(name.clone()),
             Self::HasSignal(_) => {}
             Self::Not(inner) => inner.names(found),
@@ -581,8 +607,19 @@ impl File {
             variable.value.names(&mut read);
             variable.when.iter().for_each(|condition| condition.names(&mut read));
         }
+        for warning in &rendering.warnings {
+            read.push(warning.field.clone());
+            warning.when.names(&mut read);
+        }
         if let Some(unknown) = read.iter().find(|name| !declared.contains(&name.as_str())) {
             return Err(format!("rendering reads {unknown}, which is not among spec.fields"));
+        }
+        // An id may hold the value of a setting.
+        let is_read = |name: &&str| read.iter().any(|one| one == name) || ids.iter().any(|id| id.contains(name));
+        if let Some(ignored) = declared.iter().find(|name| !is_read(name)) {
+            return Err(format!(
+                "spec.fields names {ignored}, which nothing reads; render it, or say in rendering.warnings that it has no effect"
+            ));
         }
         let pipelines = &rendering.pipelines;
         let none = PipelineAdditions::default();

@@ -84,6 +84,12 @@ impl<'a> Evaluation<'a> {
             Condition::HasSignal(name) => self.signals.iter().any(|signal| signal.as_pipeline() == name),
             Condition::Equals(name, value) => raw(name) == Some(value),
             Condition::StartsWith(name, value) => raw(name).is_some_and(|text| text.trim().starts_with(value.as_str())),
+            Condition::Contains(name, value) => self.setting(name).is_some_and(|text| {
+                let is_whole = |(position, found): (usize, &str)| {
+                    !text[position + found.len()..].starts_with(|next: char| next.is_ascii_digit())
+                };
+                text.match_indices(value.as_str()).any(is_whole)
+            }),
             Condition::EqualsIgnoringCase(name, value) => {
                 raw(name).is_some_and(|text| text.eq_ignore_ascii_case(value))
             }
@@ -399,10 +405,18 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         Normaliser::Headers => json!(normalise::headers(text)?),
         Normaliser::Brokers => json!(normalise::brokers(text)?),
         Normaliser::Version => json!(normalise::version(text)?),
+        Normaliser::KafkaVersion => json!(normalise::kafka_version(text)?),
+        Normaliser::AtMost(most) => match normalise::integer(text)? {
+            0 => Value::Null,
+            number if (1..=*most).contains(&number) => json!(number),
+            number => return Err(format!("{number} is not between 0 and {most}")),
+        },
         Normaliser::Label => json!(normalise::label(text)?),
         Normaliser::Domain => json!(normalise::domain(text)?),
         Normaliser::Bucket => json!(normalise::bucket(text)?),
         Normaliser::Tags => json!(normalise::tags(text)?),
+        Normaliser::LogName => json!(normalise::log_name(text)?),
+        Normaliser::Labels => json!(normalise::labels(text)?),
         Normaliser::AzureConnectionString => json!(normalise::azure_connection_string(text)?),
     })
 }

@@ -12,6 +12,8 @@ use kube::api::Api;
 use odigos_api::Signal;
 use odigos_api::destination::Destination;
 use odigos_catalog::render::{self, Instance, Secret};
+use odigos_plan::gateway::destinations::value_problems;
+use odigos_plan::gateway::{SecretKeys, SecretValue};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use rustls::pki_types::pem::PemObject as _;
@@ -35,10 +37,12 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
     let destination = destination.with_context(|| format!("there is no Destination {name} in {namespace}"))?;
     let spec = &destination.spec;
     let mut secrets: BTreeMap<String, String> = BTreeMap::new();
+    let mut known = SecretKeys::new();
     if let Some(reference) = &spec.secret_ref {
         let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), namespace);
         let secret = api.get_opt(&reference.name).await.context("the Secret cannot be read")?;
         let data = secret.with_context(|| format!("there is no Secret {}", reference.name))?.data.unwrap_or_default();
+        known.extend(data.iter().map(|(key, value)| (key.clone(), SecretValue::of(&value.0))));
         secrets.extend(data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())));
     }
     let keys: BTreeSet<String> = secrets.keys().cloned().collect();
@@ -56,6 +60,24 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
             return Ok(Outcome { succeeded: false, message: problems.join("; ") });
         }
     };
+    let reference = spec.secret_ref.as_ref().map(|reference| reference.name.as_str()).unwrap_or_default();
+    let problems = value_problems(&rendered, Some(&known), reference);
+    if let Some((field, message)) = problems.first() {
+        return Ok(Outcome { succeeded: false, message: format!("{field}: {message}") });
+    }
+    let remarks: Vec<String> = rendered
+        .environment
+        .iter()
+        .filter_map(|used| Some((&used.key, known.get(&used.key)?)))
+        .flat_map(|(key, value)| {
+            value
+                .remarks(true)
+                .into_iter()
+                .map(move |remark| format!("; warning: key {key} of Secret {reference}: {remark}"))
+        })
+        .collect();
+    let outcome =
+        |succeeded, message: String| Ok(Outcome { succeeded, message: format!("{message}{}", remarks.concat()) });
     let otlp = rendered.exporters.iter().find(|(id, _)| id.starts_with("otlp_"));
     let Some((id, settings)) = otlp else {
         return Ok(Outcome {
@@ -87,14 +109,12 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
     }
     let limit = Duration::from_secs(seconds);
     match tokio::time::timeout(limit, probe.send(limit)).await {
-        Ok(Ok(message)) => Ok(Outcome { succeeded: true, message }),
-        Ok(Err(error)) => Ok(Outcome { succeeded: false, message: format!("{error:#}") }),
-        Err(_) => Ok(Outcome {
-            succeeded: false,
-            message: format!(
-                "no answer within {seconds} s; addresses inside the cluster cannot be reached from every machine"
-            ),
-        }),
+        Ok(Ok(message)) => outcome(true, message),
+        Ok(Err(error)) => outcome(false, format!("{error:#}")),
+        Err(_) => outcome(
+            false,
+            format!("no answer within {seconds} s; addresses inside the cluster cannot be reached from every machine"),
+        ),
     }
 }
 

@@ -11,9 +11,11 @@ use odigos_catalog::destination::{DestinationType, find, types};
 use odigos_catalog::{ComponentType, Field};
 use odigos_pipeline::yaml;
 use odigos_plan::admission::destination::review;
+use odigos_plan::gateway::SecretValue;
+use odigos_plan::spelling::nearest;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
 
 /// Arguments of `odigos destinations`.
@@ -45,9 +47,11 @@ enum Command {
 Examples:
   odigos destinations add jaeger --set JAEGER_URL=jaeger.tracing:4317
   odigos destinations add honeycomb --set HONEYCOMB_API_KEY=- --stream checkout < key.txt
+  odigos destinations add otlp --set OTLP_GRPC_ENDPOINT=collector:4317 --set-file OTLP_GRPC_CA_PEM=ca.pem
   odigos destinations add otlp --set OTLP_GRPC_ENDPOINT=collector:4317 --dry-run -o yaml
 
-A value of - is read from standard input, so that a credential never stands in the history of a shell.")]
+A value of - is all of standard input, so that a credential never stands in the history of a shell. A line break at the
+end of standard input or of a file is no part of the value.")]
     Add(Add),
     /// Send an empty request to the backend of a Destination from this machine, and say what came back.
     Test {
@@ -76,6 +80,9 @@ struct Add {
     /// A setting; repeat it for each.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
+    /// A setting whose value is the content of a file; repeat it for each.
+    #[arg(long = "set-file", value_name = "KEY=PATH")]
+    files: Vec<String>,
     /// A data stream that feeds it; repeat it for each. Default: the stream default.
     #[arg(long = "stream", value_name = "NAME")]
     streams: Vec<String>,
@@ -117,19 +124,20 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 fn known(type_id: &str) -> anyhow::Result<&'static DestinationType> {
-    match find(type_id) {
-        Some(found) => Ok(found),
-        None => {
-            let near: Vec<&str> =
-                types().keys().map(String::as_str).filter(|id| id.contains(type_id) || type_id.contains(*id)).collect();
-            let hint = if near.is_empty() {
-                "`odigos destinations list` shows all".to_owned()
-            } else {
-                format!("did you mean {}?", near.join(", "))
-            };
-            bail!("{type_id:?} is no destination type; {hint}")
-        }
+    if let Some(found) = find(type_id) {
+        return Ok(found);
     }
+    let ids = || types().keys().map(String::as_str);
+    let near: Vec<&str> = match nearest(type_id, ids()) {
+        Some(near) => vec![near],
+        None => ids().filter(|id| id.contains(type_id) || type_id.contains(*id)).collect(),
+    };
+    let hint = if near.is_empty() {
+        "`odigos destinations list` shows all".to_owned()
+    } else {
+        format!("did you mean {}?", near.join(", "))
+    };
+    bail!("unknown destination type {type_id:?}; {hint}")
 }
 
 fn signals(definition: &DestinationType) -> Vec<&'static str> {
@@ -203,14 +211,24 @@ fn show(one: &DestinationType, format: Format) -> Result<ExitCode, Failure> {
 async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
     let definition = known(&arguments.type_id)?;
     let name = arguments.name.clone().unwrap_or_else(|| definition.id.clone());
-    let mut values = stated(definition, &arguments.settings)?;
+    if let Some(problem) = name_problem(&name) {
+        return Err(Failure::Input(anyhow::anyhow!("--name: {problem}")));
+    }
+    let mut values = stated(definition, arguments)?;
     if std::io::stdin().is_terminal() && !arguments.dry_run {
         ask(definition, &mut values)?;
     }
     let (mut data, mut credentials) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in values.into_iter().filter(|(_, value)| !value.is_empty()) {
-        let secret = definition.field(&key).is_some_and(|field| field.secret);
-        if secret {
+        let field = definition.field(&key);
+        if field.is_some_and(|field| field.secret) {
+            let known = SecretValue::of(value.as_bytes());
+            if let Some(obstacle) = known.obstacle() {
+                return Err(Failure::Input(anyhow::anyhow!("{key}: {obstacle}")));
+            }
+            let is_variable = field.is_some_and(|field| field.component_type != ComponentType::Textarea);
+            let remarks = known.remarks(is_variable);
+            remarks.iter().for_each(|remark| output::error(&format!("warning: {key}: {remark}")));
             credentials.insert(key, value)
         } else {
             data.insert(key, value)
@@ -226,7 +244,7 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
     if !arguments.streams.is_empty() {
         spec["sourceSelector"] = json!({"dataStreams": arguments.streams});
     }
-    let secret_name = format!("{name}-credentials");
+    let secret_name = format!("{name}{CREDENTIALS}");
     if !credentials.is_empty() {
         spec["secretRef"] = json!({"name": secret_name});
     }
@@ -302,25 +320,82 @@ async fn write(arguments: &Add, destination: &Value, secret: Option<Value>) -> a
     Ok(())
 }
 
+/// End of the name of a Destination's Secret.
+const CREDENTIALS: &str = "-credentials";
+/// Longest name of an object.
+const LONGEST_NAME: usize = 253;
+
+/// Why an object cannot have that name, or its Secret the name that follows from it.
+fn name_problem(name: &str) -> Option<String> {
+    let is_inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_label = |label: &str| {
+        label.starts_with(is_inner) && label.ends_with(is_inner) && label.chars().all(|c| is_inner(c) || c == '-')
+    };
+    if !name.split('.').all(is_label) {
+        let lower = name.to_ascii_lowercase();
+        let hint =
+            if lower != name && lower.split('.').all(is_label) { format!("; use {lower}") } else { String::new() };
+        return Some(format!(
+            "{name:?} is not a name of an object: lower case letters, digits, - and . that begin and end with a letter or digit{hint}"
+        ));
+    }
+    let most = LONGEST_NAME - CREDENTIALS.len();
+    (name.len() > most).then(|| format!("it has {} characters; with its Secret {most} are possible", name.len()))
+}
+
 /// The settings of the command line; unknown ones are refused, since they would be without effect.
-fn stated(definition: &DestinationType, settings: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+fn stated(definition: &DestinationType, arguments: &Add) -> anyhow::Result<BTreeMap<String, String>> {
     let mut values = BTreeMap::new();
-    for setting in settings {
-        let (key, value) = setting.split_once('=').with_context(|| format!("{setting:?} is not KEY=VALUE"))?;
+    let mut from_input: Option<&str> = None;
+    let settings = arguments.settings.iter().map(|setting| (setting, false));
+    for (setting, is_file) in settings.chain(arguments.files.iter().map(|setting| (setting, true))) {
+        let form = if is_file { "KEY=PATH" } else { "KEY=VALUE" };
+        let (key, value) = setting.split_once('=').with_context(|| format!("{setting:?} is not {form}"))?;
         if definition.field(key).is_none() {
-            let known: Vec<&str> = definition.fields.iter().map(|field| field.name.as_str()).collect();
-            bail!("{} has no setting {key}; it has {}", definition.id, known.join(", "));
+            let names = || definition.fields.iter().map(|field| field.name.as_str());
+            match nearest(key, names()) {
+                Some(near) => bail!("{} has no setting {key}; did you mean {near}?", definition.id),
+                None => {
+                    bail!("{} has no setting {key}; it has {}", definition.id, names().collect::<Vec<_>>().join(", "))
+                }
+            }
         }
-        let value = if value == "-" {
-            let mut line = String::new();
-            std::io::stdin().lock().read_line(&mut line).context("standard input cannot be read")?;
-            line.trim_end_matches(['\r', '\n']).to_owned()
+        let value = if is_file {
+            let text = std::fs::read(value).with_context(|| format!("{key}: failed to read {value}"))?;
+            without_last_break(String::from_utf8(text).with_context(|| format!("{key}: {value} is not UTF-8 text"))?)
+        } else if value == "-" {
+            if let Some(other) = from_input.replace(key) {
+                bail!("{other} and {key} cannot both be read from standard input; use --set-file {key}=PATH");
+            }
+            without_last_break(from_standard_input(key)?)
         } else {
             value.to_owned()
         };
-        values.insert(key.to_owned(), value);
+        if values.insert(key.to_owned(), value).is_some() {
+            bail!("{key} is set twice");
+        }
     }
     Ok(values)
+}
+
+/// All of standard input; on a terminal, where questions follow, one line.
+fn from_standard_input(key: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let mut input = std::io::stdin().lock();
+    let read = if input.is_terminal() { input.read_line(&mut text) } else { input.read_to_string(&mut text) };
+    read.with_context(|| format!("{key}: failed to read standard input as UTF-8 text"))?;
+    Ok(text)
+}
+
+/// The text without one line break at its end, which editors and `echo` write.
+fn without_last_break(mut text: String) -> String {
+    if text.ends_with('\n') {
+        text.pop();
+        if text.ends_with('\r') {
+            text.pop();
+        }
+    }
+    text
 }
 
 /// Asks for required settings that were not stated.

@@ -5,7 +5,7 @@ use crate::{Failure, input, output};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use odigos_api::names;
+use odigos_api::{Finding, names};
 use odigos_pipeline::yaml;
 use odigos_plan::world::{Settled, World};
 use serde_json::Value;
@@ -18,6 +18,7 @@ use std::process::ExitCode;
 Examples:
   odigos render -f manifests/
   odigos render -f manifests/ --collector gateway
+  odigos render -f manifests/ --collector gateway --validate ./otelcol-contrib
   kubectl get sources,destinations,deployments -A -o yaml | odigos render -f - -o json
 
 Findings go to standard error as 'severity object field: message'.
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Print only the configuration of this collector.
     #[arg(long, value_enum)]
     collector: Option<Collector>,
+    /// Let this collector, a program on this machine, check the configuration; it exits with 1 where the collector refuses it.
+    #[arg(long, value_name = "PROGRAM", requires = "collector")]
+    validate: Option<PathBuf>,
     /// Namespace of the control plane.
     #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
     namespace: String,
@@ -58,6 +62,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     findings.dedup();
     if let Some(collector) = arguments.collector {
         output::text(&configuration(&settled, collector, arguments.output)?);
+        if let Some(program) = &arguments.validate {
+            let refusal = validate(program, &configuration(&settled, collector, Manifests::Yaml)?)?;
+            findings.extend(refusal.map(|said| Finding::error("collector", "validate", said)));
+        }
     } else if let Some(directory) = &arguments.out {
         write_files(&world, directory, arguments.output)?;
     } else {
@@ -77,6 +85,27 @@ fn configuration(settled: &Settled, collector: Collector, format: Manifests) -> 
         Manifests::Yaml => config.to_yaml(),
         Manifests::Json => format!("{}\n", serde_json::to_string_pretty(&config.to_value())?),
     })
+}
+
+/// What the collector says against the configuration, if anything. Secrets have no values here: each of their variables holds a text of a
+/// usual form, so that their values are not judged.
+fn validate(program: &Path, text: &str) -> anyhow::Result<Option<String>> {
+    let directory = tempfile::tempdir().context("failed to create a temporary directory")?;
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, text).context("failed to write the configuration for the collector")?;
+    let mut command = std::process::Command::new(program);
+    // What the pod has from its node and from itself.
+    command.envs(["NODE_NAME", "POD_NAME", "POD_NAMESPACE", "ODIGOS_VERSION"].map(|name| (name, "local")));
+    command.env("NODE_IP", "127.0.0.1");
+    let variables = text.split("${env:D_").skip(1).filter_map(|rest| rest.split('}').next());
+    command.envs(variables.map(|name| (format!("D_{name}"), "0123456789abcdef0123456789abcdef")));
+    command.arg("validate").arg(format!("--config={}", file.display()));
+    let said = command.output().with_context(|| format!("failed to start {}", program.display()))?;
+    if said.status.success() {
+        return Ok(None);
+    }
+    let text = String::from_utf8_lossy(&said.stderr).trim().to_owned();
+    Ok(Some(if text.is_empty() { said.status.to_string() } else { text }))
 }
 
 fn objects(world: &World, format: Manifests) -> anyhow::Result<String> {

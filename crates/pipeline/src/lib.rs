@@ -6,6 +6,7 @@
 
 pub mod components;
 pub mod config;
+pub mod expansion;
 pub mod graph;
 pub mod ottl;
 pub mod yaml;

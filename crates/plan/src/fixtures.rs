@@ -1,6 +1,6 @@
 //! Small manifests for the tests of this crate.
 
-use crate::gateway::SecretDigests;
+use crate::gateway::{SecretKeys, SecretValue};
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
@@ -50,8 +50,8 @@ pub(crate) fn processor(name: &str, hint: i32) -> Processor {
     )
 }
 
-pub(crate) fn secret(keys: &[&str]) -> SecretDigests {
-    keys.iter().map(|key| ((*key).to_owned(), format!("digest of {key}"))).collect()
+pub(crate) fn secret(keys: &[&str]) -> SecretKeys {
+    keys.iter().map(|key| ((*key).to_owned(), SecretValue::of(key.as_bytes()))).collect()
 }
 
 fn parse<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> K {

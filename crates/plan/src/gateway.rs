@@ -10,6 +10,7 @@ mod head_marks;
 pub mod objects;
 mod routing;
 pub mod sampling;
+pub mod secret_values;
 mod service_graph;
 
 #[cfg(test)]
@@ -19,7 +20,6 @@ mod tests;
 
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
-use crate::objects::hash;
 use crate::processors::{self, Processors};
 use crate::sampling::report as sampling_report;
 use crate::streams;
@@ -33,17 +33,9 @@ use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, names};
 pub use odigos_pipeline::Problem;
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
+pub use secret_values::{SecretKeys, SecretValue};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// What is known of a Secret: its keys, each with a digest of its value. The value itself never comes here.
-pub type SecretDigests = BTreeMap<String, String>;
-
-/// The digest of a Secret's value.
-#[must_use]
-pub fn secret_digest(value: &[u8]) -> String {
-    hash(value, 64)
-}
 
 /// Everything that the gateway's configuration depends on. Of a dedicated pool ([`crate::pools`]) the Destinations are those
 /// that its streams reach.
@@ -58,7 +50,7 @@ pub struct Observed<'a> {
     /// The Processors of that namespace, in any order.
     pub processors: Vec<&'a Processor>,
     /// The Secrets that Destinations refer to, by name; a missing one is absent.
-    pub secrets: &'a BTreeMap<String, SecretDigests>,
+    pub secrets: &'a BTreeMap<String, SecretKeys>,
     /// The effective configuration.
     pub configuration: &'a Configuration,
     /// Sampling rules and the views of streams.

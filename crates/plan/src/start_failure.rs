@@ -4,7 +4,7 @@
 //! again without what the collector named, and it returns when it is changed or after a while.
 //! What a collector says comes from the termination message of its container. Never decides by a clock of its own.
 
-use crate::gateway::SecretDigests;
+use crate::gateway::SecretKeys;
 use crate::gateway::destinations::without_queue;
 use jiff::{SignedDuration, Timestamp};
 use odigos_api::CollectorRole;
@@ -34,10 +34,12 @@ const LONGEST: usize = 600;
 
 /// What of a Destination decides about its start.
 #[must_use]
-pub fn fingerprint(destination: &Destination, secrets: &BTreeMap<String, SecretDigests>) -> String {
+pub fn fingerprint(destination: &Destination, secrets: &BTreeMap<String, SecretKeys>) -> String {
     let secret = destination.spec.secret_ref.as_ref().and_then(|reference| secrets.get(&reference.name));
-    let digests: BTreeMap<&String, &String> =
-        secret.into_iter().flat_map(|secret| secret.keys().filter_map(|key| Some((key, secret.get(key)?)))).collect();
+    let digests: BTreeMap<&String, &String> = secret
+        .into_iter()
+        .flat_map(|secret| secret.keys().filter_map(|key| Some((key, &secret.get(key)?.digest))))
+        .collect();
     crate::objects::hash(json!([destination.spec, digests]).to_string(), 16)
 }
 
@@ -70,7 +72,7 @@ pub type Suspects = BTreeMap<String, String>;
 
 /// The Destinations as suspects.
 #[must_use]
-pub fn destinations(destinations: &[&Destination], secrets: &BTreeMap<String, SecretDigests>) -> Suspects {
+pub fn destinations(destinations: &[&Destination], secrets: &BTreeMap<String, SecretKeys>) -> Suspects {
     let name = |destination: &Destination| destination.metadata.name.clone().unwrap_or_default();
     destinations.iter().map(|one| (name(one), fingerprint(one, secrets))).collect()
 }

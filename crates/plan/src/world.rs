@@ -20,7 +20,7 @@ pub use restarts::{Applications, Certainty, Restart, outdated_words};
 pub use settle::{Settled, implicit_stream, stream_status};
 
 use crate::agents::Backoff;
-use crate::gateway::{SecretDigests, secret_digest};
+use crate::gateway::{SecretKeys, SecretValue};
 use crate::instrumentation::pods::PodSeen;
 use crate::instrumentation::rollout::Progress;
 use crate::objects::title;
@@ -89,8 +89,8 @@ pub struct World {
     pub backoffs: BTreeMap<WorkloadRef, Backoff>,
     /// Sampling objects.
     pub samplings: BTreeMap<Key, Sampling>,
-    /// Secrets: names of keys and digests of values; the values are dropped when they are read.
-    pub secrets: BTreeMap<Key, SecretDigests>,
+    /// Secrets: names of keys and what is known of their values; the values are dropped when they are read.
+    pub secrets: BTreeMap<Key, SecretKeys>,
     /// Secrets among these that another object announces, with its title: their values are not known yet.
     pub announced_secrets: BTreeMap<Key, String>,
     /// ConfigMaps of the control plane's namespace.
@@ -148,7 +148,7 @@ impl World {
             (false, "Namespace") => drop(self.namespaces.insert(name)),
             (false, "Secret") => {
                 self.announced_secrets.remove(&key);
-                self.secrets.insert(key, read::secret_digests(&object));
+                self.secrets.insert(key, read::secret_keys(&object));
             }
             (false, "ExternalSecret" | "SealedSecret") => self.announce_secret(&object, &key),
             (false, "ConfigMap") if key.0 == self.namespace => {
@@ -193,7 +193,7 @@ impl World {
         let key = (key.0.clone(), name.unwrap_or_else(|| key.1.clone()));
         if !self.secrets.contains_key(&key) {
             // The values do not exist yet; a digest of the key stands for each.
-            let digests = keys.into_iter().map(|one| (one.clone(), secret_digest(one.as_bytes()))).collect();
+            let digests = keys.into_iter().map(|one| (one.clone(), SecretValue::of(one.as_bytes()))).collect();
             self.secrets.insert(key.clone(), digests);
             self.announced_secrets.insert(key, title(object));
         }

@@ -230,8 +230,9 @@ pub async fn install_custom_metrics(client: &Client, port: u16) -> anyhow::Resul
 /// # Errors
 /// When something is refused.
 pub async fn install(client: &Client, port: u16) -> anyhow::Result<()> {
-    const KINDS: [&str; 8] = [
+    const KINDS: [&str; 9] = [
         "Namespace",
+        "Secret",
         "ServiceAccount",
         "ClusterRole",
         "ClusterRoleBinding",

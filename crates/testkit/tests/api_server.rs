@@ -694,6 +694,74 @@ async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
     assert!(conflicts <= 20, "{conflicts} conflicts");
 }
 
+/// What a collector would expand reaches the gateway from the escaped copy, and leaves it when the value is another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn expanded_secret_is_copied_escaped() {
+    let _turn = TURN.lock().await;
+    let plane = Plane::start().await;
+    let secret = |key: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
+            "stringData": {"HONEYCOMB_API_KEY": key},
+        })
+    };
+    let destination = json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
+        "spec": {
+            "type": "honeycomb", "destinationName": "honeycomb", "signals": ["TRACES"],
+            "data": {"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}, "secretRef": {"name": "honeycomb"},
+        },
+    });
+    apply(&plane.client, &secret("p@$$w0rd")).await.unwrap();
+    apply(&plane.client, &destination).await.unwrap();
+    let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(plane.client.clone(), NAMESPACE);
+    // What the gateway's container gets: the value behind its reference.
+    let value = || async {
+        let found = get_object(&plane.client, "apps/v1", "Deployment", NAMESPACE, names::GATEWAY).await.ok()?;
+        let environment = found.data.pointer("/spec/template/spec/containers/0/env")?.as_array()?.clone();
+        let reference = environment.iter().find_map(|one| one.pointer("/valueFrom/secretKeyRef"))?.clone();
+        let secret = secrets.get(reference["name"].as_str()?).await.ok()?;
+        let value = secret.data?.get(reference["key"].as_str()?)?.0.clone();
+        Some((reference["name"].as_str()?.to_owned(), String::from_utf8(value).ok()?))
+    };
+    let copy = names::ESCAPED_SECRETS.to_owned();
+    for (key, expected) in [
+        ("p@$$w0rd", (copy.clone(), "p@$$$$w0rd")),
+        ("a${HOME}b", (copy.clone(), "a$${HOME}b")),
+        ("0123456789", ("honeycomb".to_owned(), "0123456789")),
+    ] {
+        apply(&plane.client, &secret(key)).await.unwrap();
+        let expected = Some((expected.0, expected.1.to_owned()));
+        eventually(key, Duration::from_secs(60), || async { value().await == expected }).await.unwrap();
+    }
+    eventually("nothing is left in the copy", Duration::from_secs(60), || async {
+        secrets.get(names::ESCAPED_SECRETS).await.is_ok_and(|secret| secret.data.unwrap_or_default().is_empty())
+    })
+    .await
+    .unwrap();
+    // A copy that another client changes is put right.
+    apply(&plane.client, &secret("x$$")).await.unwrap();
+    eventually("it is copied", Duration::from_secs(60), || async {
+        value().await.is_some_and(|(_, value)| value == "x$$$$")
+    })
+    .await
+    .unwrap();
+    let key = odigos_plan::gateway::secret_values::copy_key("honeycomb", "HONEYCOMB_API_KEY");
+    let mut other = secret("");
+    other["metadata"]["name"] = json!(names::ESCAPED_SECRETS);
+    other["stringData"] = json!({key: "other"});
+    apply(&plane.client, &other).await.unwrap();
+    eventually("it is put right", Duration::from_secs(60), || async {
+        value().await.is_some_and(|(_, value)| value == "x$$$$")
+    })
+    .await
+    .unwrap();
+    for controller in &plane.controllers {
+        let output = controller.process.output();
+        assert!(!output.contains("w0rd") && !output.contains("x$$"), "no secret in a log");
+    }
+}
+
 /// Secrets are read once for each of their versions: another value rolls the gateways, another label does not.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_changed_secret_reaches_the_gateway() {

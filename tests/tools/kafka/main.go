@@ -1,13 +1,15 @@
 // A Kafka broker for tests: the broker that the franz-go client library is itself tested with, and a consumer that
 // prints every record as "topic base64".
 //
-//	kafka PORT USER PASSWORD TOPIC...
+//	kafka PORT USER PASSWORD MECHANISM CERTIFICATE KEY TOPIC...
 //
-// Clients must authenticate with SASL PLAIN.
+// Clients must authenticate with that SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. CERTIFICATE and KEY are PEM files
+// of a broker with TLS; with "-" for both there is none.
 package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -17,7 +19,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 func main() {
@@ -27,32 +31,54 @@ func main() {
 	}
 }
 
+func client(mechanism, user, password string) sasl.Mechanism {
+	auth := scram.Auth{User: user, Pass: password}
+	switch mechanism {
+	case "SCRAM-SHA-256":
+		return auth.AsSha256Mechanism()
+	case "SCRAM-SHA-512":
+		return auth.AsSha512Mechanism()
+	default:
+		return plain.Auth{User: user, Pass: password}.AsMechanism()
+	}
+}
+
 func run(arguments []string) error {
-	if len(arguments) < 4 {
-		return fmt.Errorf("usage: kafka PORT USER PASSWORD TOPIC...")
+	if len(arguments) < 7 {
+		return fmt.Errorf("usage: kafka PORT USER PASSWORD MECHANISM CERTIFICATE KEY TOPIC...")
 	}
 	port, err := strconv.Atoi(arguments[0])
 	if err != nil {
 		return err
 	}
-	user, password, topics := arguments[1], arguments[2], arguments[3:]
-	cluster, err := kfake.NewCluster(
+	user, password, mechanism, topics := arguments[1], arguments[2], arguments[3], arguments[6:]
+	brokers := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.Ports(port),
 		kfake.SeedTopics(1, topics...),
 		kfake.EnableSASL(),
-		kfake.Superuser("PLAIN", user, password),
-	)
+		kfake.Superuser(mechanism, user, password),
+	}
+	consumer := []kgo.Opt{kgo.SASL(client(mechanism, user, password))}
+	if arguments[4] != "-" {
+		certificate, err := tls.LoadX509KeyPair(arguments[4], arguments[5])
+		if err != nil {
+			return err
+		}
+		brokers = append(brokers, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{certificate}}))
+		// The consumer is part of this process: whom it talks to is known.
+		consumer = append(consumer, kgo.DialTLSConfig(&tls.Config{InsecureSkipVerify: true}))
+	}
+	cluster, err := kfake.NewCluster(brokers...)
 	if err != nil {
 		return err
 	}
 	defer cluster.Close()
-	client, err := kgo.NewClient(
+	client, err := kgo.NewClient(append(consumer,
 		kgo.SeedBrokers(cluster.ListenAddrs()...),
-		kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()),
 		kgo.ConsumeTopics(topics...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-	)
+	)...)
 	if err != nil {
 		return err
 	}

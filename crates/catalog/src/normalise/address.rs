@@ -307,6 +307,8 @@ pub fn clickhouse_url(text: &str) -> Result<String, String> {
             ));
         }
     };
+    check_encoding(parts.rest)?;
+    check_encoding(parts.user.unwrap_or_default())?;
     let user = parts.user.map(|user| format!("{user}@")).unwrap_or_default();
     Ok(format!("{scheme}://{user}{}:{}{}", parts.host, parts.port.unwrap_or(default), parts.rest))
 }

@@ -226,6 +226,10 @@ fn names_and_addresses_are_read_before_anything_is_appended() {
     for bad in ["[]", "[\"\"]", "[\"kafka-0\"]", "[\"SASL_SSL://k:9092\"]", "kafka-0:9092"] {
         assert!(brokers(bad).is_err(), "{bad}");
     }
+    assert_eq!(tags("[]"), Ok(None));
+    assert_eq!(tags(r#"[{"key":"","value":"b"}]"#), Ok(None));
+    assert!(tags(r#"[{"key":"a","value":"b"}]"#).is_ok_and(|tags| tags.is_some()));
+    assert!(tags(r#"[{"key":"a","value":"b;c"}]"#).unwrap_err().contains("';'"));
     assert!(tags("[{\"key\":\"a\",\"value\":\"\"}]").is_err());
 }
 
@@ -262,4 +266,35 @@ fn yaml_of_a_setting_is_read_as_manifests_are() {
     }
     let said = read("a: 1\nkey: *hunter2\n").unwrap_err();
     assert!(said.starts_with("it is not YAML: line 2") && !said.contains("hunter2"), "{said}");
+}
+
+#[test]
+fn values_that_an_exporter_refuses_are_refused_before_it_starts() {
+    for (text, good) in [
+        ("0.8.2", true),
+        ("0.11.0.1", true),
+        ("1.1", true),
+        ("2.8.0", true),
+        ("v3.9", true),
+        ("4.2.0", true),
+        ("1.5", false),
+        ("0.11", false),
+        ("5.0.0", false),
+        ("latest", false),
+    ] {
+        assert_eq!(kafka_version(text).is_ok(), good, "{text}");
+    }
+    for (text, good) in [
+        ("/aws/odigos", true),
+        ("/aws/{ClusterName}/{NodeName}", true),
+        ("{X}", false),
+        ("{", false),
+        ("a:b", false),
+        ("a*", false),
+    ] {
+        assert_eq!(log_name(text).is_ok(), good, "{text}");
+    }
+    assert!(labels(r#"{"a": "b"}"#).is_ok() && labels(r#"[{"key":"a","value":""}]"#).is_err());
+    assert!(clickhouse_url("http://h/%zz").is_err() && clickhouse_url("http://u:p%40x@h/%20").is_ok());
+    assert_eq!(string_list(r#"["a ", " ", ""]"#), Ok(vec!["a".to_owned()]));
 }

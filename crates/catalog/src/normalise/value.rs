@@ -59,13 +59,14 @@ pub fn duration(text: &str) -> Result<String, String> {
     if parts == 0 { Err("it is empty".into()) } else { Ok(text.to_owned()) }
 }
 
-/// A JSON list of strings.
+/// A JSON list of strings, trimmed; blank ones, which forms write for an empty line, are left out.
 ///
 /// # Errors
 /// What is wrong with the text.
 pub fn string_list(text: &str) -> Result<Vec<String>, String> {
-    serde_json::from_str(text)
-        .map_err(|_| format!("{} is not a JSON list of strings such as [\"a\", \"b\"]", shown(text)))
+    let items: Vec<String> = serde_json::from_str(text)
+        .map_err(|_| format!("{} is not a JSON list of strings such as [\"a\", \"b\"]", shown(text)))?;
+    Ok(items.iter().map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect())
 }
 
 /// Texts between commas, trimmed.
@@ -146,6 +147,34 @@ pub fn version(text: &str) -> Result<String, String> {
     Err(format!("{} is not a version such as 2.8.0", shown(text)))
 }
 
+/// A version of Kafka that the exporter's client knows: `0.8.0` to `0.11.0`, and from 1.0 on two or three numbers of which the first two count.
+///
+/// # Errors
+/// For every other text: a collector does not start with it.
+pub fn kafka_version(text: &str) -> Result<String, String> {
+    /// The newest minor version of each major one.
+    const NEWEST: [(u32, u32); 4] = [(1, 1), (2, 8), (3, 9), (4, 2)];
+    /// The newest patch version of each minor one before 1.0, where it counts.
+    const NEWEST_OLD: [(u32, u32); 4] = [(8, 2), (9, 0), (10, 2), (11, 0)];
+    let text = version(text.trim().trim_start_matches('v'))?;
+    let numbers: Vec<u32> = text.split('.').filter_map(|part| part.parse().ok()).collect();
+    let is_within = |table: &[(u32, u32)], first: u32, second: u32| {
+        table.iter().any(|(known, newest)| first == *known && second <= *newest)
+    };
+    let is_known = match numbers.as_slice() {
+        [0, minor, patch] | [0, minor, patch, _] => is_within(&NEWEST_OLD, *minor, *patch),
+        [major, minor] | [major, minor, _] => is_within(&NEWEST, *major, *minor),
+        _ => false,
+    };
+    if is_known {
+        return Ok(text);
+    }
+    Err(format!(
+        "the collector's client knows no Kafka {}; write the version of your brokers, such as 3.9.0",
+        shown(&text)
+    ))
+}
+
 /// One label of a domain name, such as a realm or an account.
 ///
 /// # Errors
@@ -192,15 +221,62 @@ pub fn azure_connection_string(text: &str) -> Result<String, String> {
     }
 }
 
-/// Tags as a JSON list of `{key, value}`.
+/// Tags of AWS as a JSON list of `{key, value}`; none where the list is empty, which the exporter refuses.
 ///
 /// # Errors
-/// When it is no such list, or a value is empty.
-pub fn tags(text: &str) -> Result<BTreeMap<String, String>, String> {
+/// When it is no such list, there are more than 50, or one is not as AWS takes it.
+pub fn tags(text: &str) -> Result<Option<BTreeMap<String, String>>, String> {
     let tags = key_values(text)?;
-    match tags.iter().find(|(_, value)| value.is_empty()) {
-        Some((key, _)) => Err(format!("the tag {key} has no value")),
-        None => Ok(tags),
+    if tags.len() > 50 {
+        return Err(format!("it has {} tags; AWS takes 50", tags.len()));
+    }
+    let is_legal = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
+    for (key, value) in &tags {
+        if value.is_empty() {
+            return Err(format!("the tag {key} has no value"));
+        }
+        if key.len() > 128 || value.len() > 256 {
+            return Err(format!("the tag {} is too long: AWS takes 128 characters and 256 for its value", shown(key)));
+        }
+        if let Some(c) = key.chars().chain(value.chars()).find(|c| !is_legal(*c)) {
+            return Err(format!("the tag {} holds {c:?}, which AWS does not take", shown(key)));
+        }
+    }
+    Ok((!tags.is_empty()).then_some(tags))
+}
+
+/// Name of a log group or log stream of CloudWatch; `{…}` is one of the placeholders that the exporters fill in.
+///
+/// # Errors
+/// When it is another placeholder, or a character that no name of theirs can hold.
+pub fn log_name(text: &str) -> Result<String, String> {
+    const PLACEHOLDERS: [&str; 7] =
+        ["ClusterName", "TaskId", "NodeName", "PodName", "ServiceName", "ContainerInstanceId", "TaskDefinitionFamily"];
+    let text = text.trim();
+    if let Some(c) = text.chars().find(|c| matches!(c, '*' | ':') || c.is_control()) {
+        return Err(format!("it holds {c:?}, which no name in CloudWatch can hold"));
+    }
+    if text.chars().count() > 512 {
+        return Err("it is longer than 512 characters".into());
+    }
+    for part in text.split('{').skip(1) {
+        let name = part.split('}').next().unwrap_or_default();
+        if !part.contains('}') || !PLACEHOLDERS.contains(&name) {
+            return Err(format!("{{{}}} is no placeholder; known are {}", name, PLACEHOLDERS.join(", ")));
+        }
+    }
+    Ok(text.to_owned())
+}
+
+/// Labels for every metric: a JSON object of strings or a JSON list of `{key, value}`.
+///
+/// # Errors
+/// When it is neither, or a name or value is empty.
+pub fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let labels = text_map(text)?;
+    match labels.iter().find(|(name, value)| name.is_empty() || value.is_empty()) {
+        Some((name, _)) => Err(format!("the label {} has no name or no value", shown(name))),
+        None => Ok(labels),
     }
 }
 

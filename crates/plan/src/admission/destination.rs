@@ -5,6 +5,7 @@
 //! name is refused.
 
 use super::Refusal;
+use crate::gateway::destinations::value_problems;
 use crate::spelling::nearest;
 use crate::streams::{self, Selection};
 use odigos_api::Signal;
@@ -71,7 +72,11 @@ pub fn review(destination: &Destination, control_plane_namespace: &str) -> Revie
     let signals: BTreeSet<Signal> = spec.signals.iter().copied().collect();
     let instance = Instance { id: name, type_id: &spec.type_, data: &spec.data, signals: &signals, secret };
     let problems = match render::render(&instance) {
-        Ok(rendered) => rendered.warnings,
+        Ok(rendered) => {
+            let problems = value_problems(&rendered, None, "");
+            result.warnings.extend(problems.into_iter().map(|(field, message)| format!("{field}: {message}")));
+            rendered.warnings
+        }
         Err(problems) => problems,
     };
     result.warnings.extend(problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)));

@@ -62,6 +62,26 @@ pub fn without_effect(delivery: &Delivery, exporter_types: &[&str]) -> Vec<(Stri
     told
 }
 
+/// What exporters refuse about how often they try again: to give up before the first pause, or before the longest one, is over.
+#[must_use]
+pub fn retry_problem(settings: &Value) -> Option<String> {
+    let retry = settings.get("retry_on_failure").filter(|retry| retry["enabled"] != json!(false))?;
+    let text = |key: &str, default: &'static str| match retry.get(key) {
+        Some(stated) => stated.as_str().map(str::to_owned).unwrap_or_default(),
+        None => default.to_owned(),
+    };
+    // The defaults of every exporter.
+    let elapsed = text("max_elapsed_time", "5m");
+    let most = duration::milliseconds(&elapsed).filter(|most| *most > 0)?;
+    let pauses =
+        [("initial interval", text("initial_interval", "5s")), ("longest interval", text("max_interval", "30s"))];
+    let longer = pauses.iter().find(|(_, pause)| duration::milliseconds(pause).is_some_and(|pause| pause > most))?;
+    Some(format!(
+        "retries end after {elapsed}, before the {} of {} is over, which the exporter refuses; give them more time or shorter intervals",
+        longer.0, longer.1
+    ))
+}
+
 fn is_otlp(component_type: &str) -> bool {
     matches!(component_type, "otlp_grpc" | "otlp_http")
 }
@@ -127,6 +147,22 @@ pub fn apply(component_type: &str, settings: &mut Map<String, Value>, delivery: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn retries_that_end_before_a_pause_are_found() {
+        for (retry, found) in [
+            (json!({}), false),
+            (json!({"max_elapsed_time": "5s"}), true),
+            (json!({"max_elapsed_time": "0s", "max_interval": "1h"}), false),
+            (json!({"max_elapsed_time": "30s"}), false),
+            (json!({"max_interval": "6m"}), true),
+            (json!({"initial_interval": "2m", "max_elapsed_time": "1m", "max_interval": "1s"}), true),
+            (json!({"enabled": false, "max_elapsed_time": "5s"}), false),
+        ] {
+            assert_eq!(retry_problem(&json!({"retry_on_failure": retry})).is_some(), found, "{retry}");
+        }
+        assert_eq!(retry_problem(&json!({})), None);
+    }
 
     #[test]
     fn what_the_user_states_wins_and_the_rest_is_sized() {

@@ -3,7 +3,8 @@
 //! Owns conditions and findings of Destinations (`spec/collectors-and-pipelines.md` 1.2, 4.6). Never wires streams.
 
 use super::delivery;
-use super::{Observed, SecretDigests};
+use super::secret_values::is_of_control_plane;
+use super::{Observed, SecretKeys};
 use crate::admission;
 use crate::metric_sources::MetricSources;
 use crate::streams::{self, Selection};
@@ -12,6 +13,7 @@ use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination};
 use odigos_api::{Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
+use odigos_pipeline::expansion::unexpanded_variable;
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::ottl::{Condition, Expression, Path};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
@@ -31,6 +33,8 @@ pub struct SecretUse {
     pub target: SecretTarget,
     /// Digest of the value; a change of it rolls the pods.
     pub digest: String,
+    /// Whether the collector gets it from the escaped copy, since it would expand the value itself.
+    pub is_escaped: bool,
 }
 
 /// How a Secret's value reaches the collector.
@@ -188,6 +192,15 @@ impl Fragment {
     #[must_use]
     pub fn variables(&self) -> &BTreeMap<String, String> {
         &self.rendered.variables
+    }
+
+    fn retry_problem(&self) -> Option<String> {
+        let problem = |(id, settings): (&String, &Value)| {
+            let mut settings = settings.clone();
+            delivery::apply(component_type(id), settings.as_object_mut()?, &self.delivery, 1024 * 1024);
+            delivery::retry_problem(&settings)
+        };
+        self.rendered.exporters.iter().find_map(problem)
     }
 
     /// Everything that is wrong with the fragment on its own, connectors of the root aside.
@@ -351,9 +364,13 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     }
     let signals: BTreeSet<Signal> = spec.signals.iter().copied().collect();
     let secret_name = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
-    let digests = secret_name.and_then(|name| seen.secrets.get(name));
-    let keys: BTreeSet<String> = digests.into_iter().flat_map(SecretDigests::keys).cloned().collect();
-    let secret = match (secret_name, digests) {
+    let values = secret_name.and_then(|name| seen.secrets.get(name));
+    if let Some(name) = secret_name.filter(|name| is_of_control_plane(name)) {
+        let message = format!("the Secret {name} belongs to the control plane; name one of this destination's own");
+        return refused("InvalidSetting", "spec.secretRef", message);
+    }
+    let keys: BTreeSet<String> = values.into_iter().flat_map(SecretKeys::keys).cloned().collect();
+    let secret = match (secret_name, values) {
         (None, _) => Secret::None,
         (Some(name), None) => Secret::Missing { name },
         (Some(name), Some(_)) => Secret::Keys { name, keys: &keys },
@@ -413,17 +430,35 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         secret: secret_name.unwrap_or_default().to_owned(),
         key: key.to_owned(),
         target,
-        digest: digests.and_then(|digests| digests.get(key)).cloned().unwrap_or_default(),
+        digest: values.and_then(|values| values.get(key)).map(|value| value.digest.clone()).unwrap_or_default(),
+        is_escaped: values.and_then(|values| values.get(key)).is_some_and(|value| value.is_expanded),
     };
-    let secrets = rendered
+    let secrets: Vec<SecretUse> = rendered
         .environment
         .iter()
         .map(|used| variable(&used.key, SecretTarget::Variable(used.variable.clone())))
         .chain(rendered.files.iter().map(|used| variable(&used.key, SecretTarget::File(used.path.clone()))))
         .collect();
+    let problems = value_problems(&rendered, values, secret_name.unwrap_or_default());
+    if !problems.is_empty() {
+        return Outcome::Refused { reason: "InvalidSetting", problems };
+    }
+    for used in &secrets {
+        let is_variable = matches!(used.target, SecretTarget::Variable(_));
+        let value = values.and_then(|values| values.get(&used.key));
+        let remarks = value.map(|value| value.remarks(is_variable)).unwrap_or_default();
+        let remark = |remark| (SECRET_FIELD.to_owned(), format!("{}: {remark}", of_key(&used.key, &used.secret)));
+        warnings.extend(remarks.into_iter().map(remark));
+    }
     let pipelines = rendered.pipelines.keys().cloned().collect();
     let metric_filter = if takes_metrics { metric_filter(wanted) } else { None };
     let fragment = Fragment { name: name.to_owned(), selection, pipelines, wanted, rendered, delivery, metric_filter };
+    if let Some(problem) = fragment.retry_problem() {
+        let states =
+            |delivery: &Delivery| delivery.retry_max_elapsed_time.is_some() || delivery.retry_max_interval.is_some();
+        let field = if states(&fragment.delivery) { "spec.delivery" } else { "spec.data" };
+        return refused("InvalidSetting", field, problem);
+    }
     if let Err(problem) = fragment.check() {
         return refused(
             "ErrConfigDestination",
@@ -432,6 +467,48 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         );
     }
     Outcome::Rendered { fragment: Box::new(fragment), secrets, warnings }
+}
+
+const SECRET_FIELD: &str = "spec.secretRef";
+
+fn of_key(key: &str, secret: &str) -> String {
+    format!("key {key} of Secret {secret}")
+}
+
+/// Values that no container can get as a variable, and references that the collector would not expand: each with its field.
+#[must_use]
+pub fn value_problems(rendered: &Rendered, values: Option<&SecretKeys>, secret: &str) -> Vec<(String, String)> {
+    let value = |key: &str| values.and_then(|values| values.get(key));
+    let obstacle = |used: &render::SecretVariable| {
+        let why = value(&used.key)?.obstacle()?;
+        Some((SECRET_FIELD.to_owned(), format!("{}: {why}", of_key(&used.key, secret))))
+    };
+    let mut problems: Vec<(String, String)> = rendered.environment.iter().filter_map(obstacle).collect();
+    let key = |variable: &str| rendered.environment.iter().find(|used| used.variable == variable).map(|used| &used.key);
+    let holds_escaped =
+        |variable: &str| key(variable).and_then(|key| value(key)).is_some_and(|value| value.holds_reference);
+    let mut texts = Vec::new();
+    let sections = [&rendered.exporters, &rendered.processors, &rendered.connectors, &rendered.extensions];
+    sections.into_iter().flat_map(BTreeMap::values).for_each(|settings| texts_of(settings, &mut texts));
+    for text in texts {
+        if let Some(key) = unexpanded_variable(text, holds_escaped).and_then(key) {
+            let message = format!(
+                "a text refers to {key} behind a ${{…}} that is to be sent as it is; a collector does not expand it there: put the reference first"
+            );
+            problems.push(("spec.data".to_owned(), message));
+        }
+    }
+    problems
+}
+
+/// Every text of settings.
+fn texts_of<'a>(settings: &'a Value, texts: &mut Vec<&'a str>) {
+    match settings {
+        Value::String(text) => texts.push(text),
+        Value::Array(list) => list.iter().for_each(|item| texts_of(item, texts)),
+        Value::Object(map) => map.values().for_each(|item| texts_of(item, texts)),
+        _ => {}
+    }
 }
 
 /// The condition reason for a catalogue problem; what the reference has no word for keeps its own (spec 1.2).

@@ -5,6 +5,7 @@
 
 use super::delivery::QUEUE_DIRECTORY;
 use super::destinations::SecretTarget;
+use super::secret_values::copy_key;
 use super::{GatewayPlan, Observed};
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
@@ -263,10 +264,13 @@ fn secret_mounts(plan: &GatewayPlan) -> (Vec<Value>, BTreeMap<String, SecretVolu
     let mut files: BTreeMap<String, SecretVolume> = BTreeMap::new();
     for used in &plan.secrets {
         match &used.target {
-            SecretTarget::Variable(variable) => environment.push(json!({
-                "name": variable,
-                "valueFrom": {"secretKeyRef": {"name": used.secret, "key": used.key}},
-            })),
+            SecretTarget::Variable(variable) => {
+                let source = match used.is_escaped {
+                    true => json!({"name": names::ESCAPED_SECRETS, "key": copy_key(&used.secret, &used.key)}),
+                    false => json!({"name": used.secret, "key": used.key}),
+                };
+                environment.push(json!({"name": variable, "valueFrom": {"secretKeyRef": source}}));
+            }
             SecretTarget::File(path) => {
                 let (directory, file) = path.rsplit_once('/').unwrap_or(("", path));
                 let volume = files.entry(directory.to_owned()).or_insert_with(|| (used.secret.clone(), Vec::new()));

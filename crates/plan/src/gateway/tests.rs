@@ -9,7 +9,7 @@ struct Given {
     group: CollectorsGroup,
     destinations: Vec<Destination>,
     processors: Vec<Processor>,
-    secrets: BTreeMap<String, SecretDigests>,
+    secrets: BTreeMap<String, SecretKeys>,
     set_aside: BTreeMap<String, String>,
     rules: sampling::Rules,
     configuration: Configuration,
@@ -391,8 +391,111 @@ fn a32_a33_secrets_stay_apart_and_their_values_roll_the_pods() {
     let variables: BTreeSet<_> = plan.secrets.iter().map(|used| used.secret.as_str()).collect();
     assert_eq!(variables, ["one", "two"].into());
     let before = objects::secrets_hash(&plan);
-    given.secrets.get_mut("one").unwrap().insert("DATADOG_API_KEY".into(), "another digest".into());
+    given.secrets.get_mut("one").unwrap().insert("DATADOG_API_KEY".into(), SecretValue::of(b"another"));
     assert_ne!(objects::secrets_hash(&given.plan()), before);
+}
+
+/// Honeycomb with one value in its Secret, beside a destination without one.
+fn with_key(value: &[u8]) -> Given {
+    let data = json!({"HONEYCOMB_ENDPOINT": "api.honeycomb.io"});
+    let mut honeycomb = destination_with("d-1", "honeycomb", &["TRACES"], data, Value::Null);
+    honeycomb.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: "key".into() });
+    let mut given = Given::new(vec![honeycomb, jaeger("d-2", Value::Null)]);
+    given.secrets.insert("key".into(), BTreeMap::from([("HONEYCOMB_API_KEY".to_owned(), SecretValue::of(value))]));
+    given
+}
+
+#[test]
+fn value_that_a_collector_would_expand_comes_from_its_escaped_copy() {
+    let source = |value: &[u8]| {
+        let given = with_key(value);
+        let plan = given.plan();
+        assert_eq!(plan.destinations["d-1"].status, Status::True, "{:?}", plan.destinations["d-1"]);
+        let objects = objects::desired(&given.seen(), &plan, &objects::Installation::default());
+        let deployment = objects.into_iter().find(|one| one.object["kind"] == "Deployment").unwrap().object;
+        let of = |container: &str| {
+            let environment = deployment.pointer(&format!("/spec/template/spec/{container}/0/env")).unwrap();
+            let all = environment.as_array().unwrap();
+            let found = all.iter().find(|one| one["name"].as_str().unwrap().starts_with("D_")).unwrap();
+            found["valueFrom"]["secretKeyRef"].clone()
+        };
+        assert_eq!(of("containers"), of("initContainers"), "what validates reads what runs");
+        (of("containers"), plan.destinations["d-1"].message.clone())
+    };
+    let plain = json!({"name": "key", "key": "HONEYCOMB_API_KEY"});
+    assert_eq!(source(b"0123456789").0, plain);
+    assert_eq!(source(b"us$er").0, plain);
+    let copy = json!({"name": names::ESCAPED_SECRETS, "key": secret_values::copy_key("key", "HONEYCOMB_API_KEY")});
+    let (reference, message) = source(b"p@$$w0rd");
+    assert_eq!(reference, copy);
+    assert!(message.contains("spec.secretRef: key HONEYCOMB_API_KEY of Secret key: it holds $$"), "{message}");
+    let (reference, message) = source(b"${HONEYCOMB_KEY:=changeme}");
+    assert_eq!(reference, copy);
+    assert!(message.contains("placeholder") && !message.contains("changeme"), "{message}");
+}
+
+#[test]
+fn value_that_no_container_can_get_is_refused_alone() {
+    let refusal = |given: &Given| {
+        let plan = given.plan();
+        assert_eq!(plan.destinations["d-2"].status, Status::True);
+        assert_eq!(plan.destinations["d-1"].reason, "InvalidSetting");
+        assert!(plan.secrets.is_empty());
+        plan.destinations["d-1"].message.clone()
+    };
+    assert!(
+        refusal(&with_key(b"\xff")).contains("spec.secretRef: key HONEYCOMB_API_KEY of Secret key: it is not UTF-8")
+    );
+    assert!(refusal(&with_key(b"a\0b")).contains("NUL"));
+    let mut given = with_key(b"a$$b");
+    let value = given.secrets.get_mut("key").unwrap().get_mut("HONEYCOMB_API_KEY").unwrap();
+    value.copy_failure = Some("forbidden".into());
+    assert!(refusal(&given).contains("escaped copy cannot be written: forbidden"));
+    let mut given = with_key(b"a");
+    given.destinations[0].spec.secret_ref =
+        Some(odigos_api::destination::SecretRef { name: names::ESCAPED_SECRETS.into() });
+    assert!(refusal(&given).contains("belongs to the control plane"));
+}
+
+/// confmap ends its search for references at the first escaped one, so the variable's name would be sent.
+#[test]
+fn reference_behind_an_escaped_one_is_refused() {
+    let mut given = with_key(b"0123456789");
+    let data = |headers: &str| {
+        BTreeMap::from([
+            ("OTLP_HTTP_ENDPOINT".to_owned(), "https://backend".to_owned()),
+            ("OTLP_HTTP_BASIC_AUTH_USERNAME".to_owned(), "u".to_owned()),
+            ("OTLP_HTTP_HEADERS".to_owned(), headers.to_owned()),
+        ])
+    };
+    given.destinations[0].spec.type_ = "otlphttp".into();
+    let keys = ["OTLP_HTTP_BASIC_AUTH_PASSWORD", "OTLP_HTTP_OAUTH2_CLIENT_SECRET"];
+    given.secrets.insert("key".into(), secret(&keys));
+    given.destinations[0].spec.data = data(r#"[{"key": "k", "value": "${OTLP_HTTP_BASIC_AUTH_PASSWORD} ${X}"}]"#);
+    let plan = given.plan();
+    assert_eq!(plan.destinations["d-1"].status, Status::True, "{:?}", plan.destinations["d-1"]);
+    given.destinations[0].spec.data = data(r#"[{"key": "k", "value": "${X} ${OTLP_HTTP_BASIC_AUTH_PASSWORD}"}]"#);
+    let plan = given.plan();
+    assert_eq!(plan.destinations["d-1"].reason, "InvalidSetting");
+    assert!(
+        plan.destinations["d-1"].message.contains("OTLP_HTTP_BASIC_AUTH_PASSWORD"),
+        "{:?}",
+        plan.destinations["d-1"]
+    );
+}
+
+#[test]
+fn retries_that_the_exporter_refuses_are_refused_with_their_field() {
+    let mut given = Given::new(vec![otlp("d-1", &["TRACES"], Value::Null), jaeger("d-2", Value::Null)]);
+    let delivery = |value| Some(serde_json::from_value(value).unwrap());
+    given.destinations[0].spec.delivery = delivery(json!({"retryMaxInterval": "10m"}));
+    let plan = given.plan();
+    let condition = &plan.destinations["d-1"];
+    assert_eq!(condition.reason, "InvalidSetting");
+    assert!(condition.message.starts_with("spec.delivery: retries end after 300s"), "{condition:?}");
+    assert_eq!(plan.destinations["d-2"].status, Status::True);
+    given.destinations[0].spec.delivery = delivery(json!({"retryMaxInterval": "10m", "retryMaxElapsedTime": "1h"}));
+    assert_eq!(given.plan().destinations["d-1"].status, Status::True);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! [`odigos_api::yaml`], the same for every text that users write.
 
 use super::{World, schema};
-use crate::gateway::{SecretDigests, secret_digest};
+use crate::gateway::{SecretKeys, SecretValue};
 use crate::objects::title;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -162,9 +162,9 @@ impl World {
     }
 }
 
-/// Key names and digests of a Secret. The values are gone afterwards.
-pub(super) fn secret_digests(object: &Value) -> SecretDigests {
-    let mut digests = SecretDigests::new();
+/// The keys of a Secret, and what is known of their values. The values are gone afterwards.
+pub(super) fn secret_keys(object: &Value) -> SecretKeys {
+    let mut keys = SecretKeys::new();
     let texts = |section: &str| {
         let entries = object.get(section).and_then(Value::as_object).cloned().unwrap_or_default();
         entries.into_iter().filter_map(|(key, value)| Some((key, value.as_str()?.to_owned())))
@@ -172,12 +172,12 @@ pub(super) fn secret_digests(object: &Value) -> SecretDigests {
     for (key, text) in texts("data") {
         // What is not base64 is a finding of its own; its digest does not matter.
         let value = STANDARD.decode(&text).unwrap_or_else(|_| text.into_bytes());
-        digests.insert(key, secret_digest(&value));
+        keys.insert(key, SecretValue::of(&value));
     }
     for (key, text) in texts("stringData") {
-        digests.insert(key, secret_digest(text.as_bytes()));
+        keys.insert(key, SecretValue::of(text.as_bytes()));
     }
-    digests
+    keys
 }
 
 /// The Secret that another object makes a controller create: its name, where it has another one than the object, and its keys.

@@ -12,7 +12,9 @@
 mod chain;
 mod counts;
 mod derived;
+mod expansion;
 mod placement;
+mod values;
 
 use odigos_api::{Signal, names};
 use odigos_plan::streams;

@@ -73,7 +73,7 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
     let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
     let topics = ["otlp_spans", "otlp_metrics", "otlp_logs", "everything"];
     let mut command = Command::new(odigos_tools::find("kafka").unwrap());
-    command.arg(port.to_string()).args(["shop", SECRET]).args(topics);
+    command.arg(port.to_string()).args(["shop", SECRET, "PLAIN", "-", "-"]).args(topics);
     let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
     let ready = eventually("the broker is ready", Duration::from_secs(90), || async { broker.output() != "" });
     ready.await.unwrap();
@@ -122,6 +122,62 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
     }
     let expected = [("everything", 3), ("otlp_logs", 1), ("otlp_metrics", 1), ("otlp_spans", 1)];
     assert_eq!(by_topic, expected.map(|(topic, count)| (topic.to_owned(), count)).into());
+    assert!(!gateway.output().contains(SECRET), "no secret in a log");
+}
+
+/// Listeners of managed Kafka want TLS, and many of them SCRAM. A client without either sends nothing there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_gets_records_over_tls_with_scram() {
+    let _turn = TURN.lock().await;
+    let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) =
+        (file("broker.pem", authority.cert.pem()), file("broker-key.pem", authority.signing_key.serialize_pem()));
+    let mut command = Command::new(odigos_tools::find("kafka").unwrap());
+    command
+        .arg(port.to_string())
+        .args(["shop", SECRET, "SCRAM-SHA-512", &certificate, &key])
+        .args(["trusted", "other"]);
+    let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
+    let ready = eventually("the broker is ready", Duration::from_secs(90), || async { broker.output() != "" });
+    ready.await.unwrap();
+    let settings = |topic: &str, more: Value| {
+        let mut settings = json!({
+            "KAFKA_PROTOCOL_VERSION": "2.8.0", "KAFKA_BROKERS": format!("[\"localhost:{port}\"]"), "KAFKA_TOPIC": topic,
+            "KAFKA_AUTH_METHOD": "scram_sha_512", "KAFKA_USERNAME": "shop", "KAFKA_RETRY_ON_FAILURE_ENABLED": "false",
+        });
+        settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        settings
+    };
+    let plan = plan(
+        vec![
+            destination(
+                "trusting",
+                "kafka",
+                &settings("trusted", json!({"KAFKA_TLS_ENABLED": "true", "KAFKA_CA_PEM": authority.cert.pem()})),
+                &json!({}),
+            ),
+            destination("without-tls", "kafka", &settings("other", json!({})), &json!({})),
+            destination("without-ca", "kafka", &settings("other", json!({"KAFKA_TLS_ENABLED": "true"})), &json!({})),
+        ],
+        GRAPHLESS,
+    );
+    let gateway = start(&plan, &directory).await;
+    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
+    send(&sender, "sealed", 2).await;
+    let topics = || -> Vec<String> {
+        let output = broker.output();
+        output.lines().filter_map(|line| line.split_once(' ')).map(|(topic, _)| topic.to_owned()).collect()
+    };
+    let all = eventually("a record of each signal", Duration::from_secs(90), || async { topics().len() >= 3 });
+    all.await.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", topics(), gateway.output()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(topics(), ["trusted"; 3]);
     assert!(!gateway.output().contains(SECRET), "no secret in a log");
 }
 
