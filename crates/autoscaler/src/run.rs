@@ -42,9 +42,9 @@ use std::time::Duration;
 pub struct Arguments {
     #[command(flatten)]
     common: CommonArguments,
-    /// Image of the collectors: any released contrib image from 0.154 on.
-    #[arg(long, env = "ODIGOS_COLLECTOR_IMAGE", default_value = "otel/opentelemetry-collector-contrib:0.158.0")]
-    collector_image: String,
+    /// Image of the collectors. Default: that of this release.
+    #[arg(long, env = "ODIGOS_COLLECTOR_IMAGE")]
+    collector_image: Option<String>,
     /// Path of the collector's binary inside the image.
     #[arg(long, env = "ODIGOS_COLLECTOR_COMMAND", default_value = "/otelcol-contrib")]
     collector_command: String,
@@ -162,7 +162,7 @@ async fn installation(client: &Client, arguments: &Arguments) -> Installation {
     });
     let defaults = Installation::default();
     Installation {
-        collector_image: arguments.collector_image.clone(),
+        collector_image: arguments.collector_image.clone().unwrap_or(defaults.collector_image),
         collector_command: arguments.collector_command.clone(),
         kubernetes_minor: minor.unwrap_or(defaults.kubernetes_minor),
         ..defaults

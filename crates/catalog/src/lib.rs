@@ -30,14 +30,14 @@ pub enum QueueSupport {
 /// Whether an exporter type with a queue takes `retry_on_failure`.
 #[must_use]
 pub fn has_retry(component_type: &str) -> bool {
-    !matches!(component_type, "awss3" | "azuremonitor" | "googlecloud")
+    !matches!(component_type, "awss3" | "azuremonitor" | "elasticsearch" | "googlecloud")
 }
 
 /// The queue of an exporter type, e.g. `otlp_grpc`.
 #[must_use]
 pub fn queue_support(component_type: &str) -> QueueSupport {
     match component_type {
-        "debug" | "nop" | "file" | "awsemf" | "awsxray" => QueueSupport::None,
+        "debug" | "nop" | "file" | "awsemf" | "awsxray" | "googlecloudstorage" => QueueSupport::None,
         "prometheus_remote_write" => QueueSupport::RemoteWriteQueue,
         _ => QueueSupport::SendingQueue,
     }

@@ -29,7 +29,7 @@ pub fn holds_reference(value: &str) -> bool {
 /// The first variable of `text` that a collector leaves unexpanded, since an escaped `${…}` stands before it: in the text itself, or in the value
 /// of a variable before it. `holds_escaped` says so of a variable's value.
 #[must_use]
-pub fn unexpanded_variable<'a>(text: &'a str, holds_escaped: impl Fn(&str) -> bool) -> Option<&'a str> {
+pub fn unexpanded_variable(text: &str, holds_escaped: impl Fn(&str) -> bool) -> Option<&str> {
     const REFERENCE: &str = "${env:";
     let mut begin = 0;
     let mut has_ended = false;

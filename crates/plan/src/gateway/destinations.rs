@@ -13,6 +13,7 @@ use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination};
 use odigos_api::{Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
+use odigos_pipeline::components::is_exporter_shipped;
 use odigos_pipeline::expansion::unexpanded_variable;
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::ottl::{Condition, Expression, Path};
@@ -396,11 +397,19 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
             "profiles are not collected by this release; nothing would be sent",
         );
     }
+    let unknown = rendered.exporters.keys().find(|id| !is_exporter_shipped(id)).map(|id| {
+        let exporter = component_type(id);
+        let message = format!(
+            "the collector of this release has no exporter {exporter}; images.collector must name an image that has it"
+        );
+        ("spec.type".to_owned(), message)
+    });
     let selection = Selection::of(spec);
     let wanted = MetricSources::of(spec);
     let takes_metrics = rendered.pipelines.keys().any(|(signal, _)| *signal == Signal::Metrics);
     let mut warnings: Vec<(String, String)> =
         rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())).collect();
+    warnings.extend(unknown);
     let delivery = spec.delivery.clone().unwrap_or_default();
     let problems = delivery::problems(&delivery);
     if !problems.is_empty() {

@@ -32,10 +32,10 @@ pub struct Installation {
 }
 
 impl Default for Installation {
-    /// The released contrib image and a current cluster; what `render` shows without a cluster.
+    /// The collector of this release and a current cluster; what `render` shows without a cluster.
     fn default() -> Self {
         Self {
-            collector_image: "otel/opentelemetry-collector-contrib:0.158.0".into(),
+            collector_image: concat!("ghcr.io/odigos-rs/odigos-collector:", env!("CARGO_PKG_VERSION")).into(),
             collector_command: "/otelcol-contrib".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             topology_spread: Vec::new(),

@@ -499,6 +499,27 @@ fn retries_that_the_exporter_refuses_are_refused_with_their_field() {
 }
 
 #[test]
+fn exporter_that_the_shipped_collector_lacks_is_reported() {
+    let message = |type_id: &str, data: Value| {
+        let plan = Given::new(vec![destination_with("d-1", type_id, &["TRACES"], data, Value::Null)]).plan();
+        assert_eq!(plan.destinations["d-1"].status, Status::True);
+        plan.destinations["d-1"].message.clone()
+    };
+    let named = |exporter: &str| {
+        message("dynamic", json!({"DYNAMIC_DESTINATION_TYPE": exporter, "DYNAMIC_CONFIGURATION_DATA": "endpoint: a"}))
+    };
+    assert!(
+        named("pulsar").contains("spec.type: the collector of this release has no exporter pulsar; images.collector")
+    );
+    assert!(!named("kafka").contains("has no exporter"));
+    assert!(message("gcs", json!({})).contains("has no exporter googlecloudstorage"));
+    // It knows neither a queue nor retries, and refuses keys that it does not know.
+    let gcs = Given::new(vec![destination_with("d-1", "gcs", &["TRACES"], json!({}), Value::Null)]).plan();
+    let settings = gcs.config.get(ComponentKind::Exporter, "googlecloudstorage/d-1").unwrap();
+    assert_eq!(settings.as_object().unwrap().keys().collect::<Vec<_>>(), ["bucket"]);
+}
+
+#[test]
 fn a35_a_disabled_destination_leaves_nothing() {
     let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
     given.destinations[0].spec.disabled = Some(true);
@@ -675,6 +696,42 @@ fn rendered_components_are_all_in_the_release_table() {
             assert!(odigos_pipeline::components::find(kind, id).is_some(), "{id}");
         }
     }
+}
+
+/// What the catalogue can render with the settings of its examples is what the shipped collector is built from.
+#[test]
+fn catalogue_renders_only_what_is_in_the_release_table() {
+    let keys: BTreeSet<String> = odigos_catalog::destination::types()
+        .values()
+        .flat_map(|one| &one.fields)
+        .filter(|field| field.secret)
+        .map(|field| field.name.clone())
+        .collect();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../catalog/tests/golden/examples.json");
+    let examples: BTreeMap<String, Vec<Value>> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut used = BTreeSet::new();
+    for (type_id, cases) in examples.iter().filter(|(type_id, _)| *type_id != "dynamic") {
+        for case in cases {
+            let data: BTreeMap<String, String> = serde_json::from_value(case["data"].clone()).unwrap();
+            let signals: BTreeSet<Signal> = serde_json::from_value(case["signals"].clone()).unwrap();
+            let secret = odigos_catalog::render::Secret::Keys { name: "all", keys: &keys };
+            let instance =
+                odigos_catalog::render::Instance { id: "d", type_id, data: &data, signals: &signals, secret };
+            let Ok(rendered) = odigos_catalog::render::render(&instance) else { continue };
+            for (kind, section) in [
+                (ComponentKind::Exporter, &rendered.exporters),
+                (ComponentKind::Processor, &rendered.processors),
+                (ComponentKind::Connector, &rendered.connectors),
+                (ComponentKind::Extension, &rendered.extensions),
+            ] {
+                for id in section.keys() {
+                    assert!(odigos_pipeline::components::find(kind, id).is_some(), "{type_id}: {id}");
+                    used.insert((kind, id.split('/').next().unwrap().to_owned()));
+                }
+            }
+        }
+    }
+    assert!(used.len() >= 30, "{used:?}");
 }
 
 mod objects_tests {

@@ -130,7 +130,7 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
 async fn kafka_gets_records_over_tls_with_scram() {
     let _turn = TURN.lock().await;
     let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
-    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     let file = |name: &str, text: String| {
         let path = directory.path().join(name);
         std::fs::write(&path, text).unwrap();
