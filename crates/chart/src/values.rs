@@ -245,8 +245,8 @@ mod tests {
     #[test]
     fn files_are_mappings_that_everybody_reads_alike() {
         assert_eq!(read("").unwrap(), json!({}));
-        let merged = read("x: &x {a: 1, b: 2}\ny: {<<: *x, b: 3}\n").unwrap();
-        assert_eq!(merged["y"], json!({"a": 1, "b": 3}), "a merge key is applied, as Helm does");
+        let merged = read("base: &base {a: 1, b: 2}\nmerged: {<<: *base, b: 3}\n").unwrap();
+        assert_eq!(merged["merged"], json!({"a": 1, "b": 3}), "a merge key is applied, as Helm does");
         assert!(read("- a").unwrap_err().contains("mapping"));
         assert!(read("a: on").unwrap_err().contains("a: on"));
     }
