@@ -55,16 +55,9 @@ struct Translation {
     findings: Vec<Finding>,
 }
 
-fn number(value: &Value, key: &str) -> Option<f64> {
-    let found = value.get(key)?;
-    found.as_f64().or_else(|| found.as_str()?.parse().ok())
-}
-
-/// A scope by service name: the name of the workload is the service's unless a Source says otherwise.
-fn service_scope(value: &Value) -> Option<AnyScope> {
-    let name = value.get("service_name").and_then(Value::as_str).filter(|name| !name.is_empty())?;
-    let one = WorkloadScope { workload_name: Some(name.to_owned()), ..WorkloadScope::default() };
-    Some(AnyScope::Workloads(vec![one]))
+/// A number, or a string that holds one; `None` for anything else.
+fn number(value: &Value) -> Option<f64> {
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite())
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
@@ -74,6 +67,40 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 impl Translation {
     fn warn(&mut self, field: &str, message: &str) {
         self.findings.push(Finding::warning(self.title.clone(), format!("spec.{field}"), message));
+    }
+
+    fn refuse(&mut self, field: &str, message: impl Into<String>) {
+        self.findings.push(Finding::error(self.title.clone(), format!("spec.{field}"), message));
+    }
+
+    /// A percentage; `Err` where something else is stated, which is reported.
+    fn percentage(&mut self, at: &str, settings: &Value, key: &str) -> Result<Option<f64>, ()> {
+        let Some(stated) = settings.get(key).filter(|value| !value.is_null()) else { return Ok(None) };
+        match number(stated).filter(|number| (0.0..=100.0).contains(number)) {
+            Some(percentage) => Ok(Some(percentage)),
+            None => {
+                self.refuse(
+                    &format!("{at}.{key}"),
+                    format!("{stated} is not a percentage between 0 and 100: no rule is made of it"),
+                );
+                Err(())
+            }
+        }
+    }
+
+    /// The scope of a filter by service name: the name of the workload is the service's unless a Source says otherwise.
+    /// A filter without one matched no trace, and a rule without a scope would match all of them.
+    fn service_scope(&mut self, at: &str, filter: &Value) -> Option<AnyScope> {
+        let name = filter.get("service_name").and_then(Value::as_str).map(str::trim).filter(|name| !name.is_empty());
+        let Some(name) = name else {
+            self.refuse(
+                &format!("{at}.service_name"),
+                "is required: without a service the filter would become a rule for all traces, so no rule is made of it",
+            );
+            return None;
+        };
+        let one = WorkloadScope { workload_name: Some(name.to_owned()), ..WorkloadScope::default() };
+        Some(AnyScope::Workloads(vec![one]))
     }
 
     fn cap(&mut self, name: &str, percentage: Option<f64>, scope: Option<AnyScope>, operation: Option<TailOperation>) {
@@ -88,75 +115,117 @@ impl Translation {
         }
     }
 
+    /// The errors themselves are kept whatever becomes of the fallback, so that no mistake in it drops one.
+    fn errors(&mut self, settings: &Value) {
+        self.spec.highly_relevant_operations.push(HighlyRelevantOperation {
+            name: Some("errors".to_owned()),
+            error: Some(true),
+            ..HighlyRelevantOperation::default()
+        });
+        if let Ok(fallback) = self.percentage("errorSampler", settings, "fallback_sampling_ratio") {
+            self.cap("without errors", fallback, None, None);
+        }
+    }
+
+    fn service_names(&mut self, settings: &Value) {
+        for (n, filter) in list(settings, "services_name_filters").enumerate() {
+            let at = format!("serviceNameSampler.services_name_filters[{n}]");
+            let scope = self.service_scope(&at, filter);
+            let ratio = self.percentage(&at, filter, "sampling_ratio");
+            let fallback = self.percentage(&at, filter, "fallback_sampling_ratio");
+            let (Some(scope), Ok(ratio)) = (scope, ratio) else { continue };
+            self.warn(&at, "approximate: the service's name is taken for the workload's name, and other rules decide where it does not match");
+            if let Ok(Some(fallback)) = fallback {
+                let message = format!(
+                    "{fallback} % of the traces without the service were kept; nothing is made of it: write a costReductionRule with percentageAtMost: {fallback} if all other traces shall be reduced"
+                );
+                self.warn(&format!("{at}.fallback_sampling_ratio"), &message);
+            }
+            match ratio {
+                Some(ratio) if ratio < 100.0 => self.cap("service", Some(ratio), Some(scope), None),
+                _ => self.spec.highly_relevant_operations.push(HighlyRelevantOperation {
+                    name: Some("service".to_owned()),
+                    source_scopes: Some(scope),
+                    ..HighlyRelevantOperation::default()
+                }),
+            }
+        }
+    }
+
     fn block(&mut self, block: &str, settings: &Value) {
         match block {
-            "errorSampler" => {
-                self.spec.highly_relevant_operations.push(HighlyRelevantOperation {
-                    name: Some("errors".to_owned()),
-                    error: Some(true),
-                    ..HighlyRelevantOperation::default()
-                });
-                self.cap("without errors", number(settings, "fallback_sampling_ratio"), None, None);
-            }
+            "errorSampler" => self.errors(settings),
             "latencySampler" => self.latency(settings),
-            "serviceNameSampler" => {
-                for filter in list(settings, "services_name_filters") {
-                    self.warn(block, "approximate: the service's name is taken for the workload's name, and other rules decide where it does not match");
-                    let ratio = number(filter, "sampling_ratio").unwrap_or(100.0);
-                    if ratio >= 100.0 {
-                        self.spec.highly_relevant_operations.push(HighlyRelevantOperation {
-                            name: Some("service".to_owned()),
-                            source_scopes: service_scope(filter),
-                            ..HighlyRelevantOperation::default()
-                        });
-                    } else {
-                        self.cap("service", Some(ratio), service_scope(filter), None);
-                    }
-                }
-            }
+            "serviceNameSampler" => self.service_names(settings),
             "probabilisticSampler" => {
                 self.warn(
                     block,
                     "approximate: the same share is kept, decided at the gateway by trace id with another hash",
                 );
-                self.cap("share", number(settings, "sampling_percentage"), None, None);
+                if let Ok(share) = self.percentage(block, settings, "sampling_percentage") {
+                    self.cap("share", share, None, None);
+                }
             }
             "ignoreHealthChecks" => {
-                let keep = number(settings, "fractionToRecord").unwrap_or_default() * 100.0;
+                let stated = settings.get("fractionToRecord").filter(|value| !value.is_null());
+                let fraction = stated.map_or(Some(0.0), number).filter(|fraction| (0.0..=1.0).contains(fraction));
+                let Some(fraction) = fraction else {
+                    self.refuse(&format!("{block}.fractionToRecord"), "is not a number between 0 and 1");
+                    return;
+                };
+                // As many decimal places as a percentage may have: 0.07 * 100 is not 7 in binary fractions.
+                let keep = (fraction * 1e8).round() / 1e6;
                 let message = format!(
                     "not a rule any more: set sampling.k8sHealthProbesSampling to {{enabled: true, keepPercentage: {keep}}} in the configuration"
                 );
                 self.warn(block, &message);
             }
             "spanAttributeSampler" => {
-                let message = "cannot be translated: rules match operations and workloads, not arbitrary attributes; write a rule by workload, or a Processor of type filter";
-                self.findings.push(Finding::error(self.title.clone(), format!("spec.{block}"), message));
+                self.refuse(block, "cannot be translated: rules match operations and workloads, not arbitrary attributes; write a rule by workload, or a Processor of type filter");
             }
             other => {
-                let message = "is no sampler that is known; nothing is made of it";
-                self.findings.push(Finding::error(self.title.clone(), format!("spec.{other}"), message));
+                self.refuse(other, "is no sampler that is known; no rule is made of it");
             }
         }
     }
 
     fn latency(&mut self, settings: &Value) {
-        for filter in list(settings, "endpoints_filters") {
+        for (n, filter) in list(settings, "endpoints_filters").enumerate() {
+            let at = format!("latencySampler.endpoints_filters[{n}]");
+            let scope = self.service_scope(&at, filter);
+            let route = filter.get("http_route").and_then(Value::as_str).filter(|route| !route.is_empty());
+            if route.is_none() {
+                self.refuse(
+                    &format!("{at}.http_route"),
+                    "is required: without a route the filter would become a rule for all requests, so no rule is made of it",
+                );
+            }
+            let stated = filter.get("minimum_latency_threshold").unwrap_or(&Value::Null);
+            let threshold = number(stated).filter(|ms| (0.0..=f64::from(i32::MAX)).contains(ms));
+            if threshold.is_none() {
+                self.refuse(
+                    &format!("{at}.minimum_latency_threshold"),
+                    format!("{stated} is not a number of milliseconds: no rule is made of the filter"),
+                );
+            }
+            let fallback = self.percentage(&at, filter, "fallback_sampling_ratio");
+            let (Some(scope), Some(route), Some(threshold), Ok(fallback)) = (scope, route, threshold, fallback) else {
+                continue;
+            };
             self.warn(
-                "latencySampler",
+                &at,
                 "approximate: the time of one span counts instead of the time between a service's first and last span",
             );
-            let route = filter.get("http_route").and_then(Value::as_str).map(str::to_owned);
-            let server = TailHttpServer { route_prefix: route, ..TailHttpServer::default() };
+            let server = TailHttpServer { route_prefix: Some(route.to_owned()), ..TailHttpServer::default() };
             let operation = TailOperation { http_server: Some(server), ..TailOperation::default() };
-            let threshold = number(filter, "minimum_latency_threshold").map(|ms| ms as i64);
             self.spec.highly_relevant_operations.push(HighlyRelevantOperation {
                 name: Some("slow".to_owned()),
-                source_scopes: service_scope(filter),
+                source_scopes: Some(scope.clone()),
                 operation: Some(operation.clone()),
-                duration_at_least_ms: threshold,
+                duration_at_least_ms: Some(threshold.ceil() as i64),
                 ..HighlyRelevantOperation::default()
             });
-            self.cap("fast", number(filter, "fallback_sampling_ratio"), service_scope(filter), Some(operation));
+            self.cap("fast", fallback, Some(scope), Some(operation));
         }
     }
 }
@@ -191,5 +260,69 @@ mod tests {
         let action = json!({"apiVersion": "odigos.io/v1alpha1", "kind": "Action", "metadata": {"name": "a"}, "spec": {"samplers": {"errorSampler": {"fallback_sampling_ratio": 5}}}});
         assert_eq!(translate(&action).unwrap().0.spec.cost_reduction_rules.len(), 1);
         assert_eq!(translate(&json!({"kind": "Pod"})), None);
+    }
+
+    #[test]
+    fn filter_without_service_is_refused() {
+        for service in [json!(null), json!(""), json!("  "), json!(7)] {
+            let filters = json!({"services_name_filters": [
+                {"service_name": service, "sampling_ratio": 10},
+                {"service_name": "currency", "sampling_ratio": 10},
+            ]});
+            let (made, findings) = old("ServiceNameSampler", filters);
+            assert_eq!(made.spec.cost_reduction_rules.len(), 1, "{service}");
+            assert!(made.spec.cost_reduction_rules[0].source_scopes.is_some(), "{service}");
+            assert!(findings[0].starts_with("error ServiceNameSampler/odigos-system/x spec.serviceNameSampler.services_name_filters[0].service_name: is required"), "{findings:?}");
+            let (made, findings) = old(
+                "LatencySampler",
+                json!({"endpoints_filters": [{"service_name": service, "http_route": "/a", "minimum_latency_threshold": 5, "fallback_sampling_ratio": 1}]}),
+            );
+            assert_eq!((made.spec.highly_relevant_operations.len(), made.spec.cost_reduction_rules.len()), (0, 0));
+            assert!(findings[0].starts_with("error"), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn unreadable_number_makes_no_rule() {
+        let filter = |change: Value| {
+            let mut filter = json!({"service_name": "a", "http_route": "/a", "minimum_latency_threshold": "1200", "fallback_sampling_ratio": 20.5});
+            filter.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+            old("LatencySampler", json!({"endpoints_filters": [filter]}))
+        };
+        let (made, _) = filter(json!({}));
+        assert_eq!(made.spec.highly_relevant_operations[0].duration_at_least_ms, Some(1200));
+        for change in [
+            json!({"minimum_latency_threshold": "slow"}),
+            json!({"minimum_latency_threshold": null}),
+            json!({"fallback_sampling_ratio": 150}),
+            json!({"fallback_sampling_ratio": "NaN"}),
+            json!({"http_route": ""}),
+        ] {
+            let (made, findings) = filter(change.clone());
+            assert_eq!(made.spec.highly_relevant_operations.len(), 0, "{change}");
+            assert!(findings.iter().any(|finding| finding.starts_with("error")), "{change}: {findings:?}");
+        }
+        for ratio in [json!("ten"), json!(-1), json!(101)] {
+            let (made, findings) = old(
+                "ServiceNameSampler",
+                json!({"services_name_filters": [{"service_name": "a", "sampling_ratio": ratio}]}),
+            );
+            assert_eq!(made.spec.highly_relevant_operations.len() + made.spec.cost_reduction_rules.len(), 0, "{ratio}");
+            assert!(findings[0].starts_with("error"), "{findings:?}");
+        }
+        let probes = |fraction: Value| {
+            let object = json!({"kind": "Action", "metadata": {"name": "a"}, "spec": {"samplers": {"ignoreHealthChecks": {"fractionToRecord": fraction}}}});
+            translate(&object).unwrap().1[0].to_string()
+        };
+        assert!(probes(json!(0.07)).contains("keepPercentage: 7}"), "{}", probes(json!(0.07)));
+        assert!(probes(json!("most")).starts_with("error"));
+    }
+
+    #[test]
+    fn fallback_of_a_service_is_reported() {
+        let filters = json!({"services_name_filters": [{"service_name": "a", "sampling_ratio": 100, "fallback_sampling_ratio": 5}]});
+        let (made, findings) = old("ServiceNameSampler", filters);
+        assert_eq!((made.spec.highly_relevant_operations.len(), made.spec.cost_reduction_rules.len()), (1, 0));
+        assert!(findings[1].contains("percentageAtMost: 5"), "{findings:?}");
     }
 }
