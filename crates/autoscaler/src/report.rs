@@ -91,8 +91,13 @@ pub(crate) async fn samplings(
     rollout: &Rollout<'_>,
 ) -> Result<(), ApplyError> {
     let rolled_out = is_gateway_rolled_out(state, rollout);
-    let drafts =
-        sampling::report::conditions(&rules.accepted, plan.sampling, plan.sampling_conditions, false, rolled_out);
+    let outcome = sampling::report::Outcome {
+        mode: plan.sampling,
+        conditions: plan.sampling_conditions,
+        wait: &plan.sampling_wait,
+        rolled_out,
+    };
+    let drafts = sampling::report::conditions(&rules.accepted, &outcome);
     for (name, drafts) in drafts {
         let Some(live) = state.samplings.get(&state.namespace, &name) else { continue };
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();

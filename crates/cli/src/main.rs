@@ -15,6 +15,7 @@ mod lifecycle;
 mod live;
 mod output;
 mod plan;
+mod recording;
 mod render;
 mod sampling;
 mod sources;

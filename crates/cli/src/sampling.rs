@@ -1,22 +1,21 @@
 //! `odigos sampling`: rules in plain words, tried on recorded traces before they are switched on.
 
 use crate::output::Format;
+use crate::recording::{self, Position};
 use crate::{Failure, input, output};
-use anyhow::Context;
 use clap::{Args, Subcommand};
 use odigos_api::data_stream::SamplingView;
 use odigos_api::sampling::Sampling;
 use odigos_api::{Finding, names};
 use odigos_pipeline::yaml;
 use odigos_plan::sampling::simulate::{RuleCounts, Simulation, Totals};
-use odigos_plan::sampling::{Accepted, Rule, accept, explain, legacy, otlp_json};
+use odigos_plan::sampling::{Accepted, Rule, accept_with, explain, legacy};
 use odigos_plan::streams::object_name;
 use odigos_plan::world::World;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{BufRead, BufReader, IsTerminal, Write};
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -32,7 +31,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Decide about recorded traces as the gateway would, and count what each rule does.
     #[command(after_help = "\
-Record traces with the collector's file exporter (OTLP JSON, one TracesData a line), then:
+Record traces with the collector's file exporter (OTLP JSON, one TracesData a line) or a Destination of type file, then:
   odigos sampling simulate -f rules.yaml --traces traces.json
   odigos sampling simulate -f rules.yaml --traces traces.json -o json | jq 'select(.keep | not)'
 
@@ -51,7 +50,7 @@ With -o json there is one line for each trace:
 struct Simulate {
     #[command(flatten)]
     rules: RuleFiles,
-    /// Recorded traces: OTLP JSON, one TracesData a line.
+    /// Recorded traces: OTLP JSON, one TracesData a line, pretty-printed or in an array, also compressed with gzip.
     #[arg(long, value_name = "FILE")]
     traces: PathBuf,
     /// Rules of this data stream: its own and those of all streams. Default: those of all streams.
@@ -79,7 +78,8 @@ struct Validate {
 
 #[derive(Args, Debug)]
 struct RuleFiles {
-    /// Manifests of rules (Sampling, DataStream): files, directories, or - for standard input.
+    /// Manifests of rules (Sampling, DataStream, the ConfigMap odigos-configuration for built-in rules): files, directories, or - for
+    /// standard input.
     #[arg(short, long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     filename: Vec<PathBuf>,
     /// Namespace of the control plane.
@@ -113,7 +113,8 @@ impl RuleFiles {
         }
         let own = world.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
         findings.extend(world.misplaced());
-        let accepted = accept(own.map(|(_, object)| object).chain(&converted));
+        let configuration = world.stated_configuration(&mut findings);
+        let accepted = accept_with(configuration.built_in_sampling(), own.map(|(_, object)| object).chain(&converted));
         findings.extend(accepted.findings.iter().cloned());
         findings.sort();
         findings.dedup();
@@ -139,9 +140,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Convert(arguments) => {
             let read = arguments.rules.read()?;
             let failed = output::findings(&read.findings);
+            // An object of which nothing could be translated would only look like rules.
+            let holds_rules = |one: &&Sampling| {
+                let spec = &one.spec;
+                !(spec.noisy_operations.is_empty()
+                    && spec.highly_relevant_operations.is_empty()
+                    && spec.cost_reduction_rules.is_empty())
+            };
             let texts = read
                 .converted
                 .iter()
+                .filter(holds_rules)
                 .map(|one| serde_json::to_value(one).map(|one| format!("---\n{}", yaml::to_string(&one))));
             output::text(&texts.collect::<Result<String, _>>()?);
             Ok(code(failed))
@@ -171,7 +180,7 @@ fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
     let failed = output::findings(&read.findings);
     let rules = of_stream(&read.accepted, arguments.stream.as_deref());
     let mut simulation = Simulation::new(rules.clone());
-    feed(&mut simulation, &arguments.traces)?;
+    output::findings(&feed(&mut simulation, &arguments.traces)?);
     if arguments.output == Format::Json {
         let out = std::io::stdout();
         let mut out = std::io::BufWriter::new(out.lock());
@@ -201,43 +210,27 @@ fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
     Ok(code(failed))
 }
 
-/// Reads the recording line by line; what a line holds is forgotten before the next one.
-fn feed(simulation: &mut Simulation<'_>, path: &Path) -> anyhow::Result<()> {
-    let shown = path.display();
-    let file = File::open(path).with_context(|| format!("{shown} cannot be read"))?;
-    let size = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-    let mut reader = BufReader::with_capacity(1 << 20, file);
+/// Feeds the recording to the simulation, and says what of it is not counted.
+fn feed(simulation: &mut Simulation<'_>, path: &Path) -> anyhow::Result<Vec<Finding>> {
+    let size = std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     let progress = std::io::stderr().is_terminal();
-    let (mut done, mut spans, mut number, mut told) = (0_u64, 0_u64, 0_u64, Instant::now());
-    let mut line = String::new();
-    loop {
-        line.clear();
-        let length = reader.read_line(&mut line).with_context(|| format!("{shown}, line {}", number + 1))?;
-        if length == 0 {
-            break;
-        }
-        number += 1;
-        done += length as u64;
-        if line.trim().is_empty() {
-            continue;
-        }
-        // Editors of one system begin a file with a byte order mark.
-        let line = line.strip_prefix('\u{feff}').unwrap_or(&line);
-        let found = otlp_json::spans(line).with_context(|| format!("{shown}, line {number}"))?;
-        // The bytes of a line are shared out among its spans.
-        let bytes = length as u64 / (found.len() as u64).max(1);
-        found.iter().for_each(|span| simulation.add(span, bytes));
-        spans += found.len() as u64;
-        if progress && told.elapsed() > Duration::from_millis(250) {
-            let percent = (done * 100).checked_div(size).unwrap_or_default();
+    let position = Position::default();
+    let (mut spans, mut told) = (0_u64, Instant::now());
+    let summary = recording::read(path, &position, &mut |span, bytes| {
+        simulation.add(span, bytes);
+        spans += 1;
+        if progress && spans.is_multiple_of(1024) && told.elapsed() > Duration::from_millis(250) {
+            let percent = (position.bytes() * 100).checked_div(size).unwrap_or_default();
             output::progress(&format!("reading {percent} %: {spans} spans, {} traces", simulation.traces()));
             told = Instant::now();
         }
-    }
+    });
     if progress {
         output::progress("");
     }
-    Ok(())
+    let recording = format!("recording {}", path.display());
+    let remarks = summary?.remarks();
+    Ok(remarks.into_iter().map(|remark| Finding::warning(recording.clone(), "", remark)).collect())
 }
 
 fn share(part: u64, whole: u64) -> String {
@@ -302,7 +295,7 @@ fn explain_rules(arguments: &Explain) -> Result<ExitCode, Failure> {
                 let told = explain::explain(rules);
                 json!({
                     "stream": stream, "rules": told.rules, "disabled": told.disabled, "shadowed": told.shadowed,
-                    "contradictions": told.contradictions, "outcome": told.outcome,
+                    "contradictions": told.contradictions, "outcome": told.outcome, "buffering": told.buffering,
                 })
             })
             .collect();
@@ -326,7 +319,9 @@ fn explain_rules(arguments: &Explain) -> Result<ExitCode, Failure> {
         part("Switched off", &told.disabled);
         part("Can never decide", &told.shadowed);
         part("Contradictions", &told.contradictions);
-        text.push_str(&format!("  {}\n\n", told.outcome));
+        text.push_str(&format!("  {}\n", told.outcome));
+        told.buffering.iter().for_each(|sentence| text.push_str(&format!("  {sentence}\n")));
+        text.push('\n');
     }
     output::text(&text);
     Ok(code(failed))

@@ -46,7 +46,7 @@ fn simulate_decides_about_scattered_traces() {
     let broken = file("broken.json", "{\"resourceSpans\": 3}\n");
     let out = odigos(&["simulate", "-f", &rules, "--traces", &broken]);
     assert_eq!(out.status.code(), Some(2));
-    assert!(text(&out.stderr).contains("broken.json, line 1"), "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("broken.json: line 1 is not the expected JSON"), "{}", text(&out.stderr));
 }
 
 #[test]
@@ -69,4 +69,113 @@ fn validate_explain_and_convert() {
         converted.contains("name: migrated-legacy-old") && converted.contains("percentageAtMost: 25"),
         "{converted}"
     );
+}
+
+const HEALTH: &str = "apiVersion: odigos.io/v1alpha1\nkind: Sampling\nmetadata: {name: s}\nspec: {noisyOperations: [{name: health, operation: {httpServer: {route: /health}}}]}\n";
+
+/// A root span of GET /health with this parent, as an object of a recording.
+fn health(trace: u8, parent: &str) -> String {
+    format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"k8s.namespace.name","value":{{"stringValue":"a"}}}},{{"key":"odigos.workload.name","value":{{"stringValue":"w"}}}}]}},"scopeSpans":[{{"spans":[{{"traceId":"{trace:032x}","spanId":"01","parentSpanId":"{parent}","kind":2,"attributes":[{{"key":"http.request.method","value":{{"stringValue":"GET"}}}},{{"key":"http.route","value":{{"stringValue":"/health"}}}}]}}]}}]}}]}}"#
+    )
+}
+
+#[test]
+fn simulate_takes_a_parent_of_zeros_for_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let (rules, traces) = (directory.path().join("rules.yaml"), directory.path().join("traces.json"));
+    std::fs::write(&rules, HEALTH).unwrap();
+    let all = [health(1, ""), health(2, "0000000000000000"), health(3, "00f067aa0ba902b7")];
+    std::fs::write(&traces, all.join("\n")).unwrap();
+    let (rules, traces) = (rules.display().to_string(), traces.display().to_string());
+    let table = text(&odigos(&["simulate", "-f", &rules, "--traces", &traces]).stdout);
+    assert!(table.contains("1 of 3 traces are kept"), "{table}");
+}
+
+#[test]
+fn simulate_reads_what_people_make_of_a_recording() {
+    use std::io::Write;
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("rules.yaml");
+    std::fs::write(&rules, HEALTH).unwrap();
+    let rules = rules.display().to_string();
+    let simulate = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        odigos(&["simulate", "-f", &rules, "--traces", &path.display().to_string()])
+    };
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let objects = [health(1, ""), health(2, "00f067aa0ba902b7")];
+    let lines = objects.join("\n");
+    let pretty = |object: &String| {
+        let value: serde_json::Value = serde_json::from_str(object).unwrap();
+        serde_json::to_string_pretty(&value).unwrap()
+    };
+    let pretty = objects.iter().map(pretty).collect::<Vec<_>>().join("\n");
+    let marked = format!("\u{feff}{}\n\u{feff}{}\r\n", objects[0], objects[1]);
+    let mut parts = gzip(objects[0].as_bytes());
+    parts.extend(gzip(format!("\n{}", objects[1]).as_bytes()));
+    for (form, bytes) in [
+        ("lines", lines.as_bytes().to_vec()),
+        ("no line ends", objects.concat().into_bytes()),
+        ("pretty", pretty.as_bytes().to_vec()),
+        ("a line, then pretty", format!("{}\n{pretty}", r#"{"resourceLogs":[]}"#).into_bytes()),
+        ("array", format!("[{}]", objects.join(", ")).into_bytes()),
+        ("pretty array", format!("[\n{},\n{}\n]\n", objects[0], objects[1]).into_bytes()),
+        ("byte order marks", marked.into_bytes()),
+        ("gzip", gzip(lines.as_bytes())),
+        ("gzip with a byte order mark", gzip(format!("\u{feff}{pretty}").as_bytes())),
+        ("two parts of gzip", parts),
+    ] {
+        let out = simulate("traces", &bytes);
+        assert_eq!(out.status.code(), Some(0), "{form}: {}", text(&out.stderr));
+        assert!(text(&out.stdout).contains("1 of 2 traces are kept"), "{form}: {}", text(&out.stdout));
+    }
+    let warned = simulate("mixed", format!("{lines}\n{{\"resourceLogs\":[]}}\n").as_bytes());
+    assert!(text(&warned.stderr).contains("warning recording") && warned.status.success(), "{}", text(&warned.stderr));
+}
+
+#[test]
+fn simulate_refuses_what_holds_no_spans_and_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = directory.path().join("rules.yaml");
+    std::fs::write(&rules, HEALTH).unwrap();
+    let rules = rules.display().to_string();
+    let cases: [(&[u8], &str); 12] = [
+        (br#"{"data": [{"traceID": "a", "spans": []}]}"#, "Jaeger"),
+        (br#"{"resourceLogs": []}"#, "logs"),
+        (br#"[{"traceId": "a", "id": "b"}]"#, "Zipkin"),
+        (br#"{"resourceSpans":[{"instrumentationLibrarySpans":[]}]}"#, "scopeSpans"),
+        (b"{}", "file exporter"),
+        (b"", "file exporter"),
+        (b"\x28\xb5\x2f\xfdxx", "zstd -d"),
+        (b"\xff\xfe{\0}\0", "UTF-8"),
+        (b"\0\0\0\x05hello", "binary"),
+        (b"\x1f\x8bxx", "gzip"),
+        (b"{}\nhello\n", "line 2 is not the expected JSON"),
+        (br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"ASNFZ4mrze8BI0VniavN7w=="}]}]}]}"#, "Base64"),
+    ];
+    for (bytes, word) in cases {
+        let path = directory.path().join("traces");
+        std::fs::write(&path, bytes).unwrap();
+        let out = odigos(&["simulate", "-f", &rules, "--traces", &path.display().to_string()]);
+        let said = text(&out.stderr);
+        assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(2), ""), "{word}: {said}");
+        assert!(said.contains(word), "{word}: {said}");
+    }
+}
+
+#[test]
+fn convert_makes_no_rule_for_everything_of_a_filter_without_service() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("old.yaml");
+    let old = "apiVersion: actions.odigos.io/v1alpha1\nkind: ServiceNameSampler\nmetadata: {name: s, namespace: odigos-system}\nspec:\n  services_name_filters:\n  - {service_name: '', sampling_ratio: 10}\n";
+    std::fs::write(&path, old).unwrap();
+    let out = odigos(&["convert", "-f", &path.display().to_string()]);
+    assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(1), ""));
+    assert!(text(&out.stderr).contains("services_name_filters[0].service_name: is required"), "{}", text(&out.stderr));
 }

@@ -3,6 +3,7 @@
 //! Owns `spec/collectors-and-pipelines.md` 2.4 and 3.1–3.3. The document stays a tree: keys that nothing reads yet pass
 //! through, keys are found whatever their case, and one value of a wrong type is a finding, not a failure of the whole.
 
+mod sampling;
 mod shapes;
 
 use crate::pools::Pools;
@@ -306,6 +307,7 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
     findings.extend(
         shapes::problems(&configuration)
             .into_iter()
+            .chain(sampling::problems(&configuration))
             .map(|(path, message)| Finding::error(object(names::CONFIGURATION), path, message)),
     );
     fill_defaults(&mut configuration, own_namespace);

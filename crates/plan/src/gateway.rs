@@ -81,6 +81,8 @@ pub struct GatewayPlan {
     pub sampling: sampling_report::Mode,
     /// Conditions that sampling rules compile to, all instances together.
     pub sampling_conditions: usize,
+    /// How long a trace is held back while rules are in force, e.g. `30s`.
+    pub sampling_wait: String,
     /// Feature gates that the collector must be started with.
     pub feature_gates: Vec<&'static str>,
     /// Secret keys that the gateway reads, for its environment and volumes.
@@ -189,6 +191,7 @@ fn report(
         classes: seen.group.spec.stream_classes.iter().map(|class| class.id.clone()).collect(),
         sampling: samplers.mode,
         sampling_conditions: samplers.conditions,
+        sampling_wait: sampling::wait(&seen.group.spec),
         feature_gates: samplers.needs_recorded_policy().then_some(sampling::RECORD_POLICY_GATE).into_iter().collect(),
         secrets: destinations.secrets,
         variables: destinations.variables,

@@ -5,14 +5,17 @@
 //! - [`judge`] is the law, a plain reading of section 6 over [`span`]s; it shares nothing with the compiler but the data;
 //! - [`compile`] turns rules into policies of the stock collector's `tail_sampling` (9.4), with [`predicate`], [`path`] and
 //!   [`gate`]; where they stand in the gateway's pipelines is decided in `gateway::sampling`;
+//! - [`foreign`] warns about matchers in another tool's language, [`buffering`] says which rules need whole traces;
 //! - [`report`] writes conditions, [`explain`] sentences, [`simulate`] counts what rules would do with recorded traces;
-//! - [`probes`] makes rules of health probes, [`legacy`] of older samplers, [`head`] hands rules to agents.
+//! - [`probes`] makes rules of health probes, [`built_in`] of settings, [`legacy`] of older samplers.
 
 pub mod accept;
+pub mod buffering;
+pub mod built_in;
 pub mod compile;
 pub mod explain;
+mod foreign;
 mod gate;
-pub mod head;
 pub mod judge;
 pub mod legacy;
 pub mod otlp_json;
@@ -36,10 +39,7 @@ pub mod scenarios;
 /// Whether the gateway has to see whole traces: some stream's rules may drop something.
 #[must_use]
 pub fn is_active(accepted: &Accepted) -> bool {
-    let named: std::collections::BTreeSet<&str> =
-        accepted.enabled().flat_map(|rule| rule.streams.iter().map(String::as_str)).collect();
-    // No stream has the empty name, so its rules are the global ones.
-    std::iter::once("").chain(named).any(|stream| !compile::keeps_everything(&accepted.of_stream(stream)))
+    !buffering::rules(accepted).is_empty()
 }
 
 /// Whether the scheduler asks for tail sampling. Health probes are rules of their own; which there are is known only where
@@ -49,5 +49,5 @@ pub fn is_wanted(accepted: &Accepted, health_probes: Option<Percentage>, any_wor
     is_active(accepted) || any_workload && health_probes.is_some_and(|keep| keep < Percentage::HUNDRED)
 }
 
-pub use accept::{Accepted, accept};
+pub use accept::{Accepted, accept, accept_with};
 pub use rule::{Category, Percentage, Rule};

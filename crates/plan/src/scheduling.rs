@@ -17,8 +17,8 @@ use odigos_api::{CollectorRole, Signal, names};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// How long the spans of a trace are waited for unless configured.
-const DEFAULT_TRACE_WAIT: &str = "30s";
+/// How long the spans of a trace are waited for unless the configuration says otherwise.
+pub const DEFAULT_TRACE_WAIT: &str = "30s";
 
 /// The gateway's group; it always exists.
 #[must_use]

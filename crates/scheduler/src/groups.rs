@@ -102,7 +102,8 @@ async fn groups(
         tell(state, &finding).await;
     }
     let samplings = state.samplings.namespace(&state.namespace);
-    let accepted = sampling::accept(samplings.iter().map(AsRef::as_ref));
+    let built_ins = configuration.built_in_sampling();
+    let accepted = sampling::accept_with(built_ins, samplings.iter().map(AsRef::as_ref));
     let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !memberships.is_empty());
     let spec = scheduling::gateway_group(configuration, &refs, sampling, classes.classes);
     let all = state.groups.namespace(&state.namespace);

@@ -33,10 +33,13 @@ enum Shape {
     Block,
 }
 
+/// When agents take new sampling rules.
+pub(super) const HEAD_SAMPLING: [&str; 2] = ["off", "onRestart"];
+
 /// Levels of collectors' logs.
 pub(super) const LOG_LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 
-const TABLE: [(&str, Shape); 68] = [
+const TABLE: [(&str, Shape); 74] = [
     ("agentEnvVarsInjectionMethod", Shape::Word(&InjectionMode::WORDS)),
     ("agentImages", Shape::Block),
     ("agents", Shape::Block),
@@ -93,10 +96,16 @@ const TABLE: [(&str, Shape); 68] = [
     ("runtimeDetection.pullSecrets", Shape::Texts),
     ("runtimeDetection.resources", Shape::Block),
     ("sampling", Shape::Block),
+    ("sampling.dropTracesClusterWide", Shape::Block),
+    ("sampling.dropTracesClusterWide.enabled", Shape::Flag),
+    ("sampling.dropTracesClusterWide.keepPercentage", Shape::Percentage),
     ("sampling.dryRun", Shape::Flag),
+    ("sampling.headSampling", Shape::Word(&HEAD_SAMPLING)),
     ("sampling.k8sHealthProbesSampling", Shape::Block),
     ("sampling.k8sHealthProbesSampling.enabled", Shape::Flag),
     ("sampling.k8sHealthProbesSampling.keepPercentage", Shape::Percentage),
+    ("sampling.keepAllErrorTraces", Shape::Block),
+    ("sampling.keepAllErrorTraces.enabled", Shape::Flag),
     ("sampling.tailSampling", Shape::Block),
     ("sampling.tailSampling.disabled", Shape::Flag),
     ("sampling.tailSampling.traceAggregationWaitDuration", Shape::Duration),
@@ -199,6 +208,10 @@ mod tests {
             "sampling: {k8sHealthProbesSampling: {enabled: true, keepPercentage: 150}}",
             "sampling: {k8sHealthProbesSampling: {enabled: true, keepPercentage: 10%}}",
             "sampling: {tailSampling: {traceAggregationWaitDuration: abc}}",
+            "sampling: {dropTracesClusterWide: {enabled: true, keepPercentage: most}}",
+            "sampling: {dropTracesClusterWide: 10}",
+            "sampling: {keepAllErrorTraces: true}",
+            "sampling: {headSampling: always}",
             "sampling: {tailSampling: {traceAggregationWaitDuration: 30}}",
             "sampling: {tailSampling: {traceAggregationWaitDuration: 0s}}",
             "imagePullSecrets: regcred",

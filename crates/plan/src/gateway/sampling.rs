@@ -14,9 +14,11 @@ use crate::objects::hash;
 use crate::processors::{self, Processors};
 use crate::sampling::compile::{self, Compiled, Form, Told};
 use crate::sampling::report::Mode;
-use crate::sampling::{Accepted, Rule, accept, probes};
+use crate::sampling::{Accepted, Rule, accept_with, probes};
+use crate::scheduling::DEFAULT_TRACE_WAIT;
 use crate::streams::object_name;
 use odigos_api::Signal;
+use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::data_stream::{DataStream, SamplingView};
 use odigos_api::instrumentation_config::WorkloadCollectorConfig;
 use odigos_api::sampling::Sampling;
@@ -43,7 +45,7 @@ impl Rules {
         configs: impl IntoIterator<Item = (&'a str, &'a str, &'a [WorkloadCollectorConfig])>,
         streams: impl IntoIterator<Item = &'a DataStream>,
     ) -> Self {
-        let mut accepted = accept(samplings);
+        let mut accepted = accept_with(configuration.built_in_sampling(), samplings);
         if let Some(keep) = configuration.health_probes() {
             accepted.add(probes::of_configs(configs, keep));
         }
@@ -285,11 +287,16 @@ fn num_traces(hard_limit_mib: i32, instances: usize) -> i64 {
     all.clamp(1_000, 1_000_000)
 }
 
+/// How long the spans of a trace are waited for.
+pub(crate) fn wait(spec: &CollectorsGroupSpec) -> String {
+    let stated = spec.tail_sampling.as_ref().and_then(|sampling| sampling.trace_aggregation_wait_duration.clone());
+    stated.unwrap_or_else(|| DEFAULT_TRACE_WAIT.to_owned())
+}
+
 /// Adds the components of every group, and the pipelines that stand beside the way of the spans.
 pub(super) fn add_components(config: &mut CollectorConfig, seen: &Observed<'_>, samplers: &Samplers) {
     let spec = &seen.group.spec;
-    let wait = spec.tail_sampling.as_ref().and_then(|sampling| sampling.trace_aggregation_wait_duration.clone());
-    let wait = wait.unwrap_or_else(|| "30s".to_owned());
+    let wait = wait(spec);
     let instances = samplers.groups.len() * if samplers.marks_only { 2 } else { 1 };
     let traces = num_traces(spec.resources_settings.memory_limiter_limit_mib, instances);
     let settings = |policies: &[Value]| {

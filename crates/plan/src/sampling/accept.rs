@@ -1,5 +1,7 @@
 //! Sampling objects into accepted rules. A bad rule is left out and named by object, index and field; the rest stays.
 
+use super::built_in::BuiltIns;
+use super::foreign;
 use super::rule::{Alternative, Category, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
 use odigos_api::WorkloadKind;
 use odigos_api::operation::{HeadOperation, TailOperation};
@@ -53,6 +55,8 @@ pub struct ObjectFacts {
     pub disabled: bool,
     /// Problems, each with index and field.
     pub problems: Vec<String>,
+    /// What people should know of usable rules, each with index and field.
+    pub remarks: Vec<String>,
 }
 
 impl Accepted {
@@ -82,6 +86,13 @@ pub fn accept<'a>(objects: impl IntoIterator<Item = &'a Sampling>) -> Accepted {
     }
     accepted.add([]);
     accepted.findings.sort();
+    accepted
+}
+
+/// As [`accept`], with the rules that settings switch on.
+pub fn accept_with<'a>(built_ins: BuiltIns, objects: impl IntoIterator<Item = &'a Sampling>) -> Accepted {
+    let mut accepted = accept(objects);
+    accepted.add(built_ins.rules());
     accepted
 }
 
@@ -124,6 +135,11 @@ impl Reader {
     }
 
     fn read(mut self, object: &Sampling, accepted: &mut Accepted) {
+        for (n, stream) in object.spec.data_streams.iter().flatten().enumerate() {
+            if let Some(message) = foreign::of_stream(stream) {
+                self.report(Severity::Warning, format!("spec.dataStreams[{n}]"), &message);
+            }
+        }
         let mut rules = Vec::new();
         for (index, rule) in object.spec.noisy_operations.iter().enumerate() {
             rules.extend(self.rule(Stated {
@@ -171,9 +187,13 @@ impl Reader {
     }
 
     fn say(&mut self, severity: Severity, at: &str, field: &str, message: &str) {
-        let field = format!("spec.{at}.{field}");
-        if severity == Severity::Error {
-            self.facts.problems.push(format!("{field}: {message}"));
+        self.report(severity, format!("spec.{at}.{field}"), message);
+    }
+
+    fn report(&mut self, severity: Severity, field: String, message: &str) {
+        match severity {
+            Severity::Error => self.facts.problems.push(format!("{field}: {message}")),
+            _ => self.facts.remarks.push(format!("{field}: {message}")),
         }
         let title = self.title.clone();
         self.findings.push(match severity {
@@ -212,6 +232,9 @@ impl Reader {
         }
         if bad {
             return None;
+        }
+        for (field, message) in foreign::remarks(&operation, &scope) {
+            self.say(Severity::Warning, &at, &field, &message);
         }
         Some(Rule {
             category: stated.category,

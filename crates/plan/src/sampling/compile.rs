@@ -165,14 +165,19 @@ pub fn compile(rules: &[&Rule], form: Form) -> Compiled {
 /// Whether the decision is "keep" whatever the trace: every rule that can decide at all keeps everything.
 #[must_use]
 pub fn keeps_everything(rules: &[&Rule]) -> bool {
-    let enabled: Vec<&Rule> = rules.iter().copied().filter(|rule| rule.enabled).collect();
-    let may_drop = |position: &usize| enabled[*position].percentage < Percentage::HUNDRED;
-    let mut dropping = (0..enabled.len()).filter(may_drop);
-    if enabled.len() > CONDITION_LIMIT {
-        // Comparing every pair of so many rules costs more than a sampler that might not be needed.
-        return dropping.next().is_none();
-    }
-    dropping.all(|position| explain::is_silent(&enabled, position))
+    dropping(rules).next().is_none()
+}
+
+/// The enabled rules that can decide that a trace is dropped.
+pub(super) fn dropping<'a>(rules: &[&'a Rule]) -> impl Iterator<Item = &'a Rule> + use<'a> {
+    let enabled: Vec<&'a Rule> = rules.iter().copied().filter(|rule| rule.enabled).collect();
+    // Comparing every pair of so many rules costs more than a sampler that might not be needed.
+    let compares = enabled.len() <= CONDITION_LIMIT;
+    (0..enabled.len()).filter_map(move |position| {
+        let may_drop = enabled[position].percentage < Percentage::HUNDRED;
+        let decides = may_drop && !(compares && explain::is_silent(&enabled, position));
+        decides.then(|| enabled[position])
+    })
 }
 
 /// Sampled iff nothing of `blocked` holds and `policy` is: implies F, so it never changes a decision (9.6).

@@ -2,7 +2,10 @@
 //!
 //! Shadowing is told only where it is certain: by comparing scopes and operations, never by guessing about traffic.
 
+use super::compile;
+use super::report::Mode;
 use super::rule::{Alternative, Category, Operation, PathRule, Percentage, Rule, Scope};
+use crate::scheduling::DEFAULT_TRACE_WAIT;
 
 /// The explanation of a rule set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Explanation {
     pub contradictions: Vec<String>,
     /// What all of it comes to.
     pub outcome: String,
+    /// Which rules make gateways wait for whole traces, and what that costs; absent where none does.
+    pub buffering: Option<String>,
 }
 
 /// Explains the rules of one rule set.
@@ -31,6 +36,7 @@ pub fn explain(rules: &[&Rule]) -> Explanation {
             .map(|rule| format!("{}: {}", rule.title(), subject(rule)))
             .collect(),
         outcome: outcome(&enabled),
+        buffering: buffering(&enabled),
         ..Explanation::default()
     };
     for (position, rule) in enabled.iter().enumerate() {
@@ -50,6 +56,12 @@ pub fn explain(rules: &[&Rule]) -> Explanation {
         }
     }
     out
+}
+
+fn buffering(enabled: &[&Rule]) -> Option<String> {
+    let dropping: Vec<&Rule> = compile::dropping(enabled).collect();
+    let wait = format!("{DEFAULT_TRACE_WAIT} (or sampling.tailSampling.traceAggregationWaitDuration)");
+    super::buffering::sentence(&dropping, Mode::Sampling, &wait)
 }
 
 fn quoted(rule: &Rule) -> String {
@@ -96,7 +108,7 @@ fn subject(rule: &Rule) -> String {
 fn path(rule: Option<&PathRule>) -> String {
     match rule {
         None => String::new(),
-        Some(PathRule::Exact(path)) => format!(" {path}"),
+        Some(PathRule::Exact(path) | PathRule::Literal(path)) => format!(" {path}"),
         Some(PathRule::Prefix(path)) => format!(" {}/…", path.trim_end_matches('/')),
     }
 }
@@ -350,7 +362,9 @@ mod tests {
         );
         assert!(told.shadowed[1].starts_with("\"shop\" can never decide") && told.shadowed[1].contains("lower cap"));
         assert!(told.outcome.contains("10 %"), "{}", told.outcome);
+        assert!(told.buffering.is_some_and(|text| text.starts_with("\"health\" is the first of two rules")));
         assert!(explain(&[]).outcome.starts_with("Nothing is ever dropped"));
+        assert_eq!(explain(&[]).buffering, None);
     }
 
     #[test]

@@ -310,7 +310,7 @@ fn stated(rule: &Rule) -> Option<Value> {
         Scope::Containers(_) => return None,
     }
     let path = |rule: &Option<PathRule>, exact: &str, prefix: &str| match rule {
-        Some(PathRule::Exact(text)) => json!({exact: text}),
+        Some(PathRule::Exact(text) | PathRule::Literal(text)) => json!({exact: text}),
         Some(PathRule::Prefix(text)) => json!({prefix: text}),
         None => json!({}),
     };

@@ -276,6 +276,7 @@ fn fits(rule: &PathRule, path: &str) -> bool {
             let (template, path) = (segments(template), segments(path));
             template == [""] || (path.len() >= template.len() && same_segments(&template, &path))
         }
+        PathRule::Literal(wanted) => segments(wanted) == segments(path),
     }
 }
 

@@ -1,67 +1,87 @@
-//! OTLP in JSON, one `TracesData` a line as the collector's file exporter writes it, into [`super::span::Span`]s.
+//! OTLP in JSON, as the collector's file exporter writes it, into [`super::span::Span`]s.
 //!
-//! Reads just what rules look at; unknown fields are passed over, ids may be of either case, numbers may be texts.
+//! Owns one document of a recording: its spans, and what it holds where it has none. Reads just what rules look at;
+//! unknown fields are skipped, ids may be of either case, numbers may be strings. Never opens a file: how documents follow
+//! one another in a recording is the caller's business.
 
 use super::span::{Attributes, Span, SpanKind};
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-#[derive(Deserialize)]
+/// One JSON object of a recording. Any object is one; [`Document::foreign`] says what it is where it has no spans.
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TracesData<'a> {
-    #[serde(default, borrow)]
+pub struct Document<'a> {
+    #[serde(default, borrow, alias = "resource_spans", deserialize_with = "null_as_empty")]
     resource_spans: Vec<ResourceSpans<'a>>,
+    resource_logs: Option<IgnoredAny>,
+    resource_metrics: Option<IgnoredAny>,
+    data: Option<IgnoredAny>,
+    batches: Option<IgnoredAny>,
+    trace: Option<IgnoredAny>,
+    trace_id: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
+/// The spans of a document.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Spans {
+    /// Spans that belong to a trace.
+    pub spans: Vec<Span>,
+    /// Spans whose trace id is empty or zero: no sampler can decide about them by trace.
+    pub without_trace: usize,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ResourceSpans<'a> {
     #[serde(default, borrow)]
     resource: Resource<'a>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, alias = "scope_spans", deserialize_with = "null_as_empty")]
     scope_spans: Vec<ScopeSpans<'a>>,
+    instrumentation_library_spans: Option<IgnoredAny>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Default, Deserialize)]
 struct Resource<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "null_as_empty")]
     attributes: Vec<KeyValue<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct ScopeSpans<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "null_as_empty")]
     spans: Vec<JsonSpan<'a>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct JsonSpan<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, borrow, alias = "trace_id")]
     trace_id: Cow<'a, str>,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, alias = "parent_span_id")]
     parent_span_id: Cow<'a, str>,
     #[serde(default)]
     kind: Value,
-    #[serde(default)]
+    #[serde(default, alias = "start_time_unix_nano")]
     start_time_unix_nano: Value,
-    #[serde(default)]
+    #[serde(default, alias = "end_time_unix_nano")]
     end_time_unix_nano: Value,
-    #[serde(default, borrow)]
+    #[serde(default, borrow, deserialize_with = "null_as_empty")]
     attributes: Vec<KeyValue<'a>>,
     #[serde(default)]
     status: Status,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Default, Deserialize)]
 struct Status {
     #[serde(default)]
     code: Value,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct KeyValue<'a> {
     #[serde(default, borrow)]
     key: Cow<'a, str>,
@@ -69,69 +89,114 @@ struct KeyValue<'a> {
     value: AnyValue<'a>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct AnyValue<'a> {
-    #[serde(default, borrow)]
+    #[serde(default, borrow, alias = "string_value")]
     string_value: Option<Cow<'a, str>>,
 }
 
-/// Why a line could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LineError {
-    /// It is no JSON of that shape.
-    #[error("it is no TracesData in JSON: {0}")]
-    Shape(String),
-    /// A span without a usable trace id.
-    #[error("the trace id {0:?} is not 32 hex digits")]
-    TraceId(String),
+/// A list that may be `null`, as some writers spell an empty one.
+fn null_as_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
-/// The spans of a line, with the bytes that each takes in it on average.
-///
-/// # Errors
-/// When the line has another shape, or a trace id is not 32 hex digits.
-pub fn spans(line: &str) -> Result<Vec<Span>, LineError> {
-    let data: TracesData<'_> = serde_json::from_str(line).map_err(|error| LineError::Shape(error.to_string()))?;
-    let mut spans = Vec::new();
-    for group in data.resource_spans {
-        let resource = Arc::new(texts(group.resource.attributes));
-        for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
-            spans.push(Span {
-                trace_id: trace_id(&span.trace_id)?,
-                has_parent: !span.parent_span_id.is_empty(),
-                kind: kind(&span.kind),
-                start: nanoseconds(&span.start_time_unix_nano),
-                end: nanoseconds(&span.end_time_unix_nano),
-                error: span.status.code == 2 || span.status.code == "STATUS_CODE_ERROR",
-                attributes: texts(span.attributes),
-                resource: resource.clone(),
-            });
-        }
+/// An id that the collector would not read either.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {text:?} is not {digits} hex digits{}", if *.base64 { ": ids in OTLP JSON are hex, not Base64" } else { "" })]
+pub struct InvalidId {
+    field: &'static str,
+    text: String,
+    digits: usize,
+    base64: bool,
+}
+
+impl InvalidId {
+    fn new(field: &'static str, text: &str, digits: usize) -> Self {
+        // 16 and 8 bytes in Base64 are 24 and 12 characters with padding.
+        let base64 = text.ends_with('=') && text.len() == digits * 3 / 4;
+        Self { field, text: text.to_owned(), digits, base64 }
     }
-    Ok(spans)
+}
+
+impl Document<'_> {
+    /// What a document without any span is, where its form is a known one, and what to do about it.
+    #[must_use]
+    pub fn foreign(&self) -> Option<&'static str> {
+        let libraries = self.resource_spans.iter().any(|one| one.instrumentation_library_spans.is_some());
+        let forms = [
+            (
+                libraries,
+                "it holds instrumentationLibrarySpans, which OTLP replaced by scopeSpans in 2022; record again with a current collector",
+            ),
+            (self.resource_logs.is_some(), "it holds logs (resourceLogs); record a pipeline of traces"),
+            (self.resource_metrics.is_some(), "it holds metrics (resourceMetrics); record a pipeline of traces"),
+            (self.data.is_some(), "it looks like the JSON of Jaeger's query API (data); record OTLP JSON instead"),
+            (
+                self.batches.is_some() || self.trace.is_some(),
+                "it looks like the JSON of Tempo's query API; record OTLP JSON instead",
+            ),
+            (self.trace_id.is_some(), "it looks like spans of Zipkin; record OTLP JSON instead"),
+        ];
+        forms.into_iter().find(|(is_form, _)| *is_form).map(|(_, form)| form)
+    }
+
+    /// The spans of the document.
+    ///
+    /// # Errors
+    /// [`InvalidId`] when the id of a trace or of a parent is neither empty nor hex digits of the right number.
+    pub fn into_spans(self) -> Result<Spans, InvalidId> {
+        let mut all = Spans::default();
+        for group in self.resource_spans {
+            let resource = Arc::new(texts(group.resource.attributes));
+            for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                let trace_id = match id::<16>("traceId", &span.trace_id)? {
+                    Some(trace_id) => trace_id,
+                    None => {
+                        all.without_trace += 1;
+                        continue;
+                    }
+                };
+                all.spans.push(Span {
+                    trace_id,
+                    has_parent: id::<8>("parentSpanId", &span.parent_span_id)?.is_some(),
+                    kind: kind(&span.kind),
+                    start: nanoseconds(&span.start_time_unix_nano),
+                    end: nanoseconds(&span.end_time_unix_nano),
+                    error: span.status.code == 2 || span.status.code == "STATUS_CODE_ERROR",
+                    attributes: texts(span.attributes),
+                    resource: resource.clone(),
+                });
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// An id in hex; `None` where it is empty or zero, which OpenTelemetry takes for the same.
+fn id<const BYTES: usize>(field: &'static str, text: &str) -> Result<Option<[u8; BYTES]>, InvalidId> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let invalid = || InvalidId::new(field, text, BYTES * 2);
+    if text.len() != BYTES * 2 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(invalid());
+    }
+    let mut id = [0; BYTES];
+    for (position, byte) in id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[position * 2..position * 2 + 2], 16).map_err(|_| invalid())?;
+    }
+    Ok(Some(id).filter(|id| *id != [0; BYTES]))
 }
 
 fn texts(pairs: Vec<KeyValue<'_>>) -> Attributes {
     let texts =
         pairs.into_iter().filter_map(|pair| Some((pair.key.into_owned(), pair.value.string_value?.into_owned())));
     texts.collect()
-}
-
-/// A trace id of 32 hex digits.
-///
-/// # Errors
-/// When it is anything else.
-pub fn trace_id(text: &str) -> Result<[u8; 16], LineError> {
-    let wrong = || LineError::TraceId(text.to_owned());
-    if text.len() != 32 || !text.is_ascii() {
-        return Err(wrong());
-    }
-    let mut id = [0; 16];
-    for (position, byte) in id.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[position * 2..position * 2 + 2], 16).map_err(|_| wrong())?;
-    }
-    Ok(id)
 }
 
 fn kind(value: &Value) -> SpanKind {
@@ -152,11 +217,22 @@ fn nanoseconds(value: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn spans(text: &str) -> Result<Spans, InvalidId> {
+        serde_json::from_str::<Document<'_>>(text).unwrap().into_spans()
+    }
+
+    fn one(span: &Value) -> Result<Spans, InvalidId> {
+        spans(&json!({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}).to_string())
+    }
+
+    const TRACE: &str = "0123456789ABCDEF0123456789abcdef";
 
     #[test]
     fn a_line_of_the_file_exporter() {
         let line = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"k8s.namespace.name","value":{"stringValue":"shop"}},{"key":"n","value":{"intValue":"1"}}]},"scopeSpans":[{"scope":{},"spans":[{"traceId":"0123456789ABCDEF0123456789abcdef","spanId":"a1","parentSpanId":"","kind":2,"name":"x \"y\"","startTimeUnixNano":"5","endTimeUnixNano":7,"attributes":[{"key":"http.route","value":{"stringValue":"/a\nb"}}],"status":{"code":2}}]}]}]}"#;
-        let found = spans(line).unwrap();
+        let found = spans(line).unwrap().spans;
         assert_eq!(found.len(), 1);
         let span = &found[0];
         assert_eq!(
@@ -165,9 +241,50 @@ mod tests {
         );
         assert_eq!(span.attribute("http.route"), Some("/a\nb"));
         assert_eq!((span.of_resource("k8s.namespace.name"), span.of_resource("n")), (Some("shop"), None));
-        assert!(matches!(spans("{"), Err(LineError::Shape(_))));
-        assert_eq!(spans("{}"), Ok(vec![]));
-        let short = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"01"}]}]}]}"#;
-        assert_eq!(spans(short), Err(LineError::TraceId("01".into())));
+        assert!(serde_json::from_str::<Document<'_>>("{").is_err());
+        assert_eq!(spans("{}"), Ok(Spans::default()));
+        assert_eq!(spans(r#"{"resourceSpans":null}"#), Ok(Spans::default()));
+    }
+
+    #[test]
+    fn parent_of_zeros_is_no_parent() {
+        let has_parent = |parent: &str| {
+            one(&json!({"traceId": TRACE, "parentSpanId": parent})).map(|found| found.spans[0].has_parent)
+        };
+        assert_eq!(has_parent("0000000000000000"), Ok(false));
+        assert_eq!(has_parent(""), Ok(false));
+        assert_eq!(has_parent("00000000000000A1"), Ok(true));
+        // The collector refuses these.
+        for text in ["0", "a1", "00000000000000000", "000000000000000g", "+000000000000001"] {
+            assert!(has_parent(text).is_err(), "{text}");
+        }
+        let told = has_parent("AAAAAAAAAKE=").unwrap_err().to_string();
+        assert_eq!(told, "parentSpanId \"AAAAAAAAAKE=\" is not 16 hex digits: ids in OTLP JSON are hex, not Base64");
+    }
+
+    #[test]
+    fn span_without_trace_is_counted_apart() {
+        for id in ["", "00000000000000000000000000000000"] {
+            let found = one(&json!({"traceId": id})).unwrap();
+            assert_eq!((found.spans.len(), found.without_trace), (0, 1), "{id}");
+        }
+        let told = one(&json!({"traceId": "01"})).unwrap_err().to_string();
+        assert_eq!(told, "traceId \"01\" is not 32 hex digits");
+    }
+
+    #[test]
+    fn other_forms_are_named() {
+        for (text, word) in [
+            (r#"{"resourceLogs": []}"#, "logs"),
+            (r#"{"resourceMetrics": []}"#, "metrics"),
+            (r#"{"data": [{"traceID": "a", "spans": []}]}"#, "Jaeger"),
+            (r#"{"batches": []}"#, "Tempo"),
+            (r#"{"traceId": "a", "id": "b"}"#, "Zipkin"),
+            (r#"{"resourceSpans": [{"instrumentationLibrarySpans": []}]}"#, "scopeSpans"),
+        ] {
+            let document: Document<'_> = serde_json::from_str(text).unwrap();
+            assert!(document.foreign().is_some_and(|form| form.contains(word)), "{text}");
+        }
+        assert_eq!(Document::default().foreign(), None);
     }
 }

@@ -14,11 +14,15 @@ pub(super) enum Subject {
     Target,
 }
 
+/// An expression that fits nothing.
+const NEVER: &str = "[^\\x00-\\x{10FFFF}]";
+
 /// The expression for a rule; `None` when every path fits.
 pub(super) fn expression(rule: &PathRule, subject: Subject) -> Option<String> {
     let (template, exact) = match rule {
         PathRule::Exact(template) => (template, true),
         PathRule::Prefix(template) => (template, false),
+        PathRule::Literal(path) => return Some(literal_expression(path, subject)),
     };
     let stripped = template.strip_prefix('/').unwrap_or(template);
     let parts: Vec<&str> = stripped.split('/').collect();
@@ -27,7 +31,7 @@ pub(super) fn expression(rule: &PathRule, subject: Subject) -> Option<String> {
     }
     if subject == Subject::Target && parts.iter().any(|part| !is_wildcard(part) && part.contains('?')) {
         // The path of a target ends before its first question mark.
-        return Some("[^\\x00-\\x{10FFFF}]".to_owned());
+        return Some(NEVER.to_owned());
     }
     // A path segment ends where the query begins, so on a target a wildcard must not run into it.
     let any = match subject {
@@ -55,14 +59,32 @@ pub(super) fn expression(rule: &PathRule, subject: Subject) -> Option<String> {
     Some(text)
 }
 
+/// The expression for exactly this path, whose first slash is optional as everywhere.
+fn literal_expression(path: &str, subject: Subject) -> String {
+    let end = match subject {
+        Subject::Path => "$",
+        Subject::Target if path.contains('?') => return NEVER.to_owned(),
+        Subject::Target => "(?:\\?|$)",
+    };
+    let stripped = path.strip_prefix('/').unwrap_or(path);
+    // An empty first segment is one by its slash, which is not optional then.
+    let start = if stripped.starts_with('/') { "^/" } else { "^/?" };
+    format!("{start}{}{end}", escape(stripped))
+}
+
 /// The path without its first slash, where the rule is for exactly this path and nothing in it stands for anything else.
 pub(super) fn literal(rule: &PathRule) -> Option<&str> {
-    let PathRule::Exact(template) = rule else { return None };
+    let template = match rule {
+        PathRule::Exact(template) => template,
+        PathRule::Literal(path) => return Some(path.strip_prefix('/').unwrap_or(path)),
+        PathRule::Prefix(_) => return None,
+    };
     let stripped = template.strip_prefix('/').unwrap_or(template);
     (!stripped.split('/').any(is_wildcard)).then_some(stripped)
 }
 
-fn is_wildcard(segment: &str) -> bool {
+/// Whether a segment stands for any other.
+pub(super) fn is_wildcard(segment: &str) -> bool {
     segment == "*" || (segment.starts_with('{') && segment.ends_with('}') && segment.len() > 1)
 }
 
@@ -120,7 +142,8 @@ mod tests {
         let subjects = paths(&["a", "aXb", "a.b", "*", "", "{id}"]);
         let mut compared = 0_u64;
         for template in &templates {
-            for rule in [PathRule::Exact(template.clone()), PathRule::Prefix(template.clone())] {
+            let forms = [PathRule::Exact, PathRule::Prefix, PathRule::Literal];
+            for rule in forms.map(|form| form(template.clone())) {
                 let on_path = expression(&rule, Subject::Path).map(|text| Regex::new(&text).unwrap());
                 let on_target = expression(&rule, Subject::Target).map(|text| Regex::new(&text).unwrap());
                 for subject in &subjects {

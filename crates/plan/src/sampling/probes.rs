@@ -1,5 +1,6 @@
 //! The built-in rule for health probes (`spec/sampling.md` 4): requests that a kubelet makes are noise.
 
+use super::path::is_wildcard;
 use super::rule::{Category, ContainerKey, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
 use odigos_api::WorkloadRef;
 use odigos_api::instrumentation_config::WorkloadCollectorConfig;
@@ -21,9 +22,17 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Reads the path of an `httpGet` probe, which may carry a query.
+    /// Reads the path of an `httpGet` probe, which may carry a query. As a kubelet does it: a whole URL lends its path alone, and a
+    /// fragment is never sent.
     #[must_use]
     pub fn parse(path: &str) -> Self {
+        let path = path.split('#').next().unwrap_or_default();
+        let path = match path.split_once("://") {
+            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
+                rest.find(['/', '?']).map_or("/", |start| &rest[start..])
+            }
+            _ => path,
+        };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
@@ -115,8 +124,11 @@ pub fn rules(probes: &BTreeMap<ContainerKey, BTreeSet<Probe>>, keep: Percentage)
         }
     }
     let rules = containers.into_iter().enumerate().map(|(index, (probe, containers))| {
+        // What a kubelet asks for is this path and no other, whatever its segments look like.
+        let has_wildcard = probe.path.split('/').any(is_wildcard);
+        let form = if has_wildcard { PathRule::Literal } else { PathRule::Exact };
         let operation = Operation::HttpServer {
-            path: Some(PathRule::Exact(probe.path.clone())),
+            path: Some(form(probe.path.clone())),
             method: Some("GET".to_owned()),
             query: probe.query.clone(),
         };
@@ -141,6 +153,8 @@ pub fn rules(probes: &BTreeMap<ContainerKey, BTreeSet<Probe>>, keep: Percentage)
 
 #[cfg(test)]
 mod tests {
+    use super::super::judge;
+    use super::super::span::{Span, SpanKind};
     use super::*;
     use odigos_api::WorkloadKind;
     use serde_json::json;
@@ -163,5 +177,40 @@ mod tests {
         let rules = rules(&many, Percentage::ZERO);
         assert_eq!(rules.len(), 1);
         assert!(matches!(&rules[0].scope, Scope::Containers(all) if all.len() == 50));
+    }
+
+    #[test]
+    fn path_of_a_probe_is_what_a_kubelet_requests_and_nothing_else() {
+        for (stated, path) in [
+            ("health", "/health"),
+            ("http://localhost:8080/health", "/health"),
+            ("https://localhost?a=b", "/?a=b"),
+            ("http://localhost", "/"),
+            ("/x?y=1&z=%20#frag", "/x?y=1&z=%20"),
+            ("/a#b", "/a"),
+        ] {
+            assert_eq!(Probe::parse(stated).to_path(), path, "{stated}");
+        }
+        let source = SourceKey { namespace: "shop".into(), kind: WorkloadKind::Deployment, name: "web".into() };
+        let key = ContainerKey { source, container: "web".into() };
+        let matched = |probe: &str, path: &str| {
+            let rules = rules(&[(key.clone(), [Probe::parse(probe)].into())].into(), Percentage::ZERO);
+            let text = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            let span = Span {
+                kind: SpanKind::Server,
+                attributes: text(&[("http.request.method", "GET"), ("url.path", path)]),
+                resource: std::sync::Arc::new(text(&[
+                    ("k8s.namespace.name", "shop"),
+                    ("k8s.deployment.name", "web"),
+                    ("k8s.container.name", "web"),
+                ])),
+                ..Span::default()
+            };
+            judge::matches_span(&rules[0], &span)
+        };
+        // A wildcard here would drop requests of users.
+        assert!(matched("/api/*", "/api/*") && !matched("/api/*", "/api/orders"));
+        assert!(matched("/{x}", "/{x}") && !matched("/{x}", "/orders"));
+        assert!(matched("/health", "/health") && !matched("/health", "/healthz"));
     }
 }

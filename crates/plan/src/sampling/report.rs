@@ -1,7 +1,9 @@
 //! Conditions of Sampling objects (`spec/sampling.md` 9.9): whether the rules are understood, in force, and applied.
 
 use super::accept::{Accepted, ObjectFacts};
+use super::buffering;
 use super::compile::CONDITION_LIMIT;
+use super::rule::Rule;
 use odigos_api::condition::ConditionDraft;
 use std::collections::BTreeMap;
 
@@ -30,18 +32,27 @@ pub enum Mode {
     DryRun,
 }
 
-/// The conditions of every object, by name. `rolled_out` says whether every gateway runs what is rendered.
+/// What became of the rules in gateways and agents.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome<'a> {
+    /// What the gateway does with them.
+    pub mode: Mode,
+    /// Conditions that they compile to, all samplers together.
+    pub conditions: usize,
+    /// How long a trace is held back, e.g. `30s`.
+    pub wait: &'a str,
+    /// Whether every gateway runs what is rendered.
+    pub rolled_out: bool,
+}
+
+/// The conditions of every object, by name.
 #[must_use]
-pub fn conditions(
-    accepted: &Accepted,
-    mode: Mode,
-    conditions: usize,
-    to_agents: bool,
-    rolled_out: bool,
-) -> BTreeMap<String, Vec<ConditionDraft>> {
+pub fn conditions(accepted: &Accepted, outcome: &Outcome<'_>) -> BTreeMap<String, Vec<ConditionDraft>> {
+    let Outcome { conditions, rolled_out, .. } = *outcome;
+    let holding = buffering::rules(accepted);
     let mut all = BTreeMap::new();
     for (name, facts) in &accepted.objects {
-        let active = active(facts, mode, to_agents);
+        let active = active(name, facts, outcome, &holding);
         let in_force = matches!(active.status, odigos_api::condition::Status::True);
         let mut drafts = vec![accepted_condition(facts), active];
         drafts.push(match (in_force, rolled_out) {
@@ -73,21 +84,40 @@ pub fn conditions(
 }
 
 fn accepted_condition(facts: &ObjectFacts) -> ConditionDraft {
+    let remarks = match facts.remarks.as_slice() {
+        [] => String::new(),
+        remarks => format!(" Check: {}.", first_of(remarks)),
+    };
     if facts.problems.is_empty() {
-        return ConditionDraft::yes(kind::ACCEPTED, "Valid", "Every rule is usable.");
+        return ConditionDraft::yes(kind::ACCEPTED, "Valid", format!("Every rule is usable.{remarks}"));
     }
-    // A condition's message is limited by the API server; the first problems are enough to begin with.
-    let shown: Vec<&str> = facts.problems.iter().take(20).map(String::as_str).collect();
-    let more = facts.problems.len() - shown.len();
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
     ConditionDraft::no(
         kind::ACCEPTED,
         "InvalidRule",
-        format!("{}{more}. These rules are left out; the others stay in force.", shown.join("; ")),
+        format!("{}. These rules are left out; the others stay in force.{remarks}", first_of(&facts.problems)),
     )
 }
 
-fn active(facts: &ObjectFacts, mode: Mode, to_agents: bool) -> ConditionDraft {
+/// The first of some messages: a condition's message is limited by the API server, and these are enough to begin with.
+fn first_of(messages: &[String]) -> String {
+    let shown: Vec<&str> = messages.iter().take(20).map(String::as_str).collect();
+    let more = messages.len() - shown.len();
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join("; "))
+}
+
+/// What the rules of an object cost that need whole traces; empty where it has none.
+fn cost(name: &str, outcome: &Outcome<'_>, holding: &[&Rule]) -> String {
+    let of_object = holding.iter().any(|rule| rule.origin.object == name);
+    match buffering::sentence(holding, outcome.mode, outcome.wait).filter(|_| of_object) {
+        Some(sentence) => format!(" {sentence}"),
+        None => String::new(),
+    }
+}
+
+fn active(name: &str, facts: &ObjectFacts, outcome: &Outcome<'_>, holding: &[&Rule]) -> ConditionDraft {
+    let cost = cost(name, outcome, holding);
+    let yes = |reason: &str, message: &str| ConditionDraft::yes(kind::ACTIVE, reason, format!("{message}{cost}"));
     let no = |reason: &str, message: &str| ConditionDraft::no(kind::ACTIVE, reason, message);
     if facts.disabled {
         return no("ObjectDisabled", "spec.disabled is true: no rule of this object takes part.");
@@ -95,7 +125,7 @@ fn active(facts: &ObjectFacts, mode: Mode, to_agents: bool) -> ConditionDraft {
     if facts.enabled == 0 {
         return no("AllRulesDisabled", "The object has no usable rule that is enabled.");
     }
-    match mode {
+    match outcome.mode {
         Mode::Disabled => no(
             "TailSamplingDisabled",
             "sampling.tailSampling.disabled is true in the configuration: nothing is dropped.",
@@ -103,16 +133,7 @@ fn active(facts: &ObjectFacts, mode: Mode, to_agents: bool) -> ConditionDraft {
         Mode::KeepsEverything => {
             no("NothingToDrop", "All rules together keep every trace, so no sampler runs and no trace is delayed.")
         }
-        Mode::DryRun => {
-            ConditionDraft::yes(kind::ACTIVE, "DryRun", "The rules are evaluated and counted; nothing is dropped.")
-        }
-        Mode::Sampling if to_agents => ConditionDraft::yes(
-            kind::ACTIVE,
-            "CompiledToGatewayAndAgents",
-            "The rules are part of the gateway configuration; noisy rules at 0 % also reach agents at their next restart.",
-        ),
-        Mode::Sampling => {
-            ConditionDraft::yes(kind::ACTIVE, "CompiledToGateway", "The rules are part of the gateway configuration.")
-        }
+        Mode::DryRun => yes("DryRun", "The rules are evaluated and counted; nothing is dropped."),
+        Mode::Sampling => yes("CompiledToGateway", "The rules are part of the gateway configuration."),
     }
 }

@@ -160,6 +160,8 @@ pub enum PathRule {
     Exact(String),
     /// Its beginning, in whole segments.
     Prefix(String),
+    /// The whole path, in which nothing stands for anything else.
+    Literal(String),
 }
 
 /// Which spans of the sources a rule is for (section 2). Empty texts of manifests are absent here.

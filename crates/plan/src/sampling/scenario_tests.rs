@@ -127,7 +127,13 @@ fn five_thousand_rules_are_compiled_and_reported() {
     let rules: Vec<&Rule> = accepted.enabled().collect();
     let compiled = compile::compile(&rules, Form::Shared);
     assert_eq!(compiled.conditions, 5000);
-    let told = super::report::conditions(&accepted, super::report::Mode::Sampling, compiled.conditions, false, true);
+    let outcome = super::report::Outcome {
+        mode: super::report::Mode::Sampling,
+        conditions: compiled.conditions,
+        wait: "30s",
+        rolled_out: true,
+    };
+    let told = super::report::conditions(&accepted, &outcome);
     assert_eq!(told["s0"][3].reason, "TooManyConditions");
 }
 
@@ -195,4 +201,39 @@ fn the_law_has_the_properties_that_follow_from_it() {
             }
         }
     }
+}
+
+#[test]
+fn condition_says_which_rule_needs_whole_traces_and_what_is_taken_literally() {
+    let object = |spec: serde_json::Value| accepted(&[spec]);
+    let told = |accepted: &super::Accepted, mode| {
+        let outcome = super::report::Outcome { mode, conditions: 1, wait: "10s", rolled_out: true };
+        let drafts = super::report::conditions(accepted, &outcome).remove("s0").unwrap();
+        (drafts[0].message.clone(), drafts[1].message.clone())
+    };
+    let glob =
+        object(json!({"noisyOperations": [{"name": "glob", "operation": {"httpServer": {"route": "/health*"}}}]}));
+    let (usable, active) = told(&glob, super::report::Mode::Sampling);
+    assert!(
+        usable.contains(
+            "Every rule is usable. Check: spec.noisyOperations[0].operation.httpServer.route: is taken literally"
+        ),
+        "{usable}"
+    );
+    assert!(
+        active.contains("\"glob\" is the first and only rule that needs whole traces: every trace is held"),
+        "{active}"
+    );
+    assert!(
+        active.contains("for 10s before it is exported") && active.ends_with("even if no trace ever matches."),
+        "{active}"
+    );
+    let (_, dry) = told(&glob, super::report::Mode::DryRun);
+    assert!(dry.contains("a copy of every trace is held"), "{dry}");
+    let (_, off) = told(&glob, super::report::Mode::Disabled);
+    assert!(!off.contains("is held"), "{off}");
+    let kept = object(json!({"highlyRelevantOperations": [{"error": true}]}));
+    let (usable, active) = told(&kept, super::report::Mode::Sampling);
+    assert_eq!(usable, "Every rule is usable.");
+    assert!(!active.contains("whole traces"), "{active}");
 }

@@ -56,6 +56,12 @@ pub fn rules_of(row: &Value) -> Accepted {
     accepted
 }
 
+/// The resource of a workload of the rows, e.g. `a` for the Deployment `web` of namespace `a`.
+#[must_use]
+pub fn resource_of(name: &str) -> std::sync::Arc<Attributes> {
+    std::sync::Arc::new(resource(name))
+}
+
 fn resource(name: &str) -> Attributes {
     let (namespace, workload, language, container) = match name {
         "b" => ("b", "x", "java", "web"),

@@ -61,6 +61,7 @@ impl World {
         let configuration = self.configure(&mut findings);
         self.instrument(&configuration, now, &mut findings);
         let mut settled = Settled::default();
+        let held_traces = self.holds_traces();
         for round in 1..=ROUND_LIMIT {
             let before = (self.groups.clone(), self.classes_of_configs());
             let dropped = self.schedule(&configuration, now);
@@ -70,6 +71,9 @@ impl World {
             if before == (self.groups.clone(), self.classes_of_configs()) {
                 break;
             }
+        }
+        if !held_traces && self.holds_traces() {
+            findings.extend(self.first_sampling_rule(&configuration));
         }
         self.decide_agents(&configuration, now);
         self.describe_rules(&configuration, now, &mut findings);
@@ -84,6 +88,31 @@ impl World {
         findings.dedup();
         settled.findings = findings;
         settled
+    }
+
+    /// Whether gateways wait for whole traces.
+    fn holds_traces(&self) -> bool {
+        let group = self.groups.get(&(self.namespace.clone(), names::GATEWAY.to_owned()));
+        let sampling = group.and_then(|group| group.spec.tail_sampling.as_ref());
+        sampling.is_some_and(|sampling| sampling.disabled != Some(true))
+    }
+
+    /// The rule that makes gateways wait for whole traces.
+    fn first_sampling_rule(&self, configuration: &Configuration) -> Option<Finding> {
+        let accepted = sampling::accept_with(configuration.built_in_sampling(), self.own_samplings());
+        let group = self.groups.get(&(self.namespace.clone(), names::GATEWAY.to_owned()))?;
+        let mode = match group.spec.sampling_dry_run {
+            Some(true) => sampling::report::Mode::DryRun,
+            _ => sampling::report::Mode::Sampling,
+        };
+        let wait = gateway::sampling::wait(&group.spec);
+        sampling::buffering::first_rule(
+            &accepted,
+            configuration.health_probes().is_some(),
+            &self.namespace,
+            mode,
+            &wait,
+        )
     }
 
     fn classes_of_configs(&self) -> BTreeMap<Key, Option<String>> {
@@ -284,7 +313,8 @@ impl World {
     }
 
     /// The scheduler's first half: the effective configuration.
-    fn configure(&mut self, findings: &mut Vec<Finding>) -> Configuration {
+    /// The effective configuration, from what the ConfigMaps of the control plane's namespace say.
+    pub fn stated_configuration(&self, findings: &mut Vec<Finding>) -> Configuration {
         let text = |name: &str| {
             let key = (self.namespace.clone(), name.to_owned());
             self.config_maps.get(&key).and_then(|data| data.get(names::CONFIGURATION_KEY)).cloned()
@@ -293,11 +323,15 @@ impl World {
         let (remote, ui) = (text(names::REMOTE_CONFIGURATION), text(names::UI_CONFIGURATION));
         let effective = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &self.namespace);
         findings.extend(effective.findings);
-        let configuration = effective.result.unwrap_or_else(|finding| {
+        effective.result.unwrap_or_else(|finding| {
             findings.push(finding);
             let last = text(names::EFFECTIVE_CONFIGURATION).unwrap_or_default();
             configuration::effective(&last, None, None, &self.namespace).result.unwrap_or_default()
-        });
+        })
+    }
+
+    fn configure(&mut self, findings: &mut Vec<Finding>) -> Configuration {
+        let configuration = self.stated_configuration(findings);
         let object = scheduling::effective_configuration_object(&self.namespace, &configuration);
         self.put(Rank::Configuration, object);
         configuration
@@ -347,7 +381,7 @@ impl World {
         );
         let dropped = classes.dropped;
         let status = current.and_then(|group| group.status.clone());
-        let accepted = sampling::accept(self.own_samplings());
+        let accepted = sampling::accept_with(configuration.built_in_sampling(), self.own_samplings());
         let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !self.configs.is_empty());
         let spec = scheduling::gateway_group(configuration, &destinations, sampling, classes.classes);
         let of_pools = pools.plan(&pools::Seen {
