@@ -1,0 +1,286 @@
+//! `odigos plan` beside what happens: the real command is started before each kind of change, the change is made at the real API
+//! server under the three real controllers, and what happened is compared with what was said.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test ends where something unexpected happens, and shows the screens"
+)]
+
+use kube::api::{Api, DeleteParams};
+use kube::{Client, ResourceExt};
+use odigos_api::destination::Destination;
+use odigos_api::source::Source;
+use odigos_api::{API_VERSION, names};
+use odigos_plan::start_failure::{self, SetAside};
+use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::binaries;
+use odigos_testkit::control_plane::{self, BINARIES, Kubelet, Launch, NAMESPACE, apply, get_object, list};
+use odigos_testkit::ports::free_port;
+use odigos_testkit::process::eventually;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(120);
+/// Long enough that a restart that was not announced would be seen.
+const STILL: Duration = Duration::from_secs(3);
+/// Kinds that the control plane creates and deletes by itself.
+const KINDS: [&str; 3] = ["InstrumentationConfig", "CollectorsGroup", "DataStream"];
+
+struct Plane {
+    client: Client,
+    kubeconfig: PathBuf,
+    folder: PathBuf,
+}
+
+/// Objects of the control plane, and generations of Deployments of applications.
+#[derive(Clone, Debug, PartialEq)]
+struct State {
+    objects: BTreeSet<String>,
+    generations: BTreeMap<String, i64>,
+}
+
+impl Plane {
+    async fn odigos(&self, arguments: &[&str]) -> String {
+        let mut command = tokio::process::Command::new(binaries::built().unwrap().join("odigos"));
+        command.args(arguments).env("KUBECONFIG", &self.kubeconfig).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (out, said) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "odigos {arguments:?}\n{out}\n{said}");
+        out
+    }
+
+    /// What `odigos plan` says of a change; its screen is shown.
+    async fn plan(&self, arguments: &[&str]) -> Value {
+        let screen = self.odigos(&[&["plan"], arguments].concat()).await;
+        let short: Vec<&str> = screen.lines().filter(|line| !line.starts_with("    ")).collect();
+        println!("$ odigos plan {}\n{}\n", arguments.join(" "), short.join("\n"));
+        let out = self.odigos(&[&["plan", "-o", "json"], arguments].concat()).await;
+        serde_json::from_str(&out).unwrap()
+    }
+
+    fn file(&self, name: &str, object: &Value) -> String {
+        let path = self.folder.join(name);
+        std::fs::write(&path, object.to_string()).unwrap();
+        path.display().to_string()
+    }
+
+    async fn state(&self) -> State {
+        let mut objects = BTreeSet::new();
+        for kind in KINDS {
+            for one in list(&self.client, API_VERSION, kind).await.unwrap() {
+                objects.insert(format!("{kind} {}/{}", one.namespace().unwrap(), one.name_any()));
+            }
+        }
+        let deployments = list(&self.client, "apps/v1", "Deployment").await.unwrap();
+        let of_applications = deployments.into_iter().filter(|one| one.namespace().as_deref() == Some("shop"));
+        let generations = of_applications.map(|one| (one.name_any(), one.metadata.generation.unwrap())).collect();
+        State { objects, generations }
+    }
+
+    /// Waits until the control plane has nothing left to do.
+    async fn settled(&self) -> Value {
+        let is_settled = async || {
+            let plan: Value = serde_json::from_str(&self.odigos(&["plan", "-o", "json"]).await).unwrap();
+            let is_empty = |key: &str| plan[key].as_array().is_some_and(Vec::is_empty);
+            ["created", "changed", "deleted"].into_iter().all(is_empty) && follows(&plan).is_empty()
+        };
+        let settled = eventually("nothing is outstanding", LIMIT, is_settled).await;
+        let plan: Value = serde_json::from_str(&self.odigos(&["plan", "-o", "json"]).await).unwrap();
+        settled.unwrap_or_else(|error| panic!("{error:#}: {plan:#}"));
+        tokio::time::sleep(STILL).await;
+        plan
+    }
+
+    /// Compares what happened between two states with what was said.
+    fn compare(&self, said: &Value, before: &State, after: &State) {
+        let texts = |key: &str| -> BTreeSet<String> {
+            let list = said[key].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned());
+            list.filter(|one| KINDS.iter().any(|kind| one.starts_with(&format!("{kind} ")))).collect()
+        };
+        let created: BTreeSet<String> = after.objects.difference(&before.objects).cloned().collect();
+        let deleted: BTreeSet<String> = before.objects.difference(&after.objects).cloned().collect();
+        assert_eq!((texts("created"), texts("deleted")), (created, deleted), "created and deleted: {said:#}");
+        let restarted: BTreeSet<String> = after
+            .generations
+            .iter()
+            .filter(|(name, generation)| before.generations.get(*name).is_some_and(|before| before < generation))
+            .map(|(name, _)| format!("Deployment shop/{name}"))
+            .collect();
+        let announced: BTreeSet<String> = follows(said).into_iter().collect();
+        let possible: BTreeSet<String> = restarts(said, "possible").into_iter().collect();
+        assert!(announced.is_subset(&restarted), "{announced:?} was announced, restarted is {restarted:?}");
+        let all: BTreeSet<String> = announced.union(&possible).cloned().collect();
+        assert!(restarted.is_subset(&all), "{restarted:?} was restarted, announced is {all:?}");
+    }
+}
+
+fn restarts(plan: &Value, certainty: &str) -> Vec<String> {
+    let all = plan["applications"].as_array().unwrap().iter().filter(|one| one["restart"] == certainty);
+    all.map(|one| one["workload"].as_str().unwrap().to_owned()).collect()
+}
+
+fn follows(plan: &Value) -> Vec<String> {
+    restarts(plan, "follows")
+}
+
+fn destination(name: &str, signals: &[&str]) -> Value {
+    json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"type": "otlp", "destinationName": name, "data": {"OTLP_GRPC_ENDPOINT": format!("{name}:4317")}, "signals": signals},
+    })
+}
+
+fn source(service: &str) -> Value {
+    json!({
+        "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {"workload": {"name": "cart", "namespace": "shop", "kind": "Deployment"}, "otelServiceName": service},
+    })
+}
+
+fn configuration(zone: &str) -> Value {
+    let text = format!(
+        "agentsImage: registry/agents:1\nrollout: {{canarySeconds: 0}}\n\
+         userInstrumentationEnvs: {{languages: {{java: {{enabled: true, env: {{ZONE: {zone}}}}}}}}}\n"
+    );
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION, "namespace": NAMESPACE},
+        "data": {names::CONFIGURATION_KEY: text},
+    })
+}
+
+async fn detected(plane: &Plane) {
+    let status = json!({
+        "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"name": "deployment-cart", "namespace": "shop"},
+        "status": {"runtimeDetailsByContainer": [
+            {"containerName": "app", "language": "java", "runtimeVersion": "17.0.12+7", "secureExecutionMode": false},
+        ]},
+    });
+    let configs: Api<odigos_api::instrumentation_config::InstrumentationConfig> =
+        Api::namespaced(plane.client.clone(), "shop");
+    let exists = async || configs.get_opt("deployment-cart").await.is_ok_and(|found| found.is_some());
+    eventually("the config is there", LIMIT, exists).await.unwrap();
+    let parameters = kube::api::PatchParams::apply(names::AGENT).force();
+    configs.patch_status("deployment-cart", &parameters, &kube::api::Patch::Apply(&status)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_says_what_happens() {
+    let mut api = ApiServer::start().await.unwrap();
+    api.start_controller_manager().unwrap();
+    let client = api.client().await.unwrap();
+    control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
+    let _kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
+    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+    control_plane::install(&client, launch.webhook_port).await.unwrap();
+    let plane = Plane { client: client.clone(), kubeconfig: api.kubeconfig(), folder: api.directory().to_owned() };
+    apply(&client, &configuration("a")).await.unwrap();
+    let mut controllers = Vec::new();
+    for name in BINARIES {
+        controllers.push(launch.start(&api, name, 0).await.unwrap());
+    }
+    control_plane::create_namespace(&client, "shop").await.unwrap();
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "cart", "namespace": "shop"},
+        "spec": {
+            "replicas": 3, "selector": {"matchLabels": {"app": "cart"}},
+            "template": {"metadata": {"labels": {"app": "cart"}}, "spec": {
+                "terminationGracePeriodSeconds": 1, "containers": [{"name": "app", "image": "none"}],
+            }},
+        },
+    });
+    apply(&client, &deployment).await.unwrap();
+    apply(&client, &destination("metrics", &["METRICS"])).await.unwrap();
+    let is_ready = async || {
+        let found = get_object(&client, "apps/v1", "Deployment", "shop", "cart").await.unwrap();
+        found.data.pointer("/status/availableReplicas").and_then(Value::as_i64) == Some(3)
+    };
+    eventually("three pods run", LIMIT, is_ready).await.unwrap();
+    plane.settled().await;
+
+    // A Source for a Deployment of three replicas: what runs in it is not known yet.
+    let before = plane.state().await;
+    let said = plane.plan(&["-f", &plane.file("source.json", &source("cart"))]).await;
+    assert_eq!(said["applications"][0]["pods"], 3, "{said:#}");
+    assert_eq!((follows(&said).len(), restarts(&said, "possible").len()), (0, 1), "{said:#}");
+    apply(&client, &source("cart")).await.unwrap();
+    detected(&plane).await;
+    plane.settled().await;
+    plane.compare(&said, &before, &plane.state().await);
+    assert_eq!(plane.state().await.generations["cart"], 2, "it was restarted");
+
+    // A Destination that takes other signals.
+    let before = plane.state().await;
+    let traces = destination("traces", &["TRACES", "LOGS"]);
+    let said = plane.plan(&["-f", &plane.file("destination.json", &traces)]).await;
+    assert!(said["applications"].as_array().unwrap().is_empty() && said["outdated"].as_array().unwrap().is_empty());
+    assert!(!said["changed"].as_array().unwrap().is_empty(), "the collectors take it: {said:#}");
+    apply(&client, &traces).await.unwrap();
+    plane.settled().await;
+    plane.compare(&said, &before, &plane.state().await);
+
+    // A setting for all workloads.
+    let before = plane.state().await;
+    let said = plane.plan(&["-f", &plane.file("configuration.json", &configuration("b"))]).await;
+    assert_eq!(follows(&said).len(), 0, "{said:#}");
+    let outdated = &said["outdated"][0];
+    assert_eq!((&outdated["workload"], &outdated["inputs"][0]["pods"]), (&json!("Deployment shop/cart"), &json!(3)));
+    assert_eq!(outdated["inputs"][0]["input"], "userInstrumentationEnvs");
+    apply(&client, &configuration("b")).await.unwrap();
+    plane.settled().await;
+    plane.compare(&said, &before, &plane.state().await);
+    let config = get_object(&client, API_VERSION, "InstrumentationConfig", "shop", "deployment-cart").await.unwrap();
+    assert_eq!(config.data["status"]["outdatedInputs"][0]["pods"], 3, "{:#}", config.data["status"]);
+
+    // A change to the workload alone.
+    let before = plane.state().await;
+    let said = plane.plan(&["-f", &plane.file("source.json", &source("checkout"))]).await;
+    assert_eq!(follows(&said), ["Deployment shop/cart"], "{said:#}");
+    apply(&client, &source("checkout")).await.unwrap();
+    plane.settled().await;
+    plane.compare(&said, &before, &plane.state().await);
+
+    // What collectors do not start with is left out by the controllers, and by the plan.
+    let api_of: Api<Destination> = Api::namespaced(client.clone(), NAMESPACE);
+    let found = api_of.get("traces").await.unwrap();
+    let entry = SetAside {
+        fingerprint: start_failure::fingerprint(&found, &BTreeMap::new()),
+        said: "Error: cannot start".into(),
+        since: k8s_openapi::jiff::Timestamp::now(),
+    };
+    let store = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": start_failure::STORE, "namespace": NAMESPACE},
+        "data": {"traces": serde_json::to_string(&entry).unwrap()},
+    });
+    apply(&client, &store).await.unwrap();
+    let is_out = async || {
+        let status = api_of.get("traces").await.unwrap().status.unwrap_or_default();
+        status.conditions.iter().any(|one| one.type_ == "DestinationConfigured" && one.status == "False")
+    };
+    eventually("the destination is left out", LIMIT, is_out).await.unwrap();
+    let said = plane.settled().await;
+    assert_eq!(said["quarantined"]["traces"], "Error: cannot start", "{said:#}");
+    // Another specification of it is tried again.
+    let mut changed = traces.clone();
+    changed["spec"]["data"]["OTLP_GRPC_ENDPOINT"] = json!("elsewhere:4317");
+    let said = plane.plan(&["-f", &plane.file("destination.json", &changed)]).await;
+    assert!(said["quarantined"].as_object().unwrap().is_empty() && !said["changed"].as_array().unwrap().is_empty());
+
+    // The Source goes.
+    let before = plane.state().await;
+    let said = plane.plan(&["--delete", &plane.file("source.json", &source("checkout"))]).await;
+    assert_eq!(said["uninstrumented"], json!(["Deployment shop/cart"]), "{said:#}");
+    assert_eq!(follows(&said), ["Deployment shop/cart"], "{said:#}");
+    let sources: Api<Source> = Api::namespaced(client.clone(), "shop");
+    sources.delete("cart", &DeleteParams::default()).await.unwrap();
+    let is_gone = async || sources.get_opt("cart").await.unwrap().is_none();
+    eventually("the Source is gone", LIMIT, is_gone).await.unwrap();
+    plane.settled().await;
+    plane.compare(&said, &before, &plane.state().await);
+    assert!(Path::new(&plane.folder).exists() && controllers.iter_mut().all(|one| one.process.is_running()));
+}
