@@ -51,7 +51,8 @@ impl Plane {
         let output = command.output().await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (out, said) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "odigos {arguments:?}\n{out}\n{said}");
+        // 1 says that there are findings of severity error: what is quarantined is one.
+        assert!(matches!(output.status.code(), Some(0 | 1)), "odigos {arguments:?}\n{out}\n{said}");
         out
     }
 
