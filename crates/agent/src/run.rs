@@ -27,8 +27,8 @@ use odigos_kit::{client, telemetry};
 use odigos_plan::configuration::Configuration;
 use odigos_plan::detection::subject::{self, Subject};
 use odigos_plan::log_links::{self, PodLogs};
+use odigos_plan::name_pattern::NamePatterns;
 use odigos_plan::node::LOG_LINKS;
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -244,8 +244,8 @@ fn settle(state: &State) -> std::io::Result<()> {
     let map = state.config_maps.get(&state.namespace, EFFECTIVE_CONFIGURATION);
     let text = map.and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned()).unwrap_or_default();
     let ignored = match Configuration::parse(&text) {
-        Ok(configuration) => configuration.texts("ignoredContainers").into_iter().collect(),
-        Err(_) => BTreeSet::new(),
+        Ok(configuration) => NamePatterns::new(configuration.texts("ignoredContainers")),
+        Err(_) => NamePatterns::default(),
     };
     let pods: Vec<PodLogs> = state
         .pods

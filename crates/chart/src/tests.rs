@@ -78,6 +78,7 @@ fn go_templates_as_far_as_they_are_known() {
             "{{ range $p, $_ := .Files.Glob \"files/*.yaml\" }}{{ $p }} {{ ($.Files.Get $p | fromYaml).b }}{{ end }}",
             "files/one.yaml 1",
         ),
+        ("{{ kindIs \"map\" .Values.m }} {{ kindIs \"map\" .Values.t }}", "true false"),
         ("{{ and .Values.t .Values.empty }}|{{ or .Values.empty .Values.t (fail \"never\") }}", "|text"),
         ("{{ printf \"%s-%d %v%%\" .Values.t (int .Values.num) true }}", "text-3 true%"),
         ("{{ gt (int .Values.num) 2 }}{{ eq \"a\" \"b\" \"a\" }}{{ `raw\"` }}", "truetrueraw\""),

@@ -12,6 +12,7 @@ use odigos_api::destination::Destination;
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, Finding, Severity, WorkloadRef, names};
 use odigos_plan::admission::source::exact_workload;
+use odigos_plan::coverage::scope::Scope;
 use odigos_plan::coverage::{self, Matcher};
 use odigos_plan::streams;
 use odigos_plan::world::World;
@@ -200,6 +201,7 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
         bail!("there is no Source {name} in the namespace {namespace}; there are: {near}");
     };
     let matcher = Matcher::new(source);
+    let scope = world.scope();
     let workloads: Vec<_> = world.workloads.keys().filter(|workload| matcher.selects(workload)).collect();
     let none = BTreeMap::new();
     let selected = streams::selected_namespaces(world.destinations.values());
@@ -211,7 +213,7 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
         let config = world.configs.get(&(workload.namespace.clone(), workload.config_name()));
         let Some(config) = config else {
             report.facts.push((workload.to_string(), "not instrumented".into()));
-            uncovered(&mut report, world, workload, source);
+            uncovered(&mut report, world, &scope, workload, source);
             continue;
         };
         let set = streams::membership(config.metadata.labels.as_ref().unwrap_or(&none), &workload.namespace, &selected);
@@ -280,13 +282,14 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
 }
 
 /// A workload that the Source selects and nothing covers, unless the Source itself excludes it.
-fn uncovered(report: &mut Report, world: &World, workload: &WorkloadRef, source: &Source) {
+fn uncovered(report: &mut Report, world: &World, scope: &Scope, workload: &WorkloadRef, source: &Source) {
     if source.spec.disable_instrumentation == Some(true) {
         return;
     }
     let selecting: Vec<&Source> = world.sources.values().filter(|one| Matcher::new(one).selects(workload)).collect();
     let names = joined(selecting.iter().filter_map(|one| one.metadata.name.clone()));
-    let draft = coverage::marked(coverage::decide(&selecting).decision, &names);
+    let decided = coverage::decide(scope, workload, &selecting);
+    let draft = coverage::marked(&decided, workload, &names);
     let remedy = explain::next_step::next_step(&draft.reason, workload);
     let cause = format!("{workload}, {}: {}", draft.reason, draft.message);
     report.block(cause, remedy.unwrap_or_else(|| "follow the message".into()));

@@ -18,9 +18,9 @@ use change::{Action, Change, Target};
 use clap::{Args, Subcommand};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use odigos_api::API_VERSION;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::source::Source;
+use odigos_api::{API_VERSION, names};
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -84,7 +84,8 @@ Examples:
   odigos sources disable deployment/cart -n shop --stream checkout
   odigos sources disable namespace shop --dry-run
 
-A workload whose namespace is covered is excluded by a Source of its own; otherwise its Source is deleted.
+A workload that is covered without a Source of its own (by its namespace, or by instrumentation.mode: optOut) is excluded by a
+Source with disableInstrumentation: true; otherwise its Source is deleted.
 Exit codes: as for enable.")]
     Disable(Edit),
     /// Restart covered workloads, one after the other, so that their pods take settings that changed for all.
@@ -140,6 +141,9 @@ struct Edit {
     /// Seconds to wait.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=3600))]
     timeout: u64,
+    /// Namespace of the control plane.
+    #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+    control_plane: String,
     /// Output format.
     #[arg(short, long, value_enum, default_value_t = View::Table)]
     output: View,
@@ -218,7 +222,8 @@ async fn change(client: &Client, edit: &Edit, action: Action) -> Result<ExitCode
     let namespace = target.namespace().to_owned();
     ensure_exists(client, &target, action).await?;
     let all = sources(client, Some(&namespace)).await?;
-    let plan = change::plan(&target, action, &edit.streams, &all)?;
+    let scope = read::scope(client, &edit.control_plane).await;
+    let plan = change::plan(&target, action, &edit.streams, &all, &scope)?;
     let pods = live::list(client, "v1", "Pod", "pods", Some(&namespace)).await.unwrap_or_default();
     let concerned = pods.iter().filter(|pod| read::owner(pod).is_some_and(|owner| target.holds(&owner))).count();
     if edit.dry_run {

@@ -1,6 +1,8 @@
 //! Generated files: the CustomResourceDefinitions in `config/crd` and in the chart, `deploy/manifests` and `tests/rbac.txt`
-//! from the chart, `docs/destinations.md` from the catalogue, and the collector of `make run` from the samples.
+//! from the chart, `docs/destinations.md` from the catalogue, `docs/configuration.md` and the block `config` of the chart's schema
+//! from the table of keys, and the collector of `make run` from the samples.
 
+use crate::configuration;
 use anyhow::{Context, bail};
 use odigos_api::names;
 use odigos_pipeline::yaml;
@@ -28,6 +30,10 @@ pub(crate) fn generate(check: bool) -> anyhow::Result<()> {
         json!({"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "resources": names});
     files.insert(folder.join("kustomization.yaml"), yaml::to_string(&kustomization));
     files.insert(root().join("docs/destinations.md"), destinations());
+    files.insert(root().join("docs/configuration.md"), configuration::document());
+    let schema = root().join("charts/odigos/values.schema.json");
+    let current = std::fs::read_to_string(&schema).with_context(|| format!("failed to read {}", schema.display()))?;
+    files.insert(schema, configuration::with_schema(&current)?);
     files.extend(crate::collector::files()?);
     // The manifests are rendered from the chart on the disk, so its kinds must be written before.
     let mut stale = bring_up_to_date(&files, check)?;

@@ -4,6 +4,7 @@ mod agents;
 mod applications;
 mod cluster;
 mod collector;
+mod configuration;
 mod demo;
 mod e2e;
 mod generate;

@@ -64,7 +64,8 @@ fn default_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObje
     let (Some(raw), Some(object)) = (&request.object, read::<Source>(request.object.as_ref())) else { return response };
     let object = with_namespace(object, request);
     let others = state.sources.namespace(request.namespace.as_deref().unwrap_or_default());
-    let inherits = source::namespace_has_streams(others.iter().map(AsRef::as_ref));
+    let inherits = source::namespace_has_streams(others.iter().map(AsRef::as_ref))
+        || state.options.load().scope.opt_out_labels(request.namespace.as_deref().unwrap_or_default()).is_some();
     let defaulted = source::defaulted(&object, inherits);
     // Only labels and finalizers are touched, whatever else the object holds.
     let (Ok(before), Ok(mut after)) = (serde_json::to_value(raw), serde_json::to_value(raw)) else { return response };
@@ -95,7 +96,15 @@ fn validate_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObj
     let before: Option<Source> = read(request.old_object.as_ref());
     let others = state.sources.namespace(request.namespace.as_deref().unwrap_or_default());
     let refusals = source::refusals(&object, before.as_ref(), others.iter().map(AsRef::as_ref));
-    if refusals.is_empty() { response } else { response.deny(refusal_text(&refusals)) }
+    if !refusals.is_empty() {
+        return response.deny(refusal_text(&refusals));
+    }
+    let mut response = response;
+    if let Some(exclusion) = odigos_plan::coverage::ineffective(&state.options.load().scope, &object) {
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        response.warnings = Some(vec![format!("the Source has no effect: {}", exclusion.message(namespace))]);
+    }
+    response
 }
 
 fn validate_destination(_: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {

@@ -28,6 +28,7 @@ use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry, webhook};
 use odigos_plan::configuration::Configuration;
+use odigos_plan::coverage::scope::Scope;
 use odigos_plan::detection::Mode;
 use odigos_plan::injection;
 use odigos_plan::instrumentation::{Options, creation};
@@ -81,7 +82,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         client: ClientHandle(client.clone()),
         evictor: ClientHandle(client::connect_without_retries(INSTRUMENTOR).await?),
         applier: Applier::new(client.clone(), INSTRUMENTOR, metrics.clone()),
-        options: ArcSwap::default(),
+        options: ArcSwap::from_pointee(Options { scope: Scope::unknown(&common.namespace), ..Options::default() }),
         injection: ArcSwap::from_pointee(injection::Options::of(&Configuration::default(), &common.namespace)),
         detection: ArcSwap::default(),
         looks: Mutex::default(),
@@ -106,7 +107,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     // One key: what is known of rules comes from one look at all workloads.
     let rule_queue: Queue<()> = Queue::new(Duration::from_millis(500));
     subscribe(&state, &workload_queue, &source_queue);
-    subscribe_to_what_concerns_all(&state, &workload_queue);
+    subscribe_to_what_concerns_all(&state, &workload_queue, &source_queue);
     subscribe_for_rules(&state, &rule_queue);
     // One key here too: detection pods are shared by workloads.
     let detection_queue: Queue<()> = Queue::new(Duration::from_millis(200));
@@ -299,7 +300,7 @@ fn subscribe(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue
 }
 
 /// Configuration, rules and the collectors on the nodes: a change of what is read of them concerns every workload.
-fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<WorkloadRef>) {
+fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<WorkloadRef>, sources: &Queue<ObjectKey>) {
     let all = {
         let (queue, weak) = (workloads.clone(), Arc::downgrade(state));
         Arc::new(move || {
@@ -310,20 +311,30 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
         })
     };
     let (weak, add) = (Arc::downgrade(state), all.clone());
+    let (queue, sources) = (workloads.clone(), sources.clone());
     state.config_maps.subscribe(move |change| {
         let Some(state) = weak.upgrade() else { return };
-        let map = change.after.as_ref().and_then(|map| map.data.as_ref()?.get(CONFIGURATION_KEY).cloned());
-        // Broken text leaves what is in force.
-        let Ok(configuration) = Configuration::parse(&map.unwrap_or_default()) else { return };
+        // Without the object what is active stays: the scheduler writes it again, and until then no workload loses its agents.
+        let Some(map) = &change.after else { return };
+        let text = map.data.as_ref().and_then(|data| data.get(CONFIGURATION_KEY).cloned());
+        // The same holds for broken text.
+        let Ok(configuration) = Configuration::parse(&text.unwrap_or_default()) else { return };
         state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace)));
         state.detection.store(Arc::new(odigos_plan::detection::Options::of(&configuration)));
-        let options = Options::of(&configuration);
+        let options = Options::of(&configuration, &state.namespace);
         for (path, message) in odigos_plan::instrumentation::options::problems(&configuration) {
             tracing::warn!(path, message, "a setting of rollouts");
         }
-        if **state.options.load() != options {
-            state.options.store(Arc::new(options));
-            add();
+        let before = state.options.load_full();
+        if *before == options {
+            return;
+        }
+        let is_scope_changed = before.scope != options.scope;
+        state.options.store(Arc::new(options));
+        add();
+        if is_scope_changed {
+            state.workload_references().into_iter().for_each(|workload| queue.add(workload));
+            state.sources.all().into_iter().for_each(|(key, _)| sources.add(key));
         }
     });
     let add = all.clone();

@@ -33,7 +33,9 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
         None => None,
     };
     let remarks = coverage::source_remarks(&source, workload.as_ref());
-    let conditions = coverage::source_conditions(&matcher, matched, &rivals(&state, &source, &selected), &remarks);
+    let scope = state.options.load().scope.clone();
+    let rivals = rivals(&state, &source, &selected);
+    let conditions = coverage::source_conditions(&scope, &matcher, matched, &rivals, &remarks);
     let before = source.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     let conditions = merged(&before, &conditions, source.metadata.generation, Timestamp::now());
     if same_conditions(&before, &conditions) {

@@ -317,6 +317,16 @@ impl State {
         }
     }
 
+    /// References to every workload of the cluster that can be covered.
+    pub(crate) fn workload_references(&self) -> Vec<WorkloadRef> {
+        let of_kinds = self.workloads.iter().flat_map(|(kind, hub)| {
+            hub.all().into_iter().map(|((namespace, name), _)| WorkloadRef::new(namespace, *kind, name))
+        });
+        let pods = self.pods.all().into_iter().filter(|(_, pod)| pod.is_static());
+        let pods = pods.map(|((namespace, name), _)| WorkloadRef::new(namespace, WorkloadKind::StaticPod, name));
+        of_kinds.chain(pods).collect()
+    }
+
     /// References to the workloads that a Source selects.
     pub(crate) fn selected(&self, source: &Source) -> Vec<WorkloadRef> {
         let namespace = source.metadata.namespace.as_deref().unwrap_or_default();

@@ -45,23 +45,25 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
     let existing = state.configs.get(&workload.namespace, &workload.config_name());
     let existing = rollouts::newest(&state, &workload, existing);
     let sources = state.sources.namespace(&workload.namespace);
-    if existing.is_none() && sources.is_empty() {
+    let options = state.options.load_full();
+    let needs_source = options.scope.opt_out_labels(&workload.namespace).is_none();
+    if existing.is_none() && sources.is_empty() && needs_source {
         return uncovered(&state, &workload).await;
     }
     let selecting: Vec<&Source> =
         sources.iter().map(AsRef::as_ref).filter(|source| Matcher::new(source).selects(&workload)).collect();
-    if existing.is_none() && selecting.is_empty() {
+    if existing.is_none() && selecting.is_empty() && needs_source {
         return uncovered(&state, &workload).await;
     }
     // A workload that is gone takes its config with it; a Source waits for the next one of that name.
     let Some(found) = state.workload(&workload).await.map_err(Error::Read)? else { return Ok(Outcome::default()) };
-    let decided = coverage::decide(&selecting);
+    let decided = coverage::decide(&options.scope, &workload, &selecting);
     let rivals: Vec<String> = selecting
         .iter()
         .filter(|source| !coverage::is_namespace_source(source) && !coverage::is_terminating(source))
         .filter_map(|source| source.metadata.name.clone())
         .collect();
-    let (options, signals, rules) = (state.options.load(), state.node_signals(), state.rules.all());
+    let (signals, rules) = (state.node_signals(), state.rules.all());
     let rules: Vec<_> = rules.iter().map(|(_, rule)| rule.as_ref()).collect();
     let backoff = state.index.backoff_without_agent(&workload);
     let around = Surroundings {

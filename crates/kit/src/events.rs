@@ -6,6 +6,8 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 
 /// Longest note that the API server takes, in bytes.
 const NOTE_LIMIT: usize = 1024;
+/// Longest action that the API server takes, in characters.
+const ACTION_LIMIT: usize = 128;
 
 /// Publishes Events in the name of a binary.
 #[derive(Clone)]
@@ -44,12 +46,22 @@ impl Events {
         self.publish(object, EventType::Warning, reason, note).await;
     }
 
+    /// Publishes a warning about a part of the object, such as a field: warnings about other parts do not fold into its series.
+    pub async fn warn_about_part(&self, object: &ObjectReference, reason: &str, part: &str, note: &str) {
+        let action: String = format!("Read {part}").chars().take(ACTION_LIMIT).collect();
+        self.publish_with(object, EventType::Warning, reason, &action, note).await;
+    }
+
     /// Publishes what went well.
     pub async fn note(&self, object: &ObjectReference, reason: &str, note: &str) {
         self.publish(object, EventType::Normal, reason, note).await;
     }
 
     async fn publish(&self, object: &ObjectReference, type_: EventType, reason: &str, note: &str) {
+        self.publish_with(object, type_, reason, "Reconcile", note).await;
+    }
+
+    async fn publish_with(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
         let mut end = note.len().min(NOTE_LIMIT);
         while !note.is_char_boundary(end) {
             end -= 1;
@@ -58,7 +70,7 @@ impl Events {
             type_,
             reason: reason.to_owned(),
             note: note.get(..end).map(str::to_owned),
-            action: "Reconcile".into(),
+            action: action.to_owned(),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, object).await {

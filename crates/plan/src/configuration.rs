@@ -1,15 +1,19 @@
 //! The effective configuration: what the user wrote, overlays, defaults and presets merged into one document.
 //!
-//! Owns `spec/collectors-and-pipelines.md` 2.4 and 3.1–3.3. The document stays a tree: keys that nothing reads yet pass
-//! through, keys are found whatever their case, and one value of a wrong type is a finding, not a failure of the whole.
+//! Owns the merge. The document stays a tree: keys that nothing reads pass through and are reported, keys are found whatever
+//! their case, and one value of a wrong type is a finding, not a failure of the whole.
 
+pub mod keys;
 mod sampling;
-mod shapes;
+pub mod shapes;
+mod unknown;
 
+use crate::coverage::scope::KUBE_SYSTEM;
+use crate::name_pattern;
 use crate::pools::Pools;
 use crate::sampling::Percentage;
 use crate::{duration, sizing};
-use odigos_api::{Finding, names};
+use odigos_api::{Finding, names, yaml};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
@@ -51,18 +55,22 @@ const OVERLAY_KEYS: [&str; 28] = [
     "userInstrumentationEnvs.*",
 ];
 
-/// Namespaces that are never offered for instrumentation, beside the user's own list.
+/// Namespaces that are never instrumented beside the user's own list, unless `ignoreDefaultNamespaces` is false.
 const IGNORED_NAMESPACES: [&str; 4] = ["local-path-storage", "istio-system", "linkerd", "kube-node-lease"];
 /// Containers that are never instrumented, beside the user's own list.
 const IGNORED_CONTAINERS: [&str; 6] =
     ["istio-proxy", "vault-agent", "filebeat", "linkerd-proxy", "fluentd", "akeyless-init"];
 
 /// Other spellings of keys, by path (3.3): written, meant.
-const ALIASES: [(&str, &str); 10] = [
+const ALIASES: [(&str, &str); 11] = [
     ("clickhouseDestinationJsonType", "clickhouseJsonTypeEnabled"),
     ("metricsSources.odigosOwnMetrics.scrapeInterval", "metricsSources.odigosOwnMetrics.interval"),
     ("collectorGateway.serviceGraphDisabled", "collectorGateway.serviceGraph.disabled"),
     ("collectorGateway.serviceGraphExtraDimensions", "collectorGateway.serviceGraph.extraDimensions"),
+    (
+        "collectorGateway.serviceGraphVirtualNodePeerAttributes",
+        "collectorGateway.serviceGraph.virtualNodePeerAttributes",
+    ),
     ("autoRollback.disabled", "rollbackDisabled"),
     ("autoRollback.graceTime", "rollbackGraceTime"),
     ("autoRollback.stabilityWindowTime", "rollbackStabilityWindow"),
@@ -70,6 +78,9 @@ const ALIASES: [(&str, &str); 10] = [
     ("rollout.rollbackGraceTime", "rollbackGraceTime"),
     ("rollout.rollbackStabilityWindow", "rollbackStabilityWindow"),
 ];
+
+/// Where the chart lists paths that its values set twice and differently.
+const CONTRADICTIONS: &str = "x-contradictions";
 
 /// The outcome of merging.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,10 +97,9 @@ impl Configuration {
     /// # Errors
     /// What the parser says when it is not YAML, or when it is not an object.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let root: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-        match root {
+        match yaml::value(text).map_err(|error| error.to_string())?.value {
             Value::Null => Ok(Self { root: json!({}) }),
-            Value::Object(_) => Ok(Self { root: lowered(root) }.with_aliases()),
+            root @ Value::Object(_) => Ok(Self { root: lowered(root) }.with_aliases()),
             _ => Err("the configuration must be an object".into()),
         }
     }
@@ -272,16 +282,29 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
             };
         }
     };
+    let warnings = |name: &str, problems: Vec<(String, String)>| -> Vec<Finding> {
+        let about = |(path, message): (String, String)| Finding::warning(object(name), path, message);
+        problems.into_iter().map(about).collect()
+    };
+    findings.extend(warnings(names::CONFIGURATION, document_problems(base, &configuration)));
     for (name, overlay) in [(names::REMOTE_CONFIGURATION, remote), (names::UI_CONFIGURATION, ui)] {
-        let Some(overlay) = overlay else { continue };
-        match Configuration::parse(overlay) {
-            Ok(overlay) => merge(&mut configuration, &overlay),
+        let Some(text) = overlay else { continue };
+        match Configuration::parse(text) {
+            Ok(overlay) => {
+                findings.extend(warnings(name, document_problems(text, &overlay)));
+                findings.extend(warnings(name, merge(&mut configuration, &overlay)));
+            }
             Err(error) => {
                 let message = format!("it cannot be read and is left out: {error}");
                 findings.push(Finding::error(object(name), names::CONFIGURATION_KEY, message));
             }
         }
     }
+    findings.extend(warnings(names::CONFIGURATION, name_problems(&configuration)));
+    let contradictions = configuration.texts(CONTRADICTIONS).into_iter();
+    let message =
+        "another value of the chart sets it differently; the block config of the values counts, remove one".to_owned();
+    findings.extend(warnings(names::CONFIGURATION, contradictions.map(|path| (path, message.clone())).collect()));
     if configuration.get("profiles").is_some_and(|profiles| profiles.as_array().is_some_and(|list| !list.is_empty())) {
         findings.push(Finding::info(
             object(names::CONFIGURATION),
@@ -307,7 +330,7 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
     findings.extend(
         shapes::problems(&configuration)
             .into_iter()
-            .chain(sampling::problems(&configuration))
+            .chain(sampling::problems(&configuration).into_iter().map(|(path, message)| (path.to_owned(), message)))
             .map(|(path, message)| Finding::error(object(names::CONFIGURATION), path, message)),
     );
     fill_defaults(&mut configuration, own_namespace);
@@ -329,7 +352,38 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
 const MOUNT_METHODS: [&str; 5] =
     ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver", "k8s-image-volume"];
 
-fn merge(base: &mut Configuration, overlay: &Configuration) {
+/// What of a document has no effect: keys that are repeated, unknown, or read by nothing.
+fn document_problems(text: &str, configuration: &Configuration) -> Vec<(String, String)> {
+    let remarks = yaml::value(text).map(|document| document.remarks).unwrap_or_default();
+    let remarks = remarks.into_iter().map(|one| (one.path, format!("line {}: {}", one.line, one.message)));
+    remarks.chain(unknown::problems(configuration)).collect()
+}
+
+/// Entries of lists of names that can match nothing, and what cannot be switched off.
+fn name_problems(configuration: &Configuration) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for path in ["ignoredNamespaces", "ignoredContainers"] {
+        let entries = configuration.texts(path);
+        found.extend(entries.iter().filter_map(|one| Some((path.to_owned(), name_pattern::problem(one)?))));
+    }
+    let path = "instrumentation.optOutDataStreams";
+    let streams = configuration.texts(path).into_iter().filter(|name| !crate::streams::is_name(name));
+    found.extend(streams.map(|name| {
+        (
+            path.to_owned(),
+            format!("{name:?} is no name of a data stream: letters, digits, - and _ only, at most 40; ignored"),
+        )
+    }));
+    if configuration.flag("ignoreOdigosNamespace") == Some(false) {
+        let message = "the control plane's own namespace is never instrumented; value ignored".to_owned();
+        found.push(("ignoreOdigosNamespace".to_owned(), message));
+    }
+    found
+}
+
+/// Sets what an overlay may set; returns what of it is ignored.
+fn merge(base: &mut Configuration, overlay: &Configuration) -> Vec<(String, String)> {
+    let mut ignored = beyond_overlays(overlay);
     for path in OVERLAY_KEYS {
         if let Some(block) = path.strip_suffix(".*") {
             if let Some(value) = overlay.get(block) {
@@ -345,10 +399,37 @@ fn merge(base: &mut Configuration, overlay: &Configuration) {
         // An overlay can switch telemetry on, never off, and never lift the limit on rollouts.
         let refused = (path == "telemetryEnabled" && value != &json!(true))
             || (path == "rollout.maxConcurrentRollouts" && value == &json!(0));
-        if !refused {
+        if refused {
+            ignored.push((path.to_owned(), format!("an overlay cannot set it to {value}; ignored")));
+        } else {
             base.set(path, value.clone());
         }
     }
+    ignored
+}
+
+/// Known settings of an overlay that only the base may hold.
+fn beyond_overlays(overlay: &Configuration) -> Vec<(String, String)> {
+    let is_within = |path: &str, block: &str| {
+        let is_below = || path.get(block.len()..).is_some_and(|rest| rest.starts_with('.'));
+        path.get(..block.len()).is_some_and(|head| head.eq_ignore_ascii_case(block))
+            && (path.len() == block.len() || is_below())
+    };
+    let may_set = |path: &str| OVERLAY_KEYS.iter().any(|key| is_within(path, key.trim_end_matches(".*")));
+    let unknown: Vec<String> = unknown::problems(overlay).into_iter().map(|(path, _)| path).collect();
+    let mut leaves = Vec::new();
+    if let Value::Object(map) = &overlay.root {
+        map.iter().for_each(|(key, value)| collect_leaves(key, value, &mut leaves));
+    }
+    let leaves = leaves.into_iter().map(|(path, _)| path).filter(|path| {
+        let meant = ALIASES
+            .iter()
+            .find(|(written, _)| written.eq_ignore_ascii_case(path))
+            .map_or(path.as_str(), |alias| alias.1);
+        !may_set(meant) && !unknown.iter().any(|one| is_within(path, one))
+    });
+    let message = format!("an overlay cannot set it; ignored. Set it in ConfigMap {}", names::CONFIGURATION);
+    leaves.map(|path| (path, message.clone())).collect()
 }
 
 fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) {
@@ -365,13 +446,13 @@ fn collect_leaves(path: &str, value: &Value, leaves: &mut Vec<(String, Value)>) 
 
 fn fill_defaults(configuration: &mut Configuration, own_namespace: &str) {
     let mut namespaces: BTreeSet<String> = configuration.texts("ignoredNamespaces").into_iter().collect();
-    namespaces.extend(IGNORED_NAMESPACES.map(str::to_owned));
-    if configuration.flag("openshiftEnabled") == Some(true) {
-        namespaces.insert("openshift-*".into());
+    if configuration.flag("ignoreDefaultNamespaces") != Some(false) {
+        namespaces.extend(IGNORED_NAMESPACES.map(str::to_owned));
+        if configuration.flag("openshiftEnabled") == Some(true) {
+            namespaces.insert("openshift-*".into());
+        }
     }
-    if configuration.flag("ignoreOdigosNamespace") != Some(false) {
-        namespaces.insert(own_namespace.to_owned());
-    }
+    namespaces.extend([own_namespace.to_owned(), KUBE_SYSTEM.to_owned()]);
     configuration.set("ignoredNamespaces", json!(namespaces));
     let mut containers: BTreeSet<String> = configuration.texts("ignoredContainers").into_iter().collect();
     containers.extend(IGNORED_CONTAINERS.map(str::to_owned));
@@ -497,8 +578,47 @@ mod tests {
     }
 
     #[test]
+    fn what_has_no_effect_is_reported_with_the_object_that_holds_it() {
+        let messages = |base: &str, ui: Option<&str>| {
+            let findings = effective(base, None, ui, "ns").findings.into_iter();
+            findings.map(|one| format!("{} {}: {}", one.object, one.field, one.message)).collect::<Vec<_>>()
+        };
+        let found = messages("smapling: {}\nmountMethod: k8s-host-path\nmountMethod: k8s-init-container\n", None);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("odigos-configuration mountMethod: line 3: the key is set twice"), "{found:?}");
+        assert!(found[1].contains("did you mean sampling?"), "{found:?}");
+        let found = messages(
+            "{}",
+            Some("collectorGateway: {minReplicas: 9}\ntelemetryEnabled: false\nautoRollback: {graceTime: 1m}\nnope: 1"),
+        );
+        let about =
+            |key: &str| found.iter().filter(|one| one.contains(&format!("odigos-local-ui-config {key}: "))).count();
+        assert_eq!(
+            (about("collectorGateway.minReplicas"), about("telemetryEnabled"), about("nope")),
+            (1, 1, 1),
+            "{found:?}"
+        );
+        assert_eq!(found.len(), 3, "{found:?}");
+        let found = messages(
+            "ignoredNamespaces: [SHOP, ok]\nignoreOdigosNamespace: false\ninstrumentation: {optOutDataStreams: [a b]}",
+            None,
+        );
+        assert_eq!(found.len(), 3, "{found:?}");
+    }
+
+    #[test]
+    fn merge_keys_are_applied_as_kubectl_does() {
+        let configuration = good(
+            "x-size: &size {requestMemoryMiB: 700, limitMemoryMiB: 900}\ncollectorGateway: {<<: *size, limitMemoryMiB: 950}\n",
+        );
+        assert_eq!(configuration.number("collectorGateway.requestMemoryMiB"), Some(700));
+        assert_eq!(configuration.number("collectorGateway.limitMemoryMiB"), Some(950));
+        assert!(!configuration.to_yaml().contains("<<"));
+    }
+
+    #[test]
     fn a_broken_overlay_is_left_out() {
-        let merged = effective("a: 1", Some("{{"), None, "ns");
+        let merged = effective("configVersion: 1", Some("{{"), None, "ns");
         assert!(merged.result.is_ok());
         assert_eq!(merged.findings.len(), 1);
     }

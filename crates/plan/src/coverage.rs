@@ -1,6 +1,9 @@
 //! Coverage: which Source decides about a workload, and with which streams, service name and overrides.
 //!
-//! Owns `spec/sources-and-instrumentation.md` 2.2, 2.5–2.7. Pure matching; finalizers and writes are elsewhere.
+//! Owns the decision table over the Sources of a namespace, inside what the configuration allows (`scope`). Pure matching;
+//! finalizers and writes are elsewhere.
+
+pub mod scope;
 
 use crate::spelling::nearest;
 use crate::workload::Workload;
@@ -11,13 +14,16 @@ use odigos_api::source::{ContainerOverride, Source};
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_catalog::distribution;
 use regex::Regex;
+use scope::{Exclusion, Mode, Scope};
 use std::collections::BTreeMap;
 
-/// What the Sources of a namespace say about one workload.
+/// What the Sources of a namespace and the configuration say about one workload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coverage {
     /// Whether it is instrumented.
     pub decision: Decision,
+    /// Why its namespace is never covered, when the decision is `NamespaceIgnored`.
+    pub exclusion: Option<Exclusion>,
     /// The stream labels of the InstrumentationConfig: the namespace Source's, overlaid by the workload Source's.
     pub stream_labels: BTreeMap<String, String>,
     /// `service.name`, when a Source overrides it.
@@ -28,7 +34,7 @@ pub struct Coverage {
     pub recovery: Option<String>,
 }
 
-/// The outcome of the decision table 2.2.
+/// The outcome of the decision table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// An enabled workload Source.
@@ -37,8 +43,16 @@ pub enum Decision {
     WorkloadSourceDisabled,
     /// An enabled namespace Source.
     NamespaceSource,
-    /// Nothing that asks for it.
+    /// No Source covers it, and only Sources cover.
     NoSource,
+    /// No Source covers it, and the configuration covers what nothing excludes.
+    OptOut,
+    /// A disabled namespace Source, where the configuration covers what nothing excludes.
+    NamespaceSourceDisabled,
+    /// Its namespace is never covered.
+    NamespaceIgnored,
+    /// No Source covers it, and whether the configuration does is not known: nothing is changed until it is.
+    ConfigurationPending,
     /// Several workload Sources select it; nothing is changed until one is removed.
     Ambiguous,
 }
@@ -47,7 +61,7 @@ impl Decision {
     /// Whether the workload is instrumented.
     #[must_use]
     pub const fn is_covered(self) -> bool {
-        matches!(self, Self::WorkloadSource | Self::NamespaceSource)
+        matches!(self, Self::WorkloadSource | Self::NamespaceSource | Self::OptOut)
     }
 }
 
@@ -120,14 +134,14 @@ pub fn compile(pattern: &str) -> Result<Regex, String> {
 
 /// Decides about a workload from the Sources of its namespace; their order does not matter.
 #[must_use]
-pub fn cover<'a>(workload: &WorkloadRef, sources: impl IntoIterator<Item = &'a Source>) -> Coverage {
+pub fn cover<'a>(scope: &Scope, workload: &WorkloadRef, sources: impl IntoIterator<Item = &'a Source>) -> Coverage {
     let matching: Vec<&Source> = sources.into_iter().filter(|source| Matcher::new(source).selects(workload)).collect();
-    decide(&matching)
+    decide(scope, workload, &matching)
 }
 
 /// The decision table over the Sources that select a workload.
 #[must_use]
-pub fn decide(matching: &[&Source]) -> Coverage {
+pub fn decide(scope: &Scope, workload: &WorkloadRef, matching: &[&Source]) -> Coverage {
     let by_name = |source: &&&Source| source.metadata.name.clone();
     let (mut of_namespace, mut of_workload): (Vec<&Source>, Vec<&Source>) =
         matching.iter().copied().partition(|source| is_namespace_source(source));
@@ -137,16 +151,26 @@ pub fn decide(matching: &[&Source]) -> Coverage {
     let workload_source = of_workload.iter().copied().find(|source| !is_terminating(source));
     let namespace_enabled =
         of_namespace.iter().any(|source| !is_terminating(source) && source.spec.disable_instrumentation != Some(true));
+    let exclusion = scope.exclusion(&workload.namespace);
     let decision = match workload_source {
+        _ if exclusion.is_some() => Decision::NamespaceIgnored,
         _ if live(&of_workload) > 1 => Decision::Ambiguous,
         Some(source) if source.spec.disable_instrumentation == Some(true) => Decision::WorkloadSourceDisabled,
         Some(_) => Decision::WorkloadSource,
         None if namespace_enabled => Decision::NamespaceSource,
-        None => Decision::NoSource,
+        None => without_source(scope, workload, live(&of_namespace) > 0, matching.is_empty()),
+    };
+    let stated = merged_streams(&of_namespace, &of_workload);
+    // A Source that names a stream decides alone: what it covered before is in no further stream since the mode changed.
+    let opt_out = scope.opt_out_labels(&workload.namespace);
+    let stream_labels = match opt_out {
+        Some(labels) if decision == Decision::OptOut || stated.is_empty() => labels,
+        _ => stated,
     };
     Coverage {
         decision,
-        stream_labels: merged_streams(&of_namespace, &of_workload),
+        exclusion,
+        stream_labels,
         service_name: workload_source
             .and_then(|source| source.spec.otel_service_name.clone())
             .filter(|name| !name.is_empty()),
@@ -154,6 +178,16 @@ pub fn decide(matching: &[&Source]) -> Coverage {
         recovery: workload_source
             .or_else(|| of_namespace.iter().copied().find(|source| !is_terminating(source)))
             .and_then(|source| source.metadata.annotations.as_ref()?.get(labels::ROLLBACK_RECOVERY).cloned()),
+    }
+}
+
+/// The decision for a workload that no enabled Source selects. A Job is covered by the CronJob that makes it, never by itself.
+fn without_source(scope: &Scope, workload: &WorkloadRef, is_excluded: bool, is_unselected: bool) -> Decision {
+    match scope.mode() {
+        Mode::OptOut(_) if is_excluded => Decision::NamespaceSourceDisabled,
+        Mode::OptOut(_) if workload.kind != WorkloadKind::Job => Decision::OptOut,
+        Mode::Unknown if is_unselected => Decision::ConfigurationPending,
+        _ => Decision::NoSource,
     }
 }
 
@@ -168,20 +202,38 @@ fn merged_streams(of_namespace: &[&Source], of_workload: &[&Source]) -> BTreeMap
     enabled.chain(of_workload).flat_map(|source| stream_labels(source)).collect()
 }
 
-/// The condition `MarkedForInstrumentation` for a decision.
+/// The condition `MarkedForInstrumentation` of a workload. `names` are the Sources of an ambiguous coverage.
 #[must_use]
-pub fn marked(decision: Decision, names: &str) -> ConditionDraft {
-    match decision {
+pub fn marked(coverage: &Coverage, workload: &WorkloadRef, names: &str) -> ConditionDraft {
+    match coverage.decision {
         Decision::WorkloadSource => {
             ConditionDraft::yes(MARKED, "WorkloadSource", "A Source of the workload asks for it.")
         }
         Decision::NamespaceSource => {
             ConditionDraft::yes(MARKED, "NamespaceSource", "A Source of the namespace asks for it.")
         }
+        Decision::OptOut => ConditionDraft::yes(
+            MARKED,
+            "OptOut",
+            "Every workload is instrumented unless it is excluded (instrumentation.mode: optOut). A Source with \
+             disableInstrumentation: true excludes it.",
+        ),
         Decision::WorkloadSourceDisabled => {
             ConditionDraft::no(MARKED, "WorkloadSourceDisabled", "A Source of the workload excludes it.")
         }
+        Decision::NamespaceSourceDisabled => {
+            ConditionDraft::no(MARKED, "NamespaceSourceDisabled", "A Source of the namespace excludes it.")
+        }
+        Decision::NamespaceIgnored => {
+            let message = coverage.exclusion.as_ref().map(|exclusion| exclusion.message(&workload.namespace));
+            ConditionDraft::no(MARKED, NAMESPACE_IGNORED, message.unwrap_or_default())
+        }
         Decision::NoSource => ConditionDraft::no(MARKED, "NoSource", "No Source covers the workload."),
+        Decision::ConfigurationPending => ConditionDraft::unknown(
+            MARKED,
+            "ConfigurationPending",
+            "No Source covers the workload, and ConfigMap effective-config does not exist yet. Nothing is changed until it does.",
+        ),
         Decision::Ambiguous => ConditionDraft::unknown(
             MARKED,
             "RetirableError",
@@ -189,6 +241,9 @@ pub fn marked(decision: Decision, names: &str) -> ConditionDraft {
         ),
     }
 }
+
+/// Reason of Sources and workloads in a namespace that is never covered.
+pub const NAMESPACE_IGNORED: &str = "NamespaceIgnored";
 
 /// What a Source says without effect, or with another one than was probably meant, each with its field: overrides for containers that its workload does not have, unknown
 /// distributions, overrides that nothing reads. `workload` is the one of a Source for a single workload, where it exists.
@@ -267,6 +322,7 @@ fn pattern_remark(source: &Source) -> Option<String> {
 /// [`source_remarks`].
 #[must_use]
 pub fn source_conditions(
+    scope: &Scope,
     matcher: &Matcher<'_>,
     matched: usize,
     rivals: &[String],
@@ -289,6 +345,8 @@ pub fn source_conditions(
             "WrongNamespace",
             "spec.workload.namespace must be the namespace of the Source: it selects nothing",
         )
+    } else if let Some(exclusion) = ineffective(scope, matcher.source) {
+        ConditionDraft::no(ACCEPTED, NAMESPACE_IGNORED, exclusion.message(&workload.namespace))
     } else {
         let mut message = match (matched, impossible_name(matcher.source)) {
             (0, Some(problem)) => format!("It selects nothing: spec.workload.name: {problem}."),
@@ -311,6 +369,13 @@ pub fn source_conditions(
         )
     };
     vec![accepted, conflict]
+}
+
+/// Why a Source has no effect because of its namespace, if so. One that excludes something agrees with the exclusion.
+#[must_use]
+pub fn ineffective(scope: &Scope, source: &Source) -> Option<Exclusion> {
+    let namespace = source.metadata.namespace.as_deref().unwrap_or_default();
+    scope.exclusion(namespace).filter(|_| source.spec.disable_instrumentation != Some(true))
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub use words::OUTDATED_INPUTS;
 
 use crate::agents::{self, Backoff, NodeCollector, Reason, Seen};
 use crate::configuration::Configuration;
+use crate::coverage::scope::Scope;
 use crate::coverage::{Coverage, Decision, marked};
 use crate::detection::Mode;
 use crate::sampling::Percentage;
@@ -66,6 +67,8 @@ pub struct InstrumentationPlan {
 /// What of the effective configuration matters to every workload.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
+    /// Which namespaces may be covered, and which are covered without a Source.
+    pub scope: Scope,
     /// Percentage of health probes that is kept, while the built-in rule is on (`spec/sampling.md` 4).
     pub health_probes: Option<Percentage>,
     /// Settings of the agent decision.
@@ -79,10 +82,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads them.
+    /// Reads them. `own_namespace` is the control plane's.
     #[must_use]
-    pub fn of(configuration: &Configuration) -> Self {
+    pub fn of(configuration: &Configuration, own_namespace: &str) -> Self {
         Self {
+            scope: Scope::of(configuration, own_namespace),
             health_probes: configuration.health_probes(),
             agents: agents::Options::of(configuration),
             rollout: rollout::Options::of(configuration),
@@ -117,11 +121,11 @@ pub fn plan(
     around: &Surroundings<'_>,
 ) -> InstrumentationPlan {
     let status = existing.and_then(|config| config.status.as_ref());
-    let mut conditions = vec![marked(coverage.decision, rivals)];
+    let mut conditions = vec![marked(coverage, &workload.reference, rivals)];
     let is_recovered =
         coverage.decision.is_covered() && existing.is_some_and(|config| is_recovery_due(config, coverage));
     let desired = match coverage.decision {
-        Decision::Ambiguous => {
+        Decision::Ambiguous | Decision::ConfigurationPending => {
             conditions.extend(restated(AGENT_ENABLED, status));
             Desired::Keep
         }
@@ -409,6 +413,7 @@ mod tests {
     fn coverage(decision: Decision) -> Coverage {
         Coverage {
             decision,
+            exclusion: None,
             stream_labels: BTreeMap::from([("odigos.io/data-stream-a".into(), "true".into())]),
             service_name: None,
             overrides: vec![ContainerOverride {
@@ -600,6 +605,8 @@ mod tests {
         };
         assert_eq!(of(Decision::NoSource).desired, Desired::Delete);
         assert_eq!(of(Decision::WorkloadSourceDisabled).desired, Desired::Delete);
+        assert_eq!(of(Decision::NamespaceIgnored).desired, Desired::Delete);
+        assert_eq!(of(Decision::ConfigurationPending).desired, Desired::Keep);
         let ambiguous = of(Decision::Ambiguous);
         assert_eq!(ambiguous.desired, Desired::Keep);
         assert_eq!(reasons(&ambiguous)[0].1, "Unknown/RetirableError");

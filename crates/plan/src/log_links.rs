@@ -4,6 +4,7 @@
 //! name prefixes, containers instead of pods, and no collector configuration that grows with workloads. The agent makes
 //! the links; the node collector tails one static pattern over them.
 
+use crate::name_pattern::NamePatterns;
 use odigos_api::labels::STREAM_CLASS;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -59,13 +60,13 @@ fn is_plain(name: &str) -> bool {
 #[must_use]
 pub fn links<'a>(
     pods: impl IntoIterator<Item = &'a PodLogs>,
-    ignored: &BTreeSet<String>,
+    ignored: &NamePatterns,
     own_namespace: &str,
 ) -> BTreeSet<Link> {
     let own = format!("{own_namespace}_");
     let covered = pods.into_iter().filter(|pod| pod.covered && !pod.directory.starts_with(&own));
     let all = covered.flat_map(|pod| {
-        let read = pod.containers.iter().filter(|name| !ignored.contains(*name));
+        let read = pod.containers.iter().filter(|name| !ignored.matches(name));
         read.map(|container| Link { pod: pod.directory.clone(), container: container.clone() })
     });
     all.collect()
@@ -91,7 +92,7 @@ mod tests {
     fn covered_pods_are_read_container_by_container() {
         let pods: Vec<PodLogs> =
             [pod("api-1", Some("default")), pod("api-gateway-1", None)].iter().filter_map(PodLogs::of).collect();
-        let ignored = BTreeSet::from(["istio-proxy".to_owned()]);
+        let ignored = ["istio*"].into_iter().collect();
         let names: Vec<(String, String)> =
             links(&pods, &ignored, "odigos-system").into_iter().map(|link| (link.pod, link.container)).collect();
         assert_eq!(

@@ -39,6 +39,9 @@ const OWN_KEYS: [&str; 10] = [
     "nodeSelector",
 ];
 
+/// Keys of an entry that say which data it takes.
+const POOL_KEYS: [&str; 4] = ["name", "dataStreams", "workloads", "signals"];
+
 /// The pools that are wanted, by name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Pools {
@@ -105,6 +108,9 @@ impl Pools {
 
     /// Adds one entry; returns what of it was passed over, or why it is none.
     fn read(&mut self, entry: &Value) -> Result<Vec<(String, String)>, (&'static str, String)> {
+        let known = |key: &&String| OWN_KEYS.into_iter().chain(POOL_KEYS).any(|one| one.eq_ignore_ascii_case(key));
+        let keys = entry.as_object().into_iter().flat_map(|map| map.keys());
+        let unknown: Vec<String> = keys.filter(|key| !known(key)).cloned().collect();
         let entry = Configuration::of(entry.clone());
         let name = entry.text("name").unwrap_or_default();
         if let Some(problem) = bad_name(name) {
@@ -116,7 +122,8 @@ impl Pools {
         if self.pools.len() >= LIMIT {
             return Err(("name", format!("more than {LIMIT} pools; {name:?} is left out")));
         }
-        let mut said = Vec::new();
+        let mut said: Vec<(String, String)> =
+            unknown.into_iter().map(|key| (key, "unknown key, ignored".to_owned())).collect();
         let mut data_streams: BTreeSet<String> = entry.texts("dataStreams").into_iter().collect();
         if data_streams.remove(DEFAULT_STREAM) {
             let message = "the stream default belongs to the main gateways; put the workloads into another stream";

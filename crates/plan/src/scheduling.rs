@@ -13,7 +13,7 @@ use odigos_api::collectors_group::{
     TraceCorrelations,
 };
 use odigos_api::destination::Destination;
-use odigos_api::{CollectorRole, Signal, names};
+use odigos_api::{CollectorRole, Finding, Signal, names};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -198,14 +198,29 @@ pub fn group_object(name: &str, namespace: &str, spec: &CollectorsGroupSpec) -> 
     })
 }
 
-/// The ConfigMap of the effective configuration as the scheduler applies it.
+/// Key of the effective configuration's ConfigMap that holds what is wrong with the configuration.
+pub const FINDINGS_KEY: &str = "findings";
+
+/// What is wrong with the configuration as text, one finding a line; empty when nothing is.
 #[must_use]
-pub fn effective_configuration_object(namespace: &str, configuration: &Configuration) -> Value {
+pub fn findings_text(findings: &[Finding]) -> String {
+    let mut lines: Vec<String> = findings
+        .iter()
+        .map(|one| format!("{} {} {}: {}\n", one.severity, one.object, one.field, one.message.replace('\n', " ")))
+        .collect();
+    lines.sort();
+    lines.dedup();
+    lines.concat()
+}
+
+/// The ConfigMap of the effective configuration as the scheduler applies it: the document and what is wrong with it.
+#[must_use]
+pub fn effective_configuration_object(namespace: &str, document: &str, findings: &str) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": names::EFFECTIVE_CONFIGURATION, "namespace": namespace},
-        "data": { names::CONFIGURATION_KEY: configuration.to_yaml() },
+        "data": { names::CONFIGURATION_KEY: document, FINDINGS_KEY: findings },
     })
 }
 

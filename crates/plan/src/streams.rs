@@ -96,6 +96,17 @@ pub fn class_id(streams: &StreamSet) -> String {
     format!("c{}", hash(joined, 8))
 }
 
+/// Whether a text can be the name of a stream: it is part of a label key, so letters, digits, `-` and `_`, at most 40.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let ends = name.bytes().next().into_iter().chain(name.bytes().last());
+    !name.is_empty()
+        && name.len() <= 40
+        && name.bytes().all(is_inner)
+        && ends.into_iter().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 /// Whether a member of a set is no stream that anybody named.
 #[must_use]
 pub fn is_virtual(stream: &str) -> bool {

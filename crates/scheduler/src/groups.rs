@@ -15,8 +15,11 @@ use odigos_plan::scheduling::{self, NodeGroupState};
 use odigos_plan::{sampling, streams, unowned, world};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Pause between two reports of the same findings about the configuration.
+const REPORT_AGAIN: Duration = Duration::from_secs(600);
 
 pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, ApplyError> {
     let configuration = effective(&state).await?;
@@ -34,34 +37,67 @@ async fn effective(state: &State) -> Result<Configuration, ApplyError> {
     let base = state.configuration(names::CONFIGURATION).unwrap_or_default();
     let (remote, ui) = (state.configuration(names::REMOTE_CONFIGURATION), state.configuration(names::UI_CONFIGURATION));
     let merged = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &state.namespace);
-    for finding in &merged.findings {
-        tell(state, finding).await;
-    }
     let last = state.configuration(names::EFFECTIVE_CONFIGURATION);
+    let mut findings = merged.findings;
     match merged.result {
         Ok(configuration) => {
-            if last.as_deref() != Some(configuration.to_yaml().as_str()) {
-                let object = scheduling::effective_configuration_object(&state.namespace, &configuration);
-                state.applier.apply(&object).await?;
-            }
+            report(state, &findings).await;
+            write_effective(state, &configuration.to_yaml(), &findings).await?;
             Ok(configuration)
         }
         Err(finding) => {
-            tell(state, &finding).await;
-            let text = last.unwrap_or_default();
+            findings.push(finding);
+            report(state, &findings).await;
+            let Some(text) = last else { return Ok(Configuration::default()) };
+            write_effective(state, &text, &findings).await?;
             Ok(configuration::effective(&text, None, None, &state.namespace).result.unwrap_or_default())
         }
     }
+}
+
+/// Publishes findings about the configuration as Events when they change, and now and then while they last: Events expire.
+async fn report(state: &State, findings: &[Finding]) {
+    let text = scheduling::findings_text(findings);
+    {
+        let mut reported = state.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        if reported.as_ref().is_some_and(|(at, before)| *before == text && at.elapsed() < REPORT_AGAIN) {
+            return;
+        }
+        *reported = Some((Instant::now(), text));
+    }
+    for finding in findings {
+        tell(state, finding).await;
+    }
+}
+
+/// Writes the effective configuration and what is wrong with it, unless both are there already.
+async fn write_effective(state: &State, document: &str, findings: &[Finding]) -> Result<(), ApplyError> {
+    let findings = scheduling::findings_text(findings);
+    let map = state.config_maps.get(&state.namespace, names::EFFECTIVE_CONFIGURATION);
+    let written = |key: &str| map.as_ref().and_then(|map| map.data.as_ref()?.get(key).cloned());
+    let is_written = written(names::CONFIGURATION_KEY).as_deref() == Some(document)
+        && written(scheduling::FINDINGS_KEY).as_deref() == Some(findings.as_str());
+    if !is_written {
+        let object = scheduling::effective_configuration_object(&state.namespace, document, &findings);
+        state.applier.apply(&object).await?;
+    }
+    Ok(())
 }
 
 async fn tell(state: &State, finding: &Finding) {
     let map = state.config_maps.get(&state.namespace, names::CONFIGURATION);
     let uid = map.as_ref().and_then(|map| map.metadata.uid.as_deref());
     let object = about("v1", "ConfigMap", &state.namespace, names::CONFIGURATION, uid);
-    let note = format!("{}: {}", finding.field, finding.message);
+    let base = format!("ConfigMap {}/{}", state.namespace, names::CONFIGURATION);
+    let place = if finding.object == base { String::new() } else { format!("{}: ", finding.object) };
+    let note = format!("{place}{}: {}", finding.field, finding.message);
     match finding.severity {
-        odigos_api::Severity::Error => state.events.warn(&object, "InvalidConfiguration", &note).await,
-        _ => state.events.note(&object, "Configuration", &note).await,
+        // A key that has no effect is a mistake as well, though nothing else fails with it.
+        odigos_api::Severity::Error | odigos_api::Severity::Warning => {
+            let part = format!("{place}{}", finding.field);
+            state.events.warn_about_part(&object, "InvalidConfiguration", &part, &note).await;
+        }
+        odigos_api::Severity::Info => state.events.note(&object, "Configuration", &note).await,
     }
 }
 

@@ -80,6 +80,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         pods: Hub::new("Pod"),
         drain: SignedDuration::from_secs(arguments.class_drain_seconds),
         pods_of: std::sync::Mutex::default(),
+        reported: std::sync::Mutex::default(),
         patches: tokio::sync::Semaphore::new(POD_PATCHES),
     });
     let cluster: Queue<()> = Queue::new(Duration::from_millis(200));

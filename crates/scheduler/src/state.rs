@@ -14,6 +14,7 @@ use odigos_kit::events::Events;
 use odigos_kit::hub::{Hub, ObjectKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 /// Everything that reconciles read.
 #[derive(Debug)]
@@ -34,6 +35,8 @@ pub(crate) struct State {
     pub(crate) pods_of: Mutex<BTreeMap<WorkloadRef, BTreeSet<ObjectKey>>>,
     /// How long the route of a class that nothing carries any more is kept.
     pub(crate) drain: jiff::SignedDuration,
+    /// What was last reported about the configuration, and when.
+    pub(crate) reported: Mutex<Option<(Instant, String)>>,
     /// Lets a bounded number of pods be labelled at a time.
     pub(crate) patches: tokio::sync::Semaphore,
 }

@@ -807,3 +807,48 @@ async fn a_changed_secret_reaches_the_gateway() {
     eventually("the first value is back", Duration::from_secs(60), || async { digest().await == first }).await.unwrap();
     assert_ne!(first, second);
 }
+
+/// A slip in the configuration is an Event of its ConfigMap and a line beside the effective configuration, and goes when it is mended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_setting_is_an_event_and_a_line_of_the_effective_configuration() {
+    let _turn = TURN.lock().await;
+    let mut api = ApiServer::start().await.unwrap();
+    api.start_controller_manager().unwrap();
+    let client = api.client().await.unwrap();
+    control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
+    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+    control_plane::install(&client, launch.webhook_port).await.unwrap();
+    let _scheduler = launch.start(&api, names::SCHEDULER, 0).await.unwrap();
+    let configure = async |text: &str| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION, "namespace": NAMESPACE},
+            "data": {"config.yaml": text},
+        });
+        apply(&client, &map).await.unwrap();
+    };
+    let findings = async || {
+        let map = get_object(&client, "v1", "ConfigMap", NAMESPACE, names::EFFECTIVE_CONFIGURATION).await.ok();
+        map.and_then(|map| Some(map.data.pointer("/data/findings")?.as_str()?.to_owned())).unwrap_or_default()
+    };
+    configure("smapling: {dryRun: true}\nclusterName: prod\n").await;
+    let limit = Duration::from_secs(60);
+    let expected = "did you mean sampling?";
+    eventually("the slip is reported", limit, async || findings().await.contains(expected)).await.unwrap();
+    let text = findings().await;
+    assert!(text.lines().any(|line| line.contains("clusterName: no component reads it")), "{text}");
+    let events = async || {
+        let all = list(&client, "events.k8s.io/v1", "Event").await.unwrap();
+        let notes = all.iter().filter(|event| event.data["reason"] == "InvalidConfiguration");
+        notes.filter_map(|event| event.data["note"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let both = async || {
+        let notes = events().await;
+        ["smapling", "clusterName"].iter().all(|key| notes.iter().any(|note| note.starts_with(key)))
+    };
+    eventually("each has an Event", limit, both).await.unwrap();
+    // A broken document keeps the last good one and says so in the same place.
+    configure("sampling: [").await;
+    eventually("the failure is reported", limit, async || findings().await.contains("last good")).await.unwrap();
+    configure("sampling: {dryRun: true}\n").await;
+    eventually("nothing is reported", limit, async || findings().await.is_empty()).await.unwrap();
+}

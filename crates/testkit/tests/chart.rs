@@ -221,3 +221,105 @@ fn permissions_are_few() {
         }
     }
 }
+
+/// The configuration that the chart writes with these values, as the scheduler makes it effective.
+fn effective(sets: &[&str]) -> (odigos_plan::configuration::Configuration, Vec<String>) {
+    let rendered = render("odigos-system", sets).unwrap_or_else(|error| panic!("{sets:?}: {error}"));
+    let objects = objects(&rendered);
+    let map = objects.iter().find(|object| title(object) == "ConfigMap odigos-configuration").unwrap();
+    let text = map["data"]["config.yaml"].as_str().unwrap();
+    let effective = odigos_plan::configuration::effective(text, None, None, "odigos-system");
+    let findings = effective.findings.into_iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    (effective.result.unwrap(), findings)
+}
+
+#[test]
+fn default_configuration_has_no_findings() {
+    assert_eq!(effective(&[]).1, Vec::<String>::new());
+    assert_eq!(effective(&["agent.mode=pod"]).1, Vec::<String>::new());
+}
+
+#[test]
+fn documented_values_are_aliases_of_the_configuration() {
+    for (set, path, expected) in [
+        (
+            "sampling.tailSampling.traceAggregationWaitDuration=45s",
+            "sampling.tailSampling.traceAggregationWaitDuration",
+            "\"45s\"",
+        ),
+        ("sampling.tailSampling.disabled=true", "sampling.tailSampling.disabled", "true"),
+        ("sampling.dryRun=true", "sampling.dryRun", "true"),
+        ("sampling.k8sHealthProbesSampling.enabled=true", "sampling.k8sHealthProbesSampling.enabled", "true"),
+        ("sampling.spanSamplingAttributes.disabled=true", "sampling.spanSamplingAttributes.disabled", "true"),
+        ("ResourceSizePreset=size_l", "resourceSizePreset", "\"size_l\""),
+        ("collectorGateway.minReplicas=3", "collectorGateway.minReplicas", "3"),
+        ("collectorGateway.maxReplicas=9", "collectorGateway.maxReplicas", "9"),
+        ("collectorGateway.limitMemoryMiB=900", "collectorGateway.limitMemoryMiB", "900"),
+        ("collectorGateway.serviceGraphDisabled=true", "collectorGateway.serviceGraph.disabled", "true"),
+        ("collectorGateway.clusterMetricsEnabled=true", "collectorGateway.clusterMetricsEnabled", "true"),
+        ("collectorGateway.nodeSelector.zone=a", "collectorGateway.nodeSelector.zone", "\"a\""),
+        ("collectorNode.limitMemoryMiB=700", "collectorNode.limitMemoryMiB", "700"),
+        ("collectorNode.k8sNodeLogsDirectory=/mnt/log", "collectorNode.k8sNodeLogsDirectory", "\"/mnt/log\""),
+        ("resourceDetectors.ec2.enabled=true", "collectorNode.resourceDetectors.ec2.enabled", "true"),
+        ("metricsSources.hostMetrics.disabled=true", "metricsSources.hostMetrics.disabled", "true"),
+        ("instrumentor.mountMethod=k8s-init-container", "mountMethod", "\"k8s-init-container\""),
+        ("instrumentor.agentEnvVarsInjectionMethod=pod-manifest", "agentEnvVarsInjectionMethod", "\"pod-manifest\""),
+        ("openshift.enabled=true", "openshiftEnabled", "true"),
+        ("karpenter.enabled=true", "karpenterEnabled", "true"),
+        ("allowConcurrentAgents.enabled=true", "allowConcurrentAgents", "true"),
+        ("autoRollback.disabled=true", "rollbackDisabled", "true"),
+        ("autoRollback.graceTime=7m", "rollbackGraceTime", "\"7m\""),
+        ("rollout.maxConcurrentRollouts=4", "rollout.maxConcurrentRollouts", "4"),
+        ("instrumentation.mode=optOut", "instrumentation.mode", "\"optOut\""),
+    ] {
+        let (configuration, findings) = effective(&[set]);
+        let found = configuration.get(path).map(ToString::to_string).unwrap_or_default();
+        assert_eq!(found, expected, "{set}");
+        assert_ne!(effective(&[]).0.get(path).map(ToString::to_string), Some(found), "{set} changes something");
+        assert_eq!(findings, Vec::<String>::new(), "{set}");
+    }
+    let (configuration, _) = effective(&["ignoredNamespaces={shop,team-*}", "ignoredContainers={mesh*}"]);
+    assert!(configuration.texts("ignoredNamespaces").contains(&"team-*".to_owned()));
+    assert!(configuration.texts("ignoredContainers").contains(&"mesh*".to_owned()));
+    let both = ["collectorNode.limitMemoryMiB=700", "resourceDetectors.gcp.enabled=true"];
+    let (configuration, _) = effective(&both);
+    assert_eq!(configuration.number("collectorNode.limitMemoryMiB"), Some(700));
+    assert_eq!(configuration.flag("collectorNode.resourceDetectors.gcp.enabled"), Some(true));
+}
+
+#[test]
+fn config_wins_over_an_alias_and_the_contradiction_is_reported() {
+    let sets = ["config.sampling.dryRun=true", "sampling.dryRun=false", "sampling.tailSampling.disabled=true"];
+    let (configuration, findings) = effective(&sets);
+    assert_eq!(configuration.flag("sampling.dryRun"), Some(true));
+    assert_eq!(configuration.flag("sampling.tailSampling.disabled"), Some(true), "what config leaves out is taken");
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].starts_with("sampling.dryRun: another value of the chart"), "{findings:?}");
+    let (_, agreeing) = effective(&["config.sampling.dryRun=true", "sampling.dryRun=true"]);
+    assert_eq!(agreeing, Vec::<String>::new());
+}
+
+#[test]
+fn documented_values_without_an_effect_are_refused_with_what_to_use() {
+    for (set, said) in [
+        ("nodeSelector.zone=a", "controllers.nodeSelector"),
+        ("imagePrefix=registry.example.com", "image.prefix"),
+        ("imagePullSecrets={a}", "image.pullSecrets"),
+        ("clusterName=prod", "k8s.cluster.name"),
+        ("pdb.enabled=true", "controllers.podDisruptionBudget"),
+        ("logLevel=debug", "controllers.log"),
+        ("odiglet.tolerations={}", "agent.tolerations"),
+        ("autoscaler.resources.limits.cpu=1", "controllers.resources"),
+        ("instrumentor.logLevel=debug", "controllers.log"),
+        ("ui.uiMode=readonly", "no UI"),
+        ("onPremToken=x", "enterprise"),
+        ("signals={traces}", "Destinations"),
+        ("ownTelemetry.metricsStore.disabled=false", "odigosOwnMetricsEnabled"),
+        ("config.smapling.dryRun=true", "smapling"),
+        ("sampling.tailSampling.disable=true", "disable"),
+        ("collectorGateway.minReplicas=many", "minReplicas"),
+    ] {
+        let refused = render("a", &[set]).unwrap_err().to_string();
+        assert!(refused.contains(said), "{set}: {refused}");
+    }
+}

@@ -104,14 +104,15 @@ pub(crate) async fn hold_with_three_pods(cluster: Cluster) -> anyhow::Result<()>
     let released = format!("config.rollout.brakeReleasedAt={now}");
     release::install(&cluster.namespace, &[&settings[..], &[released.as_str()]].concat()).await?;
     eventually("both have their agents", 2 * LIMIT, || async {
-        let (mut under_way, mut finished) = (Vec::new(), 0);
+        let (mut under_way, mut finished) = (Vec::new(), 0_usize);
         for name in STEADY {
             let now = pods(&cluster, name).await?;
             let ready = now.iter().filter(|pod| pod.is_ready()).count();
             assert!(ready >= 2, "{name}: {ready} of three pods are ready");
+            // A slot is free as soon as every pod is of the new revision, so that one that never becomes ready blocks nobody.
             match now.iter().filter(|pod| pod.has_agent()).count() {
                 0 => {}
-                _ if now.len() == 3 && now.iter().all(|pod| pod.has_agent() && pod.is_ready()) => finished += 1,
+                3 if now.len() == 3 => finished += usize::from(now.iter().all(|pod| pod.is_ready())),
                 _ => under_way.push(name),
             }
         }

@@ -255,6 +255,16 @@ fn what_is_wrong_with_an_address_is_said_by_its_kind() {
 }
 
 #[test]
+fn merge_keys_are_applied_or_refused() {
+    let merged =
+        yaml_map("endpoint: j:4317\ntls:\n  <<: &t {insecure: true}\nagain: {<<: *t, insecure: false}\n").unwrap();
+    assert_eq!(merged["tls"], serde_json::json!({"insecure": true}));
+    assert_eq!(merged["again"], serde_json::json!({"insecure": false}));
+    assert!(yaml_map("tls: {<<: 5}").unwrap_err().contains("mapping"));
+    assert_eq!(yaml_map("a: 1\na: 2").unwrap()["a"], 2);
+}
+
+#[test]
 fn yaml_of_a_setting_is_read_as_manifests_are() {
     use serde_json::json;
     let read = |text: &str| yaml_map(text);

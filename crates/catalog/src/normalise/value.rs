@@ -316,10 +316,10 @@ pub fn text_map(text: &str) -> Result<BTreeMap<String, String>, String> {
     serde_json::from_str(text).map_err(|_| "it is not a JSON object such as {\"cluster\": \"prod\"}".to_owned())
 }
 
-/// A YAML mapping.
+/// A YAML mapping. Merge keys (`<<`) are applied: no collector knows them.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// When it is no YAML or no mapping, or holds a merge key that cannot be applied.
 pub fn yaml_map(text: &str) -> Result<serde_json::Value, String> {
     match yaml::value(text) {
         Ok(document) if document.value.is_object() => Ok(document.value),

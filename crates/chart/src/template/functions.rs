@@ -68,6 +68,7 @@ pub(super) fn call(name: &str, arguments: &[Value]) -> Answer {
             let item = usize::try_from(*at).ok().and_then(|at| items.get(at));
             item.cloned().ok_or_else(|| format!("index {at} of a list of {}", items.len()))
         }
+        ("kindIs", [Text(kind), one]) if kind.as_ref() == "map" => yes(matches!(one, Map(_))),
         ("hasKey", [Map(map), Text(key)]) => yes(map.entries.borrow().contains_key(key.as_ref())),
         ("set", [Map(map), Text(key), value]) => {
             own(map)?.entries.borrow_mut().insert(key.to_string(), value.clone());

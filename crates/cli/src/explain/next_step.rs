@@ -14,6 +14,8 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
         // MarkedForInstrumentation.
         "NoSource" => format!("odigos sources enable {own}"),
         "WorkloadSourceDisabled" => format!("odigos sources enable {own}, if it shall be covered again"),
+        "NamespaceSourceDisabled" => format!("odigos sources enable {own}, or its namespace, if it shall be covered"),
+        "NamespaceIgnored" => "follow the message, or delete the Sources of the namespace".into(),
         "RetirableError" => "delete all but one of the Sources that select it".into(),
         // RuntimeDetection.
         "NoRunningPods" | "RuntimeDetailsUnavailable" => {

@@ -16,6 +16,7 @@ use odigos_api::source::Source;
 use odigos_catalog::distribution::{self, AGENTS_DIRECTORY};
 use odigos_plan::agents::{self, Backoff};
 use odigos_plan::configuration::Configuration;
+use odigos_plan::coverage::scope::Scope;
 use odigos_plan::coverage::{self, Matcher};
 use odigos_plan::injection::{self, Outcome, SecurityLevel};
 use serde::Serialize;
@@ -149,11 +150,18 @@ fn notices(facts: &Facts, outdated_inputs: &[String]) -> Vec<Blocked> {
     vec![Blocked { cause, remedy: restart(workload) }]
 }
 
+/// What the configuration says about namespaces; where it may not be read, only what holds in every installation.
+fn scope(facts: &Facts) -> Scope {
+    let configuration = facts.configuration.as_deref().and_then(|text| Configuration::parse(text).ok());
+    Scope::of(&configuration.unwrap_or_default(), &facts.control_plane)
+}
+
 fn source(facts: &Facts) -> String {
     let Some(workload) = &facts.workload else { return "none: it belongs to no workload".into() };
     let selecting: Vec<&Source> = facts.sources.iter().filter(|one| Matcher::new(one).selects(workload)).collect();
     let names: Vec<String> = selecting.iter().filter_map(|one| one.metadata.name.clone()).collect();
-    let decided = coverage::marked(coverage::decide(&selecting).decision, &names.join(", "));
+    let decided = coverage::decide(&scope(facts), workload, &selecting);
+    let decided = coverage::marked(&decided, workload, &names.join(", "));
     match names.is_empty() {
         true => decided.message,
         false => format!("{} ({})", decided.message.trim_end_matches('.'), names.join(", ")),
@@ -267,8 +275,8 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
     };
     let Some(config) = &facts.config else {
         let selecting: Vec<&Source> = facts.sources.iter().filter(|one| Matcher::new(one).selects(workload)).collect();
-        let decision = coverage::decide(&selecting).decision;
-        let draft = coverage::marked(decision, "");
+        let decided = coverage::decide(&scope(facts), workload, &selecting);
+        let draft = coverage::marked(&decided, workload, "");
         if carries != Carries::Nothing {
             let cause = "no Source covers its workload any more, and the pod was made before".to_owned();
             return because(cause, format!("kubectl rollout restart {}", kubectl_name(workload)));

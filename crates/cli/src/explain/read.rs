@@ -10,6 +10,8 @@ use odigos_api::instrumentation_instance::InstrumentationInstance;
 use odigos_api::labels::{self, INSTRUMENTED_APP, OWNER_POD_NAME};
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef, names};
+use odigos_plan::configuration::Configuration;
+use odigos_plan::coverage::scope::Scope;
 use odigos_plan::workload::pod_workload;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ pub(crate) struct Facts {
     pub(crate) instances: Vec<InstrumentationInstance>,
     /// `None` where they may not be read.
     pub(crate) destinations: Option<Vec<Destination>>,
+    pub(crate) scope: Scope,
 }
 
 /// Everything about one workload.
@@ -56,7 +59,23 @@ pub(crate) async fn workload(client: &Client, workload: &WorkloadRef, control_pl
         pods,
         instances: instances.collect(),
         destinations: destinations.ok().map(typed),
+        scope: scope(client, control_plane).await,
     })
+}
+
+/// What the effective configuration says about namespaces; where it may not be read, only what holds in every installation.
+pub(crate) async fn scope(client: &Client, control_plane: &str) -> Scope {
+    let text = effective_configuration(client, control_plane).await;
+    Scope::of(&text.and_then(|text| Configuration::parse(&text).ok()).unwrap_or_default(), control_plane)
+}
+
+async fn effective_configuration(client: &Client, control_plane: &str) -> Option<String> {
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"namespace": control_plane, "name": names::EFFECTIVE_CONFIGURATION},
+    });
+    let map = live::get(client, &object).await.ok().flatten()?;
+    Some(map.get("data")?.get(names::CONFIGURATION_KEY)?.as_str()?.to_owned())
 }
 
 /// The decision for a workload.
@@ -101,9 +120,7 @@ pub(crate) async fn pod(
         let labels = object.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
         serde_json::from_value(labels).unwrap_or_default()
     };
-    let configuration = optional(object("v1", "ConfigMap", Some(control_plane), names::EFFECTIVE_CONFIGURATION)).await;
-    let configuration =
-        configuration.and_then(|map| Some(map.get("data")?.get(names::CONFIGURATION_KEY)?.as_str()?.to_owned()));
+    let configuration = effective_configuration(client, control_plane).await;
     let namespace_labels = optional(object("v1", "Namespace", None, namespace)).await.map(|one| labels(&one));
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default().to_owned();
     let node_labels = match node.as_str() {

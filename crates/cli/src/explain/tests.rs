@@ -4,6 +4,8 @@ use super::read::Facts;
 use super::*;
 use jiff::Timestamp;
 use odigos_api::source::Source;
+use odigos_plan::configuration::Configuration;
+use odigos_plan::coverage::scope::Scope;
 use serde_json::json;
 
 const NOW: &str = "2026-03-01T12:00:00Z";
@@ -109,6 +111,7 @@ fn facts() -> Facts {
         ],
         instances: Vec::new(),
         destinations: Some(vec![destination.unwrap()]),
+        scope: Scope::of(&Configuration::default(), "odigos-system"),
     }
 }
 
@@ -415,4 +418,21 @@ fn subjects_as_people_write_them() {
         [at("2026-03-01T11:59:00Z"), at("2026-03-01T09:00:00Z"), at("2026-02-20T09:00:00Z")],
         ["60s", "3h", "9d"]
     );
+}
+
+#[test]
+fn ignored_namespace_is_named_as_the_cause() {
+    let configuration = "ignoredNamespaces: [shop]\n";
+    let mut facts = facts();
+    facts.config = None;
+    facts.scope = Scope::of(&Configuration::parse(configuration).unwrap(), "odigos-system");
+    let report = workload::report(&facts);
+    assert_eq!(report.conditions[0].reason, "NamespaceIgnored");
+    assert!(report.blocked.unwrap().cause.contains("ignoredNamespaces"));
+    let mut facts = pod_facts(pod("cart-5d4f-a", None, LATER));
+    facts.config = None;
+    facts.configuration = Some(configuration.to_owned());
+    let report = pod::report(&facts);
+    assert!(report.source.contains("ignoredNamespaces"), "{}", report.source);
+    assert!(report.blocked.unwrap().cause.contains("ignoredNamespaces"));
 }

@@ -13,7 +13,7 @@ use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::{InstrumentationConfig, RuntimeDetails};
 use odigos_api::labels::{self, OWNER_POD_NAME};
 use odigos_plan::agents::{Backoff, Reason, inputs};
-use odigos_plan::coverage::{self, Matcher};
+use odigos_plan::coverage::{self, Coverage, Matcher};
 use odigos_plan::instrumentation::OUTDATED_INPUTS;
 use odigos_plan::streams;
 use serde::Serialize;
@@ -114,7 +114,7 @@ pub(crate) struct PodLine {
 pub(crate) fn report(facts: &Facts) -> Report {
     let config = facts.config.as_ref();
     let selecting: Vec<_> = facts.sources.iter().filter(|one| Matcher::new(one).selects(&facts.workload)).collect();
-    let decided = coverage::decide(&selecting);
+    let decided = coverage::decide(&facts.scope, &facts.workload, &selecting);
     let sources = selecting.iter().map(|source| {
         let what = if coverage::is_namespace_source(source) {
             "the namespace"
@@ -145,7 +145,7 @@ pub(crate) fn report(facts: &Facts) -> Report {
         });
         reached.filter_map(|one| one.metadata.name.clone()).collect::<Vec<_>>()
     });
-    let conditions = conditions(facts, decided.decision);
+    let conditions = conditions(facts, &decided);
     let pods = pods(facts);
     let blocked = blocked(facts, &conditions, destinations.as_deref(), &pods);
     let notices = notices(facts, destinations.as_deref(), &pods);
@@ -215,7 +215,7 @@ fn question(kind: &str) -> &'static str {
     }
 }
 
-fn conditions(facts: &Facts, decision: coverage::Decision) -> Vec<ConditionLine> {
+fn conditions(facts: &Facts, decided: &Coverage) -> Vec<ConditionLine> {
     let written = facts.config.as_ref().and_then(|config| config.status.as_ref());
     let written = written.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut lines: Vec<ConditionLine> = INSTRUMENTATION_ORDER
@@ -225,7 +225,7 @@ fn conditions(facts: &Facts, decision: coverage::Decision) -> Vec<ConditionLine>
         .collect();
     if lines.is_empty() {
         // No object could hold it.
-        let draft = coverage::marked(decision, "");
+        let draft = coverage::marked(decided, &facts.workload, "");
         lines.push(ConditionLine {
             kind: draft.kind.to_owned(),
             question: question(draft.kind),

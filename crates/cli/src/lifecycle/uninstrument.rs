@@ -6,7 +6,8 @@
 use super::cluster::{Cluster, Reference, Where, text};
 use super::{PREFIX, Progress, user};
 use odigos_api::{API_VERSION, labels, names};
-use serde_json::Value;
+use odigos_plan::configuration::Configuration;
+use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// Between two looks.
@@ -33,6 +34,7 @@ pub(super) async fn run(
     limit: Duration,
     progress: Progress,
 ) -> anyhow::Result<Outcome> {
+    end_opt_out(cluster, namespace, progress).await?;
     for source in cluster.list(API_VERSION, "Source", Where::default()).await? {
         let reference = Reference::of(&source);
         if !text(&source, "/metadata/deletionTimestamp").is_empty() {
@@ -66,6 +68,24 @@ pub(super) async fn run(
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Takes back what no Source covers: without this, workloads of the mode `optOut` would stay covered whatever Sources say. The
+/// ConfigMaps are removed with everything else; an installation that stays after all gets its mode back by `odigos upgrade`.
+async fn end_opt_out(cluster: &Cluster, namespace: &str, progress: Progress) -> anyhow::Result<()> {
+    for name in [names::CONFIGURATION, names::EFFECTIVE_CONFIGURATION] {
+        let reference = Reference::new("v1", "ConfigMap", namespace, name);
+        let Some(map) = cluster.get(&reference).await? else { continue };
+        let written = map.get("data").and_then(|data| data.get(names::CONFIGURATION_KEY)).and_then(Value::as_str);
+        let Ok(mut configuration) = Configuration::parse(written.unwrap_or_default()) else { continue };
+        if configuration.text("instrumentation.mode") != Some("optOut") {
+            continue;
+        }
+        configuration.set("instrumentation.mode", json!("optIn"));
+        cluster.merge(&reference, &json!({"data": {names::CONFIGURATION_KEY: configuration.to_yaml()}})).await?;
+        progress.say(&format!("changed    {reference}: instrumentation.mode is optIn until everything is removed"));
+    }
+    Ok(())
 }
 
 /// What the instrumentor still has to do: configs, Sources on their way out, pods with agents.

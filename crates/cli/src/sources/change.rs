@@ -7,6 +7,7 @@ use anyhow::bail;
 use odigos_api::labels::{STREAM_PREFIX, stream_labels};
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef};
+use odigos_plan::coverage::scope::Scope;
 use odigos_plan::coverage::{self, Matcher, is_namespace_source, is_terminating};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -78,9 +79,70 @@ pub(crate) struct Plan {
     pub(crate) is_covered_after: bool,
 }
 
-/// Decides. `all` are the Sources of the target's namespace.
-pub(crate) fn plan(target: &Target, action: Action, streams: &[String], all: &[Source]) -> anyhow::Result<Plan> {
-    if let Some(bad) = streams.iter().find(|name| !is_stream(name)) {
+/// What covers a target without a Source of its own.
+#[derive(Clone, Debug)]
+enum Background<'a> {
+    Nothing,
+    /// The enabled Source of the workload's namespace.
+    Namespace(&'a Source),
+    /// `instrumentation.mode: optOut`, in these streams.
+    OptOut(BTreeMap<String, bool>),
+}
+
+impl Background<'_> {
+    fn of<'a>(target: &Target, live: &[&'a Source], scope: &Scope) -> Background<'a> {
+        let of_namespace: Vec<&'a Source> = live.iter().copied().filter(|source| is_namespace_source(source)).collect();
+        let is_workload = matches!(target, Target::Workload(_));
+        if is_workload && let Some(source) = of_namespace.iter().copied().find(|source| is_enabled(source)) {
+            return Background::Namespace(source);
+        }
+        match scope.opt_out_labels(target.namespace()) {
+            Some(labels) if !is_workload || of_namespace.is_empty() => Background::OptOut(stream_labels(&labels)),
+            _ => Background::Nothing,
+        }
+    }
+
+    const fn covers(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    fn streams(&self) -> BTreeMap<String, bool> {
+        match self {
+            Self::Nothing => BTreeMap::new(),
+            Self::Namespace(source) => stated(source),
+            Self::OptOut(streams) => streams.clone(),
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Namespace(source) => format!("Source {} of the namespace", name_of(source)),
+            _ => "instrumentation.mode: optOut".to_owned(),
+        }
+    }
+
+    /// What an exclusion takes the target from.
+    const fn excluded_from(&self) -> &'static str {
+        match self {
+            Self::OptOut(_) => "although instrumentation.mode is optOut",
+            _ => "from its namespace",
+        }
+    }
+}
+
+/// Decides. `all` are the Sources of the target's namespace, `scope` is what the configuration says about namespaces.
+pub(crate) fn plan(
+    target: &Target,
+    action: Action,
+    streams: &[String],
+    all: &[Source],
+    scope: &Scope,
+) -> anyhow::Result<Plan> {
+    let exclusion = scope.exclusion(target.namespace());
+    if let Some(exclusion) = exclusion.as_ref().filter(|_| action == Action::Enable) {
+        bail!("{}", exclusion.message(target.namespace()));
+    }
+    if let Some(bad) = streams.iter().find(|name| !odigos_plan::streams::is_name(name)) {
         bail!("{bad:?} is no name of a data stream: letters, digits, - and _ only, at most 40");
     }
     let live: Vec<&Source> = all.iter().filter(|source| !is_terminating(source)).collect();
@@ -93,24 +155,15 @@ pub(crate) fn plan(target: &Target, action: Action, streams: &[String], all: &[S
     if let Some(pattern) = own.filter(|source| source.spec.match_workload_name_as_regex == Some(true)) {
         return by_pattern(target, action, streams, pattern);
     }
-    let of_namespace = live.iter().copied().find(|source| is_namespace_source(source) && is_enabled(source));
-    let of_namespace = of_namespace.filter(|_| matches!(target, Target::Workload(_)));
+    let background = Background::of(target, &live, scope);
     let mut plan = match action {
-        Action::Enable => enable(target, streams, own, of_namespace),
-        Action::Disable => disable(target, streams, own, of_namespace),
+        Action::Enable => enable(target, streams, own, &background),
+        Action::Disable => disable(target, streams, own, &background),
     };
-    plan.is_covered_before = own.map_or(of_namespace.is_some(), is_enabled);
+    plan.is_covered_before = exclusion.is_none() && own.map_or(background.covers(), is_enabled);
+    plan.is_covered_after &= exclusion.is_none();
     plan.notes.extend(disagreements(target, plan.is_covered_after, &live));
     Ok(plan)
-}
-
-fn is_stream(name: &str) -> bool {
-    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let ends = name.bytes().next().into_iter().chain(name.bytes().last());
-    !name.is_empty()
-        && name.len() <= 40
-        && name.bytes().all(is_inner)
-        && ends.into_iter().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn name_of(source: &Source) -> String {
@@ -157,16 +210,12 @@ fn by_pattern(target: &Target, action: Action, streams: &[String], pattern: &Sou
     Ok(plan)
 }
 
-fn enable(target: &Target, streams: &[String], own: Option<&Source>, of_namespace: Option<&Source>) -> Plan {
+fn enable(target: &Target, streams: &[String], own: Option<&Source>, background: &Background<'_>) -> Plan {
     let words = target.words();
     let Some(own) = own else {
-        let is_there = of_namespace.filter(|source| streams.iter().all(|stream| joins(Some(source), stream)));
-        if let Some(source) = is_there {
-            return made(
-                Change::Nothing,
-                format!("Source {} of the namespace covers {words} already", name_of(source)),
-                true,
-            );
+        let covered_in = background.streams();
+        if background.covers() && streams.iter().all(|stream| covered_in.get(stream) == Some(&true)) {
+            return made(Change::Nothing, format!("{} covers {words} already", background.words()), true);
         }
         let labels = streams.iter().map(|stream| (stream, "true"));
         return made(Change::Create(object(target, labels, false)), format!("asks for {words}"), true);
@@ -190,25 +239,26 @@ fn enable(target: &Target, streams: &[String], own: Option<&Source>, of_namespac
     made(Change::Patch { name: name_of(own), patch }, why, true)
 }
 
-fn disable(target: &Target, streams: &[String], own: Option<&Source>, of_namespace: Option<&Source>) -> Plan {
+fn disable(target: &Target, streams: &[String], own: Option<&Source>, background: &Background<'_>) -> Plan {
     let words = target.words();
     if !streams.is_empty() {
-        return leave(target, streams, own, of_namespace);
+        return leave(target, streams, own, background);
     }
-    match (own, of_namespace) {
-        (None, None) => made(Change::Nothing, format!("no Source covers {words}"), false),
-        (None, Some(_)) => {
+    match (own, background.covers()) {
+        (None, false) => made(Change::Nothing, format!("no Source covers {words}"), false),
+        (None, true) => {
             let change = Change::Create(object(target, std::iter::empty(), true));
-            made(change, format!("excludes {words} from its namespace"), false)
+            made(change, format!("excludes {words} {}", background.excluded_from()), false)
         }
         (Some(own), _) if !is_enabled(own) => {
             made(Change::Nothing, format!("Source {} excludes {words} already", name_of(own)), false)
         }
-        (Some(own), Some(_)) => {
+        (Some(own), true) => {
             let patch = json!({"spec": {"disableInstrumentation": true}});
-            made(Change::Patch { name: name_of(own), patch }, format!("excludes {words} from its namespace"), false)
+            let why = format!("excludes {words} {}", background.excluded_from());
+            made(Change::Patch { name: name_of(own), patch }, why, false)
         }
-        (Some(own), None) => delete(target, own),
+        (Some(own), false) => delete(target, own),
     }
 }
 
@@ -224,14 +274,19 @@ fn delete(target: &Target, own: &Source) -> Plan {
 }
 
 /// Takes the target out of streams. Without any stream left it is no longer asked for.
-fn leave(target: &Target, streams: &[String], own: Option<&Source>, of_namespace: Option<&Source>) -> Plan {
+fn leave(target: &Target, streams: &[String], own: Option<&Source>, background: &Background<'_>) -> Plan {
     let words = target.words();
-    let inherited = of_namespace.map(stated).unwrap_or_default();
+    let of_own = own.map(stated).unwrap_or_default();
+    // Streams of the mode count only where no Source names one.
+    let inherited = match background {
+        Background::OptOut(_) if !of_own.is_empty() => BTreeMap::new(),
+        background => background.streams(),
+    };
     let mut effective: BTreeMap<String, bool> = inherited.clone();
-    effective.extend(own.map(stated).unwrap_or_default());
+    effective.extend(of_own);
     let left: Vec<&String> = streams.iter().filter(|stream| effective.get(*stream) == Some(&true)).collect();
     if left.is_empty() {
-        let covered = own.map_or(of_namespace.is_some(), is_enabled);
+        let covered = own.map_or(background.covers(), is_enabled);
         return made(
             Change::Nothing,
             format!("{words} is in none of {}", joined(&streams.iter().collect::<Vec<_>>())),
@@ -240,14 +295,20 @@ fn leave(target: &Target, streams: &[String], own: Option<&Source>, of_namespace
     }
     let stays = effective.iter().any(|(stream, joined)| *joined && !left.contains(&stream));
     if !stays {
-        return disable(target, &[], own, of_namespace);
+        return disable(target, &[], own, background);
     }
     let why = format!("takes {words} out of {}", joined(&left));
+    // A Source that names one stream of the mode has to name those that stay too.
+    let is_opt_out = matches!(background, Background::OptOut(_));
+    let kept = inherited.keys().filter(|stream| is_opt_out && !left.contains(stream));
     let Some(own) = own else {
-        let labels = left.iter().map(|stream| (*stream, "false"));
+        let labels = left.iter().map(|stream| (*stream, "false")).chain(kept.map(|stream| (stream, "true")));
         return made(Change::Create(object(target, labels, false)), why, true);
     };
     let mut patch = json!({});
+    for stream in kept {
+        patch["metadata"]["labels"][label(stream)] = json!("true");
+    }
     for stream in &left {
         // What the namespace says would count again if the label were only removed.
         patch["metadata"]["labels"][label(stream)] =

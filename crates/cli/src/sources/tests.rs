@@ -3,6 +3,8 @@
 use super::change::{Action, Change, Plan, Target, plan, words};
 use super::*;
 use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_plan::configuration::Configuration;
+use odigos_plan::coverage::scope::Scope;
 
 fn cart() -> Target {
     Target::Workload(WorkloadRef::new("shop", WorkloadKind::Deployment, "cart"))
@@ -44,7 +46,11 @@ fn namespace(overlay: Value) -> Source {
 
 fn planned(target: &Target, action: Action, streams: &[&str], all: &[Source]) -> Plan {
     let streams: Vec<String> = streams.iter().map(|&one| one.to_owned()).collect();
-    plan(target, action, &streams, all).unwrap()
+    plan(target, action, &streams, all, &scope("{}")).unwrap()
+}
+
+fn scope(configuration: &str) -> Scope {
+    Scope::of(&Configuration::parse(configuration).unwrap(), "odigos-system")
 }
 
 /// The change in short: what is done to which object, and its spec and labels.
@@ -185,7 +191,7 @@ fn namespaces_and_what_cannot_be_done_from_here() {
 }
 
 fn plan_error(target: &Target, action: Action, streams: &[String], all: &[Source]) -> String {
-    plan(target, action, streams, all).unwrap_err().to_string()
+    plan(target, action, streams, all, &scope("{}")).unwrap_err().to_string()
 }
 
 #[test]
@@ -339,4 +345,41 @@ fn waiting_ends_by_what_the_objects_say() {
     assert!(matches!(judge(&cart(), false, &[], &[pod(false)]), Progress::Done(_)));
     let other = Target::Workload(WorkloadRef::new("shop", WorkloadKind::Deployment, "db"));
     assert!(matches!(judge(&other, false, &one(&READY), &[pod(true)]), Progress::Done(_)));
+}
+
+#[test]
+fn opt_out_is_left_by_an_exclusion_and_nothing_else() {
+    let opt_out = scope("instrumentation: {mode: optOut, optOutDataStreams: [a, b]}");
+    let planned = |target: &Target, action, streams: &[&str], all: &[Source]| {
+        let streams: Vec<String> = streams.iter().map(|&one| one.to_owned()).collect();
+        let plan = plan(target, action, &streams, all, &opt_out).unwrap();
+        (short(&plan), plan.is_covered_before, plan.is_covered_after)
+    };
+    let shop = Target::Namespace("shop".to_owned());
+    let own = source("own", "Deployment", "cart", json!({}));
+    for (target, name) in [(cart(), "Deployment/cart"), (shop.clone(), "Namespace/shop")] {
+        assert_eq!(planned(&target, Action::Disable, &[], &[]), (format!("create {name} excluded"), true, false));
+        let (change, ..) = planned(&target, Action::Enable, &[], &[]);
+        assert!(change.starts_with("nothing: instrumentation.mode: optOut covers"), "{change}");
+    }
+    let (change, ..) = planned(&cart(), Action::Disable, &[], std::slice::from_ref(&own));
+    assert_eq!(change, r#"patch own {"spec":{"disableInstrumentation":true}}"#);
+    // Where the namespace is excluded, a Source alone covers.
+    let (change, ..) = planned(&cart(), Action::Disable, &[], &[own, namespace(excluded())]);
+    assert_eq!(change, "delete own");
+    let (change, before, after) = planned(&cart(), Action::Enable, &[], &[namespace(excluded())]);
+    assert_eq!((change.as_str(), before, after), ("create Deployment/cart", false, true));
+    let (change, ..) = planned(&cart(), Action::Disable, &["a"], &[]);
+    let labels = r#"{"odigos.io/data-stream-a":"false","odigos.io/data-stream-b":"true"}"#;
+    assert_eq!(change, format!("create Deployment/cart {labels}"));
+}
+
+#[test]
+fn ignored_namespace_is_rejected_with_the_setting() {
+    let ignored = scope("ignoredNamespaces: [shop]");
+    let error = plan(&cart(), Action::Enable, &[], &[], &ignored).unwrap_err().to_string();
+    assert!(error.contains("ignoredNamespaces"), "{error}");
+    let own = source("own", "Deployment", "cart", json!({}));
+    let plan = plan(&cart(), Action::Disable, &[], &[own], &ignored).unwrap();
+    assert_eq!((short(&plan).as_str(), plan.is_covered_before), ("delete own", false));
 }

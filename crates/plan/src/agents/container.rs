@@ -78,8 +78,11 @@ pub(super) fn decide(subject: &Subject<'_>) -> Decided {
 fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
     let (seen, stated) = (subject.seen, subject.stated);
     let name = &stated.container_name;
-    if seen.options.ignored_containers.contains(name) {
-        let message = "The configuration lists it among ignoredContainers.".to_owned();
+    if let Some(entry) = seen.options.ignored_containers.matching(name) {
+        let message = match entry == name {
+            true => "The configuration lists it among ignoredContainers.".to_owned(),
+            false => format!("The configuration lists {entry:?} among ignoredContainers."),
+        };
         return Err((Reason::IgnoredContainer, message));
     }
     let details = subject.details.ok_or_else(|| {

@@ -4,14 +4,15 @@ use super::injection::InjectionMode;
 use super::inputs::SignalMode;
 use crate::configuration::Configuration;
 use crate::detection::Mode;
+use crate::name_pattern::NamePatterns;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// Settings of the agent decision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Names of containers that never get an agent.
-    pub ignored_containers: BTreeSet<String>,
+    /// Names of containers that never get an agent, some with `*`.
+    pub ignored_containers: NamePatterns,
     /// Whether agents may run beside those of other vendors, unless a Source says otherwise.
     pub allow_concurrent_agents: bool,
     /// How appended variables come into the process.
@@ -40,7 +41,7 @@ impl Options {
     #[must_use]
     pub fn of(configuration: &Configuration) -> Self {
         Self {
-            ignored_containers: configuration.texts("ignoredContainers").into_iter().collect(),
+            ignored_containers: NamePatterns::new(configuration.texts("ignoredContainers")),
             allow_concurrent_agents: configuration.flag("allowConcurrentAgents").unwrap_or_default(),
             injection: InjectionMode::parse(configuration.text("agentEnvVarsInjectionMethod").unwrap_or_default()),
             has_loader: configuration.text("agentLoader").is_some(),

@@ -1,6 +1,7 @@
 //! The agent decision against the tables of `spec/sources-and-instrumentation.md` 3.3, 5.4 and its scenarios.
 
 use super::*;
+use crate::name_pattern::NamePatterns;
 use odigos_api::agent_settings::{OtelDistros, TraceConfig};
 use odigos_api::condition::Status;
 use odigos_api::instrumentation_config::{
@@ -219,7 +220,7 @@ fn what_stands_in_the_way_of_all_containers_comes_in_order() {
 #[test]
 fn causes_of_one_container_come_in_order() {
     let mut case = Case::of("unknown", "");
-    case.options.ignored_containers = BTreeSet::from(["app".to_owned()]);
+    case.options.ignored_containers = ["app"].into_iter().collect();
     case.options.trace_id_suffix = Some("xyz".into());
     case.options.injection = InjectionMode::Loader;
     case.options.signals = inputs::SignalMode::AsNeeded;
@@ -229,7 +230,7 @@ fn causes_of_one_container_come_in_order() {
     case.rules = vec![rule("off", traces_off())];
     type Mend = fn(&mut Case);
     let reasons: [(&str, Mend); 10] = [
-        ("IgnoredContainer", |case| case.options.ignored_containers.clear()),
+        ("IgnoredContainer", |case| case.options.ignored_containers = NamePatterns::default()),
         ("UnsupportedProgrammingLanguage", |case| {
             *case.found(0) = RuntimeDetails { language: "rust".into(), ..case.found(0).clone() }
         }),
@@ -264,7 +265,7 @@ fn the_worst_reason_of_all_containers_is_the_workloads() {
     assert_eq!(case.condition(), (Status::False, "NoAvailableAgent".into()));
     assert!(case.decide().conditions[0].message.starts_with("proxy: This release has no agent for cplusplus"));
     // One enabled container is enough.
-    case.options.ignored_containers = BTreeSet::from(["proxy".to_owned()]);
+    case.options.ignored_containers = ["prox*"].into_iter().collect();
     case.found(1).runtime_version = "20.1.0".into();
     let spec = case.spec();
     let words: Vec<&str> = spec.containers.iter().map(|one| one.agent_enabled_reason.as_str()).collect();
@@ -471,7 +472,7 @@ fn files_that_nobody_brings() {
     );
     let options = Options::of(&stated.result.unwrap());
     assert_eq!(options.agent_images.keys().collect::<Vec<_>>(), ["ruby-community"]);
-    assert!(options.allow_concurrent_agents && options.ignored_containers.contains("istio-proxy"));
+    assert!(options.allow_concurrent_agents && options.ignored_containers.matches("istio-proxy"));
     case.options = options;
     assert_eq!(case.outcome(), "ruby-community");
 }

@@ -1,26 +1,27 @@
 //! Values of the configuration that are of another type than what reads them.
 //!
-//! Owns the table of what keys hold. A value of another type, or a word that is not known, is ignored and reported: a list of namespaces
+//! Owns what values fit which shape. A value of another type, or a word that is not known, is ignored and reported: a list of namespaces
 //! to ignore that is no list would ignore none. The numbers of rollouts are judged where they are read
 //! (`plan::instrumentation::options`), durations that collectors are made of in `configuration`.
 
-use super::{Configuration, MOUNT_METHODS};
-use crate::agents::InjectionMode;
-use crate::agents::inputs::SignalMode;
-use crate::detection::Mode;
+use super::Configuration;
+use super::keys::KEYS;
 use crate::duration;
 use crate::sampling::Percentage;
-use crate::sizing::PRESET_NAMES;
 use serde_json::Value;
 
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shape {
+pub enum Shape {
+    /// True or false, as text too.
     Flag,
+    /// A whole number, as text too.
     Number,
+    /// A text.
     Text,
     /// One of these texts.
     Word(&'static [&'static str]),
+    /// A list of texts.
     Texts,
     /// Texts by key.
     Labels,
@@ -30,7 +31,14 @@ enum Shape {
     Duration,
     /// An amount of storage, as Kubernetes writes it.
     Quantity,
+    /// A mapping whose keys are in the table.
     Block,
+    /// A mapping of any keys.
+    Free,
+    /// A list of anything.
+    List,
+    /// Judged where it is read.
+    Any,
 }
 
 /// When agents take new sampling rules.
@@ -39,85 +47,10 @@ pub(super) const HEAD_SAMPLING: [&str; 2] = ["off", "onRestart"];
 /// Levels of collectors' logs.
 pub(super) const LOG_LEVELS: [&str; 4] = ["error", "warn", "info", "debug"];
 
-const TABLE: [(&str, Shape); 74] = [
-    ("agentEnvVarsInjectionMethod", Shape::Word(&InjectionMode::WORDS)),
-    ("agentImages", Shape::Block),
-    ("agents", Shape::Block),
-    ("agents.signals", Shape::Word(&SignalMode::WORDS)),
-    ("agentsImage", Shape::Text),
-    ("allowConcurrentAgents", Shape::Flag),
-    ("clusterName", Shape::Text),
-    ("collectorGateway", Shape::Block),
-    ("collectorGateway.clusterMetricsEnabled", Shape::Flag),
-    ("collectorGateway.logLevel", Shape::Word(&LOG_LEVELS)),
-    ("collectorGateway.maxReplicas", Shape::Number),
-    ("collectorGateway.minReplicas", Shape::Number),
-    ("collectorGateway.nodeSelector", Shape::Labels),
-    ("collectorGateway.queueVolume", Shape::Block),
-    ("collectorGateway.queueVolume.size", Shape::Quantity),
-    ("collectorGateway.queueVolume.storageClass", Shape::Text),
-    ("collectorGateway.requestCPUm", Shape::Number),
-    ("collectorGateway.requestMemoryMiB", Shape::Number),
-    ("collectorGateway.limitCPUm", Shape::Number),
-    ("collectorGateway.limitMemoryMiB", Shape::Number),
-    ("collectorNode", Shape::Block),
-    ("collectorNode.collectorOwnMetricsPort", Shape::Number),
-    ("collectorNode.enableDataCompression", Shape::Flag),
-    ("collectorNode.requestCPUm", Shape::Number),
-    ("collectorNode.requestMemoryMiB", Shape::Number),
-    ("collectorNode.limitCPUm", Shape::Number),
-    ("collectorNode.limitMemoryMiB", Shape::Number),
-    ("componentLogLevels", Shape::Block),
-    ("componentLogLevels.collector", Shape::Word(&LOG_LEVELS)),
-    ("ignoreOdigosNamespace", Shape::Flag),
-    ("ignoredContainers", Shape::Texts),
-    ("ignoredNamespaces", Shape::Texts),
-    ("imagePullSecrets", Shape::Texts),
-    ("karpenterEnabled", Shape::Flag),
-    ("metricsSources", Shape::Block),
-    ("metricsSources.hostMetrics", Shape::Block),
-    ("metricsSources.kubeletStats", Shape::Block),
-    ("metricsSources.spanMetrics", Shape::Block),
-    ("mountMethod", Shape::Word(&MOUNT_METHODS)),
-    ("openshiftEnabled", Shape::Flag),
-    ("resourceSizePreset", Shape::Word(&PRESET_NAMES)),
-    ("rollbackDisabled", Shape::Flag),
-    ("rollout", Shape::Block),
-    ("rollout.automaticRolloutDisabled", Shape::Flag),
-    ("rollout.healMissedPods", Shape::Flag),
-    ("rollout.onInputChange", Shape::Word(&["report", "restart"])),
-    ("runtimeDetection", Shape::Block),
-    ("runtimeDetection.image", Shape::Text),
-    ("runtimeDetection.maxPods", Shape::Number),
-    ("runtimeDetection.mode", Shape::Word(&Mode::WORDS)),
-    ("runtimeDetection.nodeSelector", Shape::Texts),
-    ("runtimeDetection.priorityClassName", Shape::Text),
-    ("runtimeDetection.pullPolicy", Shape::Word(&["Always", "IfNotPresent", "Never"])),
-    ("runtimeDetection.pullSecrets", Shape::Texts),
-    ("runtimeDetection.resources", Shape::Block),
-    ("sampling", Shape::Block),
-    ("sampling.dropTracesClusterWide", Shape::Block),
-    ("sampling.dropTracesClusterWide.enabled", Shape::Flag),
-    ("sampling.dropTracesClusterWide.keepPercentage", Shape::Percentage),
-    ("sampling.dryRun", Shape::Flag),
-    ("sampling.headSampling", Shape::Word(&HEAD_SAMPLING)),
-    ("sampling.k8sHealthProbesSampling", Shape::Block),
-    ("sampling.k8sHealthProbesSampling.enabled", Shape::Flag),
-    ("sampling.k8sHealthProbesSampling.keepPercentage", Shape::Percentage),
-    ("sampling.keepAllErrorTraces", Shape::Block),
-    ("sampling.keepAllErrorTraces.enabled", Shape::Flag),
-    ("sampling.tailSampling", Shape::Block),
-    ("sampling.tailSampling.disabled", Shape::Flag),
-    ("sampling.tailSampling.traceAggregationWaitDuration", Shape::Duration),
-    ("telemetryEnabled", Shape::Flag),
-    ("traceIdSuffix", Shape::Text),
-    ("unownedTelemetry", Shape::Block),
-    ("unownedTelemetry.dataStreams", Shape::Texts),
-    ("userInstrumentationEnvs", Shape::Block),
-];
-
 impl Shape {
-    fn words(self) -> String {
+    /// What is expected, for messages and documents.
+    #[must_use]
+    pub fn words(self) -> String {
         match self {
             Self::Flag => "true or false".into(),
             Self::Number => "a whole number".into(),
@@ -128,13 +61,18 @@ impl Shape {
             Self::Percentage => "a number from 0 to 100".into(),
             Self::Duration => "a duration above zero such as 30s or 1m30s".into(),
             Self::Quantity => "an amount such as 2Gi".into(),
-            Self::Block => "a mapping".into(),
+            Self::Block | Self::Free => "a mapping".into(),
+            Self::List => "a list".into(),
+            Self::Any => "a value".into(),
         }
     }
 
     fn fits(self, value: &Value) -> bool {
         match (self, value) {
-            (Self::Flag, Value::Bool(_)) | (Self::Text, Value::String(_)) | (Self::Block, Value::Object(_)) => true,
+            (Self::Flag, Value::Bool(_))
+            | (Self::Text, Value::String(_))
+            | (Self::Block | Self::Free, Value::Object(_)) => true,
+            (Self::List, Value::Array(_)) | (Self::Any, _) => true,
             // A text without anything is the way to set nothing.
             (Self::Word(all), Value::String(text)) => text.is_empty() || all.contains(&text.as_str()),
             // Helm and shells turn everything into texts.
@@ -165,14 +103,35 @@ fn is_quantity(text: &str) -> bool {
     number.parse::<f64>().is_ok_and(|number| number > 0.0) && units.contains(&unit)
 }
 
-/// Path and message of each value that does not fit; of a block that does not, its keys are not looked for.
-pub(super) fn problems(configuration: &Configuration) -> Vec<(&'static str, String)> {
-    let wrong = TABLE.iter().filter_map(|(path, shape)| {
-        let value = configuration.get(path)?;
-        let message = || format!("expected {}; value ignored", shape.words());
-        (!shape.fits(value)).then(|| (*path, message()))
-    });
-    wrong.collect()
+/// Path and message of each value that does not fit, in the order of paths; of a block that does not, its keys are not looked for.
+pub(super) fn problems(configuration: &Configuration) -> Vec<(String, String)> {
+    let mut wrong = Vec::new();
+    for key in KEYS {
+        for (path, value) in at(configuration, key.path) {
+            if !value.is_null() && !key.shape.fits(value) {
+                wrong.push((path, format!("expected {}; value ignored", key.shape.words())));
+            }
+        }
+    }
+    wrong.sort();
+    wrong
+}
+
+/// The values at a path of the table, each with its own path.
+fn at<'a>(configuration: &'a Configuration, path: &str) -> Vec<(String, &'a Value)> {
+    let mut found = vec![(String::new(), &configuration.root)];
+    for part in path.split('.') {
+        let mut below = Vec::new();
+        for (at, value) in found {
+            let joined = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+            match value.as_object().filter(|_| part == "*") {
+                Some(map) => below.extend(map.iter().map(|(name, value)| (joined(name), value))),
+                None => below.extend(super::child(value, part).map(|value| (joined(part), value))),
+            }
+        }
+        found = below;
+    }
+    found
 }
 
 #[cfg(test)]
@@ -192,6 +151,11 @@ mod tests {
         assert_eq!(paths, ["allowConcurrentAgents", "collectorGateway", "ignoredNamespaces", "rollout"]);
         assert!(found[2].ends_with("expected a list of strings; value ignored"));
         assert_eq!(problems_of("ignoredContainers: [a, 1]\n").len(), 1);
+        let languages = "userInstrumentationEnvs: {languages: {java: {enabled: perhaps}}}";
+        assert_eq!(
+            problems_of(languages),
+            ["userInstrumentationEnvs.languages.java.enabled: expected true or false; value ignored"]
+        );
     }
 
     #[test]

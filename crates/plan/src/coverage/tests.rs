@@ -1,4 +1,4 @@
-//! The decision table 2.2, streams 2.5 and patterns, and that order never matters.
+//! The decision table, streams, patterns and the scope of the configuration, and that order never matters.
 
 use super::*;
 use serde_json::{Value, json};
@@ -55,9 +55,9 @@ fn the_decision_table() {
         (vec![source("x", "Deployment", "web-api", json!({}), &[])], Decision::NoSource),
     ];
     for (sources, expected) in cases {
-        assert_eq!(cover(&web(), &sources).decision, expected, "{sources:?}");
+        assert_eq!(cover(&opt_in(), &web(), &sources).decision, expected, "{sources:?}");
         let reversed: Vec<Source> = sources.into_iter().rev().collect();
-        assert_eq!(cover(&web(), &reversed).decision, expected);
+        assert_eq!(cover(&opt_in(), &web(), &reversed).decision, expected);
     }
 }
 
@@ -72,7 +72,7 @@ fn patterns_are_unanchored_and_bad_ones_select_nothing() {
         assert_eq!(Matcher::new(&source).selects(&workload), expected, "{pattern} {name}");
     }
     let bad = regex("^pay-[");
-    let conditions = source_conditions(&Matcher::new(&bad), 0, &[], &[]);
+    let conditions = source_conditions(&opt_in(), &Matcher::new(&bad), 0, &[], &[]);
     assert_eq!(conditions[0].reason, "InvalidPattern");
     assert!(conditions[0].message.contains("unclosed"), "{}", conditions[0].message);
 }
@@ -96,7 +96,7 @@ fn source_remarks_name_what_has_no_effect() {
     );
     assert_eq!(source_remarks(&one, Some(&workload)), [missing.clone(), unknown.clone()]);
     assert_eq!(source_remarks(&one, None), [unknown], "which containers there are is not known yet");
-    let said = source_conditions(&Matcher::new(&one), 1, &[], &[missing]);
+    let said = source_conditions(&opt_in(), &Matcher::new(&one), 1, &[], &[missing]);
     assert!(said[0].message.starts_with("It selects 1 workload. Warning: spec.containerOverrides[0]"), "{said:?}");
     let of_namespace = source("s", "Namespace", "shop", json!({"containerOverrides": overrides}), &[]);
     assert_eq!(source_remarks(&of_namespace, None)[0].0, "spec.containerOverrides");
@@ -115,7 +115,7 @@ fn source_remarks_name_what_has_no_effect() {
         assert!(expected.is_none_or(|part| found[0].1.contains(part)), "{pattern}: {found:?}");
     }
     let literal = source("s", "Deployment", "web-*", json!({}), &[]);
-    let said = source_conditions(&Matcher::new(&literal), 0, &[], &[]);
+    let said = source_conditions(&opt_in(), &Matcher::new(&literal), 0, &[], &[]);
     assert!(said[0].message.contains("no workload can be called \"web-*\""), "{said:?}");
 }
 
@@ -126,7 +126,7 @@ fn streams_merge_key_by_key() {
             source("n", "Namespace", "shop", json!({}), namespace),
             source("w", "Deployment", "web", json!({}), workload),
         ];
-        cover(&web(), &sources)
+        cover(&opt_in(), &web(), &sources)
             .stream_labels
             .into_iter()
             .map(|(k, v)| format!("{}={v}", &k[STREAM_PREFIX.len()..]))
@@ -143,7 +143,7 @@ fn the_workload_source_brings_name_overrides_and_recovery() {
         json!({"otelServiceName": "front", "containerOverrides": [{"containerName": "app", "otelDistroName": "java-community"}]}),
     );
     one.metadata.annotations = Some([(labels::ROLLBACK_RECOVERY.to_owned(), "2026-01-01T00:00:00Z".to_owned())].into());
-    let coverage = cover(&web(), [&one, &namespace_source(json!({}))]);
+    let coverage = cover(&opt_in(), &web(), [&one, &namespace_source(json!({}))]);
     assert_eq!(coverage.service_name.as_deref(), Some("front"));
     assert_eq!(coverage.overrides.len(), 1);
     assert_eq!(coverage.recovery.as_deref(), Some("2026-01-01T00:00:00Z"));
@@ -154,6 +154,77 @@ fn every_kind_can_be_selected_by_its_namespace_but_jobs() {
     for kind in WorkloadKind::ALL {
         let workload = WorkloadRef::new("shop", kind, "x");
         let expected = if kind == WorkloadKind::Job { Decision::NoSource } else { Decision::NamespaceSource };
-        assert_eq!(cover(&workload, [&namespace_source(json!({}))]).decision, expected, "{kind}");
+        assert_eq!(cover(&opt_in(), &workload, [&namespace_source(json!({}))]).decision, expected, "{kind}");
     }
+}
+
+fn scope(configuration: &str) -> Scope {
+    Scope::of(&crate::configuration::Configuration::parse(configuration).unwrap(), "odigos-system")
+}
+
+fn opt_in() -> Scope {
+    scope("{}")
+}
+
+#[test]
+fn ignored_namespace_is_never_covered_whatever_its_sources_say() {
+    let sources = [namespace_source(json!({})), workload_source(json!({}))];
+    for ignored in ["ignoredNamespaces: [shop]", "ignoredNamespaces: ['sh*']\ninstrumentation: {mode: optOut}"] {
+        let coverage = cover(&scope(ignored), &web(), &sources);
+        assert_eq!(coverage.decision, Decision::NamespaceIgnored);
+        let condition = marked(&coverage, &web(), "");
+        assert_eq!(condition.reason, "NamespaceIgnored");
+        assert!(condition.message.contains("ignoredNamespaces"), "{}", condition.message);
+        let accepted = &source_conditions(&scope(ignored), &Matcher::new(&sources[0]), 1, &[], &[])[0];
+        assert_eq!((accepted.status.as_str(), accepted.reason.as_str()), ("False", "NamespaceIgnored"));
+    }
+    assert_eq!(cover(&scope("ignoredNamespaces: [other]"), &web(), &sources).decision, Decision::WorkloadSource);
+    // A Source that excludes agrees with the list.
+    let excluding = workload_source(json!({"disableInstrumentation": true}));
+    let accepted = &source_conditions(&scope("ignoredNamespaces: [shop]"), &Matcher::new(&excluding), 1, &[], &[])[0];
+    assert_eq!(accepted.reason, "Accepted");
+}
+
+#[test]
+fn control_plane_and_kube_system_are_never_covered() {
+    for namespace in ["odigos-system", "kube-system"] {
+        let workload = WorkloadRef::new(namespace, WorkloadKind::Deployment, "web");
+        for configuration in ["{}", "instrumentation: {mode: optOut}"] {
+            assert_eq!(decide(&scope(configuration), &workload, &[]).decision, Decision::NamespaceIgnored);
+        }
+    }
+}
+
+#[test]
+fn opt_out_covers_what_no_source_excludes() {
+    let opt_out = scope("instrumentation: {mode: optOut, optOutDataStreams: [apps]}");
+    let off = json!({"disableInstrumentation": true});
+    let cases = [
+        (vec![], Decision::OptOut),
+        (vec![namespace_source(off.clone())], Decision::NamespaceSourceDisabled),
+        (vec![terminating(namespace_source(off.clone()))], Decision::OptOut),
+        (vec![workload_source(off.clone())], Decision::WorkloadSourceDisabled),
+        (vec![workload_source(json!({})), namespace_source(off)], Decision::WorkloadSource),
+        (vec![namespace_source(json!({}))], Decision::NamespaceSource),
+    ];
+    for (sources, expected) in cases {
+        assert_eq!(cover(&opt_out, &web(), &sources).decision, expected, "{sources:?}");
+    }
+    let job = WorkloadRef::new("shop", WorkloadKind::Job, "once");
+    assert_eq!(cover(&opt_out, &job, []).decision, Decision::NoSource);
+    let apps = BTreeMap::from([(labels::stream_label("apps"), "true".to_owned())]);
+    assert_eq!(cover(&opt_out, &web(), []).stream_labels, apps);
+    assert_eq!(cover(&opt_out, &web(), &[workload_source(json!({}))]).stream_labels, apps, "it names no stream");
+    let named = source("ws", "Deployment", "web", json!({}), &[("pay", "true")]);
+    let pay = BTreeMap::from([(labels::stream_label("pay"), "true".to_owned())]);
+    assert_eq!(cover(&opt_out, &web(), &[named]).stream_labels, pay, "a Source that names a stream decides alone");
+}
+
+#[test]
+fn nothing_is_taken_back_while_the_configuration_is_unknown() {
+    let unknown = Scope::unknown("odigos-system");
+    assert_eq!(cover(&unknown, &web(), []).decision, Decision::ConfigurationPending);
+    let going = terminating(workload_source(json!({})));
+    assert_eq!(cover(&unknown, &web(), &[going]).decision, Decision::NoSource, "its Source is deleted");
+    assert_eq!(cover(&unknown, &web(), &[workload_source(json!({}))]).decision, Decision::WorkloadSource);
 }

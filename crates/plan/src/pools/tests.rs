@@ -184,7 +184,7 @@ fn what_is_wrong_is_told_and_the_rest_stays() {
         ("[{name: a}]", &[], &["collectorGateway.pools[0].dataStreams"]),
         ("[{name: a, dataStreams: [default, x]}]", &["a"], &["collectorGateway.pools[0].dataStreams"]),
         (
-            "[{name: a, dataStreams: [x]}, {name: b, dataStreams: [x, y]}]",
+            "[{name: a, dataStreams: [x]}, {name: b, dataStreams: [x, 'y']}]",
             &["a", "b"],
             &["collectorGateway.pools[1].dataStreams"],
         ),

@@ -7,6 +7,7 @@ use super::{Key, World};
 use crate::admission::source::exact_workload;
 use crate::agents::{self, Covered, NodeCollector};
 use crate::configuration::{self, Configuration};
+use crate::coverage::scope::Scope;
 use crate::coverage::{self, Matcher};
 use crate::gateway::{self, GatewayPlan};
 use crate::instrumentation::{self, Desired, Surroundings};
@@ -136,7 +137,7 @@ impl World {
     /// The instrumentor: an InstrumentationConfig for every covered workload.
     fn instrument(&mut self, configuration: &Configuration, now: Timestamp, findings: &mut Vec<Finding>) {
         self.link();
-        let options = instrumentation::Options::of(configuration);
+        let options = instrumentation::Options::of(configuration, &self.namespace);
         let signals = self.node_signals();
         let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
         let mut by_namespace: BTreeMap<&str, Vec<Matcher<'_>>> = BTreeMap::new();
@@ -171,10 +172,10 @@ impl World {
                 .collect();
             let key = (reference.namespace.clone(), reference.config_name());
             let existing = self.configs.get(&key);
-            if selecting.is_empty() {
+            if selecting.is_empty() && options.scope.opt_out_labels(&reference.namespace).is_none() {
                 continue;
             }
-            let decided = coverage::decide(&selecting);
+            let decided = coverage::decide(&options.scope, reference, &selecting);
             let rivals = rival_names(&selecting);
             for source in &selecting {
                 let name = source.metadata.name.clone().unwrap_or_default();
@@ -222,7 +223,7 @@ impl World {
             let workload = exact_workload(source).and_then(|workload| self.workloads.get(&workload));
             let remarks = coverage::source_remarks(source, workload);
             let rivals: Vec<String> = rivals.into_iter().collect();
-            let conditions = coverage::source_conditions(&matcher, count, &rivals, &remarks);
+            let conditions = coverage::source_conditions(&options.scope, &matcher, count, &rivals, &remarks);
             let object = format!("Source {}/{}", key.0, key.1);
             findings
                 .extend(remarks.into_iter().map(|(field, message)| Finding::warning(object.clone(), field, message)));
@@ -230,6 +231,13 @@ impl World {
                 match condition.reason.as_str() {
                     "InvalidPattern" | "UnknownKind" | "WrongNamespace" => {
                         findings.push(Finding::error(object.clone(), "spec.workload", condition.message.clone()));
+                    }
+                    coverage::NAMESPACE_IGNORED => {
+                        findings.push(Finding::warning(
+                            object.clone(),
+                            "metadata.namespace",
+                            condition.message.clone(),
+                        ));
                     }
                     "SelectedTwice" => {
                         findings.push(Finding::error(object.clone(), "spec.workload", condition.message.clone()))
@@ -266,7 +274,7 @@ impl World {
 
     /// The instrumentor again, once the collectors on the nodes are there: which container gets which agent.
     fn decide_agents(&mut self, configuration: &Configuration, now: Timestamp) {
-        let options = instrumentation::Options::of(configuration);
+        let options = instrumentation::Options::of(configuration, &self.namespace);
         let signals = self.node_signals();
         let mut configs = std::mem::take(&mut self.configs);
         let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
@@ -289,7 +297,7 @@ impl World {
 
     /// What became of InstrumentationRules. Pods count as made anew, and what pod templates set themselves is not kept.
     fn describe_rules(&mut self, configuration: &Configuration, now: Timestamp, findings: &mut Vec<Finding>) {
-        let measures_network = instrumentation::Options::of(configuration).measures_network;
+        let measures_network = instrumentation::Options::of(configuration, &self.namespace).measures_network;
         let configs = self.configs.iter().filter_map(|(key, config)| {
             let workload = WorkloadRef::from_config_name(&key.0, &key.1)?;
             Some(Covered { workload, config, is_outdated: false, stated: BTreeMap::new() })
@@ -312,7 +320,13 @@ impl World {
         }
     }
 
-    /// The scheduler's first half: the effective configuration.
+    /// What the configuration says about namespaces.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        let configuration = self.stated_configuration(&mut Vec::new());
+        Scope::of(&configuration, &self.namespace)
+    }
+
     /// The effective configuration, from what the ConfigMaps of the control plane's namespace say.
     pub fn stated_configuration(&self, findings: &mut Vec<Finding>) -> Configuration {
         let text = |name: &str| {
@@ -330,9 +344,13 @@ impl World {
         })
     }
 
+    /// The scheduler's first half: the effective configuration, and what is reported about it.
     fn configure(&mut self, findings: &mut Vec<Finding>) -> Configuration {
-        let configuration = self.stated_configuration(findings);
-        let object = scheduling::effective_configuration_object(&self.namespace, &configuration);
+        let mut about = Vec::new();
+        let configuration = self.stated_configuration(&mut about);
+        let text = scheduling::findings_text(&about);
+        findings.extend(about);
+        let object = scheduling::effective_configuration_object(&self.namespace, &configuration.to_yaml(), &text);
         self.put(Rank::Configuration, object);
         configuration
     }

@@ -349,6 +349,13 @@ fn a_rule_that_makes_no_sense_is_told_where_it_does_not() {
     assert_eq!(told, [("InstrumentationRule odigos-system/h", "spec.headersCollection.headerKeys[1]")]);
 }
 
+fn configuration(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("    {line}\n")).collect();
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odigos-configuration, namespace: odigos-system}}\ndata:\n  config.yaml: |\n{lines}---\n"
+    )
+}
+
 /// An Argo Rollout that runs the template of a Deployment, which Argo has scaled to zero.
 fn rollout_with_reference(kind: &str) -> String {
     let template =
@@ -365,6 +372,28 @@ fn rollout_with_reference(kind: &str) -> String {
     format!(
         "{probes}{holder}apiVersion: argoproj.io/v1alpha1\nkind: Rollout\nmetadata: {{name: web, namespace: shop}}\nspec: {{replicas: 5, workloadRef: {{apiVersion: apps/v1, kind: {kind}, name: web}}}}\n---\n"
     )
+}
+
+#[test]
+fn ignored_namespace_is_reported_on_its_sources_and_covers_nothing() {
+    let (world, settled) = settled(
+        &(deployment("web") + &source("ns", "Namespace", "shop", "") + &configuration("ignoredNamespaces: [shop]")),
+    );
+    assert_eq!(configs(&world), Vec::<String>::new());
+    let finding = settled.findings.iter().find(|one| one.object == "Source shop/ns").unwrap();
+    assert!(finding.message.contains("ignoredNamespaces"), "{finding:?}");
+}
+
+#[test]
+fn opt_out_covers_without_sources_and_never_the_control_plane() {
+    let own = deployment("own").replace("namespace: shop", "namespace: odigos-system");
+    let (world, _) = settled(&(deployment("web") + &own + &configuration("instrumentation: {mode: optOut}")));
+    assert_eq!(configs(&world), ["shop/deployment-web"]);
+    assert_eq!(class_of(&world, "deployment-web"), "default");
+    let excluded = source("ns", "Namespace", "shop", "")
+        .replace("kind: Namespace}", "kind: Namespace}, disableInstrumentation: true");
+    let (world, _) = settled(&(deployment("web") + &excluded + &configuration("instrumentation: {mode: optOut}")));
+    assert_eq!(configs(&world), Vec::<String>::new());
 }
 
 #[test]

@@ -73,10 +73,16 @@ fn cases() -> Vec<Value> {
         json!({"collectorCommand": "/otelcol"}),
         json!({"config": {"uiMode": "normal"}}),
         json!({"config": {
-            "ignoredNamespaces": ["a", "b"], "size": "large", "numbers": {"whole": 1_000_000, "fraction": 1.5, "none": null},
-            "words": ["on", "no", "1", "1:30", "", "a: b", "# c", "two\nlines\n", "ünïcode", "- x", "{}", "true"],
-            "flags": {"yes": true, "off": false}, "empty": {"map": {}, "list": []},
+            "ignoredNamespaces": ["a", "b"], "resourceSizePreset": "size_l", "x-values": {
+                "numbers": {"whole": 1_000_000, "fraction": 1.5, "none": null},
+                "words": ["on", "no", "1", "1:30", "", "a: b", "# c", "two\nlines\n", "ünïcode", "- x", "{}", "true"],
+                "flags": {"yes": true, "off": false}, "empty": {"map": {}, "list": []},
+            },
         }}),
+        json!({"sampling": {"dryRun": true}, "ResourceSizePreset": "size_s", "openshift": {"enabled": true}}),
+        json!({"config": {"sampling": {"dryRun": false}}, "resourceDetectors": {"ec2": {"enabled": true}}}),
+        json!({"collectorNode": {"limitMemoryMiB": 700}, "instrumentor": {"mountMethod": "k8s-init-container"}}),
+        json!({"karpenter": true, "ignoredContainers": ["a"], "allowConcurrentAgents": {"enabled": false}}),
         json!({"controllers": {"replicas": 1}}),
         json!({"controllers": {"replicas": 3}}),
         json!({"controllers": {"log": "debug,kube=info"}}),
@@ -162,6 +168,9 @@ fn what_helm_refuses_is_refused() {
     let file = directory.path().join("values.yaml");
     for (values, said) in [
         (json!({"nonsense": 1}), "nonsense"),
+        (json!({"config": {"smapling": {}}}), "smapling"),
+        (json!({"sampling": {"tailSampling": {"disable": true}}}), "disable"),
+        (json!({"imagePrefix": "registry.test"}), "image.prefix"),
         (json!({"image": {"prefiks": "x"}}), "prefiks"),
         (json!({"image": {"prefix": ""}}), "prefix"),
         (json!({"controllers": {"replicas": "many"}}), "replicas"),
@@ -184,7 +193,8 @@ fn what_helm_refuses_is_refused() {
 /// Each expression gives the same text as with Helm, or is refused here. One chart for all: a line each.
 #[test]
 fn functions_give_what_they_give_in_helm() {
-    const EXPRESSIONS: [&str; 47] = [
+    const EXPRESSIONS: [&str; 48] = [
+        r#"{{ kindIs "map" .Values.map }}{{ kindIs "map" .Values.text }}{{ kindIs "map" .Values.nope }}"#,
         r#"{{ default "x" .Values.nope }}{{ default "x" .Values.text }}{{ default 3 .Values.zero }}"#,
         r#"{{ coalesce "" .Values.nope "c" }}{{ ternary 1 2 true }}{{ ternary 1 2 .Values.nay }}"#,
         r#"{{ empty .Values.map }}{{ empty "" }}{{ not .Values.list }}{{ not 0 }}"#,

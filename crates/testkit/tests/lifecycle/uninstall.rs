@@ -76,10 +76,14 @@ async fn with_controllers_running_or_dead_nothing_is_left() {
 async fn objects_of_users_stay_as_they_were() {
     let _turn = TURN.lock().await;
     let lab = Lab::start().await;
-    installed_and_used(&lab).await;
+    // Workloads that no Source covers lose their agents as well.
+    lab.odigos(&["install", "--timeout", "180s", "--set", "config.instrumentation.mode=optOut"]).await.ended(0);
+    lab.run_controllers().await;
+    lab.use_the_product().await;
     let done = lab.odigos(&["uninstall", "--yes", "-o", "json"]).await.ended(0);
     complete(&done.json());
     assert!(done.said.contains("disabled   Source shop/cart"), "{}", done.said);
+    assert!(done.said.contains("instrumentation.mode is optIn until everything is removed"), "{}", done.said);
     let kept = || async {
         let mut found = Vec::new();
         for object in user_objects() {

@@ -13,6 +13,7 @@ mod admission;
 mod asking;
 mod decisions;
 mod restarts;
+mod scope;
 mod selection;
 
 use odigos_testkit::instrumentor::Plane;
@@ -78,5 +79,17 @@ async fn who_is_restarted_and_when() {
     restarts::a_rollout_runs_the_template_of_a_deployment(&plane).await;
     restarts::without_automatic_restarts_a_person_does_it(&plane).await;
     let _instrumentor = restarts::only_one_at_a_time_even_through_a_restart(&plane, instrumentor).await;
+    permissions_suffice(&plane);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn which_namespaces_are_covered() {
+    let plane = Plane::start().await.unwrap();
+    let instrumentor = plane.start_instrumentor().await.unwrap();
+    scope::ignored_namespace_is_uninstrumented_and_comes_back(&plane).await;
+    scope::control_plane_is_never_covered(&plane).await;
+    scope::opt_out_covers_namespaces_created_later(&plane).await;
+    drop(instrumentor);
+    scope::lost_configuration_takes_nothing_back(&plane).await;
     permissions_suffice(&plane);
 }

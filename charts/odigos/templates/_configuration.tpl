@@ -1,0 +1,96 @@
+{{/*
+The product's configuration: config of the values, and under it what other values of the documentation mean. What config says counts;
+where an alias says something else, x-contradictions lists its path, which the scheduler reports.
+*/}}
+{{- define "odigos.configuration" -}}
+{{- include "odigos.unsupported" . -}}
+{{- $values := .Values -}}
+{{- $aliases := dict -}}
+{{- range $key := list "ignoredNamespaces" "ignoredContainers" "ignoreOdigosNamespace" "collectorGateway" "collectorNode" "rollout" "autoRollback" "sampling" "metricsSources" "userInstrumentationEnvs" "instrumentation" -}}
+{{- if hasKey $values $key -}}{{- $_ := set $aliases $key (index $values $key) -}}{{- end -}}
+{{- end -}}
+{{- if hasKey $values "ResourceSizePreset" -}}{{- $_ := set $aliases "resourceSizePreset" .Values.ResourceSizePreset -}}{{- end -}}
+{{- if hasKey $values "resourceDetectors" -}}
+{{- $node := dict "resourceDetectors" .Values.resourceDetectors -}}
+{{- if hasKey $values "collectorNode" -}}{{- $node = merge (fromYaml (toYaml .Values.collectorNode)) $node -}}{{- end -}}
+{{- $_ := set $aliases "collectorNode" $node -}}
+{{- end -}}
+{{- if hasKey $values "instrumentor" -}}
+{{- range $key := list "mountMethod" "agentEnvVarsInjectionMethod" -}}
+{{- if hasKey $values.instrumentor $key -}}{{- $_ := set $aliases $key (index $values.instrumentor $key) -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $value, $key := dict "openshift" "openshiftEnabled" "karpenter" "karpenterEnabled" "allowConcurrentAgents" "allowConcurrentAgents" -}}
+{{- if hasKey $values $value -}}
+{{- $given := index $values $value -}}
+{{- if kindIs "map" $given -}}
+{{- if hasKey $given "enabled" -}}{{- $_ := set $aliases $key $given.enabled -}}{{- end -}}
+{{- else -}}
+{{- $_ := set $aliases $key $given -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $config := fromYaml (toYaml .Values.config) -}}
+{{- $contradictions := include "odigos.contradictions" (dict "path" "" "config" $config "alias" $aliases) -}}
+{{- toYaml (merge (fromYaml (toYaml .Values.config)) (fromYaml (toYaml $aliases))) -}}
+{{- if $contradictions }}
+x-contradictions:
+{{- $contradictions }}
+{{- end -}}
+{{- end -}}
+
+{{/* Paths at which an alias says something else than config, as items of a list. */}}
+{{- define "odigos.contradictions" -}}
+{{- $at := . -}}
+{{- range $key, $value := .alias -}}
+{{- if hasKey $at.config $key -}}
+{{- $other := index $at.config $key -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $other) -}}
+{{- include "odigos.contradictions" (dict "path" (printf "%s%s." $at.path $key) "config" $other "alias" $value) -}}
+{{- else if ne (toYaml $value) (toYaml $other) }}
+- {{ printf "%s%s" $at.path $key }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Documented values that this chart does not have: what to use instead. */}}
+{{- define "odigos.unsupported" -}}
+{{- $values := .Values -}}
+{{- $instead := dict
+  "nodeSelector" "use controllers.nodeSelector, agent.nodeSelector and config.collectorGateway.nodeSelector"
+  "tolerations" "use controllers.tolerations and agent.tolerations"
+  "topologySpreadConstraints" "pods are spread by an anti-affinity of the chart"
+  "imagePrefix" "use image.prefix"
+  "imagePullSecrets" "use image.pullSecrets, and config.imagePullSecrets for collectors"
+  "pdb" "use controllers.podDisruptionBudget"
+  "logLevel" "use controllers.log, agent.log and config.componentLogLevels.collector"
+  "clusterName" "no component names the cluster; add a Processor that sets k8s.cluster.name"
+  "signals" "Destinations say which signals are collected"
+  "odiglet" "use agent.resources, agent.nodeSelector, agent.tolerations, agent.priorityClassName and agent.log"
+  "autoscaler" "use controllers.resources, controllers.nodeSelector, controllers.tolerations and controllers.log"
+  "scheduler" "use controllers.resources, controllers.nodeSelector, controllers.tolerations and controllers.log"
+  "ui" "this chart brings no UI"
+  "oidc" "this chart brings no UI"
+  "centralProxy" "this release reports to no central backend"
+  "telemetry" "this product sends no usage data"
+  "ownTelemetry" "this release deploys no metrics store; own metrics reach Destinations that set metricsSettings.odigosOwnMetricsEnabled"
+  "profiling" "this release collects no profiles"
+  "traceCorrelations" "no stock collector computes service I/O correlations"
+  "onPremToken" "there is no enterprise tier"
+  "externalOnpremTokenSecret" "there is no enterprise tier"
+  "externalOnpremPullSecret" "there is no enterprise tier"
+  "gke" "this chart needs nothing for GKE"
+  "psp" "PodSecurityPolicies no longer exist in Kubernetes"
+-}}
+{{- range $key, $message := $instead -}}
+{{- if hasKey $values $key -}}{{- fail (printf "%s is not a value of this chart: %s" $key $message) -}}{{- end -}}
+{{- end -}}
+{{- if hasKey $values "instrumentor" -}}
+{{- range $key, $_ := $values.instrumentor -}}
+{{- if not (has $key (list "mountMethod" "agentEnvVarsInjectionMethod")) -}}
+{{- fail (printf "instrumentor.%s is not a value of this chart: use controllers.resources, controllers.nodeSelector, controllers.tolerations and controllers.log" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

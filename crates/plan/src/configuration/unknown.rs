@@ -1,0 +1,137 @@
+//! Keys of the configuration that the table lacks, and keys that nothing reads.
+//!
+//! Owns their findings. Values are judged in `shapes`; never changes a document.
+
+use super::keys::{Effect, KEYS, Key};
+use super::shapes::Shape;
+use super::{ALIASES, Configuration};
+use crate::spelling;
+use serde_json::{Map, Value};
+
+/// Path and message of each key that has no effect as it is written: one that is not known, one that nothing reads, another
+/// spelling that contradicts the key itself.
+pub(super) fn problems(configuration: &Configuration) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    if let Value::Object(root) = &configuration.root {
+        walk("", "", root, &mut found);
+    }
+    for (written, meant) in ALIASES {
+        if let (Some(alias), Some(value)) = (configuration.get(written), configuration.get(meant))
+            && alias != value
+        {
+            found.push((written.to_owned(), format!("{meant} is set to another value, which is used; remove one")));
+        }
+    }
+    found
+}
+
+/// `at` is where the mapping is as it is written, `known` the same as the table spells it.
+fn walk(at: &str, known: &str, map: &Map<String, Value>, found: &mut Vec<(String, String)>) {
+    for (name, value) in map {
+        // The usual place for what anchors name.
+        if at.is_empty() && name.starts_with("x-") {
+            continue;
+        }
+        let path = joined(at, name);
+        let Some(key) = find(known, name) else {
+            let hint = nearest(known, name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            found.push((path, format!("unknown key, ignored{hint}")));
+            continue;
+        };
+        match (key.effect, key.shape, value) {
+            (Effect::None, ..) if !is_off(value) => found.push((path, format!("no component reads it: {}", key.doc))),
+            (Effect::None, ..) => {}
+            (_, Shape::Block, Value::Object(map)) => walk(&path, key.path, map, found),
+            _ => {}
+        }
+    }
+}
+
+fn joined(at: &str, name: &str) -> String {
+    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+}
+
+/// Keys right below a path of the table, with their last part.
+fn below(known: &str) -> impl Iterator<Item = (&'static Key, &'static str)> {
+    KEYS.iter().filter_map(move |key| {
+        let (parent, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        (parent == known).then_some((key, name))
+    })
+}
+
+fn find(known: &str, name: &str) -> Option<&'static Key> {
+    let exact = below(known).find(|(_, one)| one.eq_ignore_ascii_case(name));
+    exact.or_else(|| below(known).find(|(_, one)| *one == "*")).map(|(key, _)| key)
+}
+
+fn nearest(known: &str, name: &str) -> Option<&'static str> {
+    spelling::nearest(name, below(known).map(|(_, one)| one))
+}
+
+/// Whether a value asks for nothing, which is what happens.
+fn is_off(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => matches!(text.trim(), "" | "false" | "off"),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => {
+            map.get("enabled").is_some_and(is_off)
+                || map.get("disabled").is_some_and(|one| !is_off(one))
+                || map.values().all(is_off)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems_of(text: &str) -> Vec<String> {
+        let found = problems(&Configuration::parse(text).unwrap());
+        found.into_iter().map(|(path, message)| format!("{path}: {message}")).collect()
+    }
+
+    #[test]
+    fn unknown_key_is_reported_with_the_nearest_known_one() {
+        let text = "smapling: {dryRun: true}\nsampling: {tailSampling: {disable: true}}\nnonsense: 1\n";
+        assert_eq!(
+            problems_of(text),
+            [
+                "nonsense: unknown key, ignored",
+                "sampling.tailSampling.disable: unknown key, ignored; did you mean disabled?",
+                "smapling: unknown key, ignored; did you mean sampling?",
+            ]
+        );
+    }
+
+    #[test]
+    fn key_that_nothing_reads_is_reported_unless_it_is_off() {
+        let found =
+            problems_of("telemetryEnabled: true\nclusterName: prod\nprofiling: {enabled: true}\nsampling: {}\n");
+        assert_eq!(found.len(), 3, "{found:?}");
+        assert!(found[0].starts_with("clusterName: no component reads it: "), "{found:?}");
+        let off = "telemetryEnabled: false\nclusterName: ''\nprofiling: {enabled: false, ui: {maxSlots: 3}}\ngoAutoOffsetsMode: off\n";
+        assert_eq!(problems_of(off), [] as [String; 0]);
+    }
+
+    #[test]
+    fn keys_match_whatever_their_case_and_chosen_names_are_free() {
+        let text = "collectorGateway: {MINREPLICAS: 2}\nagentImages: {ruby-community: a}\nx-size: &size {any: 1}\n\
+                    userInstrumentationEnvs: {languages: {java: {enabled: true, env: {A: b}}}}\n\
+                    collectorNode: {resourceDetectors: {ec2: {enabled: true}}}\n";
+        assert_eq!(problems_of(text), [] as [String; 0]);
+        assert_eq!(problems_of("userInstrumentationEnvs: {languages: {java: {enbaled: true}}}").len(), 1);
+    }
+
+    #[test]
+    fn alias_that_contradicts_its_key_is_reported() {
+        let found = problems_of("autoRollback: {graceTime: 1m}\nrollbackGraceTime: 2m\n");
+        assert_eq!(
+            found,
+            ["autoRollback.graceTime: rollbackGraceTime is set to another value, which is used; remove one"]
+        );
+        assert_eq!(problems_of("autoRollback: {graceTime: 1m}\n"), [] as [String; 0]);
+    }
+}
