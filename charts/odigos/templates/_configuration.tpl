@@ -11,8 +11,9 @@ where an alias says something else, x-contradictions lists its path, which the s
 {{- end -}}
 {{- if hasKey $values "ResourceSizePreset" -}}{{- $_ := set $aliases "resourceSizePreset" .Values.ResourceSizePreset -}}{{- end -}}
 {{- if hasKey $values "resourceDetectors" -}}
-{{- $node := dict "resourceDetectors" .Values.resourceDetectors -}}
-{{- if hasKey $values "collectorNode" -}}{{- $node = merge (fromYaml (toYaml .Values.collectorNode)) $node -}}{{- end -}}
+{{- $node := dict -}}
+{{- if hasKey $values "collectorNode" -}}{{- $node = fromYaml (toYaml .Values.collectorNode) -}}{{- end -}}
+{{- include "odigos.underlay" (dict "config" $node "alias" (dict "resourceDetectors" .Values.resourceDetectors)) -}}
 {{- $_ := set $aliases "collectorNode" $node -}}
 {{- end -}}
 {{- if hasKey $values "instrumentor" -}}
@@ -32,10 +33,26 @@ where an alias says something else, x-contradictions lists its path, which the s
 {{- end -}}
 {{- $config := fromYaml (toYaml .Values.config) -}}
 {{- $contradictions := include "odigos.contradictions" (dict "path" "" "config" $config "alias" $aliases) -}}
-{{- toYaml (merge (fromYaml (toYaml .Values.config)) (fromYaml (toYaml $aliases))) -}}
+{{- include "odigos.underlay" (dict "config" $config "alias" (fromYaml (toYaml $aliases))) -}}
+{{- toYaml $config -}}
 {{- if $contradictions }}
 x-contradictions:
 {{- $contradictions }}
+{{- end -}}
+{{- end -}}
+
+{{/* Puts what only an alias says into config. Helm's own merge would take false, 0 and an empty text of config for nothing. */}}
+{{- define "odigos.underlay" -}}
+{{- $at := . -}}
+{{- range $key, $value := .alias -}}
+{{- if hasKey $at.config $key -}}
+{{- $other := index $at.config $key -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $other) -}}
+{{- include "odigos.underlay" (dict "config" $other "alias" $value) -}}
+{{- end -}}
+{{- else -}}
+{{- $_ := set $at.config $key $value -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -295,6 +295,9 @@ fn config_wins_over_an_alias_and_the_contradiction_is_reported() {
     assert_eq!(configuration.flag("sampling.tailSampling.disabled"), Some(true), "what config leaves out is taken");
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].starts_with("sampling.dryRun: another value of the chart"), "{findings:?}");
+    // false is an answer as well.
+    let (configuration, findings) = effective(&["config.sampling.dryRun=false", "sampling.dryRun=true"]);
+    assert_eq!((configuration.flag("sampling.dryRun"), findings.len()), (Some(false), 1), "{findings:?}");
     let (_, agreeing) = effective(&["config.sampling.dryRun=true", "sampling.dryRun=true"]);
     assert_eq!(agreeing, Vec::<String>::new());
 }

@@ -76,7 +76,7 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
     assert_eq!(value_of(&pod, "JAVA_TOOL_OPTIONS"), "-Dx=1 -javaagent:/var/odigos/java/javaagent.jar");
     assert!(value_of(&pod, "OTEL_RESOURCE_ATTRIBUTES").starts_with("team=x,k8s.pod.name=$(ODIGOS_POD_NAME),"));
     assert_eq!(value_of(&pod, "OTEL_SERVICE_NAME"), "cart");
-    assert_eq!(value_of(&pod, "OTEL_LOGS_EXPORTER"), "none", "nobody takes logs");
+    assert_eq!(value_of(&pod, "OTEL_LOGS_EXPORTER"), "otlp", "agents send it whatever destinations take");
     assert_eq!(value_of(&pod, "OTEL_METRICS_EXPORTER"), "otlp");
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
     assert!(volumes.iter().any(|one| one["name"] == "odigos-agent" && one["hostPath"]["path"] == "/var/odigos"));
