@@ -33,6 +33,12 @@ async fn until_generation(plane: &Plane, namespace: &str, name: &str, expected: 
     eventually(&what, LIMIT, async || plane.generation(namespace, name).await.unwrap() == expected).await.unwrap();
 }
 
+/// A Deployment whose pod is there before anything is decided, so that it has to be restarted.
+async fn running(plane: &Plane, namespace: &str, name: &str) {
+    let pod = json!({"containers": [{"name": "app", "image": "none"}], "terminationGracePeriodSeconds": 1});
+    plane.deploy(namespace, name, &pod).await.unwrap();
+}
+
 fn excluded(source: Value) -> Value {
     with(source, "/spec/disableInstrumentation", json!(true))
 }
@@ -40,7 +46,7 @@ fn excluded(source: Value) -> Value {
 /// A workload that was covered loses its agents by the usual restart, and gets them back.
 pub async fn ignored_namespace_is_uninstrumented_and_comes_back(plane: &Plane) {
     namespace(plane, "shop").await;
-    put(plane, &workload("shop", "Deployment", "cart")).await;
+    running(plane, "shop", "cart").await;
     put(plane, &workload("shop", "Deployment", "web")).await;
     put(plane, &source("shop", "Namespace", "shop")).await;
     put(plane, &source("shop", "Deployment", "cart")).await;
@@ -72,12 +78,12 @@ pub async fn control_plane_is_never_covered(plane: &Plane) {
 /// A namespace that is created later is covered as soon as it has workloads; an exclusion is a Source and nothing else.
 pub async fn opt_out_covers_namespaces_created_later(plane: &Plane) {
     plane
-        .configure("instrumentation: {mode: optOut, optOutDataStreams: [apps]}\nignoredNamespaces: [off]\n")
+        .configure("instrumentation: {mode: optOut, optOutDataStreams: [apps]}\nignoredNamespaces: [quiet]\n")
         .await
         .unwrap();
-    for name in ["later", "off"] {
+    for name in ["later", "quiet"] {
         namespace(plane, name).await;
-        put(plane, &workload(name, "Deployment", "a")).await;
+        running(plane, name, "a").await;
         put(plane, &workload(name, "CronJob", "b")).await;
     }
     until_configs(plane, "later", &["cronjob-b", "deployment-a"]).await;
@@ -94,7 +100,7 @@ pub async fn opt_out_covers_namespaces_created_later(plane: &Plane) {
         forget(plane, &exclusion).await;
         until_configs(plane, "later", &["cronjob-b", "deployment-a"]).await;
     }
-    for never in ["off", NAMESPACE, "kube-system"] {
+    for never in ["quiet", NAMESPACE, "kube-system"] {
         assert_eq!(configs(plane, never).await, Vec::<String>::new(), "{never}");
     }
 }
