@@ -15,6 +15,7 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
 use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::labels::AGENTS_META_HASH;
 use odigos_api::{API_VERSION, CollectorRole, Signal, names};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -257,6 +258,16 @@ impl Plane {
             let config = self.config(namespace, name).await?;
             anyhow::bail!("{error:#}: generation {now}, {:?} {:?}", config.spec, config.status);
         }
-        self.newest(namespace, name, &[]).await
+        // One of the revision before may be about to end.
+        let hash = self.config(namespace, name).await?.spec.agents_meta_hash;
+        let find = async || {
+            let pods = self.pods(namespace, name).await.unwrap_or_default();
+            let has =
+                |pod: &Pod| pod.metadata.labels.as_ref().is_some_and(|all| all.get(AGENTS_META_HASH) == Some(&hash));
+            pods.into_iter().find(has)
+        };
+        let is_there = async || find().await.is_some();
+        eventually(&format!("{namespace}/{name} has a pod with the decided agents"), LIMIT, is_there).await?;
+        Ok(serde_json::to_value(find().await)?)
     }
 }

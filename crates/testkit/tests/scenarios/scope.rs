@@ -1,11 +1,8 @@
 //! Namespaces that are never covered, and those that are covered without a Source.
 
 use crate::asking::{
-    STILL, configs, forget, found, namespace, objects, put, source, sources, until_configs, until_says, until_streams,
-    with, workload,
+    configs, forget, found, namespace, put, source, sources, until_configs, until_says, until_streams, with, workload,
 };
-use kube::api::DeleteParams;
-use odigos_api::names;
 use odigos_testkit::control_plane::NAMESPACE;
 use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::eventually;
@@ -103,16 +100,4 @@ pub async fn opt_out_covers_namespaces_created_later(plane: &Plane) {
     for never in ["quiet", NAMESPACE, "kube-system"] {
         assert_eq!(configs(plane, never).await, Vec::<String>::new(), "{never}");
     }
-}
-
-/// Without its configuration the instrumentor takes nothing back, even when it starts anew.
-pub async fn lost_configuration_takes_nothing_back(plane: &Plane) {
-    let maps = objects(plane, "v1", "ConfigMap", NAMESPACE);
-    maps.delete(names::EFFECTIVE_CONFIGURATION, &DeleteParams::default()).await.unwrap();
-    let _instrumentor = plane.start_instrumentor().await.unwrap();
-    tokio::time::sleep(STILL).await;
-    assert_eq!(configs(plane, "later").await, ["cronjob-b", "deployment-a"]);
-    until_says(plane, "later", "deployment-a", MARKED, "Unknown/ConfigurationPending").await;
-    plane.configure("").await.unwrap();
-    until_configs(plane, "later", &[]).await;
 }
