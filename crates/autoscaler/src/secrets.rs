@@ -130,7 +130,7 @@ enum CopyError {
     /// A Secret cannot be read.
     #[error("failed to read a Secret: {0}")]
     Read(#[from] kube::Error),
-    /// The copy cannot be written.
+    /// Writing the copy failed.
     #[error(transparent)]
     Write(#[from] ApplyError),
     /// The chart's Secret is not there.

@@ -113,7 +113,7 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
         Ok(Err(error)) => outcome(false, format!("{error:#}")),
         Err(_) => outcome(
             false,
-            format!("no answer within {seconds} s; addresses inside the cluster cannot be reached from every machine"),
+            format!("no answer within {seconds} s; addresses inside the cluster are not reachable from every machine"),
         ),
     }
 }

@@ -242,7 +242,7 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
                 match condition.status == "False" {
                     true => report.block(cause, remedy.unwrap_or_else(|| "follow the message".into())),
                     false => {
-                        let remedy = remedy.unwrap_or_else(|| "wait; it goes on by itself".into());
+                        let remedy = remedy.unwrap_or_else(|| explain::WAIT.into());
                         report.notices.push(Blocked { cause, remedy });
                     }
                 }

@@ -18,6 +18,9 @@ use odigos_plan::agents::inputs;
 use serde::Serialize;
 use serde_json::Value;
 
+/// What to do where nothing has to be done.
+pub(crate) const WAIT: &str = "wait; it continues automatically";
+
 /// The first thing that keeps a subject from what was asked for, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -187,6 +187,26 @@ fn api(client: &Client, kind: &str, namespace: &str) -> Api<DynamicObject> {
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
+/// A Secret with the key of [`honeycomb`], and a label that no component reads.
+fn honeycomb_secret(key: &str, label: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "honeycomb", "namespace": NAMESPACE, "labels": {"team": label}},
+        "stringData": {"HONEYCOMB_API_KEY": key},
+    })
+}
+
+/// A Destination that reads a Secret.
+fn honeycomb() -> Value {
+    json!({
+        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
+        "spec": {
+            "type": "honeycomb", "destinationName": "honeycomb", "signals": ["TRACES"],
+            "data": {"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}, "secretRef": {"name": "honeycomb"},
+        },
+    })
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sample_converges_to_what_render_shows_and_lives() {
     let _turn = TURN.lock().await;
@@ -699,19 +719,8 @@ async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
 async fn expanded_secret_is_copied_escaped() {
     let _turn = TURN.lock().await;
     let plane = Plane::start().await;
-    let secret = |key: &str| {
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
-            "stringData": {"HONEYCOMB_API_KEY": key},
-        })
-    };
-    let destination = json!({
-        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
-        "spec": {
-            "type": "honeycomb", "destinationName": "honeycomb", "signals": ["TRACES"],
-            "data": {"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}, "secretRef": {"name": "honeycomb"},
-        },
-    });
+    let secret = |key: &str| honeycomb_secret(key, "a");
+    let destination = honeycomb();
     apply(&plane.client, &secret("p@$$w0rd")).await.unwrap();
     apply(&plane.client, &destination).await.unwrap();
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(plane.client.clone(), NAMESPACE);
@@ -767,21 +776,8 @@ async fn expanded_secret_is_copied_escaped() {
 async fn a_changed_secret_reaches_the_gateway() {
     let _turn = TURN.lock().await;
     let plane = Plane::start().await;
-    let secret = |key: &str, label: &str| {
-        json!({
-            "apiVersion": "v1", "kind": "Secret",
-            "metadata": {"name": "honeycomb", "namespace": NAMESPACE, "labels": {"team": label}},
-            "stringData": {"HONEYCOMB_API_KEY": key},
-        })
-    };
-    let destination = json!({
-        "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "honeycomb", "namespace": NAMESPACE},
-        "spec": {
-            "type": "honeycomb", "destinationName": "honeycomb", "signals": ["TRACES"],
-            "data": {"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}, "secretRef": {"name": "honeycomb"},
-        },
-    });
-    apply(&plane.client, &secret("first", "a")).await.unwrap();
+    let destination = honeycomb();
+    apply(&plane.client, &honeycomb_secret("first", "a")).await.unwrap();
     apply(&plane.client, &destination).await.unwrap();
     let digest = || async {
         let found = get_object(&plane.client, "apps/v1", "Deployment", NAMESPACE, names::GATEWAY).await.ok()?;
@@ -794,16 +790,16 @@ async fn a_changed_secret_reaches_the_gateway() {
         .await
         .unwrap();
     let first = digest().await;
-    apply(&plane.client, &secret("first", "b")).await.unwrap();
+    apply(&plane.client, &honeycomb_secret("first", "b")).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(digest().await, first, "an edited label is no new value");
-    apply(&plane.client, &secret("second", "b")).await.unwrap();
+    apply(&plane.client, &honeycomb_secret("second", "b")).await.unwrap();
     eventually("the gateway is rolled", Duration::from_secs(60), || async { digest().await != first }).await.unwrap();
     let second = digest().await;
     // It is gone for a moment, and comes back as it was: no other version may be taken for it.
     let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(plane.client.clone(), NAMESPACE);
     secrets.delete("honeycomb", &DeleteParams::default()).await.unwrap();
-    apply(&plane.client, &secret("first", "a")).await.unwrap();
+    apply(&plane.client, &honeycomb_secret("first", "a")).await.unwrap();
     eventually("the first value is back", Duration::from_secs(60), || async { digest().await == first }).await.unwrap();
     assert_ne!(first, second);
 }

@@ -5,7 +5,7 @@
 
 use super::layout::{field, listed};
 use super::next_step::next_step;
-use super::{Blocked, Carries, kubectl_name, outdated_inputs, restart};
+use super::{Blocked, Carries, WAIT, kubectl_name, outdated_inputs, restart};
 use jiff::Timestamp;
 use odigos_api::WorkloadRef;
 use odigos_api::condition::kind::AGENT_ENABLED;
@@ -304,7 +304,7 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
         let remedy = agent.and_then(|one| next_step(&one.reason, workload));
         return because(
             cause.unwrap_or_else(|| "nothing is decided about agents yet".into()),
-            remedy.unwrap_or_else(|| "wait; it goes on by itself".into()),
+            remedy.unwrap_or_else(|| WAIT.into()),
         );
     }
     if carries == Carries::Current {

@@ -3,7 +3,7 @@
 use super::layout::{age, field, listed};
 use super::next_step::next_step;
 use super::read::Facts;
-use super::{Blocked, Carries, outdated_inputs, restart};
+use super::{Blocked, Carries, WAIT, outdated_inputs, restart};
 use crate::output;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -336,7 +336,7 @@ fn blocked(
         let word = Reason::parse(&first.reason).filter(|_| first.kind == AGENT_ENABLED);
         let passes = first.answer == "waits" || word.is_some_and(|word| word.severity() == "Waiting");
         let remedy = first.next_step.clone().unwrap_or_else(|| match passes {
-            true => "wait; it goes on by itself".to_owned(),
+            true => WAIT.to_owned(),
             false => "read the message above".to_owned(),
         });
         return Some(Blocked { cause: format!("{}: {}", first.reason, first.message), remedy });
@@ -370,7 +370,7 @@ fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> 
             one.container_name, one.agent_enabled_reason, one.agent_enabled_message
         );
         let remedy = next_step(&one.agent_enabled_reason, workload);
-        notices.push(Blocked { cause, remedy: remedy.unwrap_or_else(|| "wait; it goes on by itself".into()) });
+        notices.push(Blocked { cause, remedy: remedy.unwrap_or_else(|| WAIT.into()) });
     }
     let failing = pods.list.iter().find(|one| one.phase.ends_with("BackOff"));
     notices.extend(failing.map(|pod| Blocked {

@@ -85,7 +85,7 @@ impl SecretValue {
     pub fn obstacle(&self) -> Option<String> {
         let copy = self.copy_failure.as_ref().filter(|_| self.is_expanded).map(|failure| {
             format!(
-                "it holds $$ or ${{…}}, which a collector expands, and its escaped copy cannot be written: {failure}"
+                "it contains $$ or ${{…}}, which a collector expands, and writing its escaped copy failed: {failure}"
             )
         });
         self.obstacle.map(str::to_owned).or(copy)

@@ -450,7 +450,7 @@ fn value_that_no_container_can_get_is_refused_alone() {
     let mut given = with_key(b"a$$b");
     let value = given.secrets.get_mut("key").unwrap().get_mut("HONEYCOMB_API_KEY").unwrap();
     value.copy_failure = Some("forbidden".into());
-    assert!(refusal(&given).contains("escaped copy cannot be written: forbidden"));
+    assert!(refusal(&given).contains("writing its escaped copy failed: forbidden"));
     let mut given = with_key(b"a");
     given.destinations[0].spec.secret_ref =
         Some(odigos_api::destination::SecretRef { name: names::ESCAPED_SECRETS.into() });

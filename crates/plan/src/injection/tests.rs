@@ -467,7 +467,7 @@ fn otlp_variables_are_the_users_or_ours_as_a_whole() {
     ];
     assert_eq!(unit(&of_signal), ours(&fitting));
     let reference = json!([{"name": "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}}]);
-    assert_eq!(unit(&Case::new("java-community").env(reference).injected()).len(), 1, "nobody can read it here");
+    assert_eq!(unit(&Case::new("java-community").env(reference).injected()).len(), 1, "its value is unknown here");
 }
 
 #[test]

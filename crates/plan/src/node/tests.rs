@@ -409,7 +409,7 @@ fn processor_of_a_stream_on_the_node_is_in_its_pipelines_by_the_class_of_items()
     assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "ConfigUpdated_NodeCollector"));
     assert!(told.message.contains("so b see its effect too"), "{}", told.message);
     // No workload is in the stream: the condition says so instead of the opposite.
-    given.processors = vec![transform(&["nobody"])];
+    given.processors = vec![transform(&["unused"])];
     let plan = given.plan();
     assert!(plan.config.get(ComponentKind::Processor, "transform/t").is_none());
     assert_eq!(

@@ -166,7 +166,7 @@ mod tests {
                 ],
             })
         );
-        assert!(Guard::of(&["nobody".to_owned()], &known).is_empty);
+        assert!(Guard::of(&["unused".to_owned()], &known).is_empty);
         assert!(!Guard::of(&["default".to_owned()], &[]).is_empty, "items without class are of the default stream");
     }
 }

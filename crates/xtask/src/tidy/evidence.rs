@@ -185,7 +185,7 @@ mod tests {
     fn scenarios_occur_once_and_name_what_exists() {
         let of = |table: &str| wrong_scenarios(table, 2, &read);
         let one = "| 1 | it works | API server | `tests/a.rs::one`, `tests/a.rs::two` | |\n";
-        let two = "| 2 | it stops | not shown | | nobody stops it |\n";
+        let two = "| 2 | it stops | not shown | | no test stops it |\n";
         assert_eq!(of(&format!("# Scenarios\n| Nr. | What |\n|---|---|\n{one}{two}")), [""; 0]);
         assert_eq!(of(one), ["row 2 occurs 0 times"]);
         assert_eq!(of(&format!("{one}{two}{two}")), ["row 2 occurs 2 times"]);
