@@ -308,7 +308,7 @@ fn pattern_remark(source: &Source) -> Option<String> {
     }
     if pattern.contains(r"\\") {
         // Quotes of JSON take two; YAML in single quotes, or without any, takes one.
-        return Some(r"the pattern requires a backslash, which no name contains; write a single one, as in \d".into());
+        return Some(r"the pattern requires a backslash, which no name holds; write a single one, as in \d".into());
     }
     let before = pattern.split_once('*').and_then(|(head, _)| head.chars().next_back());
     let literal = before.filter(|c| c.is_ascii_alphanumeric() || *c == '-')?;
