@@ -1,4 +1,4 @@
-//! `make test` and `make lint`: every check except cluster scenarios and measurements, two lanes at a time, with a table of times.
+//! `make test` and `make lint`: every check except cluster scenarios and measurements, several at a time, with a table of times.
 
 use crate::board::{Board, both};
 use crate::command::{cargo, dev_command, run, target};
@@ -14,6 +14,7 @@ const FORMAT: &str = "format";
 const BOUNDARIES: &str = "boundaries";
 const LINTS: &str = "lints";
 const BINARIES: &str = "binaries and tests";
+const LINTED_BINARIES: &str = "lints, binaries and tests";
 const PURE: &str = "tests without peers";
 const KUBERNETES: &str = "etcd and Kubernetes";
 const COLLECTOR_BUILD: &str = "collector";
@@ -25,8 +26,11 @@ const PEERS: &str = "tests with API server and collector";
 const NODES: &str = "tools of cluster nodes";
 const AGENTS: &str = "agents of the release";
 
-/// Test binaries that run alongside the others: they wait far more than they compute, and together take as long as the rest.
-const ALONGSIDE: [&str; 5] = ["adding", "injection", "lifecycle", "rollback", "scaling"];
+/// Test binaries with peers that run alongside the others, a list a lane: they wait far more than they compute, and each lane takes as long as
+/// the rest together.
+const LANES: [&[&str]; 2] = [&["lifecycle"], &["adding", "api_server", "injection", "rollback", "scaling"]];
+/// What the names of their steps begin with.
+const LANE_PREFIX: &str = "tests with peers ";
 /// The crate whose tests start real peers.
 const TESTKIT: &str = "testkit";
 /// Tests that need what only `make e2e` brings; they are built here.
@@ -41,20 +45,9 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
     if prepare_e2e {
         doctor::require(needs::Task::E2e)?;
     }
-    let mut steps = vec![
-        FORMAT,
-        BOUNDARIES,
-        LINTS,
-        BINARIES,
-        PURE,
-        KUBERNETES,
-        COLLECTOR_BUILD,
-        BACKENDS,
-        GO_AGENT,
-        WORKFLOWS,
-        GENERATED,
-        PEERS,
-    ];
+    let mut steps = vec![FORMAT, BOUNDARIES];
+    steps.extend(if clippy_compiles() { &[LINTED_BINARIES][..] } else { &[LINTS, BINARIES] });
+    steps.extend([PURE, KUBERNETES, COLLECTOR_BUILD, BACKENDS, GO_AGENT, WORKFLOWS, GENERATED, PEERS]);
     if prepare_e2e {
         steps.extend([NODES, AGENTS]);
     }
@@ -105,11 +98,22 @@ fn record(table: &str) -> anyhow::Result<()> {
 fn rust_checks(board: &Board) -> anyhow::Result<()> {
     board.step(FORMAT, format)?;
     board.step(BOUNDARIES, |_| tidy::tidy())?;
-    board.step(LINTS, lints)?;
-    board.step(BINARIES, |progress| {
-        let build = ["build", "--workspace", "--locked", "--bins", "--tests", "--test", SCENARIOS];
-        run(BINARIES, &mut cargo(&build), progress)
-    })
+    let name = if clippy_compiles() {
+        LINTED_BINARIES
+    } else {
+        board.step(LINTS, lints)?;
+        BINARIES
+    };
+    // Benchmarks are linked as well: whoever changes what they use sees it here.
+    let build = ["build", "--workspace", "--locked", "--all-targets", "--test", SCENARIOS];
+    board.step(name, |progress| run(name, &mut cargo(&build), progress))
+}
+
+/// Whether clippy's driver compiles the workspace (`RUSTC_WORKSPACE_WRAPPER`): then building is linting. `.ci/run` does it that way, since
+/// linting first compiles every library once more, without code, and reads the workspace twice.
+fn clippy_compiles() -> bool {
+    let wrapper = std::env::var_os("RUSTC_WORKSPACE_WRAPPER");
+    wrapper.is_some_and(|wrapper| Path::new(&wrapper).file_stem().is_some_and(|name| name == "clippy-driver"))
 }
 
 fn format(progress: Progress<'_>) -> anyhow::Result<()> {
@@ -164,16 +168,26 @@ fn pure_test_names() -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Tests that start peers: two binaries at a time, since one leaves two cores idle for more than half of its time.
+/// Tests that start peers: three binaries at a time, since one leaves two cores idle for more than half of its time.
 fn peer_tests(board: &Board) -> anyhow::Result<()> {
     let names = test_names(&root().join("crates").join(TESTKIT).join("tests"))?;
-    let (alongside, others): (Vec<String>, _) = names.into_iter().partition(|name| ALONGSIDE.contains(&name.as_str()));
+    let lanes = lanes(&names);
     std::thread::scope(|scope| {
-        let second = scope.spawn(|| tests(board, "tests with peers 2", &[], &alongside));
-        let first = tests(board, "tests with peers 1", &[], &others);
-        // Both end, so that every failure is seen.
-        first.and(join(second.join()))
+        let run = |(position, lane): (usize, &Vec<String>)| {
+            let (name, lane) = (format!("{LANE_PREFIX}{}", position + 1), lane.clone());
+            scope.spawn(move || tests(board, &name, &[], &lane))
+        };
+        let running: Vec<_> = lanes.iter().enumerate().map(run).collect();
+        // The scope ends with the last of them, so that every failure is seen.
+        running.into_iter().try_for_each(|lane| join(lane.join()))
     })
+}
+
+/// The tests with peers, by lane; what no lane names is the first.
+fn lanes(names: &[String]) -> Vec<Vec<String>> {
+    let of = |lane: &[&str]| names.iter().filter(|name| lane.contains(&name.as_str())).cloned().collect();
+    let others = names.iter().filter(|name| !LANES.iter().any(|lane| lane.contains(&name.as_str())));
+    std::iter::once(others.cloned().collect()).chain(LANES.iter().map(|lane| of(lane))).collect()
 }
 
 /// Runs tests of the workspace with its binaries as they were built; everything that they print is shown.
@@ -182,7 +196,7 @@ fn tests(board: &Board, name: &str, kinds: &[&str], names: &[String]) -> anyhow:
     command.args(kinds).args(names.iter().flat_map(|name| ["--test", name]));
     command.env("ODIGOS_TEST_BINARIES", target().join("debug"));
     // Lines of binaries that run at the same time are told apart.
-    let mark = name.strip_prefix("tests with peers ").map(|lane| format!("{lane}| ")).unwrap_or_default();
+    let mark = name.strip_prefix(LANE_PREFIX).map(|lane| format!("{lane}| ")).unwrap_or_default();
     run(name, &mut command, &|line| board.print(&format!("{mark}{line}")))
 }
 
@@ -223,7 +237,10 @@ mod tests {
     fn every_test_of_the_testkit_belongs_to_the_tests_with_peers() {
         let names = test_names(&root().join("crates/testkit/tests")).unwrap();
         assert!(names.contains(&"api_server".to_owned()) && names.contains(&"collector".to_owned()), "{names:?}");
-        assert!(ALONGSIDE.iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+        let mut divided = lanes(&names).concat();
+        divided.sort();
+        assert_eq!(divided, names);
+        assert!(LANES.concat().iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
         // Cargo selects by name alone: one name in both would start peers before they are built.
         let pure = pure_test_names().unwrap();
         assert!(pure.iter().all(|name| !names.contains(name)), "{pure:?}");
