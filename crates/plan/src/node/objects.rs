@@ -81,7 +81,7 @@ struct DaemonSet<'a> {
 
 impl DaemonSet<'_> {
     fn reads_logs(&self) -> bool {
-        self.plan.config.get(odigos_pipeline::ComponentKind::Receiver, super::FILE_LOG).is_some()
+        self.plan.config.get(odigos_pipeline::ComponentKind::Receiver, super::receivers::FILE_LOG).is_some()
     }
 
     fn reads_host(&self) -> bool {

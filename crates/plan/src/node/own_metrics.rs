@@ -3,7 +3,7 @@
 //! Owns the pipelines `metrics/odiglet-metrics` and `metrics/own-kubelet` of `spec/collectors-and-pipelines.md` 5.4 (A46).
 //! They go to the gateway's port for own metrics, never through users' streams, and exist only while somebody wants them.
 
-use super::kubelet_stats;
+use super::receivers::kubelet_stats;
 use crate::collector;
 use odigos_api::collectors_group::{CollectorMetrics, OwnMetrics};
 use odigos_api::{Signal, names};

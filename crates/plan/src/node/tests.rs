@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixtures::{collectors_group, processor};
 use odigos_api::collectors_group::CollectorsGroupStatus;
-use odigos_pipeline::PipelineId;
+use odigos_pipeline::{ComponentKind, PipelineId};
 use serde_json::Value;
 
 struct Given {
@@ -294,7 +294,7 @@ fn without_an_agent_on_the_node_the_output_of_containers_is_not_read_and_that_is
     assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["otlp/in"], "logs that agents send are taken");
     assert_eq!(plan.receiver_signals, [Signal::Logs, Signal::Traces]);
     assert!(plan.config.get(ComponentKind::Receiver, "file_log").is_none());
-    assert!(plan.config.get(ComponentKind::Extension, FILE_STORAGE).is_none());
+    assert!(plan.config.get(ComponentKind::Extension, receivers::FILE_STORAGE).is_none());
     let told: Vec<&str> = plan.findings.iter().map(|one| one.message.as_str()).collect();
     assert_eq!(told, [NO_CONTAINER_LOGS]);
     assert!(plan.config.get(ComponentKind::Receiver, "prometheus/odiglet-metrics").is_none(), "nobody is there to ask");

@@ -1,0 +1,164 @@
+//! Whose an item is: what every pipeline of the node collector starts with.
+//!
+//! Owns the processors that name the node, the pod, the workload and the stream class of an item, and which detectors can
+//! answer where the cluster runs (`spec/collectors-and-pipelines.md` 5.4). Never decides where an item goes ([`super::routes`]).
+
+use super::Observed;
+use super::pipelines::Build;
+use crate::collector;
+use crate::workload::resource_attribute;
+use odigos_api::WorkloadKind;
+use odigos_api::collectors_group::CollectorsGroupSpec;
+use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
+use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
+use odigos_pipeline::{CollectorConfig, ComponentKind};
+use serde_json::{Value, json};
+
+/// Where the cluster runs; decides which detectors can answer (spec 5.4, A23).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CloudProvider {
+    /// Not known: the detectors that the configuration enables, `gcp` aside, since it blocks elsewhere.
+    #[default]
+    Unknown,
+    /// Amazon Web Services.
+    Aws,
+    /// Microsoft Azure.
+    Azure,
+    /// Google Cloud.
+    Google,
+    /// None of them.
+    Other,
+}
+
+impl CloudProvider {
+    /// Reads a node's `spec.providerID`.
+    #[must_use]
+    pub fn from_provider_id(id: &str) -> Self {
+        match id.split("://").next().unwrap_or_default() {
+            "" => Self::Unknown,
+            "aws" => Self::Aws,
+            "azure" => Self::Azure,
+            "gce" => Self::Google,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl Build<'_> {
+    /// Adds the processors that [`Self::opening`] names.
+    pub(super) fn add_identity(&self, config: &mut CollectorConfig, seen: &Observed<'_>) {
+        config.add(
+            ComponentKind::Processor,
+            "resource/node-name",
+            json!({"attributes": [{"key": "k8s.node.name", "action": "upsert", "value": "${env:NODE_NAME}"}]}),
+        );
+        config.add(ComponentKind::Processor, "k8s_attributes", workload_attributes());
+        config.add(ComponentKind::Processor, WORKLOAD, workload_identity());
+        let detectors = detectors(self.spec, seen.provider);
+        if !detectors.is_empty() {
+            config.add(
+                ComponentKind::Processor,
+                "resource_detection",
+                json!({"detectors": detectors, "timeout": "2s"}),
+            );
+        }
+    }
+
+    /// Processors that every pipeline starts with. The class that an application claims is removed before the pod's own
+    /// is read, so that it cannot choose its stream (A49).
+    pub(super) fn opening(&self, config: &CollectorConfig) -> Vec<String> {
+        let mut ids = vec![
+            collector::MEMORY_LIMITER.to_owned(),
+            collector::STRIP_CLASS.to_owned(),
+            "k8s_attributes".to_owned(),
+            WORKLOAD.to_owned(),
+            "resource/node-name".to_owned(),
+        ];
+        if config.get(ComponentKind::Processor, "resource_detection").is_some() {
+            ids.push("resource_detection".into());
+        }
+        ids
+    }
+}
+
+/// Id of the processor that names the workload.
+const WORKLOAD: &str = "transform/workload";
+
+/// Names the workload of a covered pod in the product's own attributes, unless its agent has. Sampling rules tell by them
+/// what is a source; pods that are not covered carry no class and get none (`spec/sampling.md` 3).
+fn workload_identity() -> Value {
+    let attribute = |key: &str| Expression::from(Path::keyed("attributes", key));
+    // Owners before what they own: a Job of a CronJob has both names.
+    let kinds = [
+        WorkloadKind::CronJob,
+        WorkloadKind::Job,
+        WorkloadKind::Deployment,
+        WorkloadKind::StatefulSet,
+        WorkloadKind::DaemonSet,
+    ];
+    let mut statements = Vec::new();
+    for (kind, key) in kinds.into_iter().filter_map(|kind| Some((kind, resource_attribute(kind)?))) {
+        let condition = || {
+            Condition::All(vec![
+                Condition::NotEqual(attribute(STREAM_CLASS_ATTRIBUTE), Expression::Nil),
+                Condition::Equal(attribute("odigos.workload.name"), Expression::Nil),
+                Condition::NotEqual(attribute(key), Expression::Nil),
+            ])
+        };
+        // The kind first: once the name is there, no other kind is looked at.
+        for (target, value) in
+            [("odigos.workload.kind", kind.as_str().into()), ("odigos.workload.name", attribute(key))]
+        {
+            let arguments = vec![attribute(target), value];
+            statements.push(Statement { editor: "set", arguments, condition: Some(condition()) }.to_string());
+        }
+    }
+    let group = json!([{"context": "resource", "statements": statements}]);
+    json!({"error_mode": "ignore", "trace_statements": group, "metric_statements": group, "log_statements": group})
+}
+
+/// Reads the pod's identity and its stream class. Pods of this node only, nothing else is watched (spec 7.5).
+fn workload_attributes() -> Value {
+    let from_resource = |name: &str| json!({"from": "resource_attribute", "name": name});
+    json!({
+        "auth_type": "serviceAccount",
+        "passthrough": false,
+        // Items of the first second must not be routed without their class.
+        "wait_for_metadata": true,
+        "filter": {"node_from_env_var": "NODE_NAME"},
+        "extract": {
+            "metadata": [
+                "k8s.namespace.name", "k8s.pod.name", "k8s.pod.uid", "k8s.deployment.name", "k8s.statefulset.name",
+                "k8s.daemonset.name", "k8s.job.name", "k8s.cronjob.name", "service.name",
+            ],
+            "labels": [{"tag_name": STREAM_CLASS_ATTRIBUTE, "key": STREAM_CLASS, "from": "pod"}],
+        },
+        "pod_association": [
+            {"sources": [from_resource("k8s.pod.uid")]},
+            {"sources": [from_resource("k8s.pod.name"), from_resource("k8s.namespace.name")]},
+            {"sources": [from_resource("k8s.pod.ip")]},
+            {"sources": [{"from": "connection"}]},
+        ],
+    })
+}
+
+/// Detectors that the configuration enables and that can answer where the cluster runs. A detector that asks in vain
+/// blocks the start for seconds, so each runs only at home.
+fn detectors(spec: &CollectorsGroupSpec, provider: CloudProvider) -> Vec<&'static str> {
+    let Some(settings) = &spec.resource_detectors else { return Vec::new() };
+    let on = |detector: &Option<odigos_api::collectors_group::ResourceDetector>| {
+        detector.as_ref().is_some_and(|detector| detector.enabled == Some(true))
+    };
+    let all = [
+        ("ec2", on(&settings.ec2), CloudProvider::Aws),
+        ("eks", on(&settings.eks), CloudProvider::Aws),
+        ("azure", on(&settings.azure), CloudProvider::Azure),
+        ("aks", on(&settings.aks), CloudProvider::Azure),
+        ("gcp", on(&settings.gcp), CloudProvider::Google),
+    ];
+    let fits = |home: CloudProvider| match provider {
+        CloudProvider::Unknown => home != CloudProvider::Google,
+        known => home == known,
+    };
+    all.into_iter().filter(|(_, enabled, home)| *enabled && fits(*home)).map(|(name, _, _)| name).collect()
+}
