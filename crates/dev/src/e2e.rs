@@ -5,7 +5,7 @@
 
 use crate::cluster::{Cluster, Tally};
 use crate::images::{self, Purpose};
-use crate::{rotation, say};
+use crate::{needs, rotation, say};
 use anyhow::Context;
 use odigos_tools::{self as tools, root};
 use serde_json::Value;
@@ -51,7 +51,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let begun = Instant::now();
     let stories = stories_binary()?;
-    let parts = selection(arguments, &stories)?;
+    let chosen = selection(arguments, &stories)?;
+    let parts: Vec<String> = chosen.iter().map(|one| one.name.clone()).collect();
+    let needs: Vec<&str> = chosen.iter().map(|one| one.needs.as_str()).filter(|needs| !needs.is_empty()).collect();
     if arguments.list {
         return Ok(());
     }
@@ -61,8 +63,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => Cluster::own(if arguments.shared { 2 } else { 1 })?,
     };
     let purpose = if arguments.release { Purpose::Figures } else { Purpose::Stories };
-    let archives = if is_own { images::build(purpose)? } else { Vec::new() };
-    let environment = environment(arguments)?;
+    let mut archives = if is_own { images::build(purpose)? } else { Vec::new() };
+    if is_own {
+        archives.extend(needs::build(&needs)?);
+    }
+    let environment = environment(arguments, &needs)?;
     let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives, arguments.keep) } else { Ok(()) };
     let tell = |(position, cluster): (usize, &Cluster)| {
         let told = prepared(cluster).and_then(|()| {
@@ -98,26 +103,27 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Names of the scenarios to run, after they have been printed; none means all.
-fn selection(arguments: &Arguments, stories: &Path) -> anyhow::Result<Vec<String>> {
+/// The scenarios to run, after their names have been printed.
+fn selection(arguments: &Arguments, stories: &Path) -> anyhow::Result<Vec<rotation::Scenario>> {
     let output = Command::new(stories).arg("--list").output().context("failed to start the scenarios")?;
     anyhow::ensure!(output.status.success(), "the scenarios ended with {}", output.status);
     let all = rotation::read(&String::from_utf8(output.stdout)?)?;
     let is_named = |name: &str| arguments.parts.is_empty() || arguments.parts.iter().any(|part| name.contains(part));
-    let names: Vec<String> = if arguments.rotate {
+    let chosen: Vec<rotation::Scenario> = if arguments.rotate {
         let turn = rotation::now()?;
         say(&format!("e2e: {}", turn.describe()));
-        turn.choose(&all).into_iter().map(|one| one.name.clone()).collect()
+        turn.choose(&all).into_iter().cloned().collect()
     } else {
-        all.iter().map(|one| one.name.clone()).filter(|name| is_named(name)).collect()
+        all.iter().filter(|one| is_named(&one.name)).cloned().collect()
     };
-    anyhow::ensure!(!names.is_empty(), "no scenario is called like {}", arguments.parts.join(", "));
+    anyhow::ensure!(!chosen.is_empty(), "no scenario is called like {}", arguments.parts.join(", "));
+    let names: Vec<&str> = chosen.iter().map(|one| one.name.as_str()).collect();
     say(&format!("e2e: {} of {} scenarios: {}", names.len(), all.len(), names.join("; ")));
-    Ok(names)
+    Ok(chosen)
 }
 
 /// What the stories are told of the release that they are about.
-fn environment(arguments: &Arguments) -> anyhow::Result<Vec<(&'static str, String)>> {
+fn environment(arguments: &Arguments, needs: &[&str]) -> anyhow::Result<Vec<(&'static str, String)>> {
     let version = env!("CARGO_PKG_VERSION");
     let text = |path: &Path| path.display().to_string();
     let mut environment = vec![
@@ -128,6 +134,7 @@ fn environment(arguments: &Arguments) -> anyhow::Result<Vec<(&'static str, Strin
         ("ODIGOS_E2E_VERSION", version.to_owned()),
         ("ODIGOS_E2E_IMAGE", format!("{}/odigos-e2e:{version}", arguments.image_prefix)),
     ];
+    environment.extend(needs::environment(needs)?);
     let switches = [(arguments.keep, "ODIGOS_E2E_KEEP"), (arguments.long, "ODIGOS_E2E_LONG")];
     environment.extend(switches.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| (name, "1".to_owned())));
     Ok(environment)

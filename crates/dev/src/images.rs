@@ -40,7 +40,7 @@ pub(crate) struct Image {
 }
 
 /// Binaries, their package, and the name of their image.
-const BINARIES: [(&str, &str, &str); 5] = [
+pub(crate) const BINARIES: [(&str, &str, &str); 5] = [
     ("odigos-instrumentor", "odigos-instrumentor", "odigos-instrumentor"),
     ("odigos-scheduler", "odigos-scheduler", "odigos-scheduler"),
     ("odigos-autoscaler", "odigos-autoscaler", "odigos-autoscaler"),
@@ -49,6 +49,11 @@ const BINARIES: [(&str, &str, &str); 5] = [
 ];
 /// The actors of the stories; no part of a release.
 const ACTORS: (&str, &str, &str) = ("odigos-e2e", "odigos-e2e", "odigos-e2e");
+
+/// The binary of the nodes' agent.
+pub(crate) const AGENT: &str = "odigos-agent";
+/// Folder of the archives for the stories, below the target folder.
+pub(crate) const FOR_STORIES: &str = "e2e-images";
 
 /// Where the image of the agent has the files of the languages' agents.
 const AGENTS: &str = "instrumentations";
@@ -81,12 +86,19 @@ pub(crate) fn command_line(release: bool) -> anyhow::Result<PathBuf> {
 
 /// Builds the binaries and writes one archive for each image; returns the archives.
 pub(crate) fn build(purpose: Purpose) -> anyhow::Result<Vec<PathBuf>> {
-    let folder = binaries::target().join(if purpose == Purpose::Release { "images" } else { "e2e-images" });
+    let folder = binaries::target().join(if purpose == Purpose::Release { "images" } else { FOR_STORIES });
     std::fs::create_dir_all(&folder)?;
+    write(&made(purpose, &folder)?, &folder, if purpose == Purpose::Stories { 1 } else { 6 })
+}
+
+/// One archive for each image; `compression` as for [`Image::archive`].
+pub(crate) fn write(images: &[Image], folder: &Path, compression: u32) -> anyhow::Result<Vec<PathBuf>> {
     let mut archives = Vec::new();
-    for image in &made(purpose, &folder)? {
-        let archive = image.archive(if purpose == Purpose::Stories { 1 } else { 6 })?;
-        let path = folder.join(format!("{}.tar", image.name()));
+    for image in images {
+        let archive = image.archive(compression)?;
+        let is_older = image.reference.ends_with(&format!(":{}", crate::before::TAG));
+        let suffix = if is_older { format!("-{}", crate::before::TAG) } else { String::new() };
+        let path = folder.join(format!("{}{suffix}.tar", image.name()));
         std::fs::write(&path, &archive)?;
         let mebibytes = archive.len() / 1024 / 1024;
         say(&format!("{:<28} {mebibytes:>4} MiB  {}", image.reference, path.display()));
@@ -126,10 +138,8 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
             path = stripped;
         }
         let mut image = Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &path)?;
-        if binary == "odigos-agent" {
-            image.add(AGENTS, &crate::agents::fetch()?)?;
-            // Static, so nothing comes with it.
-            image.files.insert(crate::golang::PROGRAM.to_owned(), crate::golang::build()?);
+        if binary == AGENT {
+            add_agents(&mut image)?;
         }
         images.push(image);
     }
@@ -141,6 +151,14 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
         images.push(Image::of(&format!("{COLLECTOR}:{version}"), "/otelcol-contrib", &program)?);
     }
     Ok(images)
+}
+
+/// Adds what the image of the nodes' agent carries beside its binary.
+pub(crate) fn add_agents(image: &mut Image) -> anyhow::Result<()> {
+    image.add(AGENTS, &crate::agents::fetch()?)?;
+    // Static, so nothing comes with it.
+    image.files.insert(crate::golang::PROGRAM.to_owned(), crate::golang::build()?);
+    Ok(())
 }
 
 impl Image {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod applications;
+mod before;
 mod cluster;
 mod collector;
 mod configuration;
@@ -10,6 +11,7 @@ mod e2e;
 mod generate;
 mod golang;
 mod images;
+mod needs;
 mod rotation;
 
 use clap::{Parser, Subcommand};

@@ -20,6 +20,8 @@ pub(crate) struct Scenario {
     is_core: bool,
     module: String,
     pub(crate) name: String,
+    /// What must be built for it alone; empty for nothing.
+    pub(crate) needs: String,
 }
 
 /// Reads the list that the scenarios print of themselves.
@@ -29,7 +31,8 @@ pub(crate) struct Scenario {
 pub(crate) fn read(list: &str) -> anyhow::Result<Vec<Scenario>> {
     let scenario = |line: &str| {
         let mut parts = line.split('\t');
-        let (Some(group), Some(module), Some(name), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        let mut next = || parts.next();
+        let (Some(group), Some(module), Some(name), Some(needs), None) = (next(), next(), next(), next(), next())
         else {
             bail!("unexpected line in the list of scenarios: {line:?}");
         };
@@ -38,7 +41,7 @@ pub(crate) fn read(list: &str) -> anyhow::Result<Vec<Scenario>> {
             "rotating" => false,
             other => bail!("unknown group of scenarios {other:?}"),
         };
-        Ok(Scenario { is_core, module: module.into(), name: name.into() })
+        Ok(Scenario { is_core, module: module.into(), name: name.into(), needs: needs.into() })
     };
     list.lines().map(scenario).collect()
 }
@@ -109,8 +112,7 @@ mod tests {
 
     use super::*;
 
-    const LIST: &str =
-        "core\tinstall\tinstalling\nrotating\ta\tfirst\nrotating\tb\tsecond\nrotating\tc\tthird\nrotating\ta\tfourth\n";
+    const LIST: &str = "core\tinstall\tinstalling\t\nrotating\ta\tfirst\t\nrotating\tb\tsecond\trelease-before\nrotating\tc\tthird\t\nrotating\ta\tfourth\t\n";
 
     fn chosen(commits: usize, changed: &[&str]) -> Vec<String> {
         let changed = changed.iter().map(|module| format!("{FOLDER}/{module}.rs")).collect();
@@ -134,8 +136,9 @@ mod tests {
 
     #[test]
     fn list_of_another_form_is_an_error() {
-        assert!(read("core\tinstall").is_err());
-        assert!(read("sometimes\tinstall\tinstalling").is_err());
+        assert!(read("core\tinstall\tinstalling").is_err());
+        assert!(read("sometimes\tinstall\tinstalling\t").is_err());
+        assert_eq!(read(LIST).unwrap()[2].needs, "release-before");
     }
 
     /// A module that is renamed without its scenario would never count as changed.

@@ -159,6 +159,9 @@ fn text(value: Option<&AnyValue>) -> String {
         Some(any_value::Value::StringValue(text)) => text.clone(),
         Some(any_value::Value::IntValue(number)) => number.to_string(),
         Some(any_value::Value::BoolValue(flag)) => flag.to_string(),
+        Some(any_value::Value::ArrayValue(list)) => {
+            list.values.iter().map(|one| text(Some(one))).collect::<Vec<_>>().join(",")
+        }
         _ => String::new(),
     }
 }

@@ -107,6 +107,13 @@ pub const NODE_TOOLS: [Tool; 4] = [
     Tool::peer("coredns", "tests/tools/coredns", "."),
 ];
 
+/// The controller of Argo Rollouts, which one scenario runs.
+pub const ARGO_ROLLOUTS: Tool = Tool::peer(
+    "rollouts-controller",
+    "tests/tools/argo-rollouts",
+    "github.com/argoproj/argo-rollouts/cmd/rollouts-controller",
+);
+
 /// The linter of the GitHub workflows.
 pub const WORKFLOW_LINTER: Tool = Tool::peer(
     "actionlint",
@@ -117,7 +124,7 @@ pub const WORKFLOW_LINTER: Tool = Tool::peer(
 
 /// Every tool by its name.
 pub(crate) fn named(name: &str) -> Option<Tool> {
-    let all = TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([WORKFLOW_LINTER]);
+    let all = TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([ARGO_ROLLOUTS, WORKFLOW_LINTER]);
     all.into_iter().find(|tool| tool.name == name)
 }
 

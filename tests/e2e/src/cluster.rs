@@ -193,8 +193,24 @@ impl Cluster {
     /// # Errors
     /// When it does not answer, or not with that.
     pub async fn ask<T: DeserializeOwned>(&self, namespace: &str, pod: &str, path: &str) -> anyhow::Result<T> {
+        self.ask_with(namespace, pod, path, &[]).await
+    }
+
+    /// The same, with headers.
+    ///
+    /// # Errors
+    /// When it does not answer, or not with that.
+    pub async fn ask_with<T: DeserializeOwned>(
+        &self,
+        namespace: &str,
+        pod: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> anyhow::Result<T> {
         let url = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{}/proxy{path}", crate::actors::PORT);
-        let request = http::Request::get(url).body(Vec::new())?;
+        let request =
+            headers.iter().fold(http::Request::get(url), |request, (name, value)| request.header(*name, *value));
+        let request = request.body(Vec::new())?;
         let text = self.client.request_text(request).await.with_context(|| format!("asking {namespace}/{pod}"))?;
         serde_json::from_str(&text).with_context(|| format!("{namespace}/{pod} answers {text:.200}"))
     }
@@ -261,17 +277,20 @@ impl Cluster {
         Ok(())
     }
 
-    /// Asks the script that made the cluster, e.g. to stop a node.
+    /// Asks the script that made the cluster, e.g. to stop a node; returns what it printed.
     ///
     /// # Errors
     /// When another cluster is used, or the script fails.
-    pub async fn script(&self, arguments: &[&str]) -> anyhow::Result<()> {
+    pub async fn script(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let script = self.script.as_ref().context("only the cluster that `cargo xtask e2e` made can do that")?;
-        let status =
-            tokio::process::Command::new(script).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).status();
-        let status = status.await?;
-        anyhow::ensure!(status.success(), "{} {arguments:?} ended with {status}", script.display());
-        Ok(())
+        let output = tokio::process::Command::new(script)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .await?;
+        anyhow::ensure!(output.status.success(), "{} {arguments:?} ended with {}", script.display(), output.status);
+        Ok(String::from_utf8(output.stdout)?)
     }
 }
 

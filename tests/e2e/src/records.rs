@@ -11,6 +11,10 @@ pub struct Record {
     pub names: BTreeMap<String, u32>,
     /// How many spans each trace has; empty for other signals.
     pub traces: BTreeMap<String, u32>,
+    /// The names of the spans of each of the first traces; empty for other signals.
+    pub spans: BTreeMap<String, BTreeSet<String>>,
+    /// The newest value of each attribute of spans, and of data points that count something.
+    pub attributes: BTreeMap<String, String>,
     /// The resource attributes of the newest item.
     pub resource: BTreeMap<String, String>,
     /// Keys of resource attributes of all items.
@@ -21,15 +25,23 @@ pub struct Record {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Records(pub BTreeMap<String, BTreeMap<String, Record>>);
 
+/// Of how many traces of a service the names of spans are kept.
+const NAMED: usize = 200;
+
 impl Records {
     /// Takes an item in.
     pub fn add(&mut self, item: Item) {
         let services = self.0.entry(item.signal.as_pipeline().to_owned()).or_default();
         let record = services.entry(item.service).or_default();
-        *record.names.entry(item.name).or_default() += 1;
         if !item.trace.is_empty() {
+            if record.spans.len() < NAMED || record.spans.contains_key(&item.trace) {
+                record.spans.entry(item.trace.clone()).or_default().insert(item.name.clone());
+            }
             *record.traces.entry(item.trace).or_default() += 1;
         }
+        record.attributes.extend(item.attributes);
+        record.attributes.extend(item.points.into_iter().flat_map(|point| point.attributes));
+        *record.names.entry(item.name).or_default() += 1;
         record.keys.extend(item.resource.keys().cloned());
         record.resource = item.resource;
     }

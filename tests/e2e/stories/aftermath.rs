@@ -48,9 +48,11 @@ pub(crate) async fn tell(cluster: &Cluster) -> anyhow::Result<()> {
 /// Takes away what the story left, and brings the product back to how it was installed.
 pub(crate) async fn clear(cluster: &Cluster) -> anyhow::Result<()> {
     let system = cluster.namespace.clone();
-    for destination in cluster.list(API_VERSION, "Destination", &system, "").await? {
-        let name = destination["metadata"]["name"].as_str().unwrap_or_default();
-        cluster.delete(API_VERSION, "Destination", (&system, name)).await?;
+    for kind in ["Destination", "InstrumentationRule"] {
+        for left in cluster.list(API_VERSION, kind, &system, "").await? {
+            let name = left["metadata"]["name"].as_str().unwrap_or_default();
+            cluster.delete(API_VERSION, kind, (&system, name)).await?;
+        }
     }
     release::install(&system, &[]).await?;
     for controller in [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER] {

@@ -17,7 +17,7 @@ const BACKEND: &str = "office";
 pub(crate) const LIMIT: Duration = Duration::from_secs(180);
 
 /// Identity that every item of an instrumented workload carries.
-const IDENTITY: [&str; 5] =
+pub(crate) const IDENTITY: [&str; 5] =
     ["k8s.namespace.name", "k8s.pod.name", "k8s.node.name", "k8s.deployment.name", "odigos.workload.name"];
 
 /// Services in a namespace, usually the chain, and a backend in another.
@@ -104,11 +104,16 @@ impl Office<'_> {
         eventually("the chain answers", Duration::from_secs(90), || self.ask()).await
     }
 
+    /// Applies the Source of the namespace.
+    pub(crate) async fn cover(&self) -> anyhow::Result<()> {
+        self.cluster.apply(&shop::source(self.namespace, "Namespace", self.namespace, &[])).await
+    }
+
     /// Applies the Source, and waits for everything that is promised.
     async fn is_told_of(&self) -> anyhow::Result<()> {
         let (cluster, namespace) = (self.cluster, self.namespace);
         let begun = Instant::now();
-        cluster.apply(&shop::source(namespace, "Namespace", namespace, &[])).await?;
+        self.cover().await?;
         // People go on asking: every rollout happens under requests.
         let whole = eventually("one trace crosses all services", LIMIT, || async {
             self.ask().await?;
@@ -233,6 +238,13 @@ impl Office<'_> {
         self.cluster.ask(self.backends, &pod.name(), "/").await
     }
 
+    /// Lets the backend forget what arrived.
+    pub(crate) async fn forget(&self) -> anyhow::Result<()> {
+        let pods = self.cluster.pods(self.backends, &format!("app={BACKEND}")).await?;
+        let pod = pods.first().context("the backend has no pod")?;
+        self.cluster.tell(self.backends, &pod.name(), "/forget").await
+    }
+
     /// What the user passes to the runtime is in force.
     pub(crate) async fn keeps_options(&self, service: Service, pod: &Pod) -> anyhow::Result<()> {
         let answer: Value = self.cluster.ask(self.namespace, &pod.name(), "/options").await?;
@@ -259,7 +271,7 @@ impl Office<'_> {
     }
 
     /// The status tells what was found and done.
-    async fn is_said_to_be_well(&self, service: Service) -> anyhow::Result<()> {
+    pub(crate) async fn is_said_to_be_well(&self, service: Service) -> anyhow::Result<()> {
         eventually(&format!("{} is said to be well", service.name), Duration::from_secs(120), || async {
             let live = self.cluster.config(self.namespace, service.name).await?;
             let details = live.pointer("/status/runtimeDetailsByContainer/0").cloned().unwrap_or_default();

@@ -15,6 +15,7 @@
 mod aftermath;
 mod brought;
 mod certificates;
+mod controllers;
 mod custom_metrics;
 mod destinations;
 mod detection;
@@ -32,6 +33,7 @@ mod requests;
 mod rollback;
 mod rollout_limits;
 mod routing;
+mod rules;
 mod sampling;
 mod upgrading;
 
@@ -53,19 +55,27 @@ struct Scenario {
     /// The module that it is written in.
     module: &'static str,
     name: &'static str,
+    /// What only this scenario takes and `cargo xtask e2e` has to build for it.
+    needs: &'static str,
     run: Story,
 }
 
+impl Scenario {
+    const fn with(self, needs: &'static str) -> Self {
+        Self { needs, ..self }
+    }
+}
+
 const fn core(cluster: u8, module: &'static str, name: &'static str, run: Story) -> Scenario {
-    Scenario { cluster, is_core: true, module, name, run }
+    Scenario { cluster, is_core: true, module, name, needs: "", run }
 }
 
 const fn rotating(cluster: u8, module: &'static str, name: &'static str, run: Story) -> Scenario {
-    Scenario { cluster, is_core: false, module, name, run }
+    Scenario { cluster, is_core: false, module, name, needs: "", run }
 }
 
 /// Every scenario, in order. The first installs the product, so each cluster begins with it; the last two belong together.
-const SCENARIOS: [Scenario; 22] = [
+const SCENARIOS: [Scenario; 24] = [
     core(1, "install", "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     core(1, "routing", "each stream gets its own and all of it", |cluster| {
         routing::each_stream_gets_its_own(cluster).boxed()
@@ -92,6 +102,11 @@ const SCENARIOS: [Scenario; 22] = [
     core(1, "rollback", "what crashes with its agent is left alone", |cluster| {
         rollback::what_crashes_is_left_alone(cluster).boxed()
     }),
+    rotating(1, "rules", "rules and own spans reach traces", |cluster| rules::reach_traces(cluster).boxed()),
+    rotating(2, "controllers", "CronJobs and Argo Rollouts get agents", |cluster| {
+        controllers::get_agents(cluster).boxed()
+    })
+    .with("argo-rollouts"),
     rotating(1, "rollback", "missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
     rotating(1, "rollout_limits", "limits of rollouts hold with three pods", |cluster| {
         rollout_limits::hold_with_three_pods(cluster).boxed()
@@ -111,7 +126,8 @@ const SCENARIOS: [Scenario; 22] = [
     }),
     rotating(2, "upgrading", "to a newer release and back", |cluster| {
         upgrading::to_a_newer_release_and_back(cluster).boxed()
-    }),
+    })
+    .with("release-before"),
     rotating(2, "failures", "nobody steers for a while", |cluster| failures::nobody_steers(cluster).boxed()),
     rotating(2, "failures", "a node boots again", |cluster| failures::a_node_boots_again(cluster).boxed()),
     core(1, "leaving", "nothing is left after leaving", |cluster| leaving::nothing_is_left(cluster).boxed()),
@@ -123,8 +139,8 @@ const SCENARIOS: [Scenario; 22] = [
 fn main() -> ExitCode {
     let parts: Vec<String> = std::env::args().skip(1).collect();
     if parts.iter().any(|part| part == "--list") {
-        for Scenario { is_core, module, name, .. } in SCENARIOS {
-            println!("{}\t{module}\t{name}", if is_core { "core" } else { "rotating" });
+        for Scenario { is_core, module, name, needs, .. } in &SCENARIOS {
+            println!("{}\t{module}\t{name}\t{needs}", if *is_core { "core" } else { "rotating" });
         }
         return ExitCode::SUCCESS;
     }

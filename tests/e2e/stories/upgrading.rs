@@ -1,52 +1,100 @@
-//! To a newer release and back: applications go on, telemetry flows, objects of users stay.
+//! From the release before to this one and back: applications go on, telemetry flows, objects of users stay.
 
-use crate::release::{self, helm};
+use crate::instrumentation::{Office, crossing};
+use crate::leaving;
+use crate::release::{self, helm, install};
 use crate::routing::{BACKENDS, Stage};
+use anyhow::Context;
 use odigos_api::{API_VERSION, names};
-use odigos_e2e::cluster::{Cluster, Pod};
+use odigos_e2e::cluster::{Cluster, Pod, eventually};
+use odigos_e2e::office::{CHAIN, Manner, Service};
+use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-/// Time for controllers and gateways to be replaced.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Time for controllers, agents and collectors to be replaced.
+const LIMIT: Duration = Duration::from_secs(180);
 
-/// A release before this one: the same templates under an older number, with values of its own, since no other release was
-/// published yet.
+/// Applications with agents.
+const SERVICES: [Service; 2] = [Service { next: Some("pricing"), ..CHAIN[1] }, Service { next: None, ..CHAIN[2] }];
+
+/// Values of both releases: one gateway alone would be replaced with nobody beside it.
+const VALUES: [&str; 2] = ["controllers.log=debug", "config.collectorGateway.minReplicas=2"];
+
+/// The release before is installed with its own chart and its own images, as it was then; nothing of this one is there. It is
+/// upgraded while applications send, and rolled back while they are quiet.
 pub(crate) async fn to_a_newer_release_and_back(cluster: Cluster) -> anyhow::Result<()> {
-    let folder = std::env::temp_dir().join(format!("odigos-e2e-chart-{}", std::process::id()));
-    copy(&release::chart()?, &folder)?;
-    let description = folder.join("Chart.yaml");
-    let text = std::fs::read_to_string(&description)?;
-    let older = text.lines().map(|line| if line.starts_with("version:") { "version: 0.0.9" } else { line });
-    std::fs::write(&description, older.collect::<Vec<_>>().join("\n"))?;
-    let before = ["controllers.log=debug", "config.collectorGateway.minReplicas=2"];
-    let installed = release::install_from(&folder, &cluster.namespace, &before).await;
-    std::fs::remove_dir_all(&folder)?;
-    installed?;
+    let begun = Instant::now();
+    let say = |what: &str| println!("  {:.0} s: {what}", begun.elapsed().as_secs_f64());
+    leaving::uninstall().await?;
+    leaving::nothing_of_ours_is_there(&cluster).await?;
+    install_before(&cluster).await?;
 
     let stage = Stage { cluster: &cluster, applications: "e2e-upgrade", backends: "e2e-upgrade-backends" };
-    stage.set(20).await?;
-    let pods = applications(&stage).await?;
-    let users = users(&cluster).await?;
+    let office = Office {
+        cluster: &cluster,
+        namespace: "e2e-upgrade-office",
+        backends: "e2e-upgrade-office-backends",
+        manner: Manner::Plain,
+        services: &SERVICES,
+    };
+    tokio::try_join!(stage.set(10), office.set())?;
+    office.cover().await?;
+    one_trace_arrives(&office).await?;
+    settled(&cluster, &stage).await?;
+    let pods = applications(&[stage.applications, office.namespace], &cluster).await?;
+    let (users, templates) = (users(&cluster).await?, office.templates().await?);
+    say("the release before runs, with applications that send and others that have agents");
+
     stage.begin().await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
-    release::install(&cluster.namespace, &[]).await?;
+    install(&cluster.namespace, &VALUES).await?;
     settled(&cluster, &stage).await?;
-    println!("  upgraded");
+    let total = everything_arrived(&stage).await?;
+    assert_eq!(pods, applications(&[stage.applications, office.namespace], &cluster).await?, "upgraded");
+    office.forget().await?;
+    one_trace_arrives(&office).await?;
+    everything_is_said_to_be_well(&cluster, &office).await?;
+    say(&format!("upgraded: {total} items and lines arrived, none lost; no application pod restarted"));
+
     helm(&["rollback", "odigos", "--namespace", &cluster.namespace]).await?;
     settled(&cluster, &stage).await?;
-    println!("  rolled back");
+    office.forget().await?;
+    one_trace_arrives(&office).await?;
+    stage.begin().await?;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let total = everything_arrived(&stage).await?;
+    say(&format!("rolled back: {total} items and lines arrived by now"));
+    let now = applications(&[stage.applications, office.namespace], &cluster).await?;
+    assert_eq!(pods, now, "no application was restarted");
+    assert_eq!(templates, office.templates().await?, "no template was changed");
+    assert_eq!(users, self::users(&cluster).await?, "objects of users are as they were");
+    stage.strike().await?;
+    office.strike().await?;
+    install(&cluster.namespace, &[]).await
+}
+
+/// Lets the applications be quiet, and waits until everything that they ever sent is where it belongs; returns how much it is.
+async fn everything_arrived(stage: &Stage<'_>) -> anyhow::Result<usize> {
     let sent = stage.hush().await?;
     let mut total = 0;
     for (backend, stream) in BACKENDS {
         total += stage.has_all(backend, &Stage::members(stream), &sent).await?;
     }
-    assert_eq!(pods, applications(&stage).await?, "no application was restarted");
-    assert_eq!(users, self::users(&cluster).await?, "objects of users are as they were");
-    println!("  {total} items and lines arrived, none lost; no application pod restarted");
-    stage.strike().await?;
-    release::install(&cluster.namespace, &[]).await
+    Ok(total)
+}
+
+async fn install_before(cluster: &Cluster) -> anyhow::Result<()> {
+    let variable =
+        |name: &str| std::env::var(name).with_context(|| format!("{name} is not set; run `cargo xtask e2e`"));
+    let chart = PathBuf::from(variable("ODIGOS_E2E_CHART_BEFORE")?);
+    let tag = format!("image.tag={}", variable("ODIGOS_E2E_VERSION_BEFORE")?);
+    release::install_from(&chart, &cluster.namespace, &[&VALUES[..], &[&tag]].concat()).await?;
+    for controller in [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER] {
+        cluster.rolled_out("Deployment", (&cluster.namespace, controller), LIMIT).await?;
+    }
+    cluster.rolled_out("DaemonSet", (&cluster.namespace, names::AGENT_SERVICE), LIMIT).await
 }
 
 /// Everything of the product runs as the release says.
@@ -63,8 +111,49 @@ async fn settled(cluster: &Cluster, stage: &Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn applications(stage: &Stage<'_>) -> anyhow::Result<BTreeSet<(String, String, i64)>> {
-    Ok(stage.cluster.pods(stage.applications, "").await?.iter().map(Pod::identity).collect())
+/// A new request is told of by the agents of both services.
+async fn one_trace_arrives(office: &Office<'_>) -> anyhow::Result<()> {
+    eventually("one trace crosses both services", LIMIT, || async {
+        office.ask().await?;
+        crossing(&office.arrived().await?, office.services).map(drop)
+    })
+    .await
+}
+
+/// Every condition of workloads with agents, and of what users wrote, is true and about what is there now.
+async fn everything_is_said_to_be_well(cluster: &Cluster, office: &Office<'_>) -> anyhow::Result<()> {
+    for service in SERVICES {
+        office.is_said_to_be_well(service).await?;
+    }
+    eventually("Sources and Destinations are said to be well", LIMIT, || async {
+        for kind in ["Source", "Destination"] {
+            for object in cluster.list(API_VERSION, kind, "", "").await? {
+                let conditions =
+                    object.pointer("/status/conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+                // What is well is False for that one alone.
+                let good = |one: &Value| if one["type"] == "Conflict" { "False" } else { "True" };
+                let stale = |one: &&Value| {
+                    one["status"] != good(one) || one["observedGeneration"] != object["metadata"]["generation"]
+                };
+                let bad = conditions.iter().find(stale);
+                anyhow::ensure!(
+                    !conditions.is_empty() && bad.is_none(),
+                    "{kind} {}: {bad:?}",
+                    object["metadata"]["name"]
+                );
+            }
+        }
+        Ok(())
+    })
+    .await
+}
+
+async fn applications(namespaces: &[&str], cluster: &Cluster) -> anyhow::Result<BTreeSet<(String, String, i64)>> {
+    let mut all = BTreeSet::new();
+    for namespace in namespaces {
+        all.extend(cluster.pods(namespace, "").await?.iter().map(Pod::identity));
+    }
+    Ok(all)
 }
 
 /// Sources and Destinations with what users wrote into them.
@@ -76,17 +165,4 @@ async fn users(cluster: &Cluster) -> anyhow::Result<BTreeSet<String>> {
         }
     }
     Ok(found)
-}
-
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &to.join(entry.file_name()))?;
-        } else {
-            std::fs::copy(entry.path(), to.join(entry.file_name()))?;
-        }
-    }
-    Ok(())
 }
