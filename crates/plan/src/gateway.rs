@@ -21,6 +21,7 @@ mod tests;
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::processors::{self, Processors};
+use crate::receivers;
 use crate::sampling::report as sampling_report;
 use crate::streams;
 use crate::unowned::{self, Handling};
@@ -269,19 +270,12 @@ fn assemble(
 /// Receivers, extensions and telemetry that every gateway has (spec 4.3).
 fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments: &[Fragment]) {
     let spec = &seen.group.spec;
-    config.add(
-        ComponentKind::Receiver,
-        "otlp",
-        json!({"protocols": {
-            "grpc": {
-                "endpoint": format!("0.0.0.0:{}", names::OTLP_GRPC_PORT),
-                "max_recv_msg_size_mib": 128,
-                // Short-lived connections make node collectors spread over new replicas.
-                "keepalive": {"server_parameters": {"max_connection_age": "15s", "max_connection_age_grace": "10s"}},
-            },
-            "http": {"endpoint": format!("0.0.0.0:{}", names::OTLP_HTTP_PORT)},
-        }}),
-    );
+    // Short-lived connections make node collectors spread over new replicas.
+    let mut grpc = receivers::grpc(names::OTLP_GRPC_PORT, Some("15s"));
+    // Node collectors of the release before send batches of many items however large they are, and what is refused is lost.
+    grpc["max_recv_msg_size_mib"] = json!(128);
+    let protocols = json!({"protocols": {"grpc": grpc, "http": receivers::http(names::OTLP_HTTP_PORT)}});
+    config.add(ComponentKind::Receiver, "otlp", protocols);
     collector::add_health_check(config);
     collector::add_guards(config, &spec.resources_settings);
     config.add(
@@ -401,11 +395,10 @@ fn add_own_metrics(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
     if exporters.is_empty() {
         return;
     }
-    let endpoint = format!("0.0.0.0:{}", names::OWN_METRICS_PORT);
     config.add(
         ComponentKind::Receiver,
         "otlp/odigos-own-metrics-in",
-        json!({"protocols": {"http": {"endpoint": endpoint}}}),
+        json!({"protocols": {"http": receivers::http(names::OWN_METRICS_PORT)}}),
     );
     let receivers = vec!["otlp/odigos-own-metrics-in".to_owned()];
     *config.pipeline(Signal::Metrics, "own-metrics") =

@@ -24,6 +24,7 @@ pub mod node;
 pub mod objects;
 pub mod pools;
 pub mod processors;
+pub mod receivers;
 pub mod sampling;
 pub mod scaling;
 pub mod scheduling;

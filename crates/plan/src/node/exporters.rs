@@ -6,6 +6,7 @@
 use super::pipelines::Build;
 use super::routes::{self, Route};
 use crate::collector;
+use crate::receivers::LARGEST_BATCH;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::{Signal, names};
 use odigos_pipeline::{CollectorConfig, ComponentKind};
@@ -52,7 +53,11 @@ impl Build<'_> {
             "max_elapsed_time": retry.and_then(|retry| retry.max_elapsed_time.as_deref()).unwrap_or("300s"),
         });
         let to_pools: usize = self.routes.iter().map(Route::signals).sum();
-        let queue = collector::sending_queue(collector::queue_bytes(&self.spec.resources_settings, 3 + to_pools));
+        let mut queue = collector::sending_queue(collector::queue_bytes(&self.spec.resources_settings, 3 + to_pools));
+        // By bytes: a gateway refuses what is larger than its limit for good.
+        queue["batch"] = json!({
+            "flush_timeout": "200ms", "sizer": "bytes", "min_size": LARGEST_BATCH / 4, "max_size": LARGEST_BATCH,
+        });
         let pools = self.routes.iter().map(|route| route.gateway);
         for gateway in [self.gateway].into_iter().chain(pools) {
             let name = crate::gateway::name(gateway);

@@ -3,6 +3,7 @@
 //! Owns the settings of the node collector's receivers (`spec/collectors-and-pipelines.md` 5.3). Never decides whether one
 //! runs ([`super::pipelines`]), nor which containers' logs are linked (`odigos-agent`).
 
+use crate::receivers as limits;
 use odigos_api::names;
 use serde_json::{Value, json};
 
@@ -21,10 +22,9 @@ pub(super) const FILE_STORAGE: &str = "file_storage/offsets";
 
 /// Both protocols, on every address of the pod.
 pub(super) fn otlp() -> Value {
-    let endpoint = |port: u16| format!("0.0.0.0:{port}");
     json!({"protocols": {
-        "grpc": {"endpoint": endpoint(names::OTLP_GRPC_PORT)},
-        "http": {"endpoint": endpoint(names::OTLP_HTTP_PORT)},
+        "grpc": limits::grpc(names::OTLP_GRPC_PORT, None),
+        "http": limits::http(names::OTLP_HTTP_PORT),
     }})
 }
 
