@@ -56,6 +56,15 @@ pub const DEPLOYMENT: &str = "odigos-deployment";
 /// Secret of the chart into which the autoscaler writes escaped copies of values that a collector would expand.
 pub const ESCAPED_SECRETS: &str = "odigos-gateway-escaped-secrets";
 
+/// Secret with the authority that certifies collectors; only the autoscaler reads it.
+pub const COLLECTOR_AUTHORITY: &str = "odigos-collector-authority";
+/// Secret with the certificate of gateways.
+pub const GATEWAY_CERTIFICATE: &str = "odigos-gateway-certificate";
+/// Secret with the certificate of node collectors.
+pub const NODE_CERTIFICATE: &str = "odigos-node-certificate";
+
+/// OTLP gRPC port of gateways for node collectors alone; both sides show a certificate.
+pub const NODE_OTLP_PORT: u16 = 4319;
 /// OTLP gRPC port of every collector.
 pub const OTLP_GRPC_PORT: u16 = 4317;
 /// OTLP HTTP port of every collector.

@@ -13,13 +13,13 @@ use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::Configuration;
-use odigos_plan::gateway::SecretKeys;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
+use odigos_plan::gateway::{SecretKeys, Senders};
 use odigos_plan::objects::{Desired, configuration_version, owner};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::start_failure::{self, Suspects};
-use odigos_plan::{gateway, node, pools};
+use odigos_plan::{gateway, mutual_tls, node, pools};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ pub(crate) enum Target {
 pub(crate) enum Error {
     Secrets(kube::Error),
     Configuration(kube::Error),
+    Uncertified(String),
     Write(ApplyError),
     Broken(String),
 }
@@ -50,6 +51,7 @@ impl std::fmt::Display for Error {
         match self {
             Self::Secrets(error) => write!(f, "the Secrets of Destinations cannot be read: {error}"),
             Self::Configuration(error) => write!(f, "the configuration that serves cannot be read: {error}"),
+            Self::Uncertified(error) => write!(f, "collectors have no certificates: {error}"),
             Self::Write(error) => error.fmt(f),
             Self::Broken(problem) => write!(f, "the rendered configuration is broken and not applied: {problem}"),
         }
@@ -83,7 +85,29 @@ struct Inputs {
     secrets: BTreeMap<String, SecretKeys>,
     configuration: Configuration,
     rules: Rules,
+    senders: Senders,
+    /// Why collectors have no certificates.
+    uncertified: Option<String>,
     now: Timestamp,
+}
+
+fn daemon_set(state: &State) -> Option<Value> {
+    state.live("DaemonSet", names::NODE_COLLECTOR)
+}
+
+/// Who sends to gateways.
+fn senders(state: &State) -> Senders {
+    let daemon_set = daemon_set(state);
+    let nodes = daemon_set.as_ref().and_then(|one| one.pointer("/status/desiredNumberScheduled")?.as_u64());
+    let stated = state
+        .config_maps
+        .get(&state.namespace, names::GATEWAY)
+        .and_then(|map| mutual_tls::stated_connection_seconds(map.data.as_ref()?.get(names::GATEWAY_CONFIG_KEY)?));
+    let nodes = nodes.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+    Senders {
+        has_old_nodes: mutual_tls::has_old_nodes(daemon_set.as_ref(), &state.node_pods()),
+        connection_seconds: mutual_tls::connection_seconds(nodes, stated),
+    }
 }
 
 /// The main gateways and those of dedicated pools; one that fails does not stop the others.
@@ -96,6 +120,8 @@ async fn gateways(state: &State) -> Result<(), Error> {
         processors: state.processors.namespace(&state.namespace),
         secrets: state.secrets(&destinations).await.map_err(Error::Secrets)?,
         rules: state.rules(&configuration),
+        senders: senders(state),
+        uncertified: state.certificates.ensure(state).await.err().map(|error| error.to_string()),
         now: Timestamp::now(),
         destinations,
         configuration,
@@ -114,7 +140,7 @@ async fn gateways(state: &State) -> Result<(), Error> {
 async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error> {
     let Some(group) = state.groups.get(&state.namespace, name) else { return Ok(()) };
     let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
-    let Inputs { destinations, processors, secrets, configuration, rules, now } = inputs;
+    let Inputs { destinations, processors, secrets, configuration, rules, senders, uncertified, now } = inputs;
     let now = *now;
     let references = pools::destinations(&group.spec, destinations.iter().collect());
     let mut suspects = start_failure::destinations(&references, secrets);
@@ -130,6 +156,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         configuration,
         rules,
         set_aside: &set_aside,
+        senders: *senders,
     };
     let plan = gateway::plan(&seen);
     state.remember_destinations(name, &plan.components);
@@ -137,6 +164,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     // A broken configuration never leaves the process; the last good one keeps running.
     let outcome = match plan.problems.first() {
         Some(problem) => Err(Error::Broken(problem.to_string())),
+        None if uncertified.is_some() => Err(Error::Uncertified(uncertified.clone().unwrap_or_default())),
         None => {
             // Where the API server asks somebody else or nobody, the autoscaler object is as without that API.
             let rejection_metric = state.registration().is_some_and(|registration| registration.is_available());
@@ -256,6 +284,7 @@ async fn node(state: &State) -> Result<(), Error> {
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
     let suspects = start_failure::processors(CollectorRole::NodeCollector, those);
     let set_aside = start_failure::in_force(&state.set_aside(), &suspects, now);
+    let authorities = state.certificates.ensure(state).await;
     let seen = node::Observed {
         namespace: &state.namespace,
         gateway: gateway.as_deref(),
@@ -265,10 +294,15 @@ async fn node(state: &State) -> Result<(), Error> {
         set_aside: &set_aside,
         configuration: &configuration,
         provider: state.provider(),
+        has_certificate: mutual_tls::is_used_by_nodes(daemon_set(state).as_ref(), &state.all_gateway_pods()),
+        authorities: authorities.as_deref().ok(),
     };
     let Some(plan) = node::plan(&seen) else { return Ok(()) };
     let outcome = match plan.problems.first() {
         Some(problem) => Err(Error::Broken(problem.to_string())),
+        None if authorities.is_err() => {
+            Err(Error::Uncertified(authorities.as_ref().err().map(ToString::to_string).unwrap_or_default()))
+        }
         None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await.map_err(Error::from),
     };
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;

@@ -6,6 +6,7 @@
 //! | Action of the control plane | full | a condition that says that it has no effect |
 //! | ConfigMap `effective-config` and versions of collector configurations, Deployment, DaemonSet, Service, HPA, PDB | full or metadata, own namespace | what runs |
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
+//! | The three Secrets with certificates of collectors | read by name once a minute | renewal |
 //! | Pods of collectors | what they mount and how they are | what does not start, which gateways take items |
 //! | Node | metadata and provider | where the cluster runs |
 //! | APIService `v1beta1.custom.metrics.k8s.io`, with `--custom-metrics` | full, that one | whom the cluster asks for custom metrics |
@@ -15,9 +16,12 @@
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
 //! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; condition `Rendered` of DataStreams.
 //! The data of Secret `odigos-gateway-escaped-secrets`, which the chart creates (`secrets`).
+//! The data of Secrets `odigos-collector-authority`, `odigos-gateway-certificate` and `odigos-node-certificate`, which the chart creates too
+//! (`certificates`).
 //! With `--custom-metrics` every replica also keeps `caBundle` of that APIService and answers for its group (`custom_metrics`).
 //! Decisions are in `plan::gateway`, `plan::node` and `plan::scaling`.
 
+mod certificates;
 mod collectors;
 mod custom_metrics;
 mod readings;

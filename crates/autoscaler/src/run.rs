@@ -1,5 +1,6 @@
 //! Wiring: arguments, watches, queue. No decisions.
 
+use crate::certificates::Certificates;
 use crate::collectors::{self, Target};
 use crate::custom_metrics;
 use crate::scaling::{self, Gauges};
@@ -99,6 +100,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
         secrets: Hub::new("Secret"),
         secret_store: SecretStore::default(),
+        certificates: Certificates::default(),
         pods: Hub::new("Pod"),
         node_pods: Hub::new("Pod"),
         provider: Mutex::default(),
@@ -255,10 +257,11 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
     });
     let ask = both(queue);
     state.config_maps.subscribe(move |_| ask());
-    let gateway = queue.clone();
+    let ask = both(queue);
     state.pods.subscribe(move |change| {
+        // Nodes send with a certificate when the last gateway that expects none is gone.
         if is_of_interest(change) {
-            gateway.add(Target::Gateway);
+            ask();
         }
     });
     let node = queue.clone();
@@ -266,6 +269,10 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
         // Whatever a node does is its own business, but for a collector that does not start.
         if is_of_interest(change) && change.after.as_deref().is_some_and(has_failed) {
             node.add(Target::Node);
+        }
+        // The last one without a certificate may have gone.
+        if change.after.is_none() {
+            node.add(Target::Gateway);
         }
     });
     let gateway = queue.clone();

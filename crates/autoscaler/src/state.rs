@@ -1,5 +1,6 @@
 //! The stores that reconciles read.
 
+use crate::certificates::Certificates;
 use crate::scaling::Scaling;
 use crate::secrets::SecretStore;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
@@ -62,6 +63,8 @@ pub(crate) struct State {
     pub(crate) secrets: Arc<Hub<PartialObjectMeta<Secret>>>,
     /// What is known of Secrets and of the escaped copies of their values.
     pub(crate) secret_store: SecretStore,
+    /// Certificates of collectors.
+    pub(crate) certificates: Certificates,
     /// Gateway pods: what they mount and how they are.
     pub(crate) pods: Arc<Hub<Pod>>,
     /// Pods of node collectors, the same of them.
@@ -119,6 +122,12 @@ impl State {
     pub(crate) fn gateway_pods(&self, pool: Option<&str>) -> Vec<Value> {
         let pods = self.pods.namespace(&self.namespace).into_iter().filter(|pod| is_of_gateway(&pod.metadata, pool));
         pods.filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
+    }
+
+    /// The pods of all gateways.
+    pub(crate) fn all_gateway_pods(&self) -> Vec<Value> {
+        let pods = self.pods.namespace(&self.namespace);
+        pods.iter().filter_map(|pod| serde_json::to_value(pod.as_ref()).ok()).collect()
     }
 
     pub(crate) fn node_pods(&self) -> Vec<Value> {

@@ -135,13 +135,18 @@ impl Demo {
         say("starting two gateways and a node collector from the ConfigMaps that the autoscaler wrote");
         let text = config(&client, names::GATEWAY, names::GATEWAY_CONFIG_KEY).await?;
         let variables = secret_variables(&client).await?;
+        let certificates = scratch.join("certificates");
+        mount(&client, names::GATEWAY_CERTIFICATE, &certificates.join("gateway")).await?;
+        mount(&client, names::NODE_CERTIFICATE, &certificates.join("node")).await?;
         let mut gateways = Vec::new();
         for position in 0..2 {
-            let around = surroundings(&scratch.join(format!("gateway-{position}")))?;
+            let mut around = surroundings(&scratch.join(format!("gateway-{position}")))?;
+            around.certificates = Some(certificates.clone());
             gateways.push(Collector::start("gateway", &text, around, &variables).await?);
         }
         let mut around = surroundings(&scratch.join("node"))?;
         around.gateways = gateways.iter().map(|gateway| format!("127.0.0.1:{}", gateway.around.grpc)).collect();
+        around.certificates = Some(certificates);
         around.kubeconfig = Some(api.kubeconfig());
         let text = config(&client, names::NODE_COLLECTOR, names::NODE_CONFIG_KEY).await?;
         let node = Collector::start("node", &text, around, &[]).await?;
@@ -293,6 +298,18 @@ impl Demo {
 /// A collector that has what the samples use, and no more.
 fn surroundings(directory: &Path) -> anyhow::Result<Surroundings> {
     Ok(Surroundings { program: SAMPLE_COLLECTOR, ..Surroundings::new(directory)? })
+}
+
+/// Writes the data of a Secret as files, as a kubelet does.
+async fn mount(client: &Client, secret: &str, folder: &Path) -> anyhow::Result<()> {
+    let api: kube::Api<k8s_openapi::api::core::v1::Secret> = kube::Api::namespaced(client.clone(), NAMESPACE);
+    let data = api.get(secret).await?.data.unwrap_or_default();
+    anyhow::ensure!(!data.is_empty(), "the Secret {secret} is empty");
+    std::fs::create_dir_all(folder)?;
+    for (name, bytes) in data {
+        std::fs::write(folder.join(name), bytes.0)?;
+    }
+    Ok(())
 }
 
 fn service(workload: &WorkloadRef) -> &str {

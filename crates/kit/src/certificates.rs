@@ -1,7 +1,8 @@
-//! Webhook certificates that renew themselves: one CA in a Secret that all replicas share, a leaf in each replica.
+//! Certificates that renew themselves: a CA in a Secret that all replicas share, leaves in the memory of a server or in Secrets of
+//! their own.
 //!
-//! The CA is valid for a year and replaced after two thirds of it; for the overlap clients trust both. Leaves live for a
-//! week in memory only. When to renew is a function of dates.
+//! The CA is valid for a year and replaced after two thirds of it; for the overlap clients trust both. Leaves of servers live for a
+//! week in memory only, those that others mount for a month. When to renew is a function of dates.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +10,10 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
@@ -29,7 +33,7 @@ pub enum CertificateError {
     #[error("a certificate cannot be made")]
     Make(#[from] rcgen::Error),
     /// The Secret cannot be read or written.
-    #[error("the Secret {0} of the webhook certificates cannot be read or written: {1}")]
+    #[error("failed to read or write the Secret {0} with certificates: {1}")]
     Secret(String, #[source] Box<kube::Error>),
     /// The Secret holds something else.
     #[error("the Secret {0} does not hold certificates; delete it, it is made anew")]
@@ -37,6 +41,96 @@ pub enum CertificateError {
     /// The key cannot be used by the server.
     #[error("the key cannot be used")]
     Key(#[from] rustls::Error),
+}
+
+/// Validity of a certificate that is mounted: long enough that nobody notices some days without a control plane.
+pub const MOUNTED_VALIDITY: SignedDuration = SignedDuration::from_hours(30 * 24);
+
+/// What a certificate is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// It is shown by who listens.
+    Server,
+    /// It is shown by who connects.
+    Client,
+}
+
+/// A certificate and what it stands with, as the data of a Secret that pods mount.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Mounted {
+    /// Certificate, PEM.
+    pub certificate: String,
+    /// Its key, PEM.
+    pub key: String,
+    /// The authorities that its holder trusts, PEM.
+    pub trusted: String,
+    /// Certificate of the authority that signed it, PEM.
+    pub issuer: String,
+    /// When it was made.
+    pub made: Timestamp,
+}
+
+impl std::fmt::Debug for Mounted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is a secret.
+        f.debug_struct("Mounted").field("made", &self.made).finish_non_exhaustive()
+    }
+}
+
+impl Mounted {
+    /// Reads the data of a Secret; none where it holds anything else.
+    #[must_use]
+    pub fn read(data: &BTreeMap<String, k8s_openapi::ByteString>) -> Option<Self> {
+        let text = |key: &str| String::from_utf8(data.get(key)?.0.clone()).ok();
+        let (certificate, key) = (text("tls.crt")?, text("tls.key")?);
+        CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+        KeyPair::from_pem(&key).ok()?;
+        let (trusted, issuer, made) = (text("ca.crt")?, text("issuer.crt")?, text("made")?.parse().ok()?);
+        Some(Self { certificate, key, trusted, issuer, made })
+    }
+
+    /// The data of its Secret.
+    #[must_use]
+    pub fn data(&self) -> BTreeMap<&'static str, String> {
+        BTreeMap::from([
+            ("tls.crt", self.certificate.clone()),
+            ("tls.key", self.key.clone()),
+            ("ca.crt", self.trusted.clone()),
+            ("issuer.crt", self.issuer.clone()),
+            ("made", self.made.to_string()),
+        ])
+    }
+
+    /// What stands in the Secret from now on. Its holders trust a new authority at once, but are certified by it only when everybody
+    /// who meets them trusts it (`is_trusted`), or when the certificate would end.
+    ///
+    /// # Errors
+    /// When no certificate can be made.
+    pub fn next(
+        current: Option<&Self>,
+        authority: &Authority,
+        is_trusted: bool,
+        names: &[String],
+        usage: Usage,
+        now: Timestamp,
+    ) -> Result<Self, CertificateError> {
+        if let Some(current) = current {
+            let is_of_it = current.issuer == authority.certificate;
+            let ends = now.duration_since(current.made) >= MOUNTED_VALIDITY * 9 / 10;
+            let is_due = if is_of_it { is_due(current.made, MOUNTED_VALIDITY, now) } else { is_trusted || ends };
+            if !is_due {
+                return Ok(Self { trusted: authority.bundle(), ..current.clone() });
+            }
+        }
+        let (certificate, key) = authority.sign(names, Some(usage), MOUNTED_VALIDITY, now)?;
+        Ok(Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            trusted: authority.bundle(),
+            issuer: authority.certificate.clone(),
+            made: now,
+        })
+    }
 }
 
 /// A certificate authority as text.
@@ -73,7 +167,7 @@ impl Authority {
     /// When no key can be made.
     pub fn new(previous: Option<String>, now: Timestamp) -> Result<Self, CertificateError> {
         let mut parameters = CertificateParams::new(Vec::<String>::new())?;
-        parameters.distinguished_name.push(DnType::CommonName, "odigos webhooks");
+        parameters.distinguished_name.push(DnType::CommonName, "odigos");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         set_validity(&mut parameters, now, CA_VALIDITY);
@@ -93,16 +187,34 @@ impl Authority {
     /// # Errors
     /// When it cannot be made.
     pub fn leaf(&self, names: &[String], now: Timestamp) -> Result<CertifiedKey, CertificateError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
-        let mut parameters = CertificateParams::new(names.to_vec())?;
-        set_validity(&mut parameters, now, LEAF_VALIDITY);
-        let key = KeyPair::generate()?;
-        let certificate = parameters.signed_by(&key, &issuer)?;
+        let (certificate, key) = self.sign(names, None, LEAF_VALIDITY, now)?;
         let chain = vec![CertificateDer::from(certificate.der().to_vec())];
         let key =
             PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| rustls::Error::General(error.to_owned()))?;
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         Ok(CertifiedKey::from_der(chain, key, &provider)?)
+    }
+
+    /// A certificate for these names, restricted to a usage if one is stated.
+    fn sign(
+        &self,
+        names: &[String],
+        usage: Option<Usage>,
+        validity: SignedDuration,
+        now: Timestamp,
+    ) -> Result<(Certificate, KeyPair), CertificateError> {
+        let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
+        let mut parameters = CertificateParams::new(names.to_vec())?;
+        if let Some(usage) = usage {
+            parameters.extended_key_usages = vec![match usage {
+                Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
+                Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
+            }];
+        }
+        set_validity(&mut parameters, now, validity);
+        let key = KeyPair::generate()?;
+        let certificate = parameters.signed_by(&key, &issuer)?;
+        Ok((certificate, key))
     }
 
     fn from_secret(name: &str, secret: &Secret) -> Result<Self, CertificateError> {
@@ -229,6 +341,30 @@ mod tests {
         for (now, due) in [(0, false), (15, false), (16, true), (30, true), (-2, true)] {
             assert_eq!(is_due(at(0), day, at(now)), due, "{now}");
         }
+    }
+
+    #[test]
+    fn mounted_certificate_follows_its_authority_when_everybody_trusts_it() {
+        let start = Timestamp::now();
+        let days = |days: i64| start + SignedDuration::from_hours(24 * days);
+        let next = |current: Option<&Mounted>, authority: &Authority, is_trusted: bool, now: Timestamp| {
+            Mounted::next(current, authority, is_trusted, &["gateway".into()], Usage::Server, now).unwrap()
+        };
+        let old = Authority::new(None, start).unwrap();
+        let first = next(None, &old, false, start);
+        assert_eq!(next(Some(&first), &old, true, days(19)), first, "it is kept");
+        assert_ne!(next(Some(&first), &old, false, days(20)).key, first.key, "and renewed in time");
+        let new = Authority::new(Some(old.certificate.clone()), days(1)).unwrap();
+        let overlap = next(Some(&first), &new, false, days(1));
+        assert_eq!((&overlap.key, overlap.trusted.as_str()), (&first.key, new.bundle().as_str()), "both are trusted");
+        let after = next(Some(&overlap), &new, true, days(1));
+        assert_eq!(after.issuer, new.certificate);
+        assert_eq!(next(Some(&overlap), &new, false, days(28)).issuer, new.certificate, "rather than ending");
+        let data =
+            after.data().into_iter().map(|(key, text)| (key.to_owned(), k8s_openapi::ByteString(text.into_bytes())));
+        assert_eq!(Mounted::read(&data.collect()), Some(after.clone()));
+        assert_eq!(Mounted::read(&BTreeMap::new()), None);
+        assert!(!format!("{after:?}").contains("PRIVATE"));
     }
 
     #[test]

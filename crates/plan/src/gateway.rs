@@ -7,6 +7,7 @@
 pub mod delivery;
 pub mod destinations;
 mod head_marks;
+pub mod intake;
 pub mod objects;
 mod routing;
 pub mod sampling;
@@ -58,6 +59,25 @@ pub struct Observed<'a> {
     pub rules: &'a sampling::Rules,
     /// Destinations whose exporter stopped a collector at start, with what it said (design 5).
     pub set_aside: &'a BTreeMap<String, String>,
+    /// Who sends to it.
+    pub senders: Senders,
+}
+
+/// What of its senders the gateway depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Senders {
+    /// Node collectors of a release without certificates may be left: they send to the port that everybody can reach, and their
+    /// word about stream classes counts there.
+    pub has_old_nodes: bool,
+    /// How long a connection may last ([`crate::mutual_tls::connection_seconds`]).
+    pub connection_seconds: u32,
+}
+
+impl Default for Senders {
+    /// A small cluster where every node collector has a certificate.
+    fn default() -> Self {
+        Self { has_old_nodes: false, connection_seconds: crate::mutual_tls::connection_seconds(0, None) }
+    }
 }
 
 /// The rendered gateway and what to report of every object that took part.
@@ -270,12 +290,7 @@ fn assemble(
 /// Receivers, extensions and telemetry that every gateway has (spec 4.3).
 fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments: &[Fragment]) {
     let spec = &seen.group.spec;
-    // Short-lived connections make node collectors spread over new replicas.
-    let mut grpc = receivers::grpc(names::OTLP_GRPC_PORT, Some("15s"));
-    // Node collectors of the release before send batches of many items however large they are, and what is refused is lost.
-    grpc["max_recv_msg_size_mib"] = json!(128);
-    let protocols = json!({"protocols": {"grpc": grpc, "http": receivers::http(names::OTLP_HTTP_PORT)}});
-    config.add(ComponentKind::Receiver, "otlp", protocols);
+    intake::add(config, seen);
     collector::add_health_check(config);
     collector::add_guards(config, &spec.resources_settings);
     config.add(
@@ -324,7 +339,7 @@ fn add_root(
         None => vec![router.clone()],
     };
     let mut root = Pipeline {
-        receivers: vec!["otlp".into()],
+        receivers: intake::of_root(config, signal),
         processors: vec![collector::MEMORY_LIMITER.into(), "resource/odigos-version".into()],
         exporters,
     };

@@ -53,6 +53,10 @@ pub struct Observed<'a> {
     pub configuration: &'a Configuration,
     /// Where the cluster runs.
     pub provider: CloudProvider,
+    /// Whether every gateway expects a certificate ([`crate::mutual_tls::is_used_by_nodes`]).
+    pub has_certificate: bool,
+    /// Hash of the authorities that certify gateways, once they are known.
+    pub authorities: Option<&'a str>,
 }
 
 /// The rendered node collector.
@@ -105,6 +109,7 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             unowned: Handling::of(&group.spec, |id| {
                 gateway.status.iter().any(|status| status.served_stream_classes.iter().any(|one| one == id))
             }),
+            has_certificate: seen.has_certificate,
             has_agent: Mode::of(seen.configuration).has_node_agents(),
         };
         if build.takes(Signal::Logs) && !build.has_agent {

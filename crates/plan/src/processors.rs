@@ -22,7 +22,7 @@ use std::collections::BTreeMap;
 pub const LATE_HINT: i32 = 10;
 
 /// Processors of the product's own. A pipeline takes each name once, so users cannot have them too.
-const OWN_PROCESSORS: [&str; 17] = [
+const OWN_PROCESSORS: [&str; 18] = [
     "filter/own-kubelet",
     "filter/unowned",
     "resource/default-class",
@@ -30,6 +30,7 @@ const OWN_PROCESSORS: [&str; 17] = [
     "resource/odiglet-pod-name",
     "resource/odigos-collector-role",
     "resource/odigos-version",
+    "resource/of-anybody",
     "resource/pod-name",
     "resource/unowned",
     crate::collector::STRIP_CLASS,

@@ -37,6 +37,10 @@ pub struct Surroundings {
     pub counts: u16,
     /// Gateways, as `127.0.0.1:port`, in place of the headless Service.
     pub gateways: Vec<String>,
+    /// Certificates of both sides, in the folders `gateway` and `node`; without them these collectors talk without TLS.
+    pub certificates: Option<PathBuf>,
+    /// Port for OTLP over gRPC of senders without a certificate, where a gateway has both.
+    pub open_grpc: u16,
     /// A kubeconfig for pod metadata; without one nothing is asked of an API server.
     pub kubeconfig: Option<PathBuf>,
     /// Name of the tool that runs: the collector with every component, unless a demonstration needs only some.
@@ -59,6 +63,8 @@ impl Surroundings {
             service_graph: free_port()?,
             counts: free_port()?,
             gateways: Vec::new(),
+            certificates: None,
+            open_grpc: free_port()?,
             kubeconfig: None,
             program: COLLECTOR,
         })
@@ -79,7 +85,25 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
             change(&component_type, settings);
         }
     };
+    let is_gateway = config.pointer("/receivers/otlp~1nodes").is_some();
     each(&mut config, "receivers", &|component_type, settings| match component_type {
+        "otlp" if settings.pointer("/protocols/grpc/tls").is_some() => {
+            let protocols = &mut settings["protocols"];
+            protocols["grpc"]["endpoint"] = loopback(around.grpc);
+            match certified(&protocols["grpc"]["tls"], "gateway", around) {
+                Some(tls) => protocols["grpc"]["tls"] = tls,
+                // Senders of tests speak without TLS, and some by HTTP.
+                None => {
+                    protocols["grpc"].as_object_mut().map(|grpc| grpc.remove("tls"));
+                    protocols["http"] =
+                        json!({"endpoint": loopback(around.http), "max_request_body_size": 4 * 1024 * 1024});
+                }
+            }
+        }
+        "otlp" if is_gateway && settings.pointer("/protocols/grpc").is_some() => {
+            settings["protocols"] = json!({"grpc": settings["protocols"]["grpc"]});
+            settings["protocols"]["grpc"]["endpoint"] = loopback(around.open_grpc);
+        }
         "otlp" if settings.pointer("/protocols/grpc").is_some() => {
             settings["protocols"]["grpc"]["endpoint"] = loopback(around.grpc);
             settings["protocols"]["http"]["endpoint"] = loopback(around.http);
@@ -112,6 +136,8 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
     each(&mut config, "exporters", &|component_type, settings| match component_type {
         // The headless Service of the gateway is a list of loopback addresses here.
         "load_balancing" if !around.gateways.is_empty() => {
+            let tls = &mut settings["protocol"]["otlp"]["tls"];
+            *tls = certified(tls, "node", around).unwrap_or_else(|| json!({"insecure": true}));
             settings["resolver"] = json!({"static": {"hostnames": around.gateways}});
         }
         "otlp_grpc" => {
@@ -120,6 +146,8 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
                 && let Some(first) = around.gateways.first()
             {
                 settings["endpoint"] = json!(first);
+                settings["tls"] =
+                    certified(&settings["tls"], "node", around).unwrap_or_else(|| json!({"insecure": true}));
             }
             if endpoint.starts_with("ui.") {
                 // No UI listens; the discard port refuses at once.
@@ -144,6 +172,17 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
             json!([{"pull": {"exporter": {"prometheus": {"host": around.metrics_host, "port": around.metrics}}}}]);
     }
     config
+}
+
+/// TLS settings with the files of this machine; none where there are none, or where none were rendered.
+fn certified(tls: &Value, side: &str, around: &Surroundings) -> Option<Value> {
+    let folder = around.certificates.as_ref().filter(|_| tls.get("cert_file").is_some())?.join(side);
+    let mut tls = tls.clone();
+    for (key, file) in tls.as_object_mut()?.iter_mut().filter(|(key, _)| key.ends_with("_file")) {
+        let name = file.as_str().and_then(|path| path.rsplit('/').next()).unwrap_or(key).to_owned();
+        *file = json!(folder.join(name).display().to_string());
+    }
+    Some(tls)
 }
 
 fn environment(command: &mut Command, around: &Surroundings) {
@@ -184,6 +223,7 @@ pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
     }
     let around = Surroundings {
         grpc: 1,
+        open_grpc: 7,
         http: 2,
         health: 3,
         metrics: 4,

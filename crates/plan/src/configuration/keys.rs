@@ -157,6 +157,7 @@ pub const KEYS: &[Key] = &[
     key("collectorGateway.memoryLimiterSpikeLimitMiB", Shape::Number, "Spike limit of the memory limiter in MiB. Default: 20 % of the hard limit."),
     key("collectorGateway.goMemLimitMiB", Shape::Number, "GOMEMLIMIT in MiB. Default: 80 % of the hard limit."),
     key("collectorGateway.nodeSelector", Shape::Labels, "Labels of nodes that gateways run on."),
+    key("collectorGateway.plaintextReceiver", Shape::Flag, "Whether gateways also listen on 4317 and 4318 for senders without a certificate. What they send is of the data stream `default`. Default: false."),
     key("collectorGateway.deploymentName", Shape::Text, "Name of the Deployment. Default: `odigos-gateway`."),
     key("collectorGateway.httpsProxyAddress", Shape::Text, "Proxy for exporters that use HTTPS."),
     key("collectorGateway.clusterMetricsEnabled", Shape::Flag, "Metrics of the cluster's objects; needs `clusterMetrics` of the chart. Default: false."),

@@ -5,12 +5,15 @@
 
 use super::delivery::QUEUE_DIRECTORY;
 use super::destinations::SecretTarget;
+use super::intake::ANYBODY;
 use super::secret_values::copy_key;
 use super::{GatewayPlan, Observed};
+use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
 use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::{CollectorRole, labels, names};
+use odigos_pipeline::ComponentKind;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,8 +74,8 @@ pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installat
     let name = gateway_name(seen);
     let owner = objects::owner(&name, seen.group.metadata.uid.as_deref());
     let mut all = objects::configuration_objects(&name, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
-    all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
-    all.push(Desired { rank: Rank::Network, object: balanced_service(seen, &owner) });
+    all.push(Desired { rank: Rank::Network, object: service(seen, plan, &owner) });
+    all.push(Desired { rank: Rank::Network, object: balanced_service(seen, plan, &owner) });
     all.push(Desired { rank: Rank::Workload, object: workload(seen, plan, installation, &text, &owner) });
     let scaled = workload_kind(seen, plan);
     all.push(Desired { rank: Rank::Scaling, object: autoscaler(seen, scaled, installation, &owner) });
@@ -113,7 +116,12 @@ fn pod_labels(seen: &Observed<'_>) -> Value {
     all
 }
 
-fn service(seen: &Observed<'_>, owner: &Value) -> Value {
+/// Whether it listens on the ports that anybody can reach.
+fn is_open(plan: &GatewayPlan) -> bool {
+    plan.config.get(ComponentKind::Receiver, ANYBODY).is_some()
+}
+
+fn service(seen: &Observed<'_>, plan: &GatewayPlan, owner: &Value) -> Value {
     let port = |name: &str, number: i64, protocol: Option<&str>| {
         let mut port = json!({"name": name, "port": number, "targetPort": number, "protocol": "TCP"});
         if let Some(protocol) = protocol {
@@ -121,6 +129,13 @@ fn service(seen: &Observed<'_>, owner: &Value) -> Value {
         }
         port
     };
+    let mut ports = vec![port("otlp-nodes", i64::from(names::NODE_OTLP_PORT), None)];
+    if is_open(plan) {
+        ports.push(port("otlp", i64::from(names::OTLP_GRPC_PORT), Some("grpc")));
+        ports.push(port("otlphttp", i64::from(names::OTLP_HTTP_PORT), None));
+    }
+    ports.push(port("own-metrics-http", i64::from(names::OWN_METRICS_PORT), None));
+    ports.push(port("metrics", i64::from(seen.group.spec.collector_own_metrics_port), None));
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -129,19 +144,18 @@ fn service(seen: &Observed<'_>, owner: &Value) -> Value {
             // Headless: node collectors see every replica and spread over them.
             "clusterIP": "None",
             "selector": pod_labels(seen),
-            "ports": [
-                port("otlp", i64::from(names::OTLP_GRPC_PORT), Some("grpc")),
-                port("otlphttp", i64::from(names::OTLP_HTTP_PORT), None),
-                port("own-metrics-http", i64::from(names::OWN_METRICS_PORT), None),
-                port("metrics", i64::from(seen.group.spec.collector_own_metrics_port), None),
-            ],
+            "ports": ports,
         },
     })
 }
 
 /// The same pods behind one address: connections reach ready gateways only, from the moment on that one is gone.
-fn balanced_service(seen: &Observed<'_>, owner: &Value) -> Value {
+fn balanced_service(seen: &Observed<'_>, plan: &GatewayPlan, owner: &Value) -> Value {
     let port = |name: &str, number: u16| json!({"name": name, "port": number, "targetPort": number, "protocol": "TCP"});
+    let mut ports = vec![port("otlp-nodes", names::NODE_OTLP_PORT)];
+    if is_open(plan) {
+        ports.extend([port("otlp", names::OTLP_GRPC_PORT), port("otlphttp", names::OTLP_HTTP_PORT)]);
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -151,7 +165,7 @@ fn balanced_service(seen: &Observed<'_>, owner: &Value) -> Value {
         "spec": {
             "type": "ClusterIP",
             "selector": role_labels(seen),
-            "ports": [port("otlp", names::OTLP_GRPC_PORT), port("otlphttp", names::OTLP_HTTP_PORT)],
+            "ports": ports,
         },
     })
 }
@@ -165,6 +179,8 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
         "name": configuration,
         "items": [{"key": names::GATEWAY_CONFIG_KEY, "path": CONFIG_FILE}],
     }})];
+    mounts.push(Side::mount());
+    volumes.push(Side::Gateway.volume());
     for (position, (directory, file)) in files.iter().enumerate() {
         let name = format!("secret-{position}");
         mounts.push(json!({"name": name, "mountPath": directory, "readOnly": true}));
@@ -345,6 +361,15 @@ fn container(
     if !plan.feature_gates.is_empty() {
         arguments.push(format!("--feature-gates={}", plan.feature_gates.join(",")));
     }
+    let port = |name: &str, number: i64| json!({"name": name, "containerPort": number, "protocol": "TCP"});
+    let mut ports = vec![port("otlp-nodes", i64::from(names::NODE_OTLP_PORT))];
+    if is_open(plan) {
+        ports.extend(
+            [("otlp", names::OTLP_GRPC_PORT), ("otlphttp", names::OTLP_HTTP_PORT)]
+                .map(|(name, one)| port(name, i64::from(one))),
+        );
+    }
+    ports.push(port("metrics", i64::from(spec.collector_own_metrics_port)));
     let mut container = json!({
         "name": "gateway",
         "image": installation.collector_image,
@@ -353,11 +378,7 @@ fn container(
         // Its last words tell which destination it does not start with.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": environment,
-        "ports": [
-            {"name": "otlp", "containerPort": names::OTLP_GRPC_PORT, "protocol": "TCP"},
-            {"name": "otlphttp", "containerPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
-            {"name": "metrics", "containerPort": spec.collector_own_metrics_port, "protocol": "TCP"},
-        ],
+        "ports": ports,
         "livenessProbe": probe,
         "readinessProbe": probe,
         "resources": {

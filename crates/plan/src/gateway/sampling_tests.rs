@@ -67,6 +67,7 @@ impl Given {
             configuration: &self.configuration,
             rules: &self.rules,
             set_aside: &BTreeMap::new(),
+            senders: crate::gateway::Senders::default(),
         };
         let plan = plan(&seen);
         assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());

@@ -128,7 +128,9 @@ pub fn copied<'a>(
 /// Whether a Secret belongs to the control plane, so that no Destination may read it.
 #[must_use]
 pub fn is_of_control_plane(secret: &str) -> bool {
-    secret == names::ESCAPED_SECRETS
+    const OWN: [&str; 4] =
+        [names::ESCAPED_SECRETS, names::COLLECTOR_AUTHORITY, names::GATEWAY_CERTIFICATE, names::NODE_CERTIFICATE];
+    OWN.contains(&secret)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! that no stream learns from it what another one runs. Never decides how destinations are rendered.
 
 use super::destinations::Fragment;
+use super::intake;
 use crate::collector;
 use crate::streams::{self, DEFAULT_CLASS, Selection, VOID_CLASS};
 use odigos_api::Signal;
@@ -46,7 +47,7 @@ pub(super) fn scrape_job() -> Value {
 /// The root of traces where no destination takes any: spans are counted, and go no further.
 pub(super) fn add_root(config: &mut CollectorConfig, spec: &CollectorsGroupSpec, fragments: &[Fragment]) {
     let mut root = Pipeline {
-        receivers: vec!["otlp".into()],
+        receivers: intake::of_root(config, Signal::Traces),
         processors: vec![collector::MEMORY_LIMITER.into()],
         exporters: Vec::new(),
     };

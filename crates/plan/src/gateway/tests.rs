@@ -53,6 +53,7 @@ impl Given {
             configuration: &self.configuration,
             rules: &self.rules,
             set_aside: &self.set_aside,
+            senders: Senders::default(),
         }
     }
 
@@ -534,7 +535,7 @@ fn a39_cluster_metrics_need_a_metrics_destination() {
     given.group.spec.cluster_metrics_enabled = Some(true);
     let plan = given.plan();
     let root = &plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Metrics, "in")];
-    assert_eq!(root.receivers, ["otlp", "k8s_cluster"]);
+    assert_eq!(root.receivers, ["otlp/nodes", "k8s_cluster"]);
     given.destinations = vec![jaeger("d-2", Value::Null)];
     assert!(!given.plan().config.to_yaml().contains("k8s_cluster"));
 }
@@ -839,4 +840,42 @@ mod objects_tests {
         assert_eq!((one[0].as_str(), two[0].as_str()), ("odigos-gateway", "odigos-gateway"));
         assert_ne!(one[1], two[1]);
     }
+}
+
+#[test]
+fn node_collectors_alone_send_unless_somebody_asks_for_more() {
+    let mut given = Given::new(vec![otlp("d", &["TRACES", "METRICS"], json!(null))]);
+    let plan = given.plan();
+    let receiver = |plan: &GatewayPlan, id: &str| plan.config.get(ComponentKind::Receiver, id).cloned();
+    let grpc = receiver(&plan, "otlp/nodes").unwrap()["protocols"]["grpc"].clone();
+    assert_eq!(grpc["tls"]["client_ca_file"], "/etc/odigos/certificate/ca.crt");
+    assert_eq!(grpc["keepalive"]["server_parameters"]["max_connection_age"], "15s");
+    assert_eq!(receiver(&plan, "otlp"), None);
+    let objects = objects::desired(&given.seen(), &plan, &objects::Installation::default());
+    let text = serde_json::to_string(&objects.iter().map(|one| &one.object).collect::<Vec<_>>()).unwrap();
+    assert!(text.contains(r#""port":4319"#) && !text.contains(r#""port":4317"#), "{text}");
+    assert!(text.contains(r#""secretName":"odigos-gateway-certificate""#));
+
+    given.configuration = Configuration::parse("collectorGateway: {plaintextReceiver: true}").unwrap();
+    let plan = given.plan();
+    let root = plan.config.pipelines.get(&odigos_pipeline::PipelineId::new(Signal::Traces, "in")).unwrap();
+    assert_eq!(root.receivers, ["otlp/nodes", "forward/of-anybody-traces"]);
+    let open = plan.config.pipelines.get(&odigos_pipeline::PipelineId::new(Signal::Metrics, "of-anybody")).unwrap();
+    assert_eq!(
+        (&open.receivers[..], &open.processors[..]),
+        (&["otlp".to_owned()][..], &["memory_limiter".to_owned(), "resource/of-anybody".to_owned()][..])
+    );
+    assert_eq!(receiver(&plan, "otlp").unwrap()["protocols"]["grpc"]["max_recv_msg_size_mib"], 4);
+}
+
+#[test]
+fn gateway_takes_what_node_collectors_of_the_release_before_send() {
+    let given = Given::new(vec![otlp("d", &["TRACES"], json!(null))]);
+    let senders = Senders { has_old_nodes: true, connection_seconds: 60 };
+    let plan = plan(&Observed { senders, ..given.seen() });
+    let root = plan.config.pipelines.get(&odigos_pipeline::PipelineId::new(Signal::Traces, "in")).unwrap();
+    assert_eq!(root.receivers, ["otlp/nodes", "otlp"], "their classes count");
+    let grpc = &plan.config.get(ComponentKind::Receiver, "otlp").unwrap()["protocols"]["grpc"];
+    assert_eq!(grpc["max_recv_msg_size_mib"], 128, "their batches have no limit in bytes");
+    assert_eq!(grpc["keepalive"]["server_parameters"]["max_connection_age"], "60s");
 }

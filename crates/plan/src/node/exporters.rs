@@ -6,6 +6,7 @@
 use super::pipelines::Build;
 use super::routes::{self, Route};
 use crate::collector;
+use crate::mutual_tls::Side;
 use crate::receivers::LARGEST_BATCH;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::{Signal, names};
@@ -59,13 +60,18 @@ impl Build<'_> {
             "flush_timeout": "200ms", "sizer": "bytes", "min_size": LARGEST_BATCH / 4, "max_size": LARGEST_BATCH,
         });
         let pools = self.routes.iter().map(|route| route.gateway);
+        let (port, tls) = match self.has_certificate {
+            true => (names::NODE_OTLP_PORT, Side::Node.settings()),
+            false => (names::OTLP_GRPC_PORT, json!({"insecure": true})),
+        };
         for gateway in [self.gateway].into_iter().chain(pools) {
             let name = crate::gateway::name(gateway);
             for signal in Signal::PIPELINES {
                 let id = self.exporter(signal, gateway);
                 if id.starts_with("load_balancing") {
                     let service = format!("{name}.{}", self.namespace);
-                    config.add(ComponentKind::Exporter, id, balancing(&service, compression, timeout, &retry, &queue));
+                    let balancing = balancing(&service, port, &tls, compression, timeout, &retry, &queue);
+                    config.add(ComponentKind::Exporter, id, balancing);
                     continue;
                 }
                 config.add(
@@ -74,8 +80,8 @@ impl Build<'_> {
                     json!({
                         // One address that the cluster keeps pointing at ready gateways: names are looked up again only
                         // every 30 s, too late for a gateway that was replaced.
-                        "endpoint": format!("{}.{}:{}", names::balanced(&name), self.namespace, names::OTLP_GRPC_PORT),
-                        "tls": {"insecure": true},
+                        "endpoint": format!("{}.{}:{}", names::balanced(&name), self.namespace, port),
+                        "tls": tls,
                         "compression": compression,
                         "timeout": timeout,
                         "retry_on_failure": retry,
@@ -89,11 +95,19 @@ impl Build<'_> {
 }
 
 /// Keeps traces together: spans of one trace go to one gateway.
-fn balancing(service: &str, compression: &str, timeout: &str, retry: &Value, queue: &Value) -> Value {
+fn balancing(
+    service: &str,
+    port: u16,
+    tls: &Value,
+    compression: &str,
+    timeout: &str,
+    retry: &Value,
+    queue: &Value,
+) -> Value {
     json!({
         "routing_key": "traceID",
         "protocol": {"otlp": {
-            "tls": {"insecure": true},
+            "tls": tls,
             "compression": compression,
             "timeout": timeout,
             // The queue and the long patience are outside, so that what a vanished gateway left is sent to another. A
@@ -102,7 +116,7 @@ fn balancing(service: &str, compression: &str, timeout: &str, retry: &Value, que
             "sending_queue": {"enabled": false},
             "retry_on_failure": {"enabled": true, "initial_interval": "500ms", "max_interval": "1s", "max_elapsed_time": "10s"},
         }},
-        "resolver": {"k8s": {"service": service, "ports": [names::OTLP_GRPC_PORT]}},
+        "resolver": {"k8s": {"service": service, "ports": [port]}},
         "timeout": "15s",
         "retry_on_failure": retry,
         "sending_queue": queue,

@@ -5,6 +5,7 @@
 
 use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
 use crate::gateway::objects::Installation;
+use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, mebibytes, millicores};
 use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
@@ -116,6 +117,10 @@ impl DaemonSet<'_> {
         if self.reads_host() {
             host("hostfs", "/", "/hostfs", true, "Directory");
         }
+        if self.seen.has_certificate {
+            mounts.push(Side::mount());
+            volumes.push(Side::Node.volume());
+        }
         let mut pod_spec = json!({
             "serviceAccountName": names::NODE_COLLECTOR,
             "priorityClassName": "system-node-critical",
@@ -129,6 +134,11 @@ impl DaemonSet<'_> {
         if !pull_secrets.is_empty() {
             pod_spec["imagePullSecrets"] = pull_secrets.iter().map(|name| json!({"name": name})).collect();
         }
+        let mut metadata = json!({"labels": role_labels()});
+        if let Some(authorities) = self.seen.authorities.filter(|_| self.seen.has_certificate) {
+            // They are read once, at start: other ones take new pods.
+            metadata["annotations"] = json!({labels::AUTHORITIES: authorities});
+        }
         json!({
             "apiVersion": "apps/v1",
             "kind": "DaemonSet",
@@ -138,7 +148,7 @@ impl DaemonSet<'_> {
             "spec": {
                 "selector": {"matchLabels": role_labels()},
                 "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": 0}},
-                "template": {"metadata": {"labels": role_labels()}, "spec": pod_spec},
+                "template": {"metadata": metadata, "spec": pod_spec},
             },
         })
     }

@@ -27,6 +27,8 @@ pub(super) struct Build<'a> {
     pub(super) routes: &'a [Route<'a>],
     /// What it does with what belongs to no workload.
     pub(super) unowned: Handling<'a>,
+    /// Gateways expect its certificate.
+    pub(super) has_certificate: bool,
     /// An agent runs beside it, which keeps links to the logs that are wanted.
     pub(super) has_agent: bool,
 }

@@ -38,6 +38,8 @@ impl Given {
             set_aside: &std::collections::BTreeMap::new(),
             configuration: &configuration,
             provider: self.provider,
+            has_certificate: true,
+            authorities: None,
         };
         let plan = plan(&seen).unwrap();
         assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());
@@ -93,7 +95,7 @@ fn a12_a13_plain_export_when_nothing_needs_whole_traces() {
         ["otlp_grpc/out-cluster-collector-traces", "count/sources"]
     );
     let exporter = plan.config.get(ComponentKind::Exporter, "otlp_grpc/out-cluster-collector-traces").unwrap();
-    assert_eq!(exporter["endpoint"], "odigos-gateway-otlp.odigos-system:4317");
+    assert_eq!(exporter["endpoint"], "odigos-gateway-otlp.odigos-system:4319");
     given.gateway.spec.tail_sampling = serde_json::from_value(json!({"disabled": false})).unwrap();
     assert_eq!(pipeline(&given.plan(), Signal::Traces, "").exporters, ["load_balancing/traces", "count/sources"]);
     given.gateway.spec.resources_settings.max_replicas = Some(1);
@@ -427,4 +429,45 @@ fn processor_of_a_stream_on_the_node_is_in_its_pipelines_by_the_class_of_items()
     let plan = given.plan();
     assert_eq!(plan.processors["t"].reason, "InvalidConfig");
     assert!(plan.findings.iter().any(|finding| finding.field == "spec.dataStreams"));
+}
+
+#[test]
+fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
+    let given = Given::new(&[Signal::Traces, Signal::Logs], json!({}));
+    let configuration = Configuration::default();
+    let none = std::collections::BTreeMap::new();
+    let seen = |has_certificate: bool| Observed {
+        pools: vec![],
+        namespace: "odigos-system",
+        gateway: Some(&given.gateway),
+        group: given.node.as_ref(),
+        processors: vec![],
+        set_aside: &none,
+        configuration: &configuration,
+        provider: CloudProvider::Unknown,
+        has_certificate,
+        authorities: Some("abc"),
+    };
+    for has_certificate in [true, false] {
+        let seen = seen(has_certificate);
+        let plan = plan(&seen).unwrap();
+        let balanced = plan.config.get(ComponentKind::Exporter, "load_balancing/traces").unwrap();
+        let logs = plan.config.get(ComponentKind::Exporter, "otlp_grpc/out-cluster-collector-logs").unwrap();
+        for tls in [&balanced["protocol"]["otlp"]["tls"], &logs["tls"]] {
+            let name = if has_certificate { json!("gateway.odigos.internal") } else { json!(null) };
+            assert_eq!(tls["server_name_override"], name, "one name for all pods");
+            assert_eq!(tls.get("insecure").is_some(), !has_certificate);
+        }
+        let port = if has_certificate { 4319 } else { 4317 };
+        assert_eq!(balanced["resolver"]["k8s"]["ports"], json!([port]));
+        let objects = objects::desired(&seen, &plan, &crate::gateway::objects::Installation::default());
+        let daemon_set = &objects.iter().find(|one| one.object["kind"] == "DaemonSet").unwrap().object;
+        let template = &daemon_set["spec"]["template"];
+        assert_eq!(crate::mutual_tls::is_used_by_nodes(Some(daemon_set), &[json!({})]), has_certificate);
+        assert_eq!(
+            template["metadata"].get("annotations").is_some(),
+            has_certificate,
+            "a new authority takes new pods"
+        );
+    }
 }

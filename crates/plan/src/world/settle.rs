@@ -498,6 +498,7 @@ impl World {
             configuration,
             rules: &rules,
             set_aside: &set_aside,
+            senders: gateway::Senders::default(),
         };
         let plan = gateway::plan(&seen);
         let objects = gateway::objects::desired(&seen, &plan, &self.installation);
@@ -587,6 +588,8 @@ impl World {
             set_aside: &set_aside,
             configuration,
             provider: self.provider,
+            has_certificate: true,
+            authorities: None,
         };
         let Some(plan) = node::plan(&seen) else { return };
         for one in node::objects::desired(&seen, &plan, &self.installation) {

@@ -5,6 +5,7 @@ use odigos_plan::world::Settled;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -21,8 +22,14 @@ pub(crate) async fn gateway(settled: &Settled) -> (Collector, TempDir) {
     if let Some(graph) = config.pointer_mut("/connectors/servicegraph") {
         graph["metrics_flush_interval"] = json!("1s");
     }
+    gateway_of(config, None).await
+}
+
+/// A gateway of this configuration; `certificates` is where those of both sides are.
+pub(crate) async fn gateway_of(config: Value, certificates: Option<&Path>) -> (Collector, TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let around = Surroundings::new(directory.path()).unwrap();
+    let mut around = Surroundings::new(directory.path()).unwrap();
+    around.certificates = certificates.map(Path::to_path_buf);
     let text = odigos_pipeline::yaml::to_string(&config);
     (Collector::start("gateway", &text, around, &[]).await.unwrap(), directory)
 }
@@ -30,7 +37,17 @@ pub(crate) async fn gateway(settled: &Settled) -> (Collector, TempDir) {
 /// The node's collector as rendered, in front of a gateway. There is no API server, kubelet or log here: what reads them is left
 /// out, and so is the removal of the class that an application claims, since the class comes with the items instead; `kept` are receivers of them that stay.
 pub(crate) async fn node(settled: &Settled, gateway: &Collector, kept: &[&str]) -> (Collector, TempDir) {
-    let mut config = settled.node.as_ref().unwrap().config.to_value();
+    node_of(settled.node.as_ref().unwrap().config.to_value(), gateway, kept, None, None).await
+}
+
+/// A node's collector of this configuration, on this port for OTLP if one is stated.
+pub(crate) async fn node_of(
+    mut config: Value,
+    gateway: &Collector,
+    kept: &[&str],
+    certificates: Option<&Path>,
+    grpc: Option<u16>,
+) -> (Collector, TempDir) {
     let of_a_cluster = ["k8s_attributes", "resource/stream-class", "kubelet_stats", "host_metrics", "file_log"];
     let is_left_out = |id: &Value| {
         let id = id.as_str().unwrap_or_default();
@@ -52,6 +69,8 @@ pub(crate) async fn node(settled: &Settled, gateway: &Collector, kept: &[&str]) 
     let directory = tempfile::tempdir().unwrap();
     let mut around = Surroundings::new(directory.path()).unwrap();
     around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
+    around.certificates = certificates.map(Path::to_path_buf);
+    around.grpc = grpc.unwrap_or(around.grpc);
     let text = odigos_pipeline::yaml::to_string(&config);
     (Collector::start("node", &text, around, &[]).await.unwrap(), directory)
 }

@@ -9,6 +9,8 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod certificate_files;
+mod certificates;
 mod chain;
 mod counts;
 mod derived;

@@ -11,4 +11,7 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+#[path = "../collector/certificate_files.rs"]
+mod certificate_files;
+mod connection;
 mod pod;

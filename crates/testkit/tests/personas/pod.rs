@@ -19,8 +19,7 @@ use std::time::{Duration, Instant};
 
 /// A cluster with one covered workload, whose traces go to `port`.
 pub(crate) fn settled(port: u16) -> Settled {
-    let mut world = World::new(names::DEFAULT_NAMESPACE);
-    let documents = [
+    settled_with([
         json!({
             "apiVersion": odigos_api::API_VERSION, "kind": "Destination", "metadata": {"name": "backend"},
             "spec": {
@@ -30,7 +29,12 @@ pub(crate) fn settled(port: u16) -> Settled {
         }),
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "namespace": "shop"}, "spec": {"template": {"spec": {"containers": [{"name": "app"}]}}}}),
         json!({"apiVersion": odigos_api::API_VERSION, "kind": "Source", "metadata": {"name": "app", "namespace": "shop"}, "spec": {"workload": {"name": "app", "namespace": "shop", "kind": "Deployment"}}}),
-    ];
+    ])
+}
+
+/// A cluster with these objects.
+pub(crate) fn settled_with<const N: usize>(documents: [Value; N]) -> Settled {
+    let mut world = World::new(names::DEFAULT_NAMESPACE);
     documents.into_iter().for_each(|document| world.insert(document).unwrap());
     world.settle(jiff::Timestamp::UNIX_EPOCH)
 }
