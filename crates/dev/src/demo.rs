@@ -166,13 +166,12 @@ impl Demo {
 
     async fn show(&self) -> anyhow::Result<()> {
         let pods = pods_by_workload(&self.client).await?;
-        let sender = Sender::connect(&self.node.endpoint()).await?;
         say(&format!(
             "sending {ITEMS} spans, {ITEMS} metrics and {ITEMS} log lines from each of {} workloads",
             pods.len()
         ));
         for (workload, uid) in &pods {
-            send(&sender, workload, uid, "first").await?;
+            send(&self.node.endpoint(), workload, uid, "first").await?;
         }
         let mut rows = Vec::new();
         for workload in pods.keys() {
@@ -185,11 +184,11 @@ impl Demo {
         let status = get_object(&self.client, odigos_api::API_VERSION, "Destination", NAMESPACE, "broken").await?;
         let message = status.data.pointer("/status/conditions/0/message").and_then(Value::as_str).unwrap_or_default();
         say(&format!("the broken destination harms nobody and says why:\n  {message}\n"));
-        self.show_a_move(&sender, &pods).await
+        self.show_a_move(&pods).await
     }
 
     /// Moves a workload to another stream by its label, and shows that the route follows with no collector restarted.
-    async fn show_a_move(&self, sender: &Sender, pods: &BTreeMap<WorkloadRef, String>) -> anyhow::Result<()> {
+    async fn show_a_move(&self, pods: &BTreeMap<WorkloadRef, String>) -> anyhow::Result<()> {
         let ids = || -> Vec<u32> { self.gateways.iter().chain([&self.node]).map(Collector::id).collect() };
         let before = ids();
         say(
@@ -217,7 +216,7 @@ impl Demo {
         // The node collector's watch sees the label some milliseconds after the API server has it.
         tokio::time::sleep(Duration::from_secs(1)).await;
         let uid = pods.get(frontend).context("the frontend has a pod")?;
-        send(sender, frontend, uid, "second").await?;
+        send(&self.node.endpoint(), frontend, uid, "second").await?;
         self.wait_and_print(&[(frontend.clone(), "shop".into(), "team-shop".into())], "second").await?;
         let strays = self.received("web-archive", "storefront", "second");
         if strays.values().sum::<usize>() > 0 {
@@ -320,8 +319,9 @@ fn class(streams: &[&str]) -> String {
     odigos_plan::streams::class_id(&streams.iter().map(ToString::to_string).collect())
 }
 
-async fn send(sender: &Sender, workload: &WorkloadRef, pod_uid: &str, phase: &str) -> anyhow::Result<()> {
-    // What an agent sends: the name of the service and the identity of the pod. The class is the platform's to add.
+async fn send(endpoint: &str, workload: &WorkloadRef, pod_uid: &str, phase: &str) -> anyhow::Result<()> {
+    let sender = Sender::connect_from(endpoint, control_plane::pod_address(pod_uid)).await?;
+    // What an agent sends, from the address of its pod, by which it is known. The class is the platform's to add.
     let attributes = [("service.name", service(workload)), ("k8s.pod.uid", pod_uid), ("odigos.stream.class", "forged")];
     for signal in Signal::PIPELINES {
         let names: Vec<String> = (0..ITEMS).map(|n| format!("{phase}-{}-{n}", workload.name)).collect();

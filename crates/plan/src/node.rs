@@ -10,6 +10,7 @@ mod own_metrics;
 mod pipelines;
 mod receivers;
 mod routes;
+mod senders;
 mod sources;
 mod span_metrics;
 

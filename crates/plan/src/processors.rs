@@ -22,9 +22,10 @@ use std::collections::BTreeMap;
 pub const LATE_HINT: i32 = 10;
 
 /// Processors of the product's own. A pipeline takes each name once, so users cannot have them too.
-const OWN_PROCESSORS: [&str; 18] = [
+const OWN_PROCESSORS: [&str; 21] = [
     "filter/own-kubelet",
     "filter/unowned",
+    "k8s_attributes/connection",
     "resource/default-class",
     "resource/node-name",
     "resource/odiglet-pod-name",
@@ -37,7 +38,9 @@ const OWN_PROCESSORS: [&str; 18] = [
     "tail_sampling/stream",
     "tail_sampling/streams",
     "tail_sampling/what-if",
+    "transform/claims",
     "transform/copy-scope-span-metrics",
+    "transform/senders",
     "transform/sampling-attributes",
     "transform/tracestate",
     "transform/workload",

@@ -299,6 +299,14 @@ impl Kubelet {
     }
 }
 
+/// The address of a pod: one of the loopback network, so that a sender on this machine can have it.
+#[must_use]
+pub fn pod_address(uid: &str) -> std::net::IpAddr {
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(uid.as_bytes());
+    // Never 127.0.0.1, which is the node's own.
+    std::net::Ipv4Addr::new(127, 1 + digest[0] % 250, digest[1], 1 + digest[2] % 250).into()
+}
+
 /// Binds a pod, then says that it runs; lets a deleted one go.
 async fn care_for(client: &Client, pod: &DynamicObject, ready: bool) -> anyhow::Result<()> {
     let namespace = pod.namespace().unwrap_or_default();
@@ -323,10 +331,11 @@ async fn care_for(client: &Client, pod: &DynamicObject, ready: bool) -> anyhow::
             .iter()
             .map(|container| json!({"name": container["name"], "ready": true, "started": true, "restartCount": 0, "image": "none", "imageID": "none", "state": {"running": {}}}))
             .collect();
+        let address = pod_address(&pod.uid().unwrap_or_default()).to_string();
         let now = k8s_openapi::jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
         let status = json!({"status": {
-            "phase": "Running", "hostIP": "127.0.0.1",
+            "phase": "Running", "hostIP": "127.0.0.1", "podIP": address, "podIPs": [{"ip": address}],
             "conditions": [condition("Initialized"), condition("Ready"), condition("ContainersReady"), condition("PodScheduled")],
             "containerStatuses": statuses,
         }});

@@ -295,6 +295,15 @@ impl Sender {
         Ok(Self { channel: Channel::from_shared(endpoint.to_owned())?.connect().await? })
     }
 
+    /// The same from an address of this machine's loopback network, which is a pod's in a test.
+    ///
+    /// # Errors
+    /// When nothing listens there.
+    pub async fn connect_from(endpoint: &str, address: std::net::IpAddr) -> anyhow::Result<Self> {
+        let endpoint = Channel::from_shared(endpoint.to_owned())?.local_address(Some(address));
+        Ok(Self { channel: endpoint.connect().await? })
+    }
+
     /// Sends one span, one metric or one log record for each name.
     ///
     /// # Errors

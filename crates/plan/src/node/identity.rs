@@ -1,15 +1,15 @@
 //! Whose an item is: what every pipeline of the node collector starts with.
 //!
-//! Owns the processors that name the node, the pod, the workload and the stream class of an item, and which detectors can
+//! Owns the processors that name the node and the workload of an item (its pod and class: [`super::senders`]), and which detectors can
 //! answer where the cluster runs (`spec/collectors-and-pipelines.md` 5.4). Never decides where an item goes ([`super::routes`]).
 
-use super::Observed;
 use super::pipelines::Build;
+use super::{Observed, senders};
 use crate::collector;
 use crate::workload::resource_attribute;
 use odigos_api::WorkloadKind;
 use odigos_api::collectors_group::CollectorsGroupSpec;
-use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
+use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind};
 use serde_json::{Value, json};
@@ -52,7 +52,7 @@ impl Build<'_> {
             "resource/node-name",
             json!({"attributes": [{"key": "k8s.node.name", "action": "upsert", "value": "${env:NODE_NAME}"}]}),
         );
-        config.add(ComponentKind::Processor, "k8s_attributes", workload_attributes());
+        senders::add(config, self.namespace);
         config.add(ComponentKind::Processor, WORKLOAD, workload_identity());
         let detectors = detectors(self.spec, seen.provider);
         if !detectors.is_empty() {
@@ -67,13 +67,9 @@ impl Build<'_> {
     /// Processors that every pipeline starts with. The class that an application claims is removed before the pod's own
     /// is read, so that it cannot choose its stream (A49).
     pub(super) fn opening(&self, config: &CollectorConfig) -> Vec<String> {
-        let mut ids = vec![
-            collector::MEMORY_LIMITER.to_owned(),
-            collector::STRIP_CLASS.to_owned(),
-            "k8s_attributes".to_owned(),
-            WORKLOAD.to_owned(),
-            "resource/node-name".to_owned(),
-        ];
+        let mut ids = vec![collector::MEMORY_LIMITER.to_owned()];
+        ids.extend(senders::ORDER.map(str::to_owned));
+        ids.extend([WORKLOAD.to_owned(), "resource/node-name".to_owned()]);
         if config.get(ComponentKind::Processor, "resource_detection").is_some() {
             ids.push("resource_detection".into());
         }
@@ -96,7 +92,7 @@ fn workload_identity() -> Value {
         WorkloadKind::StatefulSet,
         WorkloadKind::DaemonSet,
     ];
-    let mut statements = Vec::new();
+    let mut statements: Vec<String> = senders::judgement().iter().map(ToString::to_string).collect();
     for (kind, key) in kinds.into_iter().filter_map(|kind| Some((kind, resource_attribute(kind)?))) {
         let condition = || {
             Condition::All(vec![
@@ -115,31 +111,6 @@ fn workload_identity() -> Value {
     }
     let group = json!([{"context": "resource", "statements": statements}]);
     json!({"error_mode": "ignore", "trace_statements": group, "metric_statements": group, "log_statements": group})
-}
-
-/// Reads the pod's identity and its stream class. Pods of this node only, nothing else is watched (spec 7.5).
-fn workload_attributes() -> Value {
-    let from_resource = |name: &str| json!({"from": "resource_attribute", "name": name});
-    json!({
-        "auth_type": "serviceAccount",
-        "passthrough": false,
-        // Items of the first second must not be routed without their class.
-        "wait_for_metadata": true,
-        "filter": {"node_from_env_var": "NODE_NAME"},
-        "extract": {
-            "metadata": [
-                "k8s.namespace.name", "k8s.pod.name", "k8s.pod.uid", "k8s.deployment.name", "k8s.statefulset.name",
-                "k8s.daemonset.name", "k8s.job.name", "k8s.cronjob.name", "service.name",
-            ],
-            "labels": [{"tag_name": STREAM_CLASS_ATTRIBUTE, "key": STREAM_CLASS, "from": "pod"}],
-        },
-        "pod_association": [
-            {"sources": [from_resource("k8s.pod.uid")]},
-            {"sources": [from_resource("k8s.pod.name"), from_resource("k8s.namespace.name")]},
-            {"sources": [from_resource("k8s.pod.ip")]},
-            {"sources": [{"from": "connection"}]},
-        ],
-    })
 }
 
 /// Detectors that the configuration enables and that can answer where the cluster runs. A detector that asks in vain

@@ -76,7 +76,16 @@ fn a11_traces_are_balanced_by_trace() {
     assert_eq!(traces.receivers, ["otlp/in"]);
     assert_eq!(
         traces.processors,
-        ["memory_limiter", "resource/stream-class", "k8s_attributes", "transform/workload", "resource/node-name"]
+        [
+            "memory_limiter",
+            "resource/stream-class",
+            "transform/claims",
+            "k8s_attributes/connection",
+            "transform/senders",
+            "k8s_attributes",
+            "transform/workload",
+            "resource/node-name"
+        ]
     );
     assert_eq!(traces.exporters, ["load_balancing/traces", "count/sources"]);
     let exporter = plan.config.get(ComponentKind::Exporter, "load_balancing/traces").unwrap();

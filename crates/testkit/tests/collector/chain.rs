@@ -48,7 +48,14 @@ pub(crate) async fn node_of(
     certificates: Option<&Path>,
     grpc: Option<u16>,
 ) -> (Collector, TempDir) {
-    let of_a_cluster = ["k8s_attributes", "resource/stream-class", "kubelet_stats", "host_metrics", "file_log"];
+    let of_a_cluster = [
+        "k8s_attributes",
+        "k8s_attributes/connection",
+        "resource/stream-class",
+        "kubelet_stats",
+        "host_metrics",
+        "file_log",
+    ];
     let is_left_out = |id: &Value| {
         let id = id.as_str().unwrap_or_default();
         of_a_cluster.contains(&id) && !kept.contains(&id)

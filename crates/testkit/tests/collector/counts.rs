@@ -50,15 +50,19 @@ async fn each_source_is_counted_however_its_items_come() {
     // There is no kubelet, no host and no API server here; what they would add is left out.
     let mut config = node.config.to_value();
     for (_, pipeline) in config["service"]["pipelines"].as_object_mut().unwrap() {
-        let of_a_cluster =
-            |id: &Value| matches!(id.as_str(), Some("k8s_attributes" | "kubelet_stats" | "host_metrics" | "file_log"));
+        let of_a_cluster = |id: &Value| {
+            matches!(
+                id.as_str(),
+                Some("k8s_attributes" | "k8s_attributes/connection" | "kubelet_stats" | "host_metrics" | "file_log")
+            )
+        };
         for list in ["receivers", "processors"] {
             if let Some(ids) = pipeline.get_mut(list).and_then(Value::as_array_mut) {
                 ids.retain(|id| !of_a_cluster(id));
             }
         }
     }
-    config["processors"].as_object_mut().unwrap().remove("k8s_attributes");
+    config["processors"].as_object_mut().unwrap().retain(|id, _| !id.starts_with("k8s_attributes"));
     config["receivers"].as_object_mut().unwrap().retain(|id, _| id == "otlp/in" || id.contains("self-metrics"));
     config["service"]["extensions"] = json!(["health_check"]);
     // Straight to the destination, which takes the place of the gateways.

@@ -14,4 +14,5 @@
 #[path = "../collector/certificate_files.rs"]
 mod certificate_files;
 mod connection;
+mod identity;
 mod pod;

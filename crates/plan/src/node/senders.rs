@@ -1,0 +1,160 @@
+//! Whose an item is: the pod at the other end of the connection, whatever the item says of itself.
+//!
+//! Owns the processors that every pipeline of a node starts with. What an item says counts in three cases: it comes from no
+//! connection (logs and figures that the collector reads itself), from the product's agent on the node (which instruments Go in
+//! other pods), or from the node's own network, where it may name a pod of this node that uses that network too. Never decides
+//! what a class means.
+
+use crate::collector::STRIP_CLASS;
+use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
+use odigos_api::names;
+use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
+use odigos_pipeline::{CollectorConfig, ComponentKind};
+use serde_json::{Value, json};
+
+/// Sets aside which pod an item claims to be of.
+const CLAIMS: &str = "transform/claims";
+/// Finds the pod of the connection.
+const CONNECTION: &str = "k8s_attributes/connection";
+/// Decides which of both counts.
+const SENDERS: &str = "transform/senders";
+/// Reads what is known of that pod, its class above all.
+const POD: &str = "k8s_attributes";
+
+const UID: &str = "k8s.pod.uid";
+const NAMESPACE: &str = "k8s.namespace.name";
+const ADDRESS: &str = "k8s.pod.ip";
+/// What is claimed; who the sender is; why a claim counts; where the node's own network is.
+const CLAIMED_UID: &str = "odigos.claimed.uid";
+const CLAIMED_NAMESPACE: &str = "odigos.claimed.namespace";
+const SENDER: &str = "odigos.sender";
+const TRUST: &str = "odigos.trust";
+const NODE_ADDRESS: &str = "odigos.node.ip";
+/// The pod and its workload, by any name that k8s_attributes gives them.
+const IDENTITY: &str = r"^k8s\.(pod\.(name|uid|hostname|start_time)|namespace\.name|(deployment|statefulset|daemonset|job|cronjob)\.name)$";
+
+/// The order in which they stand.
+pub(super) const ORDER: [&str; 5] = [STRIP_CLASS, CLAIMS, CONNECTION, SENDERS, POD];
+
+/// Adds them.
+pub(super) fn add(config: &mut CollectorConfig, namespace: &str) {
+    let delete = |key: &str| json!({"key": key, "action": "delete"});
+    let node = json!({"key": NODE_ADDRESS, "action": "upsert", "value": "${env:NODE_IP}"});
+    let own = [STREAM_CLASS_ATTRIBUTE, ADDRESS, CLAIMED_UID, CLAIMED_NAMESPACE, SENDER, TRUST];
+    let actions: Vec<Value> = own.map(delete).into_iter().chain([node]).collect();
+    config.add(ComponentKind::Processor, STRIP_CLASS, json!({"attributes": actions}));
+    config.add(ComponentKind::Processor, CLAIMS, transform(&claims()));
+    let connection = json!([{"sources": [{"from": "connection"}]}]);
+    let metadata = json!([UID, NAMESPACE, ADDRESS]);
+    let labels = json!([{"tag_name": SENDER, "key": "app.kubernetes.io/name", "from": "pod"}]);
+    config.add(ComponentKind::Processor, CONNECTION, attributes(&metadata, &labels, &connection));
+    config.add(ComponentKind::Processor, SENDERS, transform(&senders(namespace)));
+    let from = |name: &str| json!({"from": "resource_attribute", "name": name});
+    let named = json!([{"sources": [from(UID)]}, {"sources": [from("k8s.pod.name"), from(NAMESPACE)]}]);
+    let metadata = json!([
+        NAMESPACE,
+        "k8s.pod.name",
+        UID,
+        ADDRESS,
+        "k8s.deployment.name",
+        "k8s.statefulset.name",
+        "k8s.daemonset.name",
+        "k8s.job.name",
+        "k8s.cronjob.name",
+        "service.name",
+    ]);
+    let labels = json!([{"tag_name": STREAM_CLASS_ATTRIBUTE, "key": STREAM_CLASS, "from": "pod"}]);
+    config.add(ComponentKind::Processor, POD, attributes(&metadata, &labels, &named));
+}
+
+/// Pods of this node only, nothing else is watched.
+fn attributes(metadata: &Value, labels: &Value, association: &Value) -> Value {
+    json!({
+        "auth_type": "serviceAccount",
+        "passthrough": false,
+        // Items of the first second must not be routed without their class.
+        "wait_for_metadata": true,
+        "filter": {"node_from_env_var": "NODE_NAME"},
+        "extract": {"metadata": metadata, "labels": labels},
+        "pod_association": association,
+    })
+}
+
+fn transform(statements: &[Statement]) -> Value {
+    let statements: Vec<String> = statements.iter().map(ToString::to_string).collect();
+    let group = json!([{"context": "resource", "statements": statements}]);
+    json!({"error_mode": "ignore", "trace_statements": group, "metric_statements": group, "log_statements": group})
+}
+
+fn attribute(key: &str) -> Expression {
+    Path::keyed("attributes", key).into()
+}
+
+fn is(key: &str, value: impl Into<Expression>) -> Condition {
+    Condition::Equal(attribute(key), value.into())
+}
+
+fn is_there(key: &str) -> Condition {
+    Condition::NotEqual(attribute(key), Expression::Nil)
+}
+
+fn set(key: &str, value: impl Into<Expression>, condition: Condition) -> Statement {
+    Statement { editor: "set", arguments: vec![attribute(key), value.into()], condition: Some(condition) }
+}
+
+fn delete(pattern: &str, condition: Option<Condition>) -> Statement {
+    let arguments = vec![Path::field("attributes").into(), pattern.into()];
+    Statement { editor: "delete_matching_keys", arguments, condition }
+}
+
+fn claims() -> [Statement; 3] {
+    [
+        set(CLAIMED_UID, attribute(UID), is_there(UID)),
+        set(CLAIMED_NAMESPACE, attribute(NAMESPACE), is_there(NAMESPACE)),
+        delete(r"^k8s\.(pod\.uid|namespace\.name)$", None),
+    ]
+}
+
+fn senders(namespace: &str) -> Vec<Statement> {
+    // Of an item that comes by a connection the address is known, whether it is a pod's or not.
+    let is_sent = || is_there(ADDRESS);
+    let is_agent = Condition::All(vec![
+        is_sent(),
+        is(SENDER, names::AGENT_SERVICE),
+        is(NAMESPACE, namespace),
+        is_there(CLAIMED_UID),
+    ]);
+    let is_of_no_pod = Condition::All(vec![is_sent(), is(UID, Expression::Nil), is_there(CLAIMED_UID)]);
+    let is_read = || is(ADDRESS, Expression::Nil);
+    let counts = || Condition::Any(vec![is(TRUST, "agent"), is(TRUST, "node")]);
+    vec![
+        set(TRUST, "agent", is_agent),
+        set(TRUST, "node", is_of_no_pod),
+        delete(IDENTITY, Some(counts())),
+        // What the connection tells stays; names follow from it.
+        delete(
+            &IDENTITY.replace("name|uid", "name").replace(r"namespace\.name|", ""),
+            Some(Condition::All(vec![is_sent(), is(TRUST, Expression::Nil)])),
+        ),
+        set(
+            UID,
+            attribute(CLAIMED_UID),
+            Condition::Any(vec![counts(), Condition::All(vec![is_read(), is_there(CLAIMED_UID)])]),
+        ),
+        set(NAMESPACE, attribute(CLAIMED_NAMESPACE), Condition::All(vec![is_read(), is_there(CLAIMED_NAMESPACE)])),
+        delete(r"^(k8s\.pod\.ip|odigos\.(sender|claimed\..*))$", None),
+    ]
+}
+
+/// What the pod that was found tells of a claim: one from the node's own network counts for a pod that uses it. Removes what
+/// only these processors need.
+pub(super) fn judgement() -> Vec<Statement> {
+    let is_false =
+        Condition::All(vec![is(TRUST, "node"), Condition::NotEqual(attribute(ADDRESS), attribute(NODE_ADDRESS))]);
+    let named = IDENTITY.trim_start_matches('^').trim_end_matches('$');
+    let class = STREAM_CLASS_ATTRIBUTE.replace('.', r"\.");
+    vec![
+        delete(&format!("^({named}|{class})$"), Some(is_false)),
+        delete(r"^(k8s\.pod\.ip|odigos\.(trust|node\.ip))$", None),
+    ]
+}

@@ -1,0 +1,131 @@
+//! Any pod of the cluster in front of its node's collector: whatever it says of itself, its items are its own.
+//!
+//! The real collector as rendered, with pods of a real API server. Each pod has an address of the loopback network, from which its
+//! items are sent.
+
+use crate::pod::settled_with;
+use odigos_api::labels::{STREAM_CLASS, stream_label};
+use odigos_api::{Signal, names};
+use odigos_plan::streams;
+use odigos_testkit::api_server::ApiServer;
+use odigos_testkit::collector::{Collector, Surroundings};
+use odigos_testkit::control_plane::{apply, create_namespace};
+use odigos_testkit::otlp::{Sender, Sink};
+use odigos_testkit::ports::free_port;
+use odigos_testkit::process::eventually;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A pod on the node at this address; returns its uid.
+async fn pod(client: &kube::Client, namespace: &str, name: &str, labels: &Value, address: &str, host: bool) -> String {
+    let object = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"nodeName": "local", "hostNetwork": host, "containers": [{"name": "app", "image": "none"}]},
+    });
+    let uid = apply(client, &object).await.unwrap().metadata.uid.unwrap();
+    let api: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(client.clone(), namespace);
+    let status = json!({"status": {
+        "phase": "Running", "hostIP": "127.0.0.1", "podIP": address, "podIPs": [{"ip": address}],
+        "startTime": "2026-01-01T00:00:00Z",
+    }});
+    api.patch_status(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&status)).await.unwrap();
+    uid
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_identity_moves_no_item_into_the_stream_of_another() {
+    let (theirs, common) = (free_port().unwrap(), free_port().unwrap());
+    let (payments, others) = (Sink::listen(theirs).await.unwrap(), Sink::listen(common).await.unwrap());
+    let destination = |name: &str, port: u16, stream: &str| {
+        json!({
+            "apiVersion": odigos_api::API_VERSION, "kind": "Destination", "metadata": {"name": name},
+            "spec": {
+                "type": "otlp", "destinationName": name, "signals": ["TRACES"],
+                "data": {"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")}, "sourceSelector": {"dataStreams": [stream]},
+            },
+        })
+    };
+    let settled = settled_with([
+        destination("payments-vault", theirs, "payments"),
+        destination("others", common, "default"),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "till", "namespace": "shop"}, "spec": {"template": {"spec": {"containers": [{"name": "app"}]}}}}),
+        json!({"apiVersion": odigos_api::API_VERSION, "kind": "Source", "metadata": {"name": "till", "namespace": "shop", "labels": {stream_label("payments"): "true"}}, "spec": {"workload": {"name": "till", "namespace": "shop", "kind": "Deployment"}}}),
+    ]);
+    let class = streams::class_id(&["payments".to_owned()].into());
+    let api = ApiServer::start().await.unwrap();
+    let client = api.client().await.unwrap();
+    for namespace in ["shop", "aaa", names::DEFAULT_NAMESPACE] {
+        create_namespace(&client, namespace).await.unwrap();
+    }
+    let covered = json!({STREAM_CLASS: class});
+    let agent = json!({"app.kubernetes.io/name": names::AGENT_SERVICE});
+    let till = pod(&client, "shop", "till", &covered, "127.9.0.1", false).await;
+    pod(&client, "aaa", "attacker", &json!({}), "127.9.0.2", false).await;
+    // It calls itself an agent, in a namespace that is not the control plane's.
+    pod(&client, "aaa", "impostor", &agent, "127.9.0.3", false).await;
+    pod(&client, names::DEFAULT_NAMESPACE, "odiglet", &agent, "127.9.0.4", false).await;
+    let on_host = pod(&client, "shop", "on-host", &covered, "127.0.0.1", true).await;
+
+    let directory = tempfile::tempdir().unwrap();
+    let around = Surroundings::new(&directory.path().join("gateway")).unwrap();
+    let text = settled.gateway.as_ref().unwrap().config.to_yaml();
+    let gateway = Collector::start("gateway", &text, around, &[]).await.unwrap();
+    let mut around = Surroundings::new(&directory.path().join("node")).unwrap();
+    around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
+    around.kubeconfig = Some(api.kubeconfig());
+    let node = Collector::start("node", &settled.node.as_ref().unwrap().config.to_yaml(), around, &[]).await.unwrap();
+
+    let (till, on_host) = (till.as_str(), on_host.as_str());
+    let send = async |name: &str, address: &str, claimed: &str| {
+        let sender = Sender::connect_from(&node.endpoint(), address.parse().unwrap()).await.unwrap();
+        let mut attributes = vec![
+            ("service.name", name),
+            ("k8s.pod.uid", claimed),
+            ("k8s.pod.name", "till"),
+            ("k8s.namespace.name", "shop"),
+            ("k8s.pod.ip", "127.9.0.1"),
+            ("odigos.stream.class", class.as_str()),
+            ("odigos.trust", "agent"),
+            ("odigos.sender", names::AGENT_SERVICE),
+            ("odigos.claimed.uid", till),
+        ];
+        attributes.retain(|(_, value)| !value.is_empty());
+        sender.send(Signal::Traces, &attributes, &[name.to_owned()]).await.unwrap();
+    };
+    send("of-till", "127.9.0.1", "").await;
+    send("of-attacker", "127.9.0.2", till).await;
+    send("of-impostor", "127.9.0.3", till).await;
+    send("of-go-in-till", "127.9.0.4", till).await;
+    send("of-on-host", "127.0.0.1", on_host).await;
+    send("of-host-as-till", "127.0.0.1", till).await;
+    let arrived = |sink: &Sink| -> BTreeSet<String> { sink.items().into_iter().map(|item| item.name).collect() };
+    let all = eventually("everything arrives", Duration::from_secs(60), || async {
+        arrived(&payments).len() + arrived(&others).len() >= 6
+    });
+    assert!(
+        all.await.is_ok(),
+        "{:?} {:?}\n{}\n{}",
+        arrived(&payments),
+        arrived(&others),
+        node.output(),
+        gateway.output()
+    );
+    let of = |names: &[&str]| -> BTreeSet<String> { names.iter().map(ToString::to_string).collect() };
+    assert_eq!(arrived(&payments), of(&["of-till", "of-go-in-till", "of-on-host"]));
+    assert_eq!(arrived(&others), of(&["of-attacker", "of-impostor", "of-host-as-till"]));
+    for item in payments.items().iter().chain(&others.items()) {
+        let text = |key: &str| item.resource.get(key).map(String::as_str).unwrap_or_default();
+        let expected = match item.name.as_str() {
+            "of-attacker" => ("aaa", "attacker"),
+            "of-impostor" => ("aaa", "impostor"),
+            "of-on-host" => ("shop", "on-host"),
+            "of-host-as-till" => ("", ""),
+            _ => ("shop", "till"),
+        };
+        assert_eq!((text("k8s.namespace.name"), text("k8s.pod.name")), expected, "{item:?}");
+        let left = item.resource.keys().filter(|key| key.starts_with("odigos.") && !key.starts_with("odigos.version"));
+        assert_eq!(left.filter(|key| !key.starts_with("odigos.workload.")).count(), 0, "{item:?}");
+        assert!(!item.resource.contains_key("k8s.pod.ip"), "{item:?}");
+    }
+}
