@@ -230,7 +230,9 @@ pub async fn install_custom_metrics(client: &Client, port: u16) -> anyhow::Resul
 /// # Errors
 /// When something is refused.
 pub async fn install(client: &Client, port: u16) -> anyhow::Result<()> {
-    const KINDS: [&str; 9] = [
+    const KINDS: [&str; 11] = [
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicyBinding",
         "Namespace",
         "Secret",
         "ServiceAccount",

@@ -11,6 +11,7 @@ use odigos_api::names;
 use odigos_testkit::chart::{lint, permissions, render};
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 fn objects(rendered: &str) -> Vec<Value> {
     serde_yaml::Deserializer::from_str(rendered)
@@ -44,13 +45,15 @@ fn values_that_do_not_exist_are_refused_by_name() {
 
 #[test]
 fn everything_stands_in_the_namespace_of_the_release() {
-    let sets = ["networkPolicies=true", "clusterMetrics=true", "customMetrics.enabled=true"];
+    let sets = ["clusterMetrics=true", "customMetrics.enabled=true"];
     let rendered = render("somewhere", &sets).unwrap();
     assert!(!rendered.contains(names::DEFAULT_NAMESPACE), "no namespace is written into the chart");
     let cluster_wide = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService"];
     for object in objects(&rendered) {
         let kind = object["kind"].as_str().unwrap();
-        let is_cluster_wide = cluster_wide.contains(&kind) || kind.ends_with("WebhookConfiguration");
+        let is_cluster_wide = cluster_wide.contains(&kind)
+            || kind.ends_with("WebhookConfiguration")
+            || kind.starts_with("ValidatingAdmissionPolicy");
         let namespace = object["metadata"]["namespace"].as_str();
         // What the API server says of its front proxy stands there, and only a binding there lets it be read.
         let expected = match title(&object).as_str() {
@@ -170,6 +173,32 @@ fn admission_fails_open_and_spares_the_system() {
         }
     }
     assert_eq!(seen, 4);
+}
+
+/// `docs/install.md` lists what every account may do, grouped by verbs.
+#[test]
+fn install_page_lists_every_permission() {
+    let table = permissions(&render("a", &["clusterMetrics=true", "customMetrics.enabled=true"]).unwrap()).unwrap();
+    let mut verbs: BTreeMap<[&str; 3], Vec<&str>> = BTreeMap::new();
+    for line in table.lines().filter(|line| !line.starts_with("other")) {
+        let mut words = line.splitn(2, char::is_whitespace);
+        let scope = words.next().unwrap();
+        let rest: Vec<&str> = words.next().unwrap().trim_start().splitn(2, char::is_whitespace).collect();
+        let (verb, resource) = rest[1].trim_start().split_once(char::is_whitespace).unwrap();
+        verbs.entry([rest[0], scope, resource.trim_start()]).or_default().push(verb);
+    }
+    let mut rows: BTreeMap<[String; 3], Vec<&str>> = BTreeMap::new();
+    for ([account, scope, resource], verbs) in verbs {
+        rows.entry([account.into(), scope.into(), verbs.join(", ")]).or_default().push(resource);
+    }
+    let rows = rows.into_iter().map(|([account, scope, verbs], resources)| {
+        format!("| `{account}` | {scope} | {verbs} | {} |\n", resources.join(", "))
+    });
+    let expected: String = rows.collect();
+    let page = std::fs::read_to_string(odigos_tools::root().join("docs/install.md")).unwrap();
+    let (_, rest) = page.split_once("| account | where | verbs | of |\n|---|---|---|---|\n").unwrap();
+    let (found, _) = rest.split_once("\n\n").unwrap();
+    assert_eq!(format!("{found}\n"), expected);
 }
 
 /// The table itself is `tests/rbac.txt`, which `cargo xtask generate --check` compares; these are the rules that no table

@@ -27,17 +27,15 @@ async fn addresses(cluster: &Cluster) -> anyhow::Result<Vec<(String, String)>> {
     Ok(inside.filter_map(address).collect())
 }
 
-/// Installs with policies, lets them be enforced, and tells the story of the streams again.
+/// Lets the policies that every installation has be enforced, and tells the story of the streams again.
 pub(crate) async fn what_is_used_passes(cluster: Cluster) -> anyhow::Result<()> {
     for (name, address) in addresses(&cluster).await? {
         assert!(answers(&address, NOBODYS).await, "nobody enforces anything yet, and {name} does not answer");
     }
-    release::install(&cluster.namespace, &["networkPolicies=true"]).await?;
     cluster.script(&["policies-start"]).await?;
     // Whatever comes of it, the stories that follow have a network without policies.
     let told = AssertUnwindSafe(told(&cluster)).catch_unwind().await;
     cluster.script(&["policies-stop"]).await?;
-    release::install(&cluster.namespace, &[]).await?;
     cluster.rolled_out("Deployment", (&cluster.namespace, names::AUTOSCALER), Duration::from_secs(120)).await?;
     told.unwrap_or_else(|cause| std::panic::resume_unwind(cause))
 }

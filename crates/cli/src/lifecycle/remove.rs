@@ -44,7 +44,9 @@ const MADE: [(&str, &str); 13] = [
 /// Secrets with the authorities of certificates, which controllers make.
 const AUTHORITIES: [&str; 2] = ["odigos-webhook-authority", "odigos-metrics-authority"];
 /// Kinds of the whole cluster of which something may be ours.
-const CLUSTER_WIDE: [(&str, &str); 5] = [
+const CLUSTER_WIDE: [(&str, &str); 7] = [
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"),
     ("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration"),
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
     ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),

@@ -60,9 +60,9 @@ impl Build<'_> {
             "flush_timeout": "200ms", "sizer": "bytes", "min_size": LARGEST_BATCH / 4, "max_size": LARGEST_BATCH,
         });
         let pools = self.routes.iter().map(|route| route.gateway);
-        let (port, tls) = match self.has_certificate {
-            true => (names::NODE_OTLP_PORT, Side::Node.settings()),
-            false => (names::OTLP_GRPC_PORT, json!({"insecure": true})),
+        let to = match self.has_certificate {
+            true => Connection { port: names::NODE_OTLP_PORT, tls: Side::Node.settings() },
+            false => Connection { port: names::OTLP_GRPC_PORT, tls: json!({"insecure": true}) },
         };
         for gateway in [self.gateway].into_iter().chain(pools) {
             let name = crate::gateway::name(gateway);
@@ -70,7 +70,7 @@ impl Build<'_> {
                 let id = self.exporter(signal, gateway);
                 if id.starts_with("load_balancing") {
                     let service = format!("{name}.{}", self.namespace);
-                    let balancing = balancing(&service, port, &tls, compression, timeout, &retry, &queue);
+                    let balancing = balancing(&service, &to, compression, timeout, &retry, &queue);
                     config.add(ComponentKind::Exporter, id, balancing);
                     continue;
                 }
@@ -80,8 +80,8 @@ impl Build<'_> {
                     json!({
                         // One address that the cluster keeps pointing at ready gateways: names are looked up again only
                         // every 30 s, too late for a gateway that was replaced.
-                        "endpoint": format!("{}.{}:{}", names::balanced(&name), self.namespace, port),
-                        "tls": tls,
+                        "endpoint": format!("{}.{}:{}", names::balanced(&name), self.namespace, to.port),
+                        "tls": to.tls,
                         "compression": compression,
                         "timeout": timeout,
                         "retry_on_failure": retry,
@@ -94,20 +94,18 @@ impl Build<'_> {
     }
 }
 
-/// Keeps traces together: spans of one trace go to one gateway.
-fn balancing(
-    service: &str,
+/// How gateways are reached.
+struct Connection {
     port: u16,
-    tls: &Value,
-    compression: &str,
-    timeout: &str,
-    retry: &Value,
-    queue: &Value,
-) -> Value {
+    tls: Value,
+}
+
+/// Keeps traces together: spans of one trace go to one gateway.
+fn balancing(service: &str, to: &Connection, compression: &str, timeout: &str, retry: &Value, queue: &Value) -> Value {
     json!({
         "routing_key": "traceID",
         "protocol": {"otlp": {
-            "tls": tls,
+            "tls": to.tls,
             "compression": compression,
             "timeout": timeout,
             // The queue and the long patience are outside, so that what a vanished gateway left is sent to another. A
@@ -116,7 +114,7 @@ fn balancing(
             "sending_queue": {"enabled": false},
             "retry_on_failure": {"enabled": true, "initial_interval": "500ms", "max_interval": "1s", "max_elapsed_time": "10s"},
         }},
-        "resolver": {"k8s": {"service": service, "ports": [port]}},
+        "resolver": {"k8s": {"service": service, "ports": [to.port]}},
         "timeout": "15s",
         "retry_on_failure": retry,
         "sending_queue": queue,

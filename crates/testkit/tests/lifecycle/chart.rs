@@ -113,7 +113,11 @@ fn cases() -> Vec<Value> {
         json!({"crds": {"keep": false}}),
         json!({"clusterMetrics": true}),
         json!({"customMetrics": {"enabled": true}}),
+        json!({"networkPolicies": false}),
+        json!({"networkPolicies": {"enabled": false}}),
         json!({"networkPolicies": true}),
+        json!({"networkPolicies": {"enabled": true, "scrapeFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]}}),
+        json!({"config": {"collectorGateway": {"plaintextReceiver": true}}}),
         json!({"global": {"anything": 1}}),
     ];
     let mut all = single.iter().fold(json!({}), odigos_chart::overlay);

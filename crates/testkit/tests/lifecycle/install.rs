@@ -96,27 +96,27 @@ async fn upgrades(lab: &Lab) {
     for object in super::lab::user_objects() {
         apply(&lab.client, &object).await.unwrap();
     }
-    let sets = ["controllers.replicas=1", "networkPolicies=true"];
+    let sets = ["controllers.replicas=1", "networkPolicies.enabled=false"];
     let plan =
         lab.odigos(&["upgrade", "--plan", "-o", "json", "--set", sets[0], "--set", sets[1]]).await.ended(10).json();
     let values: Vec<&str> =
         plan["plan"]["values"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
-    assert_eq!(values, ["controllers.replicas", "networkPolicies"]);
-    assert_eq!(list_of(&plan["plan"]["removed"]).len(), 3, "one budget for each controller: {plan}");
+    assert_eq!(values, ["controllers.replicas", "networkPolicies.enabled"]);
+    assert_eq!(list_of(&plan["plan"]["removed"]).len(), 6, "policies, and one budget for each controller: {plan}");
     let changed = plan["plan"]["changed"].as_array().unwrap();
     assert_eq!(changed.len(), 3, "{plan}");
     assert!(changed[0]["difference"].as_str().unwrap().contains("+  replicas: 1"), "{plan}");
     assert_eq!(list_of(&plan["plan"]["restarts"]), Vec::<String>::new(), "replicas restart nothing");
 
     let done = lab.odigos(&["upgrade", "-o", "json", "--set", sets[0], "--set", sets[1]]).await.ended(0).json();
-    assert_eq!(list_of(&done["removed"]).len(), 3, "{done}");
+    assert_eq!(list_of(&done["removed"]).len(), 6, "{done}");
     assert!(list(&lab.client, "policy/v1", "PodDisruptionBudget").await.unwrap().is_empty());
     stands_as_helm_renders(lab, &sets).await;
     // Nothing is said about values: those of the last installation hold.
     let again = lab.odigos(&["upgrade", "-o", "json"]).await.ended(0).json();
     assert!(list_of(&again["changed"]).is_empty() && list_of(&again["removed"]).is_empty(), "{again}");
     let reset = lab.odigos(&["upgrade", "-o", "json", "--reset-values"]).await.ended(0).json();
-    assert_eq!(list_of(&reset["removed"]).len(), 2, "network policies: {reset}");
+    assert_eq!(list_of(&reset["removed"]).len(), 0, "budgets and policies are back: {reset}");
     stands_as_helm_renders(lab, &[]).await;
     // Without kinds in the values, kinds stay, and with them every object.
     lab.odigos(&["upgrade", "--set", "crds.install=false"]).await.ended(0);

@@ -15,4 +15,5 @@
 mod certificate_files;
 mod connection;
 mod identity;
+mod node;
 mod pod;
