@@ -153,6 +153,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         ready.set();
         tracing::info!(sources = state.sources.len(), configs = state.configs.len(), "stores are filled");
+        if !state.options.load().scope.is_known() {
+            tracing::warn!(
+                name = EFFECTIVE_CONFIGURATION,
+                "no valid effective configuration, nothing is changed until there is one"
+            );
+        }
         let (for_workloads, for_sources) = (state.clone(), state.clone());
         let workloads = workload_queue.run(
             Settings { controller: "workloads", concurrency: 16 },

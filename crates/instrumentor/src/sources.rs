@@ -22,6 +22,11 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
     if coverage::is_terminating(&source) {
         return release(&state, &source).await;
     }
+    let scope = state.options.load().scope.clone();
+    // Which namespaces are ignored is not known: what the status says stays.
+    if !scope.is_known() {
+        return Ok(Outcome::default());
+    }
     let matcher = Matcher::new(&source);
     let selected = state.selected(&source);
     let matched = match exact_workload(&source) {
@@ -33,7 +38,6 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
         None => None,
     };
     let remarks = coverage::source_remarks(&source, workload.as_ref());
-    let scope = state.options.load().scope.clone();
     let rivals = rivals(&state, &source, &selected);
     let conditions = coverage::source_conditions(&scope, &matcher, matched, &rivals, &remarks);
     let before = source.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();

@@ -46,6 +46,10 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
     let existing = rollouts::newest(&state, &workload, existing);
     let sources = state.sources.namespace(&workload.namespace);
     let options = state.options.load_full();
+    // What has no config is left as it is: its pods may carry agents whose settings are not known.
+    if existing.is_none() && !options.scope.is_known() {
+        return Ok(Outcome::default());
+    }
     let needs_source = options.scope.opt_out_labels(&workload.namespace).is_none();
     if existing.is_none() && sources.is_empty() && needs_source {
         return uncovered(&state, &workload).await;
@@ -103,7 +107,9 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
         || progress.rollback_occurred == Some(true)
         || state.index.of(&workload).iter().any(|pod| pod.hash.is_some());
     let mut outcome = Outcome::default();
-    if has_agents && !is_held {
+    if !options.scope.is_known() {
+        // Rollouts stand still: which of them may begin, and whether agents may be taken out, is not known.
+    } else if has_agents && !is_held {
         let followed = rollouts::follow(&state, &workload, &config).await;
         conditions.retain(|one| followed.conditions.iter().all(|other| other.kind != one.kind));
         conditions.extend(followed.conditions);

@@ -51,7 +51,7 @@ pub enum Decision {
     NamespaceSourceDisabled,
     /// Its namespace is never covered.
     NamespaceIgnored,
-    /// No Source covers it, and whether the configuration does is not known: nothing is changed until it is.
+    /// No effective configuration is known: whatever Sources say, nothing is changed until one is.
     ConfigurationPending,
     /// Several workload Sources select it; nothing is changed until one is removed.
     Ambiguous,
@@ -154,11 +154,12 @@ pub fn decide(scope: &Scope, workload: &WorkloadRef, matching: &[&Source]) -> Co
     let exclusion = scope.exclusion(&workload.namespace);
     let decision = match workload_source {
         _ if exclusion.is_some() => Decision::NamespaceIgnored,
+        _ if !scope.is_known() => Decision::ConfigurationPending,
         _ if live(&of_workload) > 1 => Decision::Ambiguous,
         Some(source) if source.spec.disable_instrumentation == Some(true) => Decision::WorkloadSourceDisabled,
         Some(_) => Decision::WorkloadSource,
         None if namespace_enabled => Decision::NamespaceSource,
-        None => without_source(scope, workload, live(&of_namespace) > 0, matching.is_empty()),
+        None => without_source(scope, workload, live(&of_namespace) > 0),
     };
     let stated = merged_streams(&of_namespace, &of_workload);
     // A Source that names a stream decides alone: what it covered before is in no further stream since the mode changed.
@@ -182,11 +183,10 @@ pub fn decide(scope: &Scope, workload: &WorkloadRef, matching: &[&Source]) -> Co
 }
 
 /// The decision for a workload that no enabled Source selects. A Job is covered by the CronJob that makes it, never by itself.
-fn without_source(scope: &Scope, workload: &WorkloadRef, is_excluded: bool, is_unselected: bool) -> Decision {
+fn without_source(scope: &Scope, workload: &WorkloadRef, is_excluded: bool) -> Decision {
     match scope.mode() {
         Mode::OptOut(_) if is_excluded => Decision::NamespaceSourceDisabled,
         Mode::OptOut(_) if workload.kind != WorkloadKind::Job => Decision::OptOut,
-        Mode::Unknown if is_unselected => Decision::ConfigurationPending,
         _ => Decision::NoSource,
     }
 }
@@ -232,7 +232,7 @@ pub fn marked(coverage: &Coverage, workload: &WorkloadRef, names: &str) -> Condi
         Decision::ConfigurationPending => ConditionDraft::unknown(
             MARKED,
             "ConfigurationPending",
-            "No Source covers the workload, and ConfigMap effective-config does not exist yet. Nothing is changed until it does.",
+            "ConfigMap effective-config does not exist or is not valid. Nothing is changed until it is; the scheduler writes it.",
         ),
         Decision::Ambiguous => ConditionDraft::unknown(
             MARKED,

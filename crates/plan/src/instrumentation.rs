@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference, Time};
 use odigos_api::WorkloadKind;
 use odigos_api::agent_settings::CollectorSampling;
-use odigos_api::condition::kind::{AGENT_ENABLED, PODS_INJECTION, RUNTIME_DETECTION};
+use odigos_api::condition::kind::{AGENT_ENABLED, PODS_INJECTION, RUNTIME_DETECTION, WORKLOAD_ROLLOUT};
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, Status};
 use odigos_api::instrumentation_config::{
     InstrumentationConfig, InstrumentationConfigSpec, InstrumentationConfigStatus, WorkloadCollectorConfig,
@@ -125,8 +125,13 @@ pub fn plan(
     let is_recovered =
         coverage.decision.is_covered() && existing.is_some_and(|config| is_recovery_due(config, coverage));
     let desired = match coverage.decision {
-        Decision::Ambiguous | Decision::ConfigurationPending => {
+        Decision::Ambiguous => {
             conditions.extend(restated(AGENT_ENABLED, status));
+            Desired::Keep
+        }
+        // Rollouts wait too: their settings are not known.
+        Decision::ConfigurationPending => {
+            conditions.extend([AGENT_ENABLED, WORKLOAD_ROLLOUT].into_iter().filter_map(|kind| restated(kind, status)));
             Desired::Keep
         }
         // Agents that run stay where the object that holds the template was deleted; nothing would bring them back later.
@@ -386,6 +391,7 @@ fn restated(kind: &'static str, status: Option<&InstrumentationConfigStatus>) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use odigos_api::condition::kind::MARKED;
     use odigos_api::condition::merged;
     use odigos_api::instrumentation_config::RuntimeDetails;
     use odigos_api::{Signal, WorkloadRef};
@@ -606,9 +612,34 @@ mod tests {
         assert_eq!(of(Decision::NoSource).desired, Desired::Delete);
         assert_eq!(of(Decision::WorkloadSourceDisabled).desired, Desired::Delete);
         assert_eq!(of(Decision::NamespaceIgnored).desired, Desired::Delete);
-        assert_eq!(of(Decision::ConfigurationPending).desired, Desired::Keep);
         let ambiguous = of(Decision::Ambiguous);
         assert_eq!(ambiguous.desired, Desired::Keep);
         assert_eq!(reasons(&ambiguous)[0].1, "Unknown/RetirableError");
+    }
+
+    /// The agents that exist without a configuration are others than those that were decided with it.
+    #[test]
+    fn decided_agents_and_rollout_stay_while_the_configuration_is_unknown() {
+        let stated = |kind, reason: &str| ConditionDraft::yes(kind, reason, "as it was");
+        let before = [
+            stated(MARKED, "WorkloadSource"),
+            stated(RUNTIME_DETECTION, "DetectedSuccessfully"),
+            stated(AGENT_ENABLED, "EnabledSuccessfully"),
+            stated(WORKLOAD_ROLLOUT, "RolloutFinished"),
+            stated(PODS_INJECTION, "PodsAppliedSuccessfully"),
+        ];
+        let mut existing = InstrumentationConfig::new("deployment-web", InstrumentationConfigSpec::default());
+        existing.status = Some(InstrumentationConfigStatus {
+            conditions: merged(&[], &before, None, Timestamp::UNIX_EPOCH),
+            ..InstrumentationConfigStatus::default()
+        });
+        let (workload, coverage) = (workload(1, WorkloadKind::Deployment), coverage(Decision::ConfigurationPending));
+        let options = Options::default();
+        let plan = plan(&workload, &coverage, Some(&existing), "", &around(&options));
+        assert_eq!(plan.desired, Desired::Keep);
+        let found: Vec<_> = plan.conditions.iter().map(|one| (one.kind, one.reason.as_str())).collect();
+        let mut expected: Vec<_> = before.iter().map(|one| (one.kind, one.reason.as_str())).collect();
+        expected[0].1 = "ConfigurationPending";
+        assert_eq!(found, expected);
     }
 }

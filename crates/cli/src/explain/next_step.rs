@@ -16,6 +16,11 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
         "WorkloadSourceDisabled" => format!("odigos sources enable {own}, if it shall be covered again"),
         "NamespaceSourceDisabled" => format!("odigos sources enable {own}, or its namespace, if it shall be covered"),
         "NamespaceIgnored" => "follow the message, or delete the Sources of the namespace".into(),
+        "ConfigurationPending" => {
+            "wait for the scheduler, which writes the ConfigMap; if it lasts, look at its log and at the Events of ConfigMap \
+             odigos-configuration"
+                .into()
+        }
         "RetirableError" => "delete all but one of the Sources that select it".into(),
         // RuntimeDetection.
         "NoRunningPods" | "RuntimeDetailsUnavailable" => {

@@ -25,7 +25,8 @@ pub struct Scope {
 /// Which workloads are covered when no Source covers them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// Not known: there is no effective configuration. Nothing is newly covered, and nothing is taken back.
+    /// Not known: there is no effective configuration. Nothing is newly covered, and nothing is taken back, since which namespaces
+    /// are ignored, which agents exist and who may be restarted is not known either.
     #[default]
     Unknown,
     /// None.
@@ -83,6 +84,12 @@ impl Scope {
     #[must_use]
     pub fn unknown(own_namespace: &str) -> Self {
         Self { own_namespace: own_namespace.to_owned(), ..Self::default() }
+    }
+
+    /// Whether there is an effective configuration.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.mode != Mode::Unknown
     }
 
     /// Why a namespace is never covered, if so.

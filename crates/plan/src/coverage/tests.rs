@@ -223,8 +223,13 @@ fn opt_out_covers_what_no_source_excludes() {
 #[test]
 fn nothing_is_taken_back_while_the_configuration_is_unknown() {
     let unknown = Scope::unknown("odigos-system");
-    assert_eq!(cover(&unknown, &web(), []).decision, Decision::ConfigurationPending);
-    let going = terminating(workload_source(json!({})));
-    assert_eq!(cover(&unknown, &web(), &[going]).decision, Decision::NoSource, "its Source is deleted");
-    assert_eq!(cover(&unknown, &web(), &[workload_source(json!({}))]).decision, Decision::WorkloadSource);
+    let decision = |sources: &[Source]| cover(&unknown, &web(), sources).decision;
+    assert_eq!(decision(&[]), Decision::ConfigurationPending);
+    // Without it, opt-out would cover the workload.
+    assert_eq!(decision(&[terminating(workload_source(json!({})))]), Decision::ConfigurationPending);
+    // The namespace may be ignored, and which agents there are is not known.
+    assert_eq!(decision(&[workload_source(json!({}))]), Decision::ConfigurationPending);
+    assert_eq!(decision(&[workload_source(json!({"disableInstrumentation": true}))]), Decision::ConfigurationPending);
+    let own = WorkloadRef::new("odigos-system", WorkloadKind::Deployment, "web");
+    assert_eq!(cover(&unknown, &own, &[]).decision, Decision::NamespaceIgnored, "whatever is configured");
 }

@@ -85,9 +85,10 @@ async fn who_is_restarted_and_when() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn which_namespaces_are_covered() {
     let plane = Plane::start().await.unwrap();
-    let _instrumentor = plane.start_instrumentor().await.unwrap();
+    let instrumentor = plane.start_instrumentor().await.unwrap();
     scope::ignored_namespace_is_uninstrumented_and_comes_back(&plane).await;
     scope::control_plane_is_never_covered(&plane).await;
     scope::opt_out_covers_namespaces_created_later(&plane).await;
+    let _instrumentor = scope::lost_configuration_takes_nothing_back(&plane, instrumentor).await;
     permissions_suffice(&plane);
 }

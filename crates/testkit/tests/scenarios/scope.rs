@@ -1,11 +1,14 @@
 //! Namespaces that are never covered, and those that are covered without a Source.
 
 use crate::asking::{
-    configs, forget, found, namespace, put, source, sources, until_configs, until_says, until_streams, with, workload,
+    STILL, configs, forget, found, namespace, objects, put, says, source, sources, until_configs, until_says,
+    until_streams, with, workload,
 };
+use kube::api::DeleteParams;
+use odigos_api::names;
 use odigos_testkit::control_plane::NAMESPACE;
 use odigos_testkit::instrumentor::{LIMIT, Plane};
-use odigos_testkit::process::eventually;
+use odigos_testkit::process::{Process, eventually};
 use serde_json::{Value, json};
 
 const MARKED: &str = "MarkedForInstrumentation";
@@ -100,4 +103,49 @@ pub async fn opt_out_covers_namespaces_created_later(plane: &Plane) {
     for never in ["quiet", NAMESPACE, "kube-system"] {
         assert_eq!(configs(plane, never).await, Vec::<String>::new(), "{never}");
     }
+}
+
+/// Without its configuration an instrumentor that starts anew knows neither the mode, nor which namespaces are ignored, nor who may be
+/// restarted: it changes nothing, says so, and goes on when there is one again.
+pub async fn lost_configuration_takes_nothing_back(plane: &Plane, mut instrumentor: Process) -> Process {
+    let lines = "instrumentation: {mode: optOut}\nignoredNamespaces: [quiet]\n";
+    let by_hand = format!("{lines}rollout: {{automaticRolloutDisabled: true}}\n");
+    plane.configure(&by_hand).await.unwrap();
+    running(plane, "later", "c").await;
+    put(plane, &source("later", "Deployment", "c")).await;
+    put(plane, &source("quiet", "Deployment", "a")).await;
+    plane.detect("later", "deployment-c", &found("java", "17.0.12+7")).await.unwrap();
+    until_says(plane, "later", "deployment-c", "WorkloadRollout", "True/Disabled").await;
+    until_says(plane, "later", "deployment-a", MARKED, "True/OptOut").await;
+    let all = ["cronjob-b", "deployment-a", "deployment-c"];
+    until_configs(plane, "later", &all).await;
+    let decided = plane.config("later", "c").await.unwrap().spec;
+    let generation = plane.generation("later", "c").await.unwrap();
+
+    instrumentor.kill();
+    let maps = objects(plane, "v1", "ConfigMap", NAMESPACE);
+    maps.delete(names::EFFECTIVE_CONFIGURATION, &DeleteParams::default()).await.unwrap();
+    // Covered before, and nothing covers it now: what a Source says is not the question while the mode is not known.
+    forget(plane, &source("later", "Deployment", "c")).await;
+    let mut instrumentor = plane.start_instrumentor().await.unwrap();
+    for name in all {
+        let is_pending = async || says(plane, "later", name, MARKED).await.0 == "Unknown/ConfigurationPending";
+        let settled = eventually(&format!("{name} waits for the configuration"), LIMIT, is_pending).await;
+        let runs = instrumentor.is_running();
+        assert!(settled.is_ok(), "{settled:?}, the instrumentor runs: {runs}, {}", instrumentor.tail());
+    }
+    tokio::time::sleep(STILL).await;
+    assert_eq!(configs(plane, "later").await, all);
+    assert_eq!(plane.config("later", "c").await.unwrap().spec, decided, "other agents than were decided");
+    assert_eq!(plane.generation("later", "c").await.unwrap(), generation, "restarted");
+    assert_eq!(says(plane, "later", "deployment-c", "WorkloadRollout").await.0, "True/Disabled");
+    assert_eq!(configs(plane, "quiet").await, Vec::<String>::new());
+    assert_eq!(accepted(plane, "quiet", "deployment-a").await.0, "False/NamespaceIgnored");
+
+    plane.configure(lines).await.unwrap();
+    until_says(plane, "later", "deployment-a", MARKED, "True/OptOut").await;
+    plane.rolled_out("later", "c", generation + 1).await.unwrap();
+    plane.configure("ignoredNamespaces: [quiet]\n").await.unwrap();
+    until_configs(plane, "later", &[]).await;
+    instrumentor
 }
