@@ -26,9 +26,9 @@ pub struct DestinationType {
     pub fields: Vec<Field>,
     /// Whether a connection test exists.
     pub test_connection_supported: bool,
-    /// Whether the backend derives request rates, errors and durations from the spans that it gets, so that span metrics would
-    /// be stored, and paid, twice.
-    pub computes_span_metrics: bool,
+    /// The page of the backend's documentation that says that it derives request rates, errors and durations from the spans that it
+    /// gets; span metrics would be stored, and paid, twice there. `None` where it does not.
+    pub computes_span_metrics: Option<String>,
     /// A remark for the documentation.
     pub note: Option<Note>,
     pub(crate) rendering: Rendering,
@@ -76,7 +76,7 @@ impl DestinationType {
             signals: signals.into_iter().filter(|(_, support)| support.supported).map(|(signal, _)| signal).collect(),
             fields: file.spec.fields,
             test_connection_supported: file.spec.test_connection_supported,
-            computes_span_metrics: file.spec.computes_span_metrics,
+            computes_span_metrics: file.spec.computes_span_metrics.map(|documented| documented.source),
             note: file.spec.note,
             rendering: file.rendering,
         }
@@ -111,12 +111,15 @@ mod tests {
 
     #[test]
     fn span_metrics_are_computed_only_by_backends_that_get_spans() {
-        let computing: Vec<&DestinationType> = types().values().filter(|one| one.computes_span_metrics).collect();
+        let computing: Vec<&DestinationType> =
+            types().values().filter(|one| one.computes_span_metrics.is_some()).collect();
         assert!(computing.iter().any(|one| one.id == "datadog"));
         for one in computing {
             assert!(one.signals.is_superset(&[Signal::Traces, Signal::Metrics].into()), "{}", one.id);
+            let source = one.computes_span_metrics.as_deref().unwrap();
+            assert!(source.starts_with("https://"), "{}: {source}", one.id);
         }
-        assert!(!types()["prometheus"].computes_span_metrics && !types()["otlp"].computes_span_metrics);
+        assert!(["prometheus", "otlp", "honeycomb"].iter().all(|id| types()[*id].computes_span_metrics.is_none()));
     }
 
     #[test]

@@ -50,11 +50,19 @@ pub(crate) struct Spec {
     pub(crate) fields: Vec<Field>,
     #[serde(default)]
     pub(crate) test_connection_supported: bool,
-    /// Whether the backend derives request rates, errors and durations from the spans that it gets.
+    /// The backend derives request rates, errors and durations from the spans that it gets, as its documentation says.
     #[serde(default)]
-    pub(crate) computes_span_metrics: bool,
+    pub(crate) computes_span_metrics: Option<Documented>,
     #[serde(default)]
     pub(crate) note: Option<Note>,
+}
+
+/// What the backend's own documentation says.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Documented {
+    /// The page that says so.
+    pub(crate) source: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -172,7 +172,7 @@ fn describe(one: &DestinationType) -> Value {
     json!({
         "type": one.id, "displayName": one.display_name, "category": one.category, "signals": signals(one),
         "testConnectionSupported": one.test_connection_supported,
-        "computesSpanMetrics": one.computes_span_metrics, "fields": fields,
+        "computesSpanMetrics": one.computes_span_metrics.is_some(), "fields": fields,
     })
 }
 

@@ -17,6 +17,7 @@ mod record;
 mod remove;
 mod report;
 mod restart;
+mod restored;
 mod traces;
 pub(crate) mod uninstall;
 mod uninstrument;

@@ -101,8 +101,8 @@ fn destinations() -> String {
     }
     for (id, one) in types {
         text.push_str(&format!("\n## {id}\n{} ({}): {}.\n", one.display_name, one.category, signals(one)));
-        if one.computes_span_metrics {
-            text.push_str("\nComputes metrics from spans itself: span metrics are not sent to a Destination that takes traces, unless `metricsSettings.spanMetricsEnabled` is true.\n");
+        if let Some(source) = &one.computes_span_metrics {
+            text.push_str(&format!("\nComputes metrics from spans itself ([documented]({source})): span metrics are not sent to a Destination that takes traces, unless `metricsSettings.spanMetricsEnabled` is true.\n"));
         }
         if let Some(note) = &one.note {
             text.push_str(&format!("\n> {}: {}\n", note.kind, note.content));

@@ -56,7 +56,7 @@ const OVERLAY_KEYS: [&str; 28] = [
 ];
 
 /// Namespaces that are never instrumented beside the user's own list, unless `ignoreDefaultNamespaces` is false.
-const IGNORED_NAMESPACES: [&str; 4] = ["local-path-storage", "istio-system", "linkerd", "kube-node-lease"];
+pub(crate) const IGNORED_NAMESPACES: [&str; 4] = ["local-path-storage", "istio-system", "linkerd", "kube-node-lease"];
 /// Containers that are never instrumented, beside the user's own list.
 const IGNORED_CONTAINERS: [&str; 6] =
     ["istio-proxy", "vault-agent", "filebeat", "linkerd-proxy", "fluentd", "akeyless-init"];

@@ -33,6 +33,7 @@ pub mod sizing;
 pub mod spelling;
 pub mod start_failure;
 pub mod streams;
+pub mod stricter_defaults;
 pub mod unowned;
 pub mod workload;
 pub mod world;

@@ -28,16 +28,24 @@ impl MetricSources {
     #[must_use]
     pub fn of(spec: &DestinationSpec) -> Self {
         let settings = spec.metrics_settings.clone().unwrap_or_default();
-        // A backend that gets no spans has nothing to compute them from.
-        let computes = spec.signals.contains(&Signal::Traces)
-            && odigos_catalog::destination::find(&spec.type_).is_some_and(|one| one.computes_span_metrics);
         Self {
             agents: settings.agents_telemetry_enabled != Some(false),
             hosts: settings.host_metrics_enabled != Some(false),
             kubelet: settings.kubelet_stats_enabled != Some(false),
-            spans: settings.span_metrics_enabled.unwrap_or(!computes),
+            spans: settings.span_metrics_enabled.unwrap_or(!leaves_span_metrics_to_backend(spec)),
             service_graph: settings.service_graph_enabled == Some(true),
             own: settings.odigos_own_metrics_enabled == Some(true),
         }
     }
+}
+
+/// Whether span metrics are not sent to a Destination, unless it says otherwise, because its backend computes them: one that
+/// gets no spans has nothing to compute them from.
+#[must_use]
+pub fn leaves_span_metrics_to_backend(spec: &DestinationSpec) -> bool {
+    let is_stated = spec.metrics_settings.as_ref().is_some_and(|settings| settings.span_metrics_enabled.is_some());
+    let takes = |signal| spec.signals.contains(&signal);
+    let computes =
+        odigos_catalog::destination::find(&spec.type_).is_some_and(|one| one.computes_span_metrics.is_some());
+    !is_stated && takes(Signal::Traces) && takes(Signal::Metrics) && computes
 }

@@ -7,7 +7,7 @@ use super::record::{Phase, Record};
 use super::report::{self, Check};
 use super::{
     MADE_NAMESPACE, MANAGER, Progress, RELEASE, api_services, classified, code, failure, permissions, preflight, ready,
-    user,
+    restored, user,
 };
 use crate::{Failure, live, output};
 use anyhow::Context;
@@ -15,6 +15,7 @@ use clap::{Args, ValueEnum};
 use odigos_api::names;
 use odigos_chart::{Chart, Release};
 use odigos_pipeline::yaml;
+use odigos_plan::stricter_defaults::{self, Restoration};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -154,10 +155,18 @@ struct Wanted {
     objects: Vec<Value>,
     /// Values of the last installation that this version does not know.
     dropped: BTreeSet<String>,
+    /// What keeps things that are in use although a default became stricter.
+    restorations: Vec<Restoration>,
 }
 
-fn wanted(chart: &Chart, common: &Common, intent: &Intent, before: Option<&Record>) -> Result<Wanted, Failure> {
-    let mut values = given(common)?;
+fn wanted(
+    chart: &Chart,
+    common: &Common,
+    intent: &Intent,
+    before: Option<&Record>,
+    restorations: Vec<Restoration>,
+) -> Result<Wanted, Failure> {
+    let mut values = odigos_chart::overlay(restored::values(&restorations), &given(common)?);
     let mut dropped = BTreeSet::new();
     if let Some(before) = before.filter(|_| !intent.reset) {
         let mut kept = before.values.clone();
@@ -174,8 +183,9 @@ fn wanted(chart: &Chart, common: &Common, intent: &Intent, before: Option<&Recor
         values,
         defaults: chart.defaults()?,
         objects: objects.iter().map(Reference::of).collect(),
+        seen_defaults: stricter_defaults::ids(),
     };
-    Ok(Wanted { record, objects, dropped })
+    Ok(Wanted { record, objects, dropped, restorations })
 }
 
 /// Takes the value at a path such as `a.b` away.
@@ -213,7 +223,13 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
         Found::Ours(record) => Some(record.as_ref()),
         _ => None,
     };
-    let wanted = wanted(&chart, common, intent, before)?;
+    let restorations = match before {
+        Some(record) => {
+            restored::find(&cluster, &common.namespace, record, &given(common)?).await.map_err(classified)?
+        }
+        None => Vec::new(),
+    };
+    let wanted = wanted(&chart, common, intent, before, restorations)?;
     checks.push(preflight::installation(&found, &common.namespace));
     checks.push(preflight::kinds(&cluster, &wanted.objects, &found).await.map_err(classified)?);
     checks.push(preflight::nodes(&cluster).await.map_err(classified)?);
@@ -228,12 +244,17 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
     for path in &wanted.dropped {
         progress.say(&format!("value      {path} is not known any more and is dropped"));
     }
+    let lines: Vec<String> = wanted.restorations.iter().map(|one| restored::line(one, &common.namespace)).collect();
     let removed = planned::removed(before, &wanted.objects);
     if intent.only_plan {
         let mut planned =
             planned::objects(&cluster, &wanted.objects, &removed, &common.namespace).await.map_err(classified)?;
+        planned.restored = lines;
         planned.values = planned::values(before, &wanted.record.values, &wanted.record.defaults, &wanted.dropped);
         return show(common, &checks, &planned, before, &wanted.record);
+    }
+    for line in &lines {
+        progress.say(&format!("keeps      {line}"));
     }
     let outcome = apply(&cluster, &common.namespace, &wanted, before, &removed, progress).await.map_err(classified)?;
     let workloads: Vec<Reference> = wanted
@@ -303,8 +324,13 @@ async fn apply(
         before.is_some_and(|record| record.phase == Phase::Installed && next.objects.is_subset(&record.objects));
     if !complete {
         let all = before.into_iter().flat_map(|record| record.objects.clone()).chain(next.objects.clone()).collect();
-        Record { phase: Phase::Installing, objects: all, ..next.clone() }.write(cluster, namespace).await?;
+        // What an interrupted command has not restored is still to be restored.
+        let seen_defaults = before.map_or_else(|| next.seen_defaults.clone(), |record| record.seen_defaults.clone());
+        let installing = Record { phase: Phase::Installing, objects: all, seen_defaults, ..next.clone() };
+        installing.write(cluster, namespace).await?;
     }
+    // Before the new controllers act on the new defaults.
+    outcome.changed.extend(restored::write(cluster, namespace, &wanted.restorations).await?);
     let mut crds = Vec::new();
     for object in &wanted.objects {
         let reference = Reference::of(object);

@@ -36,6 +36,8 @@ pub(super) struct Difference {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Planned {
+    /// Values that keep what is in use where a default became stricter.
+    pub(super) restored: Vec<String>,
     /// Values that differ from the last installation.
     pub(super) values: Vec<Changed>,
     /// Objects that come.
@@ -51,12 +53,15 @@ pub(super) struct Planned {
 impl Planned {
     /// Whether nothing would change.
     pub(super) fn is_empty(&self) -> bool {
-        self.created.is_empty() && self.changed.is_empty() && self.removed.is_empty()
+        self.created.is_empty() && self.changed.is_empty() && self.removed.is_empty() && self.restored.is_empty()
     }
 
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut out = String::new();
+        for line in &self.restored {
+            out.push_str(&format!("keeps {line}\n"));
+        }
         for Changed { path, from, to, why } in &self.values {
             out.push_str(&format!("value {path}: {} -> {} ({why})\n", shown(from), shown(to)));
         }
@@ -207,6 +212,7 @@ mod tests {
             values: json!({"a": {"kept": 1}, "old": {"x": 1}}),
             defaults: json!({"a": {"kept": 0, "free": "x"}, "old": {"x": 0}, "gone": true}),
             objects: BTreeSet::new(),
+            seen_defaults: BTreeSet::new(),
         };
         let given = json!({"a": {"kept": 1}, "new": 5});
         let defaults = json!({"a": {"kept": 7, "free": "y"}, "new": 4});
@@ -231,6 +237,7 @@ mod tests {
                 reference("ClusterRole", "c"),
             ]
             .into(),
+            seen_defaults: BTreeSet::new(),
         };
         let next = [json!({"apiVersion": "v1", "kind": "ClusterRole", "metadata": {"name": "c"}})];
         assert_eq!(removed(Some(&record), &next), [reference("ClusterRole", "b")].into());

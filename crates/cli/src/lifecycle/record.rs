@@ -46,6 +46,8 @@ pub(super) struct Record {
     pub(super) defaults: Value,
     /// What was, or may have been, applied.
     pub(super) objects: BTreeSet<Reference>,
+    /// Defaults that became stricter, as far as this installation has been through the change ([`super::restored`]).
+    pub(super) seen_defaults: BTreeSet<String>,
 }
 
 impl Record {
@@ -75,6 +77,10 @@ impl Record {
             values: serde_yaml::from_str(part("values.yaml")).with_context(broken)?,
             defaults: serde_yaml::from_str(part("defaults.yaml")).with_context(broken)?,
             objects: serde_json::from_str(part("objects.json")).with_context(broken)?,
+            seen_defaults: match part("seenDefaults") {
+                "" => BTreeSet::new(),
+                list => list.split(',').map(str::to_owned).collect(),
+            },
         })
     }
 
@@ -90,6 +96,7 @@ impl Record {
                 "method": "cli", "version": self.version, "phase": self.phase.word(),
                 "values.yaml": yaml::to_string(&self.values), "defaults.yaml": yaml::to_string(&self.defaults),
                 "objects.json": serde_json::to_string(&self.objects)?,
+                "seenDefaults": self.seen_defaults.iter().cloned().collect::<Vec<_>>().join(","),
             },
         });
         cluster.apply(&object, false).await.map(drop)

@@ -6,7 +6,7 @@ use super::delivery;
 use super::secret_values::is_of_control_plane;
 use super::{Observed, SecretKeys};
 use crate::admission;
-use crate::metric_sources::MetricSources;
+use crate::metric_sources::{self, MetricSources};
 use crate::streams::{self, Selection};
 use crate::unowned;
 use odigos_api::condition::{ConditionDraft, kind};
@@ -296,6 +296,7 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
                     result.findings.push(Finding::warning(object.clone(), field.clone(), warning.clone()));
                 }
                 message.push_str(&unowned_note(seen, &fragment));
+                message.push_str(span_metrics_note(destination));
                 result.secrets.extend(secrets);
                 for (variable, value) in fragment.variables() {
                     let taken = result.variables.entry(variable.clone()).or_insert_with(|| value.clone());
@@ -313,6 +314,15 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
         result.conditions.insert(name.to_owned(), condition);
     }
     result
+}
+
+/// What a Destination should know whose backend computes span metrics itself.
+fn span_metrics_note(destination: &Destination) -> &'static str {
+    if !metric_sources::leaves_span_metrics_to_backend(&destination.spec) {
+        return "";
+    }
+    " It gets no span metrics, since its backend computes them from spans; spec.metricsSettings.spanMetricsEnabled: true sends \
+     them too."
 }
 
 /// What a Destination that takes metrics should know of those that belong to no workload.

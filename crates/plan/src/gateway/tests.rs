@@ -520,6 +520,32 @@ fn exporter_that_the_shipped_collector_lacks_is_reported() {
     assert_eq!(settings.as_object().unwrap().keys().collect::<Vec<_>>(), ["bucket"]);
 }
 
+/// After a bare `helm upgrade` the condition is what names the value.
+#[test]
+fn backend_that_computes_span_metrics_is_told_how_to_get_them() {
+    let message = |type_: &str, signals: &[&str], settings: Value| {
+        let data = json!({"OTLP_GRPC_ENDPOINT": "http://otel:4317", "DATADOG_SITE": "datadoghq.com"});
+        let mut one = destination("a", type_, signals, data);
+        one.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: "key".into() });
+        one.spec.metrics_settings = serde_json::from_value(settings).unwrap();
+        let mut given = Given::new(vec![one]);
+        given.secrets.insert("key".into(), secret(&["DATADOG_API_KEY"]));
+        let condition = given.plan().destinations["a"].clone();
+        format!("{} {}", condition.reason, condition.message)
+    };
+    let both = ["TRACES", "METRICS"];
+    let told = message("datadog", &both, json!(null));
+    assert!(told.contains("spec.metricsSettings.spanMetricsEnabled: true sends them too"), "{told}");
+    for quiet in [
+        message("datadog", &["METRICS"], json!(null)),
+        message("datadog", &both, json!({"spanMetricsEnabled": true})),
+        message("datadog", &both, json!({"spanMetricsEnabled": false})),
+        message("otlp", &both, json!(null)),
+    ] {
+        assert!(quiet.starts_with("TransformedToOtelcolConfig") && !quiet.contains("spanMetrics"), "{quiet}");
+    }
+}
+
 #[test]
 fn a35_a_disabled_destination_leaves_nothing() {
     let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);

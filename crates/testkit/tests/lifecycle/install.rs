@@ -88,6 +88,7 @@ async fn install_and_upgrade() {
     lab.odigos(&["upgrade", "--plan"]).await.ended(0);
 
     upgrades(&lab).await;
+    stricter_defaults_are_kept_where_they_are_in_use(&lab).await;
     refusals(&lab).await;
 }
 
@@ -155,6 +156,67 @@ async fn upgrades(lab: &Lab) {
     assert!(done.said.contains("old is not known any more"), "{done:?}");
     assert_eq!(list_of(&done.json()["removed"]), ["Service odigos-system/odigos-old"]);
     stands_as_helm_renders(lab, &["webhooks.pods=false"]).await;
+}
+
+/// An installation of a release that had other defaults keeps what it uses; what its user takes out again stays out.
+async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
+    let destination = |name: &str, type_: &str| {
+        json!({
+            "apiVersion": odigos_api::API_VERSION, "kind": "Destination",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"type": type_, "destinationName": name, "signals": ["TRACES", "METRICS"],
+                "data": {"DATADOG_SITE": "datadoghq.eu", "OTLP_GRPC_ENDPOINT": "http://otel:4317"}},
+        })
+    };
+    create_namespace(&lab.client, "linkerd").await.unwrap();
+    let source = json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "Source", "metadata": {"name": "proxy", "namespace": "linkerd"},
+        "spec": {"workload": {"name": "proxy", "namespace": "linkerd", "kind": "Deployment"}},
+    });
+    for object in [destination("dd", "datadog"), destination("generic", "otlp"), source] {
+        apply(&lab.client, &object).await.unwrap();
+    }
+    let spans = async |name: &str| {
+        let found = get_object(&lab.client, odigos_api::API_VERSION, "Destination", NAMESPACE, name).await.unwrap();
+        found.data.pointer("/spec/metricsSettings/spanMetricsEnabled").cloned()
+    };
+    let configuration = async || {
+        let map = get_object(&lab.client, "v1", "ConfigMap", NAMESPACE, "odigos-configuration").await.unwrap();
+        map.data["data"]["config.yaml"].as_str().unwrap().to_owned()
+    };
+    // This installation has seen all of them.
+    lab.odigos(&["upgrade", "--plan"]).await.ended(0);
+    let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(lab.client.clone(), NAMESPACE);
+    let older = json!({"data": {"seenDefaults": null}});
+    maps.patch("odigos-deployment", &PatchParams::default(), &Patch::Merge(&older)).await.unwrap();
+
+    let plan = lab.odigos(&["upgrade", "--plan"]).await.ended(10);
+    for said in [
+        "keeps Destination odigos-system/dd spec.metricsSettings.spanMetricsEnabled: true (since 0.1.0",
+        "keeps value config.ignoreDefaultNamespaces: false, for Source linkerd/proxy (since 0.1.0",
+    ] {
+        assert!(plan.out.contains(said), "{said}\n{}", plan.out);
+    }
+    assert!(!plan.out.contains("generic"), "{}", plan.out);
+    assert_eq!(spans("dd").await, None, "a plan writes nothing");
+    let chosen = lab.odigos(&["upgrade", "--plan", "--set", "config.ignoreDefaultNamespaces=true"]).await.ended(10);
+    assert!(!chosen.out.contains("keeps value"), "{}", chosen.out);
+
+    lab.odigos(&["upgrade", "--wait=false"]).await.ended(0);
+    assert_eq!((spans("dd").await, spans("generic").await), (Some(json!(true)), None));
+    assert!(configuration().await.contains("ignoreDefaultNamespaces: false"), "{}", configuration().await);
+    // Values are kept, and what is taken out is not written again.
+    let change = json!({"spec": {"metricsSettings": null}});
+    let destinations: Api<odigos_api::destination::Destination> = Api::namespaced(lab.client.clone(), NAMESPACE);
+    destinations.patch("dd", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+    lab.odigos(&["upgrade", "--plan"]).await.ended(0);
+    lab.odigos(&["upgrade", "--wait=false", "--reset-values"]).await.ended(0);
+    assert_eq!(spans("dd").await, None);
+    assert!(!configuration().await.contains("ignoreDefaultNamespaces"), "{}", configuration().await);
+    for name in ["dd", "generic"] {
+        delete(&lab.client, odigos_api::API_VERSION, "Destination", NAMESPACE, name).await;
+    }
+    delete(&lab.client, odigos_api::API_VERSION, "Source", "linkerd", "proxy").await;
 }
 
 /// What stands in the way is said before anything is written.

@@ -1,0 +1,232 @@
+//! Defaults that became stricter, and what restores them where they are in use.
+//!
+//! Owns one row for each: since which version, what changed, how its use is recognised, and which value restores it. `odigos
+//! upgrade` writes the values of the rows that the installation has not seen yet; after a bare `helm upgrade` the condition of
+//! the object names the same value. Never reads or writes a cluster. A later stricter default is one more row of [`ROWS`].
+
+use crate::configuration::{Configuration, IGNORED_NAMESPACES};
+use crate::metric_sources;
+use crate::name_pattern::NamePatterns;
+use odigos_api::destination::Destination;
+use odigos_api::source::Source;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// What an installation uses.
+#[derive(Clone, Debug, Default)]
+pub struct Usage {
+    /// The configuration of the installation before the upgrade.
+    pub configuration: Configuration,
+    /// Every Source.
+    pub sources: Vec<Source>,
+    /// The Destinations of the control plane's namespace.
+    pub destinations: Vec<Destination>,
+}
+
+/// A default that became stricter.
+#[derive(Clone, Copy, Debug)]
+pub struct StricterDefault {
+    /// Name in the record of the installation; never changed.
+    pub id: &'static str,
+    /// The first version with the stricter default.
+    pub since: &'static str,
+    /// What changed, as a sentence.
+    pub change: &'static str,
+    in_use: fn(&Usage) -> Vec<Restored>,
+}
+
+/// A value that restores what was in use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restoration {
+    /// The row.
+    pub id: &'static str,
+    /// The first version with the stricter default.
+    pub since: &'static str,
+    /// What changed.
+    pub change: &'static str,
+    /// What is written.
+    pub restored: Restored,
+}
+
+/// Where a value is written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Restored {
+    /// A value of the chart.
+    Value {
+        /// Path such as `config.ignoreDefaultNamespaces`.
+        path: &'static str,
+        /// The value.
+        value: Value,
+        /// The objects that use it.
+        used_by: Vec<String>,
+    },
+    /// A field of a Destination.
+    Destination {
+        /// Its name.
+        name: String,
+        /// Path such as `spec.metricsSettings.spanMetricsEnabled`.
+        field: &'static str,
+        /// The change as a merge patch.
+        patch: Value,
+        /// The value.
+        value: Value,
+    },
+}
+
+/// Every default that became stricter, oldest first.
+pub const ROWS: [StricterDefault; 2] = [
+    StricterDefault {
+        id: "span-metrics-of-backends",
+        since: "0.1.0",
+        change: "span metrics are not sent to backends that compute them from spans",
+        in_use: span_metrics,
+    },
+    StricterDefault {
+        id: "ignored-default-namespaces",
+        since: "0.1.0",
+        change: "the release's own list of ignored namespaces is acted on",
+        in_use: default_namespaces,
+    },
+];
+
+/// The ids of all rows: what an installation of this version has seen.
+#[must_use]
+pub fn ids() -> BTreeSet<String> {
+    ROWS.iter().map(|row| row.id.to_owned()).collect()
+}
+
+/// What restores the stricter defaults that an installation uses and has not seen yet.
+#[must_use]
+pub fn restorations(seen: &BTreeSet<String>, usage: &Usage) -> Vec<Restoration> {
+    let new = ROWS.iter().filter(|row| !seen.contains(row.id));
+    new.flat_map(|row| {
+        let StricterDefault { id, since, change, in_use } = *row;
+        in_use(usage).into_iter().map(move |restored| Restoration { id, since, change, restored })
+    })
+    .collect()
+}
+
+/// Destinations that were sent span metrics by default.
+fn span_metrics(usage: &Usage) -> Vec<Restored> {
+    if usage.configuration.flag("metricsSources.spanMetrics.disabled") == Some(true) {
+        return Vec::new();
+    }
+    let affected = usage
+        .destinations
+        .iter()
+        .filter(|one| one.spec.disabled != Some(true) && metric_sources::leaves_span_metrics_to_backend(&one.spec));
+    affected
+        .map(|one| Restored::Destination {
+            name: one.metadata.name.clone().unwrap_or_default(),
+            field: "spec.metricsSettings.spanMetricsEnabled",
+            patch: json!({"spec": {"metricsSettings": {"spanMetricsEnabled": true}}}),
+            value: json!(true),
+        })
+        .collect()
+}
+
+/// Sources that instrument something in a namespace of the release's own list.
+fn default_namespaces(usage: &Usage) -> Vec<Restored> {
+    let configuration = &usage.configuration;
+    if configuration.get("ignoreDefaultNamespaces").is_some() {
+        return Vec::new();
+    }
+    let mut names = IGNORED_NAMESPACES.map(str::to_owned).to_vec();
+    if configuration.flag("openshiftEnabled") == Some(true) {
+        names.push("openshift-*".into());
+    }
+    let listed = NamePatterns::new(names);
+    let namespace = |source: &Source| source.metadata.namespace.clone().unwrap_or_default();
+    let affected = usage.sources.iter().filter(|source| {
+        source.spec.disable_instrumentation != Some(true) && listed.matching(&namespace(source)).is_some()
+    });
+    let used_by: Vec<String> = affected
+        .map(|source| format!("Source {}/{}", namespace(source), source.metadata.name.as_deref().unwrap_or_default()))
+        .collect();
+    if used_by.is_empty() {
+        return Vec::new();
+    }
+    vec![Restored::Value { path: "config.ignoreDefaultNamespaces", value: json!(false), used_by }]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::coverage::cover;
+    use crate::coverage::scope::Scope;
+    use crate::fixtures::destination;
+    use crate::metric_sources::MetricSources;
+    use odigos_api::{WorkloadKind, WorkloadRef};
+
+    fn source(namespace: &str, spec: &Value) -> Source {
+        let mut workload = json!({"workload": {"name": "web", "namespace": namespace, "kind": "Deployment"}});
+        for (key, value) in spec.as_object().unwrap() {
+            workload[key] = value.clone();
+        }
+        serde_json::from_value(json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "Source",
+            "metadata": {"name": "web", "namespace": namespace}, "spec": workload,
+        }))
+        .unwrap()
+    }
+
+    fn usage(configuration: &str, sources: &[Source], destinations: &[Destination]) -> Usage {
+        let configuration = Configuration::parse(configuration).unwrap();
+        Usage { configuration, sources: sources.to_vec(), destinations: destinations.to_vec() }
+    }
+
+    fn restored(usage: &Usage) -> Vec<Restored> {
+        restorations(&BTreeSet::new(), usage).into_iter().map(|one| one.restored).collect()
+    }
+
+    #[test]
+    fn span_metrics_are_restored_where_a_backend_was_sent_them_by_default() {
+        let both = ["TRACES", "METRICS"];
+        let datadog = destination("a", "datadog", &both, json!({}));
+        let mut stated = destination("b", "datadog", &both, json!({}));
+        stated.spec.metrics_settings = serde_json::from_value(json!({"spanMetricsEnabled": false})).unwrap();
+        let mut disabled = destination("c", "datadog", &both, json!({}));
+        disabled.spec.disabled = Some(true);
+        let metrics_only = destination("d", "datadog", &["METRICS"], json!({}));
+        let generic = destination("e", "otlp", &both, json!({}));
+        let all = [datadog.clone(), stated, disabled, metrics_only, generic];
+        let found = restored(&usage("{}", &[], &all));
+        let [Restored::Destination { name, patch, .. }] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(name, "a");
+        // What is written restores it, and is then nothing to restore any more.
+        let mut object = serde_json::to_value(&datadog).unwrap();
+        object["spec"]["metricsSettings"] = patch["spec"]["metricsSettings"].clone();
+        let after: Destination = serde_json::from_value(object).unwrap();
+        assert!(!MetricSources::of(&datadog.spec).spans && MetricSources::of(&after.spec).spans);
+        assert_eq!(restored(&usage("{}", &[], &[after])), []);
+        assert_eq!(restored(&usage("metricsSources: {spanMetrics: {disabled: true}}", &[], &[datadog])), []);
+    }
+
+    #[test]
+    fn default_namespaces_are_restored_where_a_source_instruments_one_of_them() {
+        let mesh = source("istio-system", &json!({}));
+        let excluded = source("linkerd", &json!({"disableInstrumentation": true}));
+        let all = [mesh.clone(), excluded.clone(), source("shop", &json!({}))];
+        let used_by = vec!["Source istio-system/web".to_owned()];
+        let value = Restored::Value { path: "config.ignoreDefaultNamespaces", value: json!(false), used_by };
+        assert_eq!(restored(&usage("{}", &all, &[])), [value]);
+        assert_eq!(restored(&usage("ignoreDefaultNamespaces: true", &all, &[])), [], "it was chosen");
+        assert_eq!(restored(&usage("{}", &[excluded], &[])), []);
+        let openshift = source("openshift-ingress", &json!({}));
+        assert_eq!(restored(&usage("{}", std::slice::from_ref(&openshift), &[])), []);
+        assert_eq!(restored(&usage("openshiftEnabled: true", &[openshift], &[])).len(), 1);
+        let covers = |text: &str| {
+            let effective = crate::configuration::effective(text, None, None, "odigos-system").result.unwrap();
+            let workload = WorkloadRef::new("istio-system", WorkloadKind::Deployment, "web");
+            cover(&Scope::of(&effective, "odigos-system"), &workload, [&mesh]).decision.is_covered()
+        };
+        assert!(!covers("{}") && covers("ignoreDefaultNamespaces: false"));
+    }
+
+    #[test]
+    fn installation_that_has_seen_a_row_decides_itself() {
+        let usage = usage("{}", &[source("linkerd", &json!({}))], &[]);
+        assert_eq!(restorations(&ids(), &usage), []);
+        assert_eq!(ids().len(), ROWS.len(), "ids are unique");
+    }
+}
