@@ -5,7 +5,8 @@
 //! pod refers to it, so that no value is copied and later changes count.
 //!
 //! The OTLP variables are one unit: half of the user's and half of ours would send one protocol to the port of another. Where the
-//! user says where to send, nothing of ours is added.
+//! user says where to send, nothing of ours is added. Elsewhere ours is whole: what `envFrom` may say of exporters and protocols is
+//! replaced, since its values cannot be read here.
 
 use super::attributes::{self, POD_NAME};
 use super::{Subject, Target, loader_path};
@@ -112,14 +113,21 @@ impl<'a> Container<'a> {
         let protocol = protocol.value.clone();
         self.add_written(PROTOCOL, &protocol);
         let is_theirs = self.position(PROTOCOL).is_some_and(|index| self.literal(index) != protocol);
+        // Nobody has looked at a process: an endpoint of a signal may come from there too.
+        let is_unseen = self.target.details.is_none();
         for signal in SIGNALS {
+            let of_endpoint = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+            if is_unseen && !self.references(&of_endpoint).is_empty() {
+                // That of a signal is used as it is, without a path of the SDK's behind it.
+                self.add_written(&of_endpoint, &format!("{}/v1/{}", ours[0], signal.to_lowercase()));
+            }
             let of_signal = format!("OTEL_EXPORTER_OTLP_{signal}_PROTOCOL");
             match self.position(&of_signal) {
                 // A signal's own endpoint counts more than ours for all, and is used as it is.
                 Some(index) if self.literal(index) == "grpc" => {
                     self.add_written(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), &ours[1]);
                 }
-                None if is_theirs => self.add_written(&of_signal, &protocol),
+                None if is_theirs || !self.references(&of_signal).is_empty() => self.add_written(&of_signal, &protocol),
                 _ => {}
             }
         }

@@ -470,6 +470,54 @@ fn otlp_variables_are_the_users_or_ours_as_a_whole() {
     assert_eq!(unit(&Case::new("java-community").env(reference).injected()).len(), 1, "its value is unknown here");
 }
 
+/// What `envFrom` sets cannot be read at admission: where the user has no endpoint, ours is whole whatever it sets.
+#[test]
+fn otlp_variables_are_whole_beside_env_from() {
+    const SETTINGS: [(&str, &str); 6] = [
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
+        ("OTEL_LOGS_EXPORTER", "otlp"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"),
+    ];
+    const HTTP: &str = "http://odigos-data-collection-local-traffic.odigos-system:4318";
+    let sources = json!([{"configMapRef": {"name": "settings"}}, {"prefix": "APP_", "secretRef": {"name": "other"}}]);
+    let seen = Case::new("java-community").env_from(sources.clone());
+    let runs = |pod: &Value, more: &[(&str, &str)]| {
+        let all = [&SETTINGS[..], more].concat();
+        kubelet(pod, &[("settings", &all)], &[])
+    };
+    let given = runs(&seen.injected(), &[]);
+    for (name, expected) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", HTTP),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf"),
+        ("OTEL_TRACES_EXPORTER", "otlp"),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("OTEL_LOGS_EXPORTER", "none"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "3000"),
+    ] {
+        assert_eq!(given.get(name).map(String::as_str), Some(expected), "{name}");
+    }
+    // An endpoint that the process was seen with is theirs, and then all of it is.
+    let theirs = Case::new("java-community").env_from(sources.clone());
+    let theirs = theirs.process("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://otel:4317").injected();
+    let given = runs(&theirs, &[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://otel:4317")]);
+    for (name, expected) in SETTINGS.into_iter().chain([("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://otel:4317")]) {
+        assert_eq!(given.get(name).map(String::as_str), Some(expected), "{name}");
+    }
+    // With a language that a Source states, nobody has looked at a process.
+    let mut unseen = Case::new("java-community").env_from(sources);
+    unseen.config.status.as_mut().unwrap().runtime_details_by_container.clear();
+    let given = runs(&unseen.injected(), &[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://otel:4317")]);
+    assert_eq!(given["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"], format!("{HTTP}/v1/traces"));
+    assert_eq!(given["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"], "http/protobuf");
+    // Without a source that can set them, there is nothing to set.
+    let other = Case::new("java-community").env_from(json!([{"prefix": "APP_", "secretRef": {"name": "other"}}]));
+    assert!(variable(&other.injected(), "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").is_none());
+}
+
 #[test]
 fn what_the_user_says_counts_more() {
     let java = |env: Value| Case::new("java-community").env(env);
