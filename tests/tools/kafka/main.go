@@ -1,15 +1,17 @@
 // A Kafka broker for tests: the broker that the franz-go client library is itself tested with, and a consumer that
 // prints every record as "topic base64".
 //
-//	kafka PORT USER PASSWORD MECHANISM CERTIFICATE KEY TOPIC...
+//	kafka PORT USER PASSWORD MECHANISM CERTIFICATE KEY CLIENTS TOPIC...
 //
 // Clients must authenticate with that SASL mechanism: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512. CERTIFICATE and KEY are PEM files
-// of a broker with TLS; with "-" for both there is none.
+// of a broker with TLS; with "-" for both there is none. CLIENTS is a PEM file of the certificates that clients must have, the
+// broker's own among them; with "-" they need none.
 package main
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"os"
@@ -44,14 +46,14 @@ func client(mechanism, user, password string) sasl.Mechanism {
 }
 
 func run(arguments []string) error {
-	if len(arguments) < 7 {
-		return fmt.Errorf("usage: kafka PORT USER PASSWORD MECHANISM CERTIFICATE KEY TOPIC...")
+	if len(arguments) < 8 {
+		return fmt.Errorf("usage: kafka PORT USER PASSWORD MECHANISM CERTIFICATE KEY CLIENTS TOPIC...")
 	}
 	port, err := strconv.Atoi(arguments[0])
 	if err != nil {
 		return err
 	}
-	user, password, mechanism, topics := arguments[1], arguments[2], arguments[3], arguments[6:]
+	user, password, mechanism, topics := arguments[1], arguments[2], arguments[3], arguments[7:]
 	brokers := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.Ports(port),
@@ -65,9 +67,20 @@ func run(arguments []string) error {
 		if err != nil {
 			return err
 		}
-		brokers = append(brokers, kfake.TLS(&tls.Config{Certificates: []tls.Certificate{certificate}}))
+		certificates := []tls.Certificate{certificate}
+		listener := &tls.Config{Certificates: certificates}
+		if arguments[6] != "-" {
+			clients, err := os.ReadFile(arguments[6])
+			if err != nil {
+				return err
+			}
+			listener.ClientCAs = x509.NewCertPool()
+			listener.ClientCAs.AppendCertsFromPEM(clients)
+			listener.ClientAuth = tls.RequireAndVerifyClientCert
+		}
+		brokers = append(brokers, kfake.TLS(listener))
 		// The consumer is part of this process: whom it talks to is known.
-		consumer = append(consumer, kgo.DialTLSConfig(&tls.Config{InsecureSkipVerify: true}))
+		consumer = append(consumer, kgo.DialTLSConfig(&tls.Config{InsecureSkipVerify: true, Certificates: certificates}))
 	}
 	cluster, err := kfake.NewCluster(brokers...)
 	if err != nil {

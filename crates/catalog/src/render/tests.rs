@@ -346,6 +346,35 @@ fn signals_and_secrets() {
     assert!(datadog(Secret::None).is_err());
 }
 
+/// Listeners with mutual TLS. One half of a pair would keep the collector from starting.
+#[test]
+fn kafka_client_certificate_is_mounted_as_files_and_needs_its_key() {
+    const PAIR: [&str; 2] = ["KAFKA_CLIENT_CERT_PEM", "KAFKA_CLIENT_KEY_PEM"];
+    let kafka = |tls: &str, keys: &[&str]| {
+        let data = json!({"KAFKA_PROTOCOL_VERSION": "2.8.0", "KAFKA_TLS_ENABLED": tls, "KAFKA_AUTH_METHOD": "none"});
+        let data: BTreeMap<String, String> = serde_json::from_value(data).unwrap();
+        let keys: BTreeSet<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        let secret = Secret::Keys { name: "s", keys: &keys };
+        render(&Instance { id: "d1", type_id: "kafka", data: &data, signals: &[Signal::Traces].into(), secret })
+    };
+    let tls = |rendered: &Rendered| rendered.exporters["kafka/kafka-d1"]["tls"].clone();
+    let both = kafka("true", &PAIR).unwrap();
+    let paths = PAIR.map(|key| format!("/etc/kafka/certs/d1/{key}"));
+    assert_eq!(tls(&both), json!({"insecure": false, "cert_file": paths[0], "key_file": paths[1]}));
+    let files: Vec<_> = both.files.iter().map(|file| (file.key.as_str(), file.path.as_str())).collect();
+    assert_eq!(files, [(PAIR[0], paths[0].as_str()), (PAIR[1], paths[1].as_str())]);
+    assert!(both.environment.is_empty(), "no variable holds a key: {:?}", both.environment);
+    for (one, other) in [(PAIR[0], PAIR[1]), (PAIR[1], PAIR[0])] {
+        let problems = kafka("true", &[one]).unwrap_err();
+        assert_eq!(problems[0].reason, Reason::SecretKeyMissing);
+        assert!(problems[0].message.contains(other), "{problems:?}");
+    }
+    assert_eq!(tls(&kafka("true", &[]).unwrap()), json!({"insecure": false}));
+    let without = kafka("false", &PAIR).unwrap();
+    assert_eq!((tls(&without), without.files.len()), (json!({"insecure": true}), 0));
+    assert!(without.warnings.iter().any(|warning| warning.field == "spec.data.KAFKA_TLS_ENABLED"), "{without:?}");
+}
+
 #[test]
 fn dollars_of_users_are_not_expanded_but_their_secret_placeholders_are() {
     let data = json!({"OTLP_GRPC_ENDPOINT": "c", "OTLP_GRPC_HEADERS": "[{\"key\":\"a\",\"value\":\"x$y${HOME}\"},{\"key\":\"b\",\"value\":\"Bearer ${OTLP_GRPC_OAUTH2_CLIENT_SECRET}\"}]"});

@@ -1,7 +1,8 @@
 //! Backends that can be had here: a real Prometheus, a Kafka broker, object storage by its protocol.
 
-use super::{GRAPHLESS, SECRET, TURN, destination, plan, send, start, start_with};
+use super::{GRAPHLESS, SECRET, TURN, destination, plan, send, start, start_configuration, start_with};
 use odigos_api::Signal;
+use odigos_plan::gateway::destinations::SecretTarget;
 use odigos_testkit::http::get;
 use odigos_testkit::otlp::Sender;
 use odigos_testkit::ports::free_port;
@@ -73,7 +74,7 @@ async fn kafka_gets_a_record_of_each_signal_and_only_with_the_password() {
     let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
     let topics = ["otlp_spans", "otlp_metrics", "otlp_logs", "everything"];
     let mut command = Command::new(odigos_tools::find("kafka").unwrap());
-    command.arg(port.to_string()).args(["shop", SECRET, "PLAIN", "-", "-"]).args(topics);
+    command.arg(port.to_string()).args(["shop", SECRET, "PLAIN", "-", "-", "-"]).args(topics);
     let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
     let ready = eventually("the broker is ready", Duration::from_secs(90), || async { broker.output() != "" });
     ready.await.unwrap();
@@ -141,7 +142,7 @@ async fn kafka_gets_records_over_tls_with_scram() {
     let mut command = Command::new(odigos_tools::find("kafka").unwrap());
     command
         .arg(port.to_string())
-        .args(["shop", SECRET, "SCRAM-SHA-512", &certificate, &key])
+        .args(["shop", SECRET, "SCRAM-SHA-512", &certificate, &key, "-"])
         .args(["trusted", "other"]);
     let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
     let ready = eventually("the broker is ready", Duration::from_secs(90), || async { broker.output() != "" });
@@ -235,4 +236,70 @@ async fn s3_gets_one_object_for_each_batch_under_the_hour_in_both_encodings() {
         }
     }
     assert!(!gateway.output().contains(SECRET), "no secret in a log");
+}
+
+/// Brokers with mutual TLS take nothing from a client without a certificate. It comes from the Secret as mounted files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_gets_records_from_clients_with_a_certificate() {
+    let _turn = TURN.lock().await;
+    let (port, directory) = (free_port().unwrap(), tempfile::tempdir().unwrap());
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
+    let client = rcgen::generate_simple_self_signed(["odigos".to_owned()]).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let certificate = file("broker.pem", &authority.cert.pem());
+    let key = file("broker-key.pem", &authority.signing_key.serialize_pem());
+    let clients = file("clients.pem", &format!("{}{}", authority.cert.pem(), client.cert.pem()));
+    let mut command = Command::new(odigos_tools::find("kafka").unwrap());
+    command
+        .arg(port.to_string())
+        .args(["shop", SECRET, "SCRAM-SHA-512", &certificate, &key, &clients])
+        .args(["known", "other"]);
+    let broker = Process::start("kafka", &mut command, &directory.path().join("kafka.log")).unwrap();
+    let ready = eventually("the broker is ready", Duration::from_secs(90), || async { broker.output() != "" });
+    ready.await.unwrap();
+    let of = |name: &str, topic: &str, secret: &str| {
+        let settings = json!({
+            "KAFKA_PROTOCOL_VERSION": "2.8.0", "KAFKA_BROKERS": format!("[\"localhost:{port}\"]"), "KAFKA_TOPIC": topic,
+            "KAFKA_AUTH_METHOD": "scram_sha_512", "KAFKA_USERNAME": "shop", "KAFKA_RETRY_ON_FAILURE_ENABLED": "false",
+            "KAFKA_TLS_ENABLED": "true", "KAFKA_CA_PEM": authority.cert.pem(),
+        });
+        let mut one = destination(name, "kafka", &settings, &json!({}));
+        one["spec"]["secretRef"]["name"] = json!(secret);
+        one
+    };
+    let pair = [
+        ("KAFKA_CLIENT_CERT_PEM", client.cert.pem()),
+        ("KAFKA_CLIENT_KEY_PEM", client.signing_key.serialize_pem()),
+        ("KAFKA_PASSWORD", SECRET.to_owned()),
+    ];
+    let data: BTreeMap<&str, String> = pair.into_iter().collect();
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "client"}, "stringData": data});
+    let plan = plan(vec![secret, of("known", "known", "client"), of("unknown", "other", "all")], GRAPHLESS);
+    // Each file where the gateway's pod mounts it, below this test's own directory.
+    let mut configuration = plan.config.to_yaml();
+    let mut mounted = 0;
+    for used in &plan.secrets {
+        let SecretTarget::File(path) = &used.target else { continue };
+        let own = file(&format!("mounted{path}"), &data[used.key.as_str()]);
+        configuration = configuration.replace(path.as_str(), &own);
+        mounted += 1;
+    }
+    assert_eq!(mounted, 2, "{:?}", plan.secrets);
+    assert!(!configuration.contains("PRIVATE KEY"), "no value of a Secret in the configuration");
+    let gateway = start_configuration(&plan, &configuration, &directory, &[]).await;
+    let sender = Sender::connect(&gateway.endpoint()).await.unwrap();
+    send(&sender, "known", 2).await;
+    let topics = || -> Vec<String> {
+        let output = broker.output();
+        output.lines().filter_map(|line| line.split_once(' ')).map(|(topic, _)| topic.to_owned()).collect()
+    };
+    let all = eventually("a record of each signal", Duration::from_secs(90), || async { topics().len() >= 3 });
+    all.await.unwrap_or_else(|error| panic!("{error}: {:?}\n{}", topics(), gateway.output()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(topics(), ["known"; 3]);
 }

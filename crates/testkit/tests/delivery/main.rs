@@ -47,7 +47,7 @@ fn plan(destinations: Vec<Value>, configuration: &str) -> GatewayPlan {
     let mut world = World::new(names::DEFAULT_NAMESPACE);
     let mut put = |object: Value| world.insert(object).unwrap();
     let fields = odigos_catalog::destination::types().values().flat_map(|one| &one.fields).filter(|field| field.secret);
-    let left_out = ["SIGNALFX_CA_PEM", "GCP_APPLICATION_CREDENTIALS"];
+    let left_out = ["SIGNALFX_CA_PEM", "GCP_APPLICATION_CREDENTIALS", "KAFKA_CLIENT_CERT_PEM", "KAFKA_CLIENT_KEY_PEM"];
     let keys: BTreeMap<String, &str> = fields
         .filter(|field| !left_out.contains(&field.name.as_str()))
         .map(|field| (field.name.clone(), SECRET))
@@ -71,6 +71,16 @@ async fn start(plan: &GatewayPlan, directory: &tempfile::TempDir) -> Collector {
 
 /// With `environment` of the pod, e.g. an identity that the cloud gives it.
 async fn start_with(plan: &GatewayPlan, directory: &tempfile::TempDir, environment: &[(&str, &str)]) -> Collector {
+    start_configuration(plan, &plan.config.to_yaml(), directory, environment).await
+}
+
+/// With the plan's configuration as the test has changed it.
+async fn start_configuration(
+    plan: &GatewayPlan,
+    configuration: &str,
+    directory: &tempfile::TempDir,
+    environment: &[(&str, &str)],
+) -> Collector {
     let around = Surroundings::new(directory.path()).unwrap();
     // Every variable of a Secret, as the gateway's Deployment would set it.
     let mut variables: Vec<(String, String)> = plan
@@ -82,7 +92,7 @@ async fn start_with(plan: &GatewayPlan, directory: &tempfile::TempDir, environme
         })
         .collect();
     variables.extend(environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    Collector::start("gateway", &plan.config.to_yaml(), around, &variables).await.unwrap()
+    Collector::start("gateway", configuration, around, &variables).await.unwrap()
 }
 
 async fn send(sender: &Sender, phase: &str, items: usize) {
