@@ -30,6 +30,8 @@ use odigos_api::{Signal, WorkloadKind, WorkloadRef};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+pub use rules::remarks;
+
 /// The collectors on the nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeCollector<'a> {

@@ -18,6 +18,7 @@ pub mod rollback;
 pub mod rollout;
 mod words;
 
+pub use own_export::OWN_EXPORT;
 pub use words::OUTDATED_INPUTS;
 
 use crate::agents::{self, Backoff, NodeCollector, Reason, Seen};

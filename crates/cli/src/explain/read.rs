@@ -7,14 +7,17 @@ use kube::Client;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::instrumentation_instance::InstrumentationInstance;
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels::{self, INSTRUMENTED_APP, OWNER_POD_NAME};
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, WorkloadRef, names};
 use odigos_plan::configuration::Configuration;
 use odigos_plan::coverage::scope::Scope;
-use odigos_plan::workload::pod_workload;
+use odigos_plan::scheduling::FINDINGS_KEY;
+use odigos_plan::workload::{pod_workload, stated_variables};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a workload.
 #[derive(Clone, Debug)]
@@ -29,6 +32,19 @@ pub(crate) struct Facts {
     /// `None` where they may not be read.
     pub(crate) destinations: Option<Vec<Destination>>,
     pub(crate) scope: Scope,
+    /// Variables for agents that its pod template sets itself, by container.
+    pub(crate) stated: BTreeMap<String, BTreeSet<String>>,
+    /// The InstrumentationRules; none where they may not be read.
+    pub(crate) rules: Vec<InstrumentationRule>,
+    pub(crate) effective: Effective,
+}
+
+/// What the control plane reports of the configuration that it acts on; empty where it may not be read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Effective {
+    pub(crate) configuration: Option<Configuration>,
+    /// One finding a line.
+    pub(crate) findings: String,
 }
 
 /// Everything about one workload.
@@ -51,6 +67,9 @@ pub(crate) async fn workload(client: &Client, workload: &WorkloadRef, control_pl
         .into_iter()
         .filter(|one| one.metadata.labels.as_ref().and_then(|all| all.get(INSTRUMENTED_APP)) == Some(&name));
     let destinations = live::list(client, API_VERSION, "Destination", "destinations", Some(control_plane)).await;
+    let rules =
+        live::list(client, API_VERSION, "InstrumentationRule", "instrumentationrules", Some(control_plane)).await;
+    let effective = effective(client, control_plane).await;
     Ok(Facts {
         workload: workload.clone(),
         exists: found.is_some(),
@@ -59,23 +78,33 @@ pub(crate) async fn workload(client: &Client, workload: &WorkloadRef, control_pl
         pods,
         instances: instances.collect(),
         destinations: destinations.ok().map(typed),
-        scope: scope(client, control_plane).await,
+        scope: Scope::of(&effective.configuration.clone().unwrap_or_default(), control_plane),
+        stated: found.as_ref().map(|found| stated_variables(workload.kind, found)).unwrap_or_default(),
+        rules: typed(rules.unwrap_or_default()),
+        effective,
     })
 }
 
 /// What the effective configuration says about namespaces; where it may not be read, only what holds in every installation.
 pub(crate) async fn scope(client: &Client, control_plane: &str) -> Scope {
-    let text = effective_configuration(client, control_plane).await;
-    Scope::of(&text.and_then(|text| Configuration::parse(&text).ok()).unwrap_or_default(), control_plane)
+    Scope::of(&effective(client, control_plane).await.configuration.unwrap_or_default(), control_plane)
 }
 
-async fn effective_configuration(client: &Client, control_plane: &str) -> Option<String> {
+async fn effective(client: &Client, control_plane: &str) -> Effective {
+    let map = effective_configuration(client, control_plane).await;
+    let part = |key: &str| map.as_ref()?.get("data")?.get(key)?.as_str().map(str::to_owned);
+    Effective {
+        configuration: part(names::CONFIGURATION_KEY).and_then(|text| Configuration::parse(&text).ok()),
+        findings: part(FINDINGS_KEY).unwrap_or_default(),
+    }
+}
+
+async fn effective_configuration(client: &Client, control_plane: &str) -> Option<Value> {
     let object = json!({
         "apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"namespace": control_plane, "name": names::EFFECTIVE_CONFIGURATION},
     });
-    let map = live::get(client, &object).await.ok().flatten()?;
-    Some(map.get("data")?.get(names::CONFIGURATION_KEY)?.as_str()?.to_owned())
+    live::get(client, &object).await.ok().flatten()
 }
 
 /// The decision for a workload.
@@ -120,7 +149,11 @@ pub(crate) async fn pod(
         let labels = object.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
         serde_json::from_value(labels).unwrap_or_default()
     };
-    let configuration = effective_configuration(client, control_plane).await;
+    let map = effective_configuration(client, control_plane).await;
+    let configuration = map.as_ref().and_then(|map| {
+        let text = map.get("data")?.get(names::CONFIGURATION_KEY)?.as_str()?;
+        Some(text.to_owned())
+    });
     let namespace_labels = optional(object("v1", "Namespace", None, namespace)).await.map(|one| labels(&one));
     let node = pod.pointer("/spec/nodeName").and_then(Value::as_str).unwrap_or_default().to_owned();
     let node_labels = match node.as_str() {

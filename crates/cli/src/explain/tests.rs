@@ -1,12 +1,14 @@
 //! Screens beside the objects that they are made from.
 
-use super::read::Facts;
+use super::read::{Effective, Facts};
 use super::*;
 use jiff::Timestamp;
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::source::Source;
 use odigos_plan::configuration::Configuration;
 use odigos_plan::coverage::scope::Scope;
 use serde_json::json;
+use std::collections::BTreeMap;
 
 const NOW: &str = "2026-03-01T12:00:00Z";
 
@@ -112,6 +114,9 @@ fn facts() -> Facts {
         instances: Vec::new(),
         destinations: Some(vec![destination.unwrap()]),
         scope: Scope::of(&Configuration::default(), "odigos-system"),
+        stated: BTreeMap::new(),
+        rules: Vec::new(),
+        effective: Effective::default(),
     }
 }
 
@@ -435,4 +440,58 @@ fn ignored_namespace_is_named_as_the_cause() {
     let report = pod::report(&facts);
     assert!(report.source.contains("ignoredNamespaces"), "{}", report.source);
     assert!(report.blocked.unwrap().cause.contains("ignoredNamespaces"));
+}
+
+/// What was written for a workload and has no effect stands on its screen, and nothing that concerns others does.
+#[test]
+fn findings_that_concern_a_workload_are_notes_on_its_screen() {
+    let mut facts = facts();
+    let well = workload::report(&facts).notices;
+    facts.sources[0].status = serde_json::from_value(json!({"conditions": [{
+        "type": "Accepted", "status": "True", "reason": "Accepted", "lastTransitionTime": EARLIER,
+        "message": "It selects 1 workload. Warning: spec.containerOverrides[0].containerName: Deployment shop/cart has no such container; it has: app.",
+    }]}))
+    .unwrap();
+    let rule = |name: &str, spec: Value| -> InstrumentationRule {
+        serde_json::from_value(json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "InstrumentationRule",
+            "metadata": {"name": name, "namespace": "odigos-system"}, "spec": spec,
+        }))
+        .unwrap()
+    };
+    let elsewhere = json!([{"kind": "Deployment", "name": "other", "namespace": "shop"}]);
+    facts.rules = vec![
+        rule("attributes", json!({"codeAttributes": {"column": true}})),
+        rule("elsewhere", json!({"codeAttributes": {"column": true}, "workloads": elsewhere})),
+        rule("disabled", json!({"codeAttributes": {"column": true}, "disabled": true})),
+    ];
+    facts.effective.findings = "\
+error ConfigMap odigos-system/odigos-configuration collectorGateway.maxReplicas: not a number
+info ConfigMap odigos-system/odigos-configuration ignoredContainers: nothing
+warning ConfigMap odigos-system/odigos-configuration mountMetod: there is no such key; did you mean mountMethod?
+warning ConfigMap odigos-system/odigos-configuration rollout.canary.duraton: there is no such key
+"
+    .into();
+    let mut config = facts.config.clone().unwrap();
+    let app = config.spec.containers.iter_mut().find(|one| one.agent_enabled).unwrap();
+    app.agent_enabled_message = format!(
+        "Container app has OTEL_EXPORTER_OTLP_ENDPOINT {}; remove it.",
+        odigos_plan::instrumentation::OWN_EXPORT
+    );
+    facts.config = Some(config);
+    let notices = workload::report(&facts).notices;
+    let causes: Vec<&str> = notices.iter().skip(well.len()).map(|one| one.cause.as_str()).collect();
+    let starts = [
+        "Source all, spec.containerOverrides[0]",
+        "InstrumentationRule attributes: ",
+        "container app exports",
+        "configuration: warning",
+    ];
+    assert_eq!(causes.len(), starts.len(), "{causes:#?}");
+    for (cause, start) in causes.iter().zip(starts) {
+        assert!(cause.starts_with(start), "{cause}");
+    }
+    assert!(causes[3].contains("rollout.canary.duraton"), "{}", causes[3]);
+    assert!(screen(&facts).contains("Note   Source all"), "{}", screen(&facts));
+    assert!(!screen(&facts).contains("Nothing blocks it"), "it does not stand beside a cause");
 }

@@ -8,13 +8,17 @@ use crate::output;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::condition::INSTRUMENTATION_ORDER;
-use odigos_api::condition::kind::{AGENT_ENABLED, DESTINATION_CONFIGURED, MARKED, RUNTIME_DETECTION, WORKLOAD_ROLLOUT};
+use odigos_api::condition::kind::{
+    ACCEPTED, AGENT_ENABLED, DESTINATION_CONFIGURED, MARKED, RUNTIME_DETECTION, WORKLOAD_ROLLOUT,
+};
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::{InstrumentationConfig, RuntimeDetails};
+use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels::{self, OWNER_POD_NAME};
-use odigos_plan::agents::{Backoff, Reason, inputs};
+use odigos_api::source::Source;
+use odigos_plan::agents::{self, Backoff, Covered, Reason, inputs};
 use odigos_plan::coverage::{self, Coverage, Matcher};
-use odigos_plan::instrumentation::OUTDATED_INPUTS;
+use odigos_plan::instrumentation::{OUTDATED_INPUTS, OWN_EXPORT};
 use odigos_plan::streams;
 use serde::Serialize;
 use serde_json::Value;
@@ -148,7 +152,8 @@ pub(crate) fn report(facts: &Facts) -> Report {
     let conditions = conditions(facts, &decided);
     let pods = pods(facts);
     let blocked = blocked(facts, &conditions, destinations.as_deref(), &pods);
-    let notices = notices(facts, destinations.as_deref(), &pods);
+    let mut notices = notices(facts, destinations.as_deref(), &pods);
+    notices.extend(remarks(facts, &selecting));
     let is_covered = decided.decision.is_covered() && config.is_some();
     let total = pods.current + pods.older + pods.nothing;
     let verdict = match config {
@@ -383,6 +388,74 @@ fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> 
     });
     notices.extend(reached.filter_map(broken_destination));
     notices
+}
+
+/// Settings that decide about workloads. What is wrong with others (collectors, destinations) shows where it matters.
+const WORKLOAD_SETTINGS: [&str; 14] = [
+    "agentEnvVarsInjectionMethod",
+    "agentImages",
+    "agentLoader",
+    "agents",
+    "agentsImage",
+    "agentsInitContainerResources",
+    "allowConcurrentAgents",
+    "ignoreDefaultNamespaces",
+    "ignoredContainers",
+    "ignoredNamespaces",
+    "instrumentation",
+    "mountMethod",
+    "rollout",
+    "userInstrumentationEnvs",
+];
+
+/// What was written for the workload and has no effect, or another one than was meant: by its Sources, rules, the configuration, and
+/// its own variables.
+fn remarks(facts: &Facts, selecting: &[&Source]) -> Vec<Blocked> {
+    let mut found = Vec::new();
+    for source in selecting {
+        let name = source.metadata.name.as_deref().unwrap_or_default();
+        let conditions = source.status.iter().flat_map(|status| &status.conditions);
+        for condition in conditions.filter(|one| one.type_ == ACCEPTED && one.status == "True") {
+            for warning in condition.message.split(" Warning: ").skip(1) {
+                let cause = format!("Source {name}, {}", warning.trim_end_matches('.'));
+                found.push(Blocked { cause, remedy: format!("change the Source {name}") });
+            }
+        }
+    }
+    if let Some(config) = &facts.config {
+        let covered = Covered {
+            workload: facts.workload.clone(),
+            config,
+            is_outdated: facts.pods.iter().any(|pod| Carries::of(pod, Some(config)) == Carries::Older),
+            stated: facts.stated.clone(),
+        };
+        let rules: Vec<&InstrumentationRule> = facts.rules.iter().collect();
+        let configuration = facts.effective.configuration.as_ref();
+        let measures_network =
+            configuration.and_then(|all| all.flag("metricsSources.networkMetrics.enabled")).unwrap_or_default();
+        for (name, message) in agents::remarks(&rules, &covered, measures_network) {
+            let remedy = format!("kubectl describe instrumentationrule {name} shows the rule for all workloads");
+            found.push(Blocked { cause: format!("InstrumentationRule {name}: {message}"), remedy });
+        }
+        let exporting = config.spec.containers.iter().filter(|one| one.agent_enabled);
+        for one in exporting.filter(|one| one.agent_enabled_message.contains(OWN_EXPORT)) {
+            let cause =
+                format!("container {} exports past the collectors: {}", one.container_name, one.agent_enabled_message);
+            found.push(Blocked { cause, remedy: "remove the variable, or leave it if that is meant".into() });
+        }
+    }
+    let concerns = |line: &&str| {
+        // Severity, kind and name of the object, field and message.
+        let field = line.splitn(4, ' ').nth(3).unwrap_or_default();
+        let root = field.split(['.', ':', '[']).next().unwrap_or_default();
+        !line.starts_with("info ") && WORKLOAD_SETTINGS.contains(&root)
+    };
+    for line in facts.effective.findings.lines().filter(concerns) {
+        let remedy =
+            "correct it in ConfigMap odigos-configuration (chart value config); docs/configuration.md lists every key";
+        found.push(Blocked { cause: format!("configuration: {line}"), remedy: remedy.into() });
+    }
+    found
 }
 
 /// A Destination that the gateway does not send to.

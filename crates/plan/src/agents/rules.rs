@@ -15,6 +15,7 @@ mod tests;
 mod validate;
 
 pub use express::{Expressed, expressed};
+pub use report::remarks;
 pub use report::{Covered, report};
 pub use settings::variables;
 pub use signals::signals_off;

@@ -8,6 +8,9 @@ use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_catalog::distribution::{self, Attach};
 use odigos_detect::environment::OTLP_ENDPOINTS;
 
+/// What is said of a variable that leads telemetry past the collectors.
+pub const OWN_EXPORT: &str = "of its own: its telemetry goes there and to no Destination";
+
 /// Adds it to the messages of containers that have an agent, and of the condition `AgentEnabled`.
 pub(super) fn report(workload: &Workload, config: &mut InstrumentationConfig, conditions: &mut [ConditionDraft]) {
     let details = config.status.as_ref().map(|status| status.runtime_details_by_container.clone()).unwrap_or_default();
@@ -24,8 +27,7 @@ pub(super) fn report(workload: &Workload, config: &mut InstrumentationConfig, co
         }
         let Some(variable) = own(&container.container_name) else { continue };
         let sentence = format!(
-            "Container {} has {variable} of its own: its telemetry goes there and to no Destination; remove it to send to the collector \
-             of the node.",
+            "Container {} has {variable} {OWN_EXPORT}; remove it to send to the collector of the node.",
             container.container_name
         );
         let add = |message: &mut String| {

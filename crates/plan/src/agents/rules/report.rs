@@ -8,8 +8,8 @@ use super::signals::switched_off;
 use super::{Rules, in_scope, problems, settings, variables};
 use crate::streams;
 use odigos_api::WorkloadRef;
-use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{RULE_APPLIED, RULE_VALIDATION};
+use odigos_api::condition::{ConditionDraft, Status};
 use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationConfig};
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_catalog::distribution::{self, Distribution, RuleKind};
@@ -61,6 +61,32 @@ pub fn report(
     }
     let judged = rules.iter().zip(tallies);
     judged.map(|(rule, tally)| vec![validation(rule), tally.condition(rule, measures_network)]).collect()
+}
+
+/// What of the enabled rules that are meant for one workload does not hold in it, or not in all of it: the name of each rule, and
+/// the sentence of its condition, counted over this workload alone.
+#[must_use]
+pub fn remarks(rules: &[&InstrumentationRule], covered: &Covered<'_>, measures_network: bool) -> Vec<(String, String)> {
+    let none = BTreeMap::new();
+    let labels = covered.config.metadata.labels.as_ref().unwrap_or(&none);
+    let streams = streams::membership(labels, &covered.workload.namespace, &BTreeSet::new());
+    let containers = covered.config.spec.containers.iter();
+    let mut languages: BTreeSet<&str> =
+        containers.filter_map(|one| language_of(covered.config, &one.container_name)).collect();
+    languages.insert("");
+    let is_meant = |rule: &InstrumentationRule| {
+        let fits = |language: &&str| in_scope(&rule.spec, &covered.workload, &streams, language);
+        rule.spec.disabled != Some(true) && languages.iter().any(fits)
+    };
+    let drafts = report(rules, std::slice::from_ref(covered), measures_network);
+    let judged = rules.iter().zip(drafts).filter(|(rule, _)| is_meant(rule));
+    judged
+        .filter_map(|(rule, drafts)| {
+            let is_whole = |one: &ConditionDraft| one.status == Status::True && one.reason != "PartiallyApplied";
+            let first = drafts.into_iter().find(|one| !is_whole(one))?;
+            Some((rule.metadata.name.clone().unwrap_or_default(), first.message))
+        })
+        .collect()
 }
 
 fn validation(rule: &InstrumentationRule) -> ConditionDraft {
