@@ -157,7 +157,7 @@ impl Configuration {
     pub fn number(&self, path: &str) -> Option<i32> {
         let value = self.get(path)?;
         let number = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
-        i32::try_from(number).ok().filter(|number| *number != 0)
+        i32::try_from(number).ok().filter(|number| *number > 0)
     }
 
     /// A text; empty means unset.

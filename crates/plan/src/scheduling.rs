@@ -90,6 +90,13 @@ pub struct NodeGroupState {
     pub exists: bool,
 }
 
+/// The block of span metrics. What decides which spans are counted has no effect, and must not take the rest with it.
+fn span_metrics(configuration: &Configuration) -> Option<SpanMetrics> {
+    let mut block = configuration.get("metricsSources.spanMetrics")?.clone();
+    block.as_object_mut()?.remove("spanMetricsMode");
+    serde_json::from_value(block).ok()
+}
+
 /// A block of the configuration in the shape of the API; a block of another shape counts as absent.
 fn typed<T: DeserializeOwned>(configuration: &Configuration, path: &str) -> Option<T> {
     configuration.get(path).cloned().and_then(|value| serde_json::from_value(value).ok())
@@ -162,7 +169,7 @@ fn node_metrics(
             metrics.kubelet_stats = Some(ScrapedMetrics { disabled: None, interval: interval("kubeletStats") });
         }
         if wanted.spans && !off("spanMetrics") {
-            let mut span: SpanMetrics = typed(configuration, "metricsSources.spanMetrics").unwrap_or_default();
+            let mut span = span_metrics(configuration).unwrap_or_default();
             span.disabled = None;
             span.interval.get_or_insert_with(|| "60s".to_owned());
             metrics.span_metrics = Some(span);
@@ -312,6 +319,19 @@ mod tests {
         assert_eq!(group("{}", &["shop"]), (false, Some("void".into())), "they would end in the void");
         assert_eq!(group("unownedTelemetry: {dataStreams: [infra]}", &["infra"]), (true, Some(infra)));
         assert_eq!(group("unownedTelemetry: {dataStreams: [infra]}", &["default"]), (false, Some("void".into())));
+    }
+
+    /// A value that nobody reads threw the interval and the dimensions away with it.
+    #[test]
+    fn mode_of_span_metrics_takes_no_other_setting_with_it() {
+        let text = "metricsSources: {spanMetrics: {interval: 30s, spanMetricsMode: everything, additionalDimensions: [tenant]}}";
+        let prometheus = destination("a", "prometheus", &["METRICS"], json!({}));
+        let spans = node(text, &[&prometheus]).metrics.unwrap().span_metrics.unwrap();
+        assert_eq!(spans.interval.as_deref(), Some("30s"));
+        assert_eq!(spans.additional_dimensions, Some(vec!["tenant".to_owned()]));
+        let findings = effective(text, None, None, "odigos-system").findings;
+        let named = findings.iter().filter(|one| one.field == "metricsSources.spanMetrics.spanMetricsMode");
+        assert_eq!(named.count(), 1, "{findings:?}");
     }
 
     #[test]

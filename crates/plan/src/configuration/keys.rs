@@ -211,7 +211,7 @@ pub const KEYS: &[Key] = &[
     key("metricsSources.spanMetrics.includedProcessInDimensions", Shape::Flag, "Whether process attributes are dimensions. Default: false."),
     key("metricsSources.spanMetrics.excludedResourceAttributes", Shape::Texts, "Resource attributes that are no dimensions."),
     key("metricsSources.spanMetrics.resourceMetricsKeyAttributes", Shape::Texts, "Resource attributes that tell resources apart."),
-    key("metricsSources.spanMetrics.spanMetricsMode", Shape::Any, "Which spans are counted."),
+    unread("metricsSources.spanMetrics.spanMetricsMode", Shape::Any, "Nodes count every span that agents send, before gateways sample; stock agents send none that they do not sample."),
     key("metricsSources.hostMetrics", Shape::Block, "Metrics of nodes."),
     key("metricsSources.hostMetrics.disabled", Shape::Flag, "Switches them off. Default: false."),
     key("metricsSources.hostMetrics.interval", Shape::Any, "How often they are read. Default: `10s`."),

@@ -53,7 +53,7 @@ impl Shape {
     pub fn words(self) -> String {
         match self {
             Self::Flag => "true or false".into(),
-            Self::Number => "a whole number".into(),
+            Self::Number => "a whole number from 0 on".into(),
             Self::Text => "a string".into(),
             Self::Word(all) => format!("one of {}", all.join(", ")),
             Self::Texts => "a list of strings".into(),
@@ -77,8 +77,8 @@ impl Shape {
             (Self::Word(all), Value::String(text)) => text.is_empty() || all.contains(&text.as_str()),
             // Helm and shells turn everything into texts.
             (Self::Flag, Value::String(text)) => text.parse::<bool>().is_ok(),
-            (Self::Number, Value::String(text)) => text.parse::<i64>().is_ok(),
-            (Self::Number, value) => value.is_i64(),
+            (Self::Number, Value::String(text)) => text.parse::<i32>().is_ok_and(|number| number >= 0),
+            (Self::Number, value) => value.as_u64().is_some_and(|number| i32::try_from(number).is_ok()),
             (Self::Texts, Value::Array(list)) => list.iter().all(Value::is_string),
             (Self::Labels, Value::Object(map)) => map.values().all(Value::is_string),
             (Self::Percentage, value) => percentage(value).is_some(),

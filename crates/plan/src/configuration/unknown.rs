@@ -6,7 +6,9 @@ use super::keys::{Effect, KEYS, Key};
 use super::shapes::Shape;
 use super::{ALIASES, Configuration};
 use crate::spelling;
+use odigos_catalog::distribution;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
 /// Path and message of each key that has no effect as it is written: one that is not known, one that nothing reads, another
 /// spelling that contradicts the key itself.
@@ -20,6 +22,33 @@ pub(super) fn problems(configuration: &Configuration) -> Vec<(String, String)> {
             && alias != value
         {
             found.push((written.to_owned(), format!("{meant} is set to another value, which is used; remove one")));
+        }
+    }
+    found.extend(chosen_names(configuration));
+    found
+}
+
+/// Clouds whose metadata service a node collector can ask.
+const DETECTORS: [&str; 5] = ["ec2", "eks", "azure", "aks", "gcp"];
+
+/// Names below a `*` of the table that are not free: whoever reads them knows only these.
+fn chosen_names(configuration: &Configuration) -> Vec<(String, String)> {
+    let distributions = || distribution::all().keys().map(String::as_str).collect::<BTreeSet<_>>();
+    let languages = distribution::all().values().map(|one| one.language.as_str()).collect();
+    let sets = [
+        ("agentImages", "distribution", distributions()),
+        ("userInstrumentationEnvs.languages", "language with an agent", languages),
+        ("collectorNode.resourceDetectors", "detector", DETECTORS.into()),
+    ];
+    let mut found = Vec::new();
+    for (path, what, known) in sets {
+        let chosen = configuration.get(path).and_then(Value::as_object).into_iter().flatten();
+        for (name, _) in chosen.filter(|(name, _)| !known.contains(name.as_str())) {
+            let hint = match spelling::nearest(name, known.iter().copied()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("there are: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),
+            };
+            found.push((format!("{path}.{name}"), format!("there is no such {what}, ignored; {hint}")));
         }
     }
     found
@@ -123,6 +152,22 @@ mod tests {
                     collectorNode: {resourceDetectors: {ec2: {enabled: true}}}\n";
         assert_eq!(problems_of(text), [] as [String; 0]);
         assert_eq!(problems_of("userInstrumentationEnvs: {languages: {java: {enbaled: true}}}").len(), 1);
+    }
+
+    #[test]
+    fn name_that_no_reader_knows_is_reported() {
+        let text = "agentImages: {java-comunity: a, ruby-community: b}\n\
+                    userInstrumentationEnvs: {languages: {jav: {enabled: true}, java: {enabled: true}}}\n\
+                    collectorNode: {resourceDetectors: {ec3: {enabled: true}, nimbus: {enabled: true}}}\n";
+        assert_eq!(
+            problems_of(text),
+            [
+                "agentImages.java-comunity: there is no such distribution, ignored; did you mean java-community?",
+                "userInstrumentationEnvs.languages.jav: there is no such language with an agent, ignored; did you mean java?",
+                "collectorNode.resourceDetectors.ec3: there is no such detector, ignored; did you mean ec2?",
+                "collectorNode.resourceDetectors.nimbus: there is no such detector, ignored; there are: aks, azure, ec2, eks, gcp",
+            ]
+        );
     }
 
     #[test]
