@@ -149,7 +149,7 @@ pub struct MetricsSettings {
     /// Metrics of pods and containers from the kubelet. Default: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kubelet_stats_enabled: Option<bool>,
-    /// Metrics of the service graph. Stored for compatibility; not acted on.
+    /// Metrics of the service graph: edges whose ends are both in streams of the Destination. Default: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_graph_enabled: Option<bool>,
     /// Metrics that applications and agents send. Default: true.

@@ -136,7 +136,6 @@ fn default_namespaces(usage: &Usage) -> Vec<Restored> {
         names.push("openshift-*".into());
     }
     let listed = NamePatterns::new(names);
-    let namespace = |source: &Source| source.metadata.namespace.clone().unwrap_or_default();
     let affected = usage.sources.iter().filter(|source| {
         source.spec.disable_instrumentation != Some(true) && listed.matching(&namespace(source)).is_some()
     });
@@ -147,6 +146,10 @@ fn default_namespaces(usage: &Usage) -> Vec<Restored> {
         return Vec::new();
     }
     vec![Restored::Value { path: "config.ignoreDefaultNamespaces", value: json!(false), used_by }]
+}
+
+fn namespace(source: &Source) -> String {
+    source.metadata.namespace.clone().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -492,6 +492,6 @@ warning ConfigMap odigos-system/odigos-configuration rollout.canary.duraton: the
         assert!(cause.starts_with(start), "{cause}");
     }
     assert!(causes[3].contains("rollout.canary.duraton"), "{}", causes[3]);
-    assert!(screen(&facts).contains("Note   Source all"), "{}", screen(&facts));
+    assert!(screen(&facts).contains("Note     Source all"), "{}", screen(&facts));
     assert!(!screen(&facts).contains("Nothing blocks it"), "it does not stand beside a cause");
 }

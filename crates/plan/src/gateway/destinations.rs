@@ -6,11 +6,12 @@ use super::delivery;
 use super::secret_values::is_of_control_plane;
 use super::{Observed, SecretKeys};
 use crate::admission;
+use crate::configuration::Configuration;
 use crate::metric_sources::{self, MetricSources};
 use crate::streams::{self, Selection};
 use crate::unowned;
 use odigos_api::condition::{ConditionDraft, kind};
-use odigos_api::destination::{Delivery, Destination};
+use odigos_api::destination::{Delivery, Destination, DestinationSpec};
 use odigos_api::{Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
 use odigos_pipeline::components::is_exporter_shipped;
@@ -316,6 +317,35 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
     result
 }
 
+/// Sources of metrics that a Destination asks for by name and does not get: it takes no metrics, or the source is off for the cluster.
+fn metric_requests_in_vain(
+    configuration: &Configuration,
+    spec: &DestinationSpec,
+    takes_metrics: bool,
+) -> Vec<(String, String)> {
+    let settings = spec.metrics_settings.clone().unwrap_or_default();
+    let requests = [
+        ("spanMetricsEnabled", settings.span_metrics_enabled, "spanMetrics"),
+        ("hostMetricsEnabled", settings.host_metrics_enabled, "hostMetrics"),
+        ("kubeletStatsEnabled", settings.kubelet_stats_enabled, "kubeletStats"),
+        ("serviceGraphEnabled", settings.service_graph_enabled, ""),
+        ("agentsTelemetryEnabled", settings.agents_telemetry_enabled, ""),
+        ("odigosOwnMetricsEnabled", settings.odigos_own_metrics_enabled, ""),
+    ];
+    let requested = requests.into_iter().filter(|(_, value, _)| *value == Some(true));
+    let message = |source: &str| {
+        if !takes_metrics {
+            return Some(
+                "the Destination takes no metrics, so it has no effect; add METRICS to spec.signals".to_owned(),
+            );
+        }
+        let switch = format!("metricsSources.{source}.disabled");
+        let is_off = !source.is_empty() && configuration.flag(&switch) == Some(true);
+        is_off.then(|| format!("{switch} is true in the configuration, so it has no effect; remove it there"))
+    };
+    requested.filter_map(|(name, _, source)| Some((format!("spec.metricsSettings.{name}"), message(source)?))).collect()
+}
+
 /// What a Destination should know whose backend computes span metrics itself.
 fn span_metrics_note(destination: &Destination) -> &'static str {
     if !metric_sources::leaves_span_metrics_to_backend(&destination.spec) {
@@ -431,11 +461,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         let message = "collectorGateway.serviceGraph.disabled is true in the configuration, so there are no metrics of the service graph; remove it there";
         warnings.push(("spec.metricsSettings.serviceGraphEnabled".to_owned(), message.to_owned()));
     }
-    if wanted.service_graph && !takes_metrics {
-        let message =
-            "the Destination takes no metrics, so none of the service graph reach it; add METRICS to spec.signals";
-        warnings.push(("spec.metricsSettings.serviceGraphEnabled".to_owned(), message.to_owned()));
-    }
+    warnings.extend(metric_requests_in_vain(seen.configuration, spec, takes_metrics));
     if selection == Selection::Streams(BTreeSet::new()) {
         let problems = streams::impossible_streams(spec);
         return match problems.is_empty() {

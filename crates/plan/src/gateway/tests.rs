@@ -520,6 +520,26 @@ fn exporter_that_the_shipped_collector_lacks_is_reported() {
     assert_eq!(settings.as_object().unwrap().keys().collect::<Vec<_>>(), ["bucket"]);
 }
 
+/// A request for metrics that cannot be met is said, whichever it is.
+#[test]
+fn metrics_that_are_requested_in_vain_are_reported() {
+    let fields = |signals: &[&str], settings: Value, configuration: &str| {
+        let mut one = otlp("a", signals, Value::Null);
+        one.spec.metrics_settings = serde_json::from_value(settings).unwrap();
+        let mut given = Given::new(vec![one]);
+        given.configuration = Configuration::parse(configuration).unwrap();
+        let found = given.plan().findings.into_iter().filter(|one| one.object == "Destination odigos-system/a");
+        found.map(|one| one.field.trim_start_matches("spec.metricsSettings.").to_owned()).collect::<Vec<_>>()
+    };
+    let requests =
+        || json!({"odigosOwnMetricsEnabled": true, "hostMetricsEnabled": true, "kubeletStatsEnabled": false});
+    assert_eq!(fields(&["TRACES"], requests(), "{}"), ["hostMetricsEnabled", "odigosOwnMetricsEnabled"]);
+    assert_eq!(fields(&["TRACES", "METRICS"], requests(), "{}"), [] as [&str; 0]);
+    let off = "metricsSources: {hostMetrics: {disabled: true}, kubeletStats: {disabled: true}}";
+    assert_eq!(fields(&["METRICS"], requests(), off), ["hostMetricsEnabled"]);
+    assert_eq!(fields(&["TRACES"], json!(null), off), [] as [&str; 0], "defaults request nothing");
+}
+
 /// After a bare `helm upgrade` the condition is what names the value.
 #[test]
 fn backend_that_computes_span_metrics_is_told_how_to_get_them() {

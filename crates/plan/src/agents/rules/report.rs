@@ -11,7 +11,7 @@ use odigos_api::WorkloadRef;
 use odigos_api::condition::kind::{RULE_APPLIED, RULE_VALIDATION};
 use odigos_api::condition::{ConditionDraft, Status};
 use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationConfig};
-use odigos_api::instrumentation_rule::InstrumentationRule;
+use odigos_api::instrumentation_rule::{InstrumentationRule, InstrumentationRuleSpec};
 use odigos_catalog::distribution::{self, Distribution, RuleKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -74,12 +74,12 @@ pub fn remarks(rules: &[&InstrumentationRule], covered: &Covered<'_>, measures_n
     let mut languages: BTreeSet<&str> =
         containers.filter_map(|one| language_of(covered.config, &one.container_name)).collect();
     languages.insert("");
-    let is_meant = |rule: &InstrumentationRule| {
-        let fits = |language: &&str| in_scope(&rule.spec, &covered.workload, &streams, language);
-        rule.spec.disabled != Some(true) && languages.iter().any(fits)
+    let is_meant = |spec: &InstrumentationRuleSpec| {
+        let fits = |language: &&str| in_scope(spec, &covered.workload, &streams, language);
+        spec.disabled != Some(true) && languages.iter().any(fits)
     };
     let drafts = report(rules, std::slice::from_ref(covered), measures_network);
-    let judged = rules.iter().zip(drafts).filter(|(rule, _)| is_meant(rule));
+    let judged = rules.iter().zip(drafts).filter(|(rule, _)| is_meant(&rule.spec));
     judged
         .filter_map(|(rule, drafts)| {
             let is_whole = |one: &ConditionDraft| one.status == Status::True && one.reason != "PartiallyApplied";
