@@ -374,9 +374,50 @@ fn name_problems(configuration: &Configuration) -> Vec<(String, String)> {
             format!("{name:?} is no name of a data stream: letters, digits, - and _ only, at most 40; ignored"),
         )
     }));
+    found.extend(value_problems(configuration));
     if configuration.flag("ignoreOdigosNamespace") == Some(false) {
         let message = "the control plane's own namespace is never instrumented; value ignored".to_owned();
         found.push(("ignoreOdigosNamespace".to_owned(), message));
+    }
+    found
+}
+
+/// Whether a Deployment of ours can have that name, with room for what is appended to it.
+pub(crate) fn is_object_name(name: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    (1..=50).contains(&name.len()) && name.chars().all(is_legal) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// Values that have the right shape and cannot be used.
+fn value_problems(configuration: &Configuration) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut report = |path: &str, message: String| found.push((path.to_owned(), message));
+    if let Some(name) = configuration.text("collectorGateway.deploymentName").filter(|name| !is_object_name(name)) {
+        let allowed = "lower-case letters, digits and - only, at most 50";
+        report("collectorGateway.deploymentName", format!("no Deployment can be called {name:?}: {allowed}; ignored"));
+    }
+    if configuration.number("collectorNode.collectorOwnMetricsPort").is_some_and(|port| port > 65_535) {
+        report("collectorNode.collectorOwnMetricsPort", "a port is at most 65535; value ignored".to_owned());
+    }
+    for (request, limit, default) in [("requestCPUm", "limitCPUm", 300), ("requestMemoryMiB", "limitMemoryMiB", 300)] {
+        let value = |key: &str| configuration.number(&format!("agentsInitContainerResources.{key}"));
+        let limit = value(limit).unwrap_or(default);
+        if value(request).is_some_and(|request| request > limit) {
+            let path = format!("agentsInitContainerResources.{request}");
+            report(&path, format!("it is above the limit, {limit}, which is used: no pod could be created with it"));
+        }
+    }
+    let languages = configuration.get("userInstrumentationEnvs.languages").and_then(Value::as_object);
+    for (language, settings) in languages.into_iter().flatten() {
+        let is_pair = |one: &Value| one.get("name").is_some_and(Value::is_string) && one.get("value").is_some();
+        let is_read = settings.get("env").is_none_or(|env| match env {
+            Value::Array(list) => list.iter().all(is_pair),
+            other => other.is_object() || other.is_null(),
+        });
+        if !is_read {
+            let expected = "expected a mapping, or a list of name and value; what is neither is ignored";
+            report(&format!("userInstrumentationEnvs.languages.{language}.env"), expected.to_owned());
+        }
     }
     found
 }
@@ -639,5 +680,22 @@ mod tests {
             let first = effective(&base, Some(&overlay), None, "ns");
             proptest::prop_assert_eq!(first, effective(&base, Some(&overlay), None, "ns"));
         }
+    }
+
+    #[test]
+    fn value_that_cannot_be_used_is_reported() {
+        let named = |text: &str| {
+            let found = value_problems(&Configuration::parse(text).unwrap());
+            found.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        };
+        assert_eq!(named("collectorGateway: {deploymentName: Not A Name}"), ["collectorGateway.deploymentName"]);
+        assert_eq!(named("collectorNode: {collectorOwnMetricsPort: 99999}"), ["collectorNode.collectorOwnMetricsPort"]);
+        let above = "agentsInitContainerResources: {requestCPUm: 500, requestMemoryMiB: 64, limitCPUm: 100}";
+        assert_eq!(named(above), ["agentsInitContainerResources.requestCPUm"]);
+        let java = |env: &str| named(&format!("userInstrumentationEnvs: {{languages: {{java: {{env: {env}}}}}}}"));
+        assert_eq!(java("[A, B]"), ["userInstrumentationEnvs.languages.java.env"]);
+        assert_eq!(java("{A: b}").len() + java("[{name: A, value: b}]").len(), 0);
+        let fine = "collectorGateway: {deploymentName: my-gateway}\ncollectorNode: {collectorOwnMetricsPort: 8889}";
+        assert_eq!(named(fine), [] as [&str; 0]);
     }
 }

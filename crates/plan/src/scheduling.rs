@@ -42,7 +42,11 @@ pub fn gateway_group(
         unowned_stream_class: unowned::class(configuration, destinations),
         https_proxy_address: text("collectorGateway.httpsProxyAddress"),
         node_selector: typed(configuration, "collectorGateway.nodeSelector"),
-        deployment_name: Some(text("collectorGateway.deploymentName").unwrap_or_else(|| names::GATEWAY.to_owned())),
+        deployment_name: Some(
+            text("collectorGateway.deploymentName")
+                .filter(|name| crate::configuration::is_object_name(name))
+                .unwrap_or_else(|| names::GATEWAY.to_owned()),
+        ),
         metrics: own_metrics(configuration, destinations)
             .map(|own| CollectorMetrics { odigos_own_metrics: Some(own), ..CollectorMetrics::default() }),
         tail_sampling: tail_sampling(configuration, sampling_active),
@@ -90,16 +94,34 @@ pub struct NodeGroupState {
     pub exists: bool,
 }
 
-/// The block of span metrics. What decides which spans are counted has no effect, and must not take the rest with it.
-fn span_metrics(configuration: &Configuration) -> Option<SpanMetrics> {
-    let mut block = configuration.get("metricsSources.spanMetrics")?.clone();
-    block.as_object_mut()?.remove("spanMetricsMode");
-    serde_json::from_value(block).ok()
+/// A block of the configuration in the shape of the API. A value of another shape, which is reported, takes no other one with it; a
+/// flag or a number may be written as text.
+fn typed<T: DeserializeOwned>(configuration: &Configuration, path: &str) -> Option<T> {
+    let value = fitting(configuration.get(path)?.clone(), &|value| serde_json::from_value::<T>(value).is_ok())?;
+    serde_json::from_value(value).ok()
 }
 
-/// A block of the configuration in the shape of the API; a block of another shape counts as absent.
-fn typed<T: DeserializeOwned>(configuration: &Configuration, path: &str) -> Option<T> {
-    configuration.get(path).cloned().and_then(|value| serde_json::from_value(value).ok())
+/// What of a value is understood.
+fn fitting(value: Value, is_understood: &dyn Fn(Value) -> bool) -> Option<Value> {
+    if is_understood(value.clone()) {
+        return Some(value);
+    }
+    match value {
+        Value::Object(map) => {
+            let kept = map.into_iter().filter_map(|(key, value)| {
+                let below = |value: Value| is_understood(Value::Object([(key.clone(), value)].into_iter().collect()));
+                let value = fitting(value, &below)?;
+                Some((key, value))
+            });
+            Some(Value::Object(kept.collect())).filter(|kept| is_understood(kept.clone()))
+        }
+        Value::String(text) => {
+            let (flag, number) = (text.trim().parse::<bool>(), text.trim().parse::<i64>());
+            let read = [flag.ok().map(Value::from), number.ok().map(Value::from)];
+            read.into_iter().flatten().find(|value| is_understood(value.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn tail_sampling(configuration: &Configuration, active: bool) -> Option<TailSampling> {
@@ -169,7 +191,7 @@ fn node_metrics(
             metrics.kubelet_stats = Some(ScrapedMetrics { disabled: None, interval: interval("kubeletStats") });
         }
         if wanted.spans && !off("spanMetrics") {
-            let mut span = span_metrics(configuration).unwrap_or_default();
+            let mut span: SpanMetrics = typed(configuration, "metricsSources.spanMetrics").unwrap_or_default();
             span.disabled = None;
             span.interval.get_or_insert_with(|| "60s".to_owned());
             metrics.span_metrics = Some(span);
@@ -319,6 +341,23 @@ mod tests {
         assert_eq!(group("{}", &["shop"]), (false, Some("void".into())), "they would end in the void");
         assert_eq!(group("unownedTelemetry: {dataStreams: [infra]}", &["infra"]), (true, Some(infra)));
         assert_eq!(group("unownedTelemetry: {dataStreams: [infra]}", &["default"]), (false, Some("void".into())));
+    }
+
+    /// Helm and shells turn everything into texts; one bad value threw every other one of its block away.
+    #[test]
+    fn value_of_another_shape_takes_no_other_one_with_it() {
+        let text = "collectorNode: {otlpExporterConfiguration: {enableDataCompression: 'true', timeout: 7s, \
+                    retryOnFailure: {enabled: perhaps, maxInterval: 9s}}}\n\
+                    metricsSources: {spanMetrics: {histogramDisabled: 'true', explicitHistogramBuckets: [1], interval: 30s}}";
+        let prometheus = destination("a", "prometheus", &["METRICS"], json!({}));
+        let group = node(text, &[&prometheus]);
+        let exporter = group.otlp_exporter_configuration.unwrap();
+        assert_eq!((exporter.enable_data_compression, exporter.timeout.as_deref()), (Some(true), Some("7s")));
+        let retry = exporter.retry_on_failure.unwrap();
+        assert_eq!((retry.enabled, retry.max_interval.as_deref()), (None, Some("9s")));
+        let spans = group.metrics.unwrap().span_metrics.unwrap();
+        assert_eq!((spans.histogram_disabled, spans.interval.as_deref()), (Some(true), Some("30s")));
+        assert_eq!(spans.explicit_histogram_buckets, None);
     }
 
     /// A value that nobody reads threw the interval and the dimensions away with it.

@@ -65,9 +65,11 @@ impl Options {
             injection: InjectionMode::parse(configuration.text("agentEnvVarsInjectionMethod").unwrap_or_default()),
             has_karpenter: configuration.flag("karpenterEnabled").unwrap_or_default(),
             is_openshift: configuration.flag("openshiftEnabled").unwrap_or_default(),
-            init_resources: object("agentsInitContainerResources")
-                .filter_map(|(name, value)| Some((name.clone(), value.as_i64().filter(|amount| *amount > 0)?)))
-                .collect(),
+            init_resources: bounded(
+                object("agentsInitContainerResources")
+                    .filter_map(|(name, value)| Some((name.clone(), value.as_i64().filter(|amount| *amount > 0)?)))
+                    .collect(),
+            ),
             user_variables: options::user_variables(configuration),
         }
     }
@@ -76,4 +78,15 @@ impl Options {
     pub(super) fn insists_on_loader(&self) -> bool {
         self.injection == InjectionMode::Loader
     }
+}
+
+/// Requests within their limits: one above would keep every pod of the application from being created. The configuration reports it.
+fn bounded(mut amounts: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    for (request, limit) in [("requestCPUm", "limitCPUm"), ("requestMemoryMiB", "limitMemoryMiB")] {
+        let limit = amounts.get(limit).copied().unwrap_or(300);
+        if let Some(request) = amounts.get_mut(request) {
+            *request = (*request).min(limit);
+        }
+    }
+    amounts
 }
