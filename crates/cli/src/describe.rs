@@ -77,6 +77,9 @@ enum Subject {
     },
 }
 
+/// What to do about a finding.
+const CHANGE: &str = "change the field named above";
+
 /// What is known of a subject.
 #[derive(Debug, Default)]
 struct Report {
@@ -104,7 +107,13 @@ impl Report {
         for finding in findings.iter().filter(|finding| finding.object == object && !blocked.contains(&finding.message))
         {
             let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
-            self.facts.push((finding.severity.to_string(), format!("{field}{}", finding.message)));
+            let said = format!("{field}{}", finding.message);
+            if finding.severity > Severity::Warning {
+                self.facts.push((finding.severity.to_string(), said));
+            } else if !self.notices.iter().any(|known| known.cause == said) {
+                // Not among the facts: that nothing blocks the subject would stand beside it.
+                self.notices.push(Blocked { cause: said, remedy: CHANGE.into() });
+            }
         }
     }
 }
@@ -272,10 +281,11 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
     let mut known = BTreeSet::new();
     report.notices.retain(|one| known.insert(one.cause.clone()));
     let title = format!("Source {namespace}/{name}");
-    let worst = findings.iter().find(|finding| finding.object == title && finding.severity <= Severity::Warning);
-    if let Some(finding) = worst {
-        report.block(format!("{}: {}", finding.field, finding.message), "change the field named above");
-    } else if workloads.is_empty() {
+    let own = || findings.iter().filter(|finding| finding.object == title && finding.severity <= Severity::Warning);
+    for finding in own() {
+        report.block(format!("{}: {}", finding.field, finding.message), CHANGE);
+    }
+    if own().next().is_none() && workloads.is_empty() {
         report.block("no workload matches", "create the workload, or correct spec.workload");
     }
     Ok(report)
@@ -417,6 +427,24 @@ mod tests {
         let settled = world.settle(Timestamp::UNIX_EPOCH);
         let report = source(&world, "shop", "cart", &settled.findings).unwrap();
         (printed(&report), report.blocked.is_some())
+    }
+
+    /// Each finding stands on the screen and in JSON, and "nothing blocks it" beside none.
+    #[test]
+    fn every_finding_of_a_destination_is_a_note() {
+        let mut one = destination("jaeger", "jaeger:4317");
+        one["spec"]["metricsSettings"] = json!({"odigosOwnMetricsEnabled": true, "hostMetricsEnabled": true});
+        let mut world = world(&[one]);
+        let live = world.clone();
+        let settled = world.settle(Timestamp::UNIX_EPOCH);
+        let mut report = super::destination(&world, &live, "jaeger").unwrap();
+        report.add_findings(&settled.findings, "Destination odigos-system/jaeger");
+        report.add_findings(&settled.findings, "Destination odigos-system/jaeger");
+        let causes: Vec<&str> = report.notices.iter().map(|one| one.cause.as_str()).collect();
+        assert_eq!(causes.len(), 2, "{causes:?}");
+        assert!(causes[0].starts_with("spec.metricsSettings.hostMetricsEnabled: "), "{causes:?}");
+        let out = printed(&report);
+        assert!(out.contains("Note") && !out.contains(WELL) && report.blocked.is_none(), "{out}");
     }
 
     const WELL: &str = "Nothing blocks it.";
