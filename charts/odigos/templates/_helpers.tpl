@@ -8,6 +8,16 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Reference of a collector's image: its own where one is given, else the one for both, else that of this release. */}}
+{{- define "odigos.collectorImage" -}}
+{{- $complete := default .root.Values.images.collector (index .root.Values.images .key) -}}
+{{- if $complete -}}
+{{- $complete -}}
+{{- else -}}
+{{- include "odigos.image" (dict "root" .root "name" .name) -}}
+{{- end -}}
+{{- end -}}
+
 {{/* Labels of an object of a component. */}}
 {{- define "odigos.labels" -}}
 app.kubernetes.io/name: {{ .name }}

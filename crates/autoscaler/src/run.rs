@@ -43,10 +43,16 @@ use std::time::Duration;
 pub struct Arguments {
     #[command(flatten)]
     common: CommonArguments,
-    /// Image of the collectors. Default: that of this release.
+    /// One image for both collectors, unless they have one of their own. Default: those of this release.
     #[arg(long, env = "ODIGOS_COLLECTOR_IMAGE")]
     collector_image: Option<String>,
-    /// Path of the collector's binary inside the image.
+    /// Image of the gateways.
+    #[arg(long, env = "ODIGOS_GATEWAY_IMAGE")]
+    gateway_image: Option<String>,
+    /// Image of the nodes' collector.
+    #[arg(long, env = "ODIGOS_NODE_COLLECTOR_IMAGE")]
+    node_collector_image: Option<String>,
+    /// Path of the collector's binary inside the images.
     #[arg(long, env = "ODIGOS_COLLECTOR_COMMAND", default_value = "/otelcol-contrib")]
     collector_command: String,
     #[command(flatten)]
@@ -156,6 +162,13 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Images of the gateways and of the nodes' collector: its own, else the one for both, else that of this release.
+fn collector_images(arguments: &Arguments, defaults: &Installation) -> [String; 2] {
+    let own = [&arguments.gateway_image, &arguments.node_collector_image];
+    let defaults = [&defaults.gateway_image, &defaults.node_collector_image];
+    std::array::from_fn(|n| own[n].as_ref().or(arguments.collector_image.as_ref()).unwrap_or(defaults[n]).clone())
+}
+
 /// Facts of the installation that do not change while the process runs.
 async fn installation(client: &Client, arguments: &Arguments) -> Installation {
     let minor = client.apiserver_version().await.ok().and_then(|info| {
@@ -163,8 +176,10 @@ async fn installation(client: &Client, arguments: &Arguments) -> Installation {
         digits.parse().ok()
     });
     let defaults = Installation::default();
+    let [gateway_image, node_collector_image] = collector_images(arguments, &defaults);
     Installation {
-        collector_image: arguments.collector_image.clone().unwrap_or(defaults.collector_image),
+        gateway_image,
+        node_collector_image,
         collector_command: arguments.collector_command.clone(),
         kubernetes_minor: minor.unwrap_or(defaults.kubernetes_minor),
         ..defaults
@@ -394,5 +409,24 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         let api: Api<DeserializeGuard<DynamicObject>> = Api::namespaced_with(client.clone(), namespace, &resource);
         tasks.spawn(kind, hub::run(hub.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[test]
+    fn image_for_both_collectors_gives_way_to_their_own() {
+        let images = |arguments: &[&str]| {
+            let all = [AUTOSCALER].iter().chain(arguments);
+            collector_images(&Arguments::parse_from(all), &Installation::default())
+        };
+        let [gateway, node] = images(&[]);
+        assert!(gateway.contains("/odigos-gateway:") && node.contains("/odigos-node-collector:"), "{gateway} {node}");
+        assert_eq!(images(&["--collector-image=contrib:1"]), ["contrib:1", "contrib:1"]);
+        let own = images(&["--collector-image=contrib:1", "--gateway-image=g:1"]);
+        assert_eq!(own, ["g:1", "contrib:1"]);
     }
 }

@@ -8,8 +8,7 @@ use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use odigos_testkit::binaries;
-use odigos_tools::TEST_TOOLS;
-use odigos_tools::catalog::COLLECTOR;
+use odigos_tools::catalog::shipped_collectors;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -54,6 +53,9 @@ const ACTORS: (&str, &str, &str) = ("odigos-e2e", "odigos-e2e", "odigos-e2e");
 pub(crate) const AGENT: &str = "odigos-agent";
 /// Folder of the archives for the stories, below the target folder.
 pub(crate) const FOR_STORIES: &str = "e2e-images";
+
+/// Path of a collector's binary, the same as in the contrib image that may replace it.
+const COLLECTOR_ENTRY: &str = "/otelcol-contrib";
 
 /// Where the image of the agent has the files of the languages' agents.
 const AGENTS: &str = "instrumentations";
@@ -146,9 +148,10 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
     if actors {
         images.extend(crate::applications::images(version)?);
     }
-    let collector: Vec<_> = TEST_TOOLS.into_iter().filter(|tool| tool.name == COLLECTOR).collect();
-    for program in odigos_tools::build::built(&collector, &|line| say(line))? {
-        images.push(Image::of(&format!("{COLLECTOR}:{version}"), "/otelcol-contrib", &program)?);
+    let collectors = shipped_collectors();
+    let programs = odigos_tools::build::built(&collectors, &|line| say(line))?;
+    for (tool, program) in collectors.iter().zip(&programs) {
+        images.push(Image::of(&format!("{}:{version}", tool.name), COLLECTOR_ENTRY, program)?);
     }
     Ok(images)
 }
@@ -330,7 +333,9 @@ mod tests {
         let names: Vec<String> = of("FROM scratch AS ");
         let entries: Vec<String> = of("ENTRYPOINT ");
         let released = BINARIES.map(|(binary, _, name)| (name, format!("[\"/{binary}\"]")));
-        let expected = released.into_iter().chain([("odigos-collector", "[\"/otelcol-contrib\"]".to_owned())]);
+        let collectors = shipped_collectors();
+        let collectors = collectors.iter().map(|tool| (tool.name, format!("[\"{COLLECTOR_ENTRY}\"]")));
+        let expected = released.into_iter().chain(collectors);
         assert!(names.iter().map(String::as_str).zip(entries).eq(expected), "{names:?}");
     }
 

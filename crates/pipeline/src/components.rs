@@ -1,13 +1,37 @@
-//! Every collector component that is rendered, and the contrib release from which that spelling and its keys exist.
+//! Every collector component that is rendered, in which of the two collectors, and the contrib release from which that spelling and its keys exist.
 //!
-//! This is "stock components only" as data. Tests hold what the catalogue and the planners render against this table, and the collector that is
-//! built from `deploy/collector` against it. The releases are those of the components' change logs; a contrib image of [`MINIMUM_RELEASE`] has
-//! not been run.
+//! This is "stock components only" as data, and what the image of each collector is built from (`cargo xtask generate` writes
+//! `deploy/collector/gateway` and `deploy/collector/node`). Tests hold what the catalogue and the planners render against this table, and both
+//! programs against it. The releases are those of the components' change logs; a contrib image of [`MINIMUM_RELEASE`] has not been run.
 
 use crate::config::ComponentKind;
+use odigos_api::CollectorRole;
 
 /// Minor number of the oldest contrib release (0.x) that knows every rendered name and key, by the change logs.
 pub const MINIMUM_RELEASE: u16 = 154;
+
+/// Which of the two collectors a component is rendered for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collectors {
+    /// The collector of each node alone.
+    Node,
+    /// Gateways alone, those of dedicated pools too.
+    Gateway,
+    /// Both.
+    Both,
+}
+
+impl Collectors {
+    /// Whether the collector of `role` is among them.
+    #[must_use]
+    pub const fn include(self, role: CollectorRole) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Gateway => matches!(role, CollectorRole::ClusterGateway),
+            Self::Node => matches!(role, CollectorRole::NodeCollector),
+        }
+    }
+}
 
 /// One rendered component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +40,8 @@ pub struct Component {
     pub kind: ComponentKind,
     /// Type as rendered.
     pub component_type: &'static str,
+    /// Collectors that it is rendered for.
+    pub collectors: Collectors,
     /// First contrib release (0.x) that knows this spelling.
     pub since: u16,
     /// Older spelling that the same component had, if any.
@@ -24,12 +50,18 @@ pub struct Component {
     pub younger_keys: &'static [(&'static str, u16)],
 }
 
-const fn component(kind: ComponentKind, component_type: &'static str, since: u16) -> Component {
-    Component { kind, component_type, since, formerly: None, younger_keys: &[] }
+const fn component(kind: ComponentKind, component_type: &'static str, collectors: Collectors, since: u16) -> Component {
+    Component { kind, component_type, collectors, since, formerly: None, younger_keys: &[] }
 }
 
-const fn renamed(kind: ComponentKind, component_type: &'static str, since: u16, formerly: &'static str) -> Component {
-    Component { kind, component_type, since, formerly: Some(formerly), younger_keys: &[] }
+impl Component {
+    const fn formerly(self, older: &'static str) -> Self {
+        Self { formerly: Some(older), ..self }
+    }
+
+    const fn with_younger_keys(self, younger_keys: &'static [(&'static str, u16)]) -> Self {
+        Self { younger_keys, ..self }
+    }
 }
 
 const QUEUE_KEYS: &[(&str, u16)] = &[
@@ -41,90 +73,119 @@ const QUEUE_KEYS: &[(&str, u16)] = &[
 
 /// The table, by section and type.
 pub const COMPONENTS: &[Component] = &[
-    component(ComponentKind::Receiver, "otlp", 20),
-    renamed(ComponentKind::Receiver, "file_log", 149, "filelog"),
-    renamed(ComponentKind::Receiver, "host_metrics", 151, "hostmetrics"),
-    renamed(ComponentKind::Receiver, "kubelet_stats", 152, "kubeletstats"),
-    component(ComponentKind::Receiver, "k8s_cluster", 20),
-    component(ComponentKind::Receiver, "prometheus", 20),
-    component(ComponentKind::Processor, "memory_limiter", 20),
-    component(ComponentKind::Processor, "resource", 20),
-    component(ComponentKind::Processor, "attributes", 20),
-    component(ComponentKind::Processor, "transform", 40),
-    component(ComponentKind::Processor, "batch", 20),
+    component(ComponentKind::Receiver, "otlp", Collectors::Both, 20),
+    component(ComponentKind::Receiver, "file_log", Collectors::Node, 149).formerly("filelog"),
+    component(ComponentKind::Receiver, "host_metrics", Collectors::Node, 151).formerly("hostmetrics"),
+    component(ComponentKind::Receiver, "kubelet_stats", Collectors::Node, 152).formerly("kubeletstats"),
+    component(ComponentKind::Receiver, "k8s_cluster", Collectors::Gateway, 20),
+    component(ComponentKind::Receiver, "prometheus", Collectors::Both, 20),
+    component(ComponentKind::Processor, "memory_limiter", Collectors::Both, 20),
+    component(ComponentKind::Processor, "resource", Collectors::Both, 20),
+    component(ComponentKind::Processor, "attributes", Collectors::Gateway, 20),
+    component(ComponentKind::Processor, "transform", Collectors::Both, 40),
+    component(ComponentKind::Processor, "batch", Collectors::Both, 20),
     // Its younger spelling is not in every release that is promised.
-    component(ComponentKind::Processor, "deltatocumulative", 98),
-    component(ComponentKind::Processor, "cumulativetodelta", 40),
-    component(ComponentKind::Processor, "filter", 40),
-    renamed(ComponentKind::Processor, "k8s_attributes", 146, "k8sattributes"),
-    renamed(ComponentKind::Processor, "resource_detection", 153, "resourcedetection"),
-    Component {
-        younger_keys: &[
-            ("policies.drop", 126),
-            ("block_on_overflow", 134),
-            ("policies.not", 145),
-            ("policies.and.and_sub_policy.not", 154),
-        ],
-        ..component(ComponentKind::Processor, "tail_sampling", 20)
-    },
-    component(ComponentKind::Connector, "count", 78),
-    component(ComponentKind::Connector, "forward", 78),
-    Component {
-        kind: ComponentKind::Connector,
-        component_type: "routing",
-        since: 85,
-        formerly: None,
-        younger_keys: &[("table.context", 113), ("table.condition", 119)],
-    },
-    component(ComponentKind::Connector, "servicegraph", 78),
-    Component {
-        kind: ComponentKind::Connector,
-        component_type: "span_metrics",
-        since: 151,
-        formerly: Some("spanmetrics"),
-        younger_keys: &[("aggregation_cardinality_limit", 125), ("add_resource_attributes", 139)],
-    },
-    component(ComponentKind::Connector, "datadog", 85),
-    Component { younger_keys: QUEUE_KEYS, ..renamed(ComponentKind::Exporter, "otlp_grpc", 144, "otlp") },
-    Component { younger_keys: QUEUE_KEYS, ..renamed(ComponentKind::Exporter, "otlp_http", 144, "otlphttp") },
-    component(ComponentKind::Exporter, "debug", 86),
-    component(ComponentKind::Exporter, "nop", 98),
-    component(ComponentKind::Exporter, "file", 20),
-    component(ComponentKind::Exporter, "prometheus", 20),
-    renamed(ComponentKind::Exporter, "prometheus_remote_write", 154, "prometheusremotewrite"),
-    renamed(ComponentKind::Exporter, "load_balancing", 153, "loadbalancing"),
-    component(ComponentKind::Exporter, "kafka", 20),
-    component(ComponentKind::Exporter, "clickhouse", 40),
-    component(ComponentKind::Exporter, "datadog", 40),
-    component(ComponentKind::Exporter, "awss3", 60),
-    component(ComponentKind::Exporter, "awscloudwatchlogs", 40),
-    component(ComponentKind::Exporter, "awsemf", 20),
-    component(ComponentKind::Exporter, "awsxray", 20),
-    component(ComponentKind::Exporter, "azureblob", 124),
-    component(ComponentKind::Exporter, "azuremonitor", 20),
-    component(ComponentKind::Exporter, "coralogix", 60),
-    component(ComponentKind::Exporter, "elasticsearch", 20),
-    component(ComponentKind::Exporter, "googlecloud", 60),
-    component(ComponentKind::Exporter, "googlecloudstorage", 140),
-    component(ComponentKind::Exporter, "logzio", 20),
-    component(ComponentKind::Exporter, "signalfx", 20),
-    component(ComponentKind::Extension, "health_check", 20),
-    component(ComponentKind::Extension, "file_storage", 40),
-    component(ComponentKind::Extension, "basicauth", 50),
-    component(ComponentKind::Extension, "bearertokenauth", 40),
-    component(ComponentKind::Extension, "oauth2client", 40),
-    component(ComponentKind::Extension, "googleclientauth", 110),
-    component(ComponentKind::Extension, "k8s_leader_elector", 121),
+    component(ComponentKind::Processor, "deltatocumulative", Collectors::Both, 98),
+    component(ComponentKind::Processor, "cumulativetodelta", Collectors::Gateway, 40),
+    component(ComponentKind::Processor, "filter", Collectors::Both, 40),
+    component(ComponentKind::Processor, "k8s_attributes", Collectors::Node, 146).formerly("k8sattributes"),
+    component(ComponentKind::Processor, "resource_detection", Collectors::Node, 153).formerly("resourcedetection"),
+    component(ComponentKind::Processor, "tail_sampling", Collectors::Gateway, 20).with_younger_keys(&[
+        ("policies.drop", 126),
+        ("block_on_overflow", 134),
+        ("policies.not", 145),
+        ("policies.and.and_sub_policy.not", 154),
+    ]),
+    component(ComponentKind::Connector, "count", Collectors::Both, 78),
+    component(ComponentKind::Connector, "forward", Collectors::Both, 78),
+    component(ComponentKind::Connector, "routing", Collectors::Both, 85)
+        .with_younger_keys(&[("table.context", 113), ("table.condition", 119)]),
+    component(ComponentKind::Connector, "servicegraph", Collectors::Gateway, 78),
+    component(ComponentKind::Connector, "span_metrics", Collectors::Node, 151)
+        .formerly("spanmetrics")
+        .with_younger_keys(&[("aggregation_cardinality_limit", 125), ("add_resource_attributes", 139)]),
+    component(ComponentKind::Connector, "datadog", Collectors::Gateway, 85),
+    component(ComponentKind::Exporter, "otlp_grpc", Collectors::Both, 144)
+        .formerly("otlp")
+        .with_younger_keys(QUEUE_KEYS),
+    component(ComponentKind::Exporter, "otlp_http", Collectors::Both, 144)
+        .formerly("otlphttp")
+        .with_younger_keys(QUEUE_KEYS),
+    component(ComponentKind::Exporter, "debug", Collectors::Gateway, 86),
+    component(ComponentKind::Exporter, "nop", Collectors::Both, 98),
+    component(ComponentKind::Exporter, "file", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "prometheus", Collectors::Both, 20),
+    component(ComponentKind::Exporter, "prometheus_remote_write", Collectors::Gateway, 154)
+        .formerly("prometheusremotewrite"),
+    component(ComponentKind::Exporter, "load_balancing", Collectors::Node, 153).formerly("loadbalancing"),
+    component(ComponentKind::Exporter, "kafka", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "clickhouse", Collectors::Gateway, 40),
+    component(ComponentKind::Exporter, "datadog", Collectors::Gateway, 40),
+    component(ComponentKind::Exporter, "awss3", Collectors::Gateway, 60),
+    component(ComponentKind::Exporter, "awscloudwatchlogs", Collectors::Gateway, 40),
+    component(ComponentKind::Exporter, "awsemf", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "awsxray", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "azureblob", Collectors::Gateway, 124),
+    component(ComponentKind::Exporter, "azuremonitor", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "coralogix", Collectors::Gateway, 60),
+    component(ComponentKind::Exporter, "elasticsearch", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "googlecloud", Collectors::Gateway, 60),
+    component(ComponentKind::Exporter, "googlecloudstorage", Collectors::Gateway, 140),
+    component(ComponentKind::Exporter, "logzio", Collectors::Gateway, 20),
+    component(ComponentKind::Exporter, "signalfx", Collectors::Gateway, 20),
+    component(ComponentKind::Extension, "health_check", Collectors::Both, 20),
+    component(ComponentKind::Extension, "file_storage", Collectors::Both, 40),
+    component(ComponentKind::Extension, "basicauth", Collectors::Gateway, 50),
+    component(ComponentKind::Extension, "bearertokenauth", Collectors::Gateway, 40),
+    component(ComponentKind::Extension, "oauth2client", Collectors::Gateway, 40),
+    component(ComponentKind::Extension, "googleclientauth", Collectors::Gateway, 110),
+    component(ComponentKind::Extension, "k8s_leader_elector", Collectors::Gateway, 121),
 ];
 
-/// Exporters that are rendered although the collector of this release lacks them: their module can be had at no release that compiles with the
+/// Processors that only users name (kind Processor), besides those of the table: in both collectors, since a Processor may name
+/// either role.
+pub const PROCESSORS_OF_USERS: &[&str] = &[
+    "attributes",
+    "batch",
+    "cumulativetodelta",
+    "deltatocumulative",
+    "groupbyattrs",
+    "groupbytrace",
+    "interval",
+    "k8s_attributes",
+    "metricstarttime",
+    "metricstransform",
+    "probabilistic_sampler",
+    "redaction",
+    "resource_detection",
+    "tail_sampling",
+];
+
+/// Exporters that are rendered although the gateway of this release lacks them: their module can be had at no release that compiles with the
 /// others.
 pub const NOT_SHIPPED: &[&str] = &["googlecloudstorage"];
 
-/// Whether the collector of this release has the exporter of that id.
+/// What the collector of that role contains: section and type, each once.
+pub fn shipped(role: CollectorRole) -> impl Iterator<Item = (ComponentKind, &'static str)> {
+    let rendered = COMPONENTS
+        .iter()
+        .filter(move |one| one.collectors.include(role) && !NOT_SHIPPED.contains(&one.component_type))
+        .map(|one| (one.kind, one.component_type));
+    let is_rendered =
+        move |one: &&&str| find(ComponentKind::Processor, one).is_some_and(|found| found.collectors.include(role));
+    let of_users = PROCESSORS_OF_USERS.iter().filter(move |one| !is_rendered(one));
+    rendered.chain(of_users.map(|one| (ComponentKind::Processor, *one)))
+}
+
+/// Whether the collector of that role contains the component of that id, in whichever of its spellings.
 #[must_use]
-pub fn is_exporter_shipped(id: &str) -> bool {
-    find(ComponentKind::Exporter, id).is_some_and(|found| !NOT_SHIPPED.contains(&found.component_type))
+pub fn is_shipped(role: CollectorRole, kind: ComponentKind, id: &str) -> bool {
+    let bare = |name: &str| name.replace('_', "");
+    let wanted = bare(id.split('/').next().unwrap_or_default());
+    let formerly = |component_type| find(kind, component_type).and_then(|one| one.formerly);
+    shipped(role).filter(|(section, _)| *section == kind).any(|(_, component_type)| {
+        bare(component_type) == wanted || formerly(component_type).is_some_and(|older| bare(older) == wanted)
+    })
 }
 
 /// The row for a component id (`type` or `type/name`) of a section.
@@ -150,5 +211,27 @@ mod tests {
     fn rows_are_found_by_id() {
         assert_eq!(find(ComponentKind::Exporter, "otlp_grpc/jaeger-d").map(|c| c.since), Some(144));
         assert_eq!(find(ComponentKind::Receiver, "otlp_grpc/jaeger-d"), None);
+    }
+
+    #[test]
+    fn collector_contains_what_its_role_renders_in_every_spelling() {
+        let node = |kind, id| is_shipped(CollectorRole::NodeCollector, kind, id);
+        let gateway = |kind, id| is_shipped(CollectorRole::ClusterGateway, kind, id);
+        assert!(node(ComponentKind::Receiver, "filelog/x") && !gateway(ComponentKind::Receiver, "file_log"));
+        assert!(gateway(ComponentKind::Exporter, "datadog/d") && !node(ComponentKind::Exporter, "datadog/d"));
+        assert!(gateway(ComponentKind::Exporter, "otlphttp") && node(ComponentKind::Exporter, "otlp"));
+        assert!(!gateway(ComponentKind::Exporter, "googlecloudstorage/d"));
+        assert!(node(ComponentKind::Processor, "redaction/r") && gateway(ComponentKind::Processor, "k8sattributes"));
+    }
+
+    #[test]
+    fn collector_contains_each_component_once() {
+        for role in [CollectorRole::NodeCollector, CollectorRole::ClusterGateway] {
+            let mut types: Vec<_> = shipped(role).map(|(kind, one)| (kind.section(), one)).collect();
+            let all = types.len();
+            types.sort_unstable();
+            types.dedup();
+            assert_eq!(types.len(), all, "{role:?}");
+        }
     }
 }

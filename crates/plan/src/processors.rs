@@ -12,6 +12,7 @@ use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal};
+use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::{CollectorConfig, ComponentKind};
 use placement::{Guard, Placement};
@@ -57,7 +58,7 @@ pub(crate) fn is_own(id: &str) -> bool {
 }
 
 /// Processor types of the stock contrib distribution, in every spelling that release 0.154 or later takes.
-const STOCK_PROCESSORS: [&str; 38] = [
+pub const STOCK_PROCESSORS: [&str; 38] = [
     "attributes",
     "batch",
     "cardinality_guardian",
@@ -173,6 +174,20 @@ fn placed(
     Ok((usable, message))
 }
 
+/// What to report where the collector of `role` in this release lacks a processor: another image may have it, so it is rendered.
+fn not_in_collector(role: CollectorRole, id: &str) -> Option<String> {
+    let (collector, value) = match role {
+        CollectorRole::ClusterGateway => ("gateway", "images.gateway"),
+        CollectorRole::NodeCollector => ("node collector", "images.nodeCollector"),
+    };
+    let component_type = id.split('/').next().unwrap_or_default();
+    (!is_shipped(role, ComponentKind::Processor, id)).then(|| {
+        format!(
+            "the {collector} of this release has no processor {component_type}; {value} or images.collector must name an image that has it"
+        )
+    })
+}
+
 /// The processors of a role and what to report of each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Processors {
@@ -205,6 +220,8 @@ impl Processors {
                 continue;
             }
             let name = processor.metadata.name.clone().unwrap_or_default();
+            let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
+            let object = || format!("Processor {namespace}/{name}");
             let condition = if spec.disabled == Some(true) {
                 ConditionDraft::no(
                     kind::ADDED_TO_COLLECTOR,
@@ -216,14 +233,16 @@ impl Processors {
                 ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
             } else {
                 match Self::usable(processor).and_then(|usable| placed(usable, &placement, classes)) {
-                    Ok((usable, message)) => {
+                    Ok((usable, mut message)) => {
+                        if let Some(missing) = not_in_collector(role, &usable.id) {
+                            message = format!("{message} But {missing}.");
+                            result.findings.push(Finding::warning(object(), "spec.type", missing));
+                        }
                         result.usable.push(usable);
                         ConditionDraft::yes(kind::ADDED_TO_COLLECTOR, format!("ConfigUpdated_{suffix}"), message)
                     }
                     Err((reason, field, message)) => {
-                        let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
-                        let object = format!("Processor {namespace}/{name}");
-                        result.findings.push(Finding::error(object, field, message.clone()));
+                        result.findings.push(Finding::error(object(), field, message.clone()));
                         ConditionDraft::no(kind::ADDED_TO_COLLECTOR, reason, message)
                     }
                 }
@@ -358,6 +377,29 @@ mod tests {
         let roles = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector];
         let of = |role| Processors::of_role(role, [processor], &set_aside, &[]).conditions.remove("p").unwrap();
         roles.map(of).into()
+    }
+
+    #[test]
+    fn processor_that_the_collector_of_its_role_lacks_is_reported() {
+        let of = |component_type: &str, role: &str| {
+            let processor: Processor = serde_json::from_value(json!({
+                "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
+                "spec": {"type": component_type, "processorConfig": {}, "signals": ["TRACES"], "collectorRoles": [role]},
+            }))
+            .unwrap();
+            let role = processor.spec.collector_roles[0];
+            let mut found = Processors::of_role(role, [&processor], &BTreeMap::new(), &[]);
+            assert_eq!(found.usable.len(), 1, "another image may have it");
+            (found.conditions.remove("p").unwrap().message, found.findings.len())
+        };
+        let (message, findings) = of("geoip", "NODE_COLLECTOR");
+        assert!(
+            message.contains("the node collector of this release has no processor geoip; images.nodeCollector"),
+            "{message}"
+        );
+        assert_eq!(findings, 1);
+        assert!(of("geoip", "CLUSTER_GATEWAY").0.contains("the gateway of this release has no processor geoip"));
+        assert_eq!(of("redaction", "NODE_COLLECTOR").1, 0);
     }
 
     #[test]

@@ -12,6 +12,8 @@ mod schema;
 mod settle;
 
 #[cfg(test)]
+mod component_tests;
+#[cfg(test)]
 mod tests;
 
 pub use ineffective::ACTION_HAS_NO_EFFECT;

@@ -7,8 +7,9 @@ use crate::http;
 use crate::ports::free_port;
 use crate::process::{Process, eventually};
 use anyhow::{Context, bail};
+use odigos_api::CollectorRole;
 use odigos_tools as tools;
-use odigos_tools::catalog::COLLECTOR;
+use odigos_tools::catalog::{COLLECTOR, GATEWAY, NODE_COLLECTOR};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ pub struct Surroundings {
     pub open_grpc: u16,
     /// A kubeconfig for pod metadata; without one nothing is asked of an API server.
     pub kubeconfig: Option<PathBuf>,
-    /// Name of the tool that runs: the collector with every component, unless a demonstration needs only some.
+    /// Name of the tool that runs: the collector with the components of both roles, unless a demonstration needs only some.
     pub program: &'static str,
 }
 
@@ -211,14 +212,25 @@ pub fn is_in_test_build(text: &str) -> bool {
 }
 
 /// What the collector has accepted before: of many clusters, most nodes have the same configuration, and each answer takes a second.
-static ACCEPTED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+static ACCEPTED: Mutex<BTreeSet<(CollectorRole, String)>> = Mutex::new(BTreeSet::new());
 
-/// Runs the collector's `validate` on a rendered configuration, unless it has accepted the same text before.
+/// The tool that is shipped as the collector of a role.
+#[must_use]
+pub const fn shipped(role: CollectorRole) -> &'static str {
+    match role {
+        CollectorRole::ClusterGateway => GATEWAY,
+        CollectorRole::NodeCollector => NODE_COLLECTOR,
+    }
+}
+
+/// Runs `validate` of the collector that is shipped for `role` on a rendered configuration, unless it has accepted the same text
+/// before.
 ///
 /// # Errors
 /// What the collector says.
-pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
-    if ACCEPTED.lock().unwrap_or_else(PoisonError::into_inner).contains(text) {
+pub fn validate(role: CollectorRole, text: &str, directory: &Path) -> anyhow::Result<()> {
+    let judged = (role, text.to_owned());
+    if ACCEPTED.lock().unwrap_or_else(PoisonError::into_inner).contains(&judged) {
         return Ok(());
     }
     let around = Surroundings {
@@ -234,7 +246,7 @@ pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
     let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
     let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
     std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
-    let mut command = Command::new(tools::find(COLLECTOR)?);
+    let mut command = Command::new(tools::find(shipped(role))?);
     environment(&mut command, &around);
     // Every variable that a Secret would fill gets a value of a plausible form.
     let variables = text.split("${env:D_").skip(1).filter_map(|rest| rest.split('}').next());
@@ -243,7 +255,7 @@ pub fn validate(text: &str, directory: &Path) -> anyhow::Result<()> {
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    ACCEPTED.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
+    ACCEPTED.lock().unwrap_or_else(PoisonError::into_inner).insert(judged);
     Ok(())
 }
 

@@ -128,6 +128,26 @@ fn pods_run_without_privileges_and_from_the_images_that_were_asked_for() {
     );
 }
 
+/// Each collector has an image of its own, and one value replaces both.
+#[test]
+fn collectors_run_the_images_of_their_role() {
+    let images = |sets: &[&str]| -> [String; 2] {
+        let all = objects(&render("a", sets).unwrap());
+        let autoscaler = all.iter().find(|object| title(object) == "Deployment odigos-autoscaler").unwrap();
+        let arguments = autoscaler["spec"]["template"]["spec"]["containers"][0]["args"].as_array().unwrap().clone();
+        let value = |name: &str| {
+            let mut given = arguments.iter().filter_map(|one| one.as_str()?.strip_prefix(name));
+            given.next().unwrap_or_else(|| panic!("{arguments:?}")).to_owned()
+        };
+        ["--gateway-image=", "--node-collector-image="].map(value)
+    };
+    let release = ["image.prefix=r.test/x", "image.tag=v9"];
+    assert_eq!(images(&release), ["r.test/x/odigos-gateway:v9", "r.test/x/odigos-node-collector:v9"]);
+    assert_eq!(images(&["images.collector=c.test/contrib:1"]), ["c.test/contrib:1", "c.test/contrib:1"]);
+    let own = ["images.collector=c.test/contrib:1", "images.nodeCollector=c.test/n@sha256:abc"];
+    assert_eq!(images(&own), ["c.test/contrib:1", "c.test/n@sha256:abc"]);
+}
+
 /// With detection pods there is no DaemonSet, no account of the agents, and one that may do nothing for the pods.
 #[test]
 fn without_agents_on_nodes_nothing_of_them_is_installed() {

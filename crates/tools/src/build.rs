@@ -58,6 +58,11 @@ impl Tool {
     pub(crate) const fn compiler_flags(&self) -> &'static str {
         if self.is_optimised { "all=-dwarf=false" } else { "all=-l -dwarf=false" }
     }
+
+    /// What Go calls its binary where it builds several.
+    fn output_name(&self) -> &'static str {
+        self.package.strip_prefix("./").unwrap_or(self.name)
+    }
 }
 
 fn build_group(group: &[Tool], progress: Progress<'_>) -> anyhow::Result<()> {
@@ -121,7 +126,8 @@ fn compile(group: &[Tool], scratch: &Path, progress: Progress<'_>) -> anyhow::Re
         .envs([("CGO_ENABLED", "0"), ("GOFLAGS", ""), ("GOWORK", "off"), ("GOGC", "off"), ("GOMEMLIMIT", "2GiB")]);
     watched(&mut command, "Go is needed to build the real peers; `make doctor` says which one", progress)?;
     for tool in group {
-        publish(tool, &scratch.join(tool.name))?;
+        let name = if group.len() == 1 { tool.name } else { tool.output_name() };
+        publish(tool, &scratch.join(name))?;
     }
     Ok(())
 }

@@ -67,8 +67,12 @@ const API_SERVER: Tool = Tool::kubernetes_server("kube-apiserver", "k8s.io/kuber
 const CONTROLLER_MANAGER: Tool =
     Tool::kubernetes_server("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager");
 
-/// Name of the collector with every component that the product renders for: what is shipped, and what tests run.
+/// Name of the collector with every component of both others: what tests run that start one for either role.
 pub const COLLECTOR: &str = "odigos-collector";
+/// Name of the gateway's collector, and of its image: with what is rendered for gateways alone.
+pub const GATEWAY: &str = "odigos-gateway";
+/// Name of the collector of each node, and of its image: with what is rendered for nodes alone.
+pub const NODE_COLLECTOR: &str = "odigos-node-collector";
 /// Name of the collector with only the components that `deploy/samples` uses: what `make run` runs.
 pub const SAMPLE_COLLECTOR: &str = "odigos-sample-collector";
 
@@ -77,13 +81,16 @@ pub const SAMPLE_TOOLS: [Tool; 4] =
     [ETCD, API_SERVER, CONTROLLER_MANAGER, Tool::collector(SAMPLE_COLLECTOR, "./sample")];
 
 /// Peers of `make test`, in the order in which they are built.
-pub const TEST_TOOLS: [Tool; 9] = [
+pub const TEST_TOOLS: [Tool; 11] = [
     ETCD,
     API_SERVER,
     CONTROLLER_MANAGER,
     // Unlike the servers it only prints its version on request of a subcommand, so the machine's own is never asked.
     Tool::peer("kubectl", "tests/tools/kube", "k8s.io/kubernetes/cmd/kubectl"),
     Tool::collector(COLLECTOR, "."),
+    // Built together with it from the same packages: they only take a link each.
+    Tool::collector(GATEWAY, "./gateway"),
+    Tool::collector(NODE_COLLECTOR, "./node"),
     // The collector's Prometheus receiver is built from the same module, so that nearly everything of it is compiled already.
     Tool::collector("prometheus", "github.com/prometheus/prometheus/cmd/prometheus").or_installed(
         "--version",
@@ -98,6 +105,12 @@ pub const TEST_TOOLS: [Tool; 9] = [
     Tool::peer("kafka", "tests/tools/kafka", "."),
     Tool::peer("clickhouse", "tests/tools/clickhouse", "server.py"),
 ];
+
+/// The collectors that are shipped, one image each.
+#[must_use]
+pub fn shipped_collectors() -> Vec<Tool> {
+    TEST_TOOLS.into_iter().filter(|tool| [GATEWAY, NODE_COLLECTOR].contains(&tool.name)).collect()
+}
 
 /// What a cluster with real nodes needs besides them (`make e2e`).
 pub const NODE_TOOLS: [Tool; 4] = [

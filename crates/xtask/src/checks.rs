@@ -4,7 +4,7 @@ use crate::board::{Board, both};
 use crate::command::{cargo, dev_command, run, target};
 use crate::{doctor, needs, tidy};
 use anyhow::Context;
-use odigos_tools::catalog::{COLLECTOR, WORKFLOW_LINTER};
+use odigos_tools::catalog::{COLLECTOR, GATEWAY, NODE_COLLECTOR, WORKFLOW_LINTER};
 use odigos_tools::{NODE_TOOLS, Progress, TEST_TOOLS, Tool, build, find, root};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const BINARIES: &str = "binaries and tests";
 const LINTED_BINARIES: &str = "lints, binaries and tests";
 const PURE: &str = "tests without peers";
 const KUBERNETES: &str = "etcd and Kubernetes";
-const COLLECTOR_BUILD: &str = "collector";
+const COLLECTOR_BUILD: &str = "collectors";
 const BACKENDS: &str = "Prometheus, Helm, Kafka, ClickHouse";
 const GO_AGENT: &str = "tests of the Go agent";
 const WORKFLOWS: &str = "workflows";
@@ -131,9 +131,10 @@ fn peers(board: &Board) -> anyhow::Result<()> {
         TEST_TOOLS.into_iter().filter(|tool| is_wanted(tool.name)).collect()
     };
     let is_kubernetes = |name: &str| name == "etcd" || name.starts_with("kube");
+    let is_collector = |name: &str| [COLLECTOR, GATEWAY, NODE_COLLECTOR].contains(&name);
     board.step(KUBERNETES, |progress| build(&of(&is_kubernetes), progress))?;
-    board.step(COLLECTOR_BUILD, |progress| build(&of(&|name| name == COLLECTOR), progress))?;
-    board.step(BACKENDS, |progress| build(&of(&|name| !is_kubernetes(name) && name != COLLECTOR), progress))?;
+    board.step(COLLECTOR_BUILD, |progress| build(&of(&is_collector), progress))?;
+    board.step(BACKENDS, |progress| build(&of(&|name| !is_kubernetes(name) && !is_collector(name)), progress))?;
     board.step(GO_AGENT, |progress| {
         let mut go = Command::new("go");
         go.args(["test", "./control/..."]).current_dir(root().join("deploy/images/golang"));

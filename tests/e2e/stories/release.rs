@@ -12,7 +12,7 @@ pub(crate) fn values() -> anyhow::Result<Vec<String>> {
     let (prefix, version) = (variable("ODIGOS_E2E_PREFIX")?, variable("ODIGOS_E2E_VERSION")?);
     Ok(vec![
         format!("image.prefix={prefix}"),
-        format!("images.collector={prefix}/odigos-collector:{version}"),
+        format!("image.tag={version}"),
         // Nodes of a test have few cores, and every change adds gateways before it takes any away.
         "config.resourceSizePreset=size_s".to_owned(),
     ])

@@ -12,9 +12,9 @@ use crate::streams::{self, Selection};
 use crate::unowned;
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination, DestinationSpec};
-use odigos_api::{Finding, Signal};
+use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
-use odigos_pipeline::components::is_exporter_shipped;
+use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::expansion::unexpanded_variable;
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::ottl::{Condition, Expression, Path};
@@ -74,6 +74,19 @@ pub fn without_queue(settings: &Value) -> Value {
         map.remove("retry_on_failure");
     }
     settings
+}
+
+/// The first component of a destination that the gateway of this release lacks, with its section, e.g. `exporter pulsar`.
+fn not_in_gateway(rendered: &Rendered) -> Option<String> {
+    let sections = [
+        (ComponentKind::Exporter, &rendered.exporters),
+        (ComponentKind::Processor, &rendered.processors),
+        (ComponentKind::Connector, &rendered.connectors),
+        (ComponentKind::Extension, &rendered.extensions),
+    ];
+    let ids = sections.into_iter().flat_map(|(kind, section)| section.keys().map(move |id| (kind, id)));
+    let mut missing = ids.filter(|(kind, id)| !is_shipped(CollectorRole::ClusterGateway, *kind, id));
+    missing.next().map(|(kind, id)| format!("{} {}", kind.section().trim_end_matches('s'), component_type(id)))
 }
 
 fn component_type(id: &str) -> &str {
@@ -437,10 +450,9 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
             "profiles are not collected by this release; nothing would be sent",
         );
     }
-    let unknown = rendered.exporters.keys().find(|id| !is_exporter_shipped(id)).map(|id| {
-        let exporter = component_type(id);
+    let unknown = not_in_gateway(&rendered).map(|missing| {
         let message = format!(
-            "the collector of this release has no exporter {exporter}; images.collector must name an image that has it"
+            "the gateway of this release has no {missing}; images.gateway or images.collector must name an image that has it"
         );
         ("spec.type".to_owned(), message)
     });

@@ -20,9 +20,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the objects need beyond the rendered configuration; facts of the installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
-    /// Image of the collector.
-    pub collector_image: String,
-    /// Path of the collector's binary inside the image.
+    /// Image of the gateways' collector.
+    pub gateway_image: String,
+    /// Image of the nodes' collector.
+    pub node_collector_image: String,
+    /// Path of the collector's binary inside either image.
     pub collector_command: String,
     /// Version of the control plane, stamped on telemetry.
     pub version: String,
@@ -35,10 +37,11 @@ pub struct Installation {
 }
 
 impl Default for Installation {
-    /// The collector of this release and a current cluster; what `render` shows without a cluster.
+    /// The collectors of this release and a current cluster; what `render` shows without a cluster.
     fn default() -> Self {
         Self {
-            collector_image: concat!("ghcr.io/odigos-rs/odigos-collector:", env!("CARGO_PKG_VERSION")).into(),
+            gateway_image: concat!("ghcr.io/odigos-rs/odigos-gateway:", env!("CARGO_PKG_VERSION")).into(),
+            node_collector_image: concat!("ghcr.io/odigos-rs/odigos-node-collector:", env!("CARGO_PKG_VERSION")).into(),
             collector_command: "/otelcol-contrib".into(),
             version: env!("CARGO_PKG_VERSION").into(),
             topology_spread: Vec::new(),
@@ -320,7 +323,7 @@ fn validate_container(installation: &Installation, secrets: &[Value], mounts: &[
     environment.extend_from_slice(secrets);
     json!({
         "name": "validate",
-        "image": installation.collector_image,
+        "image": installation.gateway_image,
         "command": [installation.collector_command],
         "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -372,7 +375,7 @@ fn container(
     ports.push(port("metrics", i64::from(spec.collector_own_metrics_port)));
     let mut container = json!({
         "name": "gateway",
-        "image": installation.collector_image,
+        "image": installation.gateway_image,
         "command": [installation.collector_command],
         "args": arguments,
         // Its last words tell which destination it does not start with.

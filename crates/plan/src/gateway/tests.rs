@@ -510,9 +510,10 @@ fn exporter_that_the_shipped_collector_lacks_is_reported() {
         message("dynamic", json!({"DYNAMIC_DESTINATION_TYPE": exporter, "DYNAMIC_CONFIGURATION_DATA": "endpoint: a"}))
     };
     assert!(
-        named("pulsar").contains("spec.type: the collector of this release has no exporter pulsar; images.collector")
+        named("pulsar").contains("spec.type: the gateway of this release has no exporter pulsar; images.gateway or")
     );
     assert!(!named("kafka").contains("has no exporter"));
+    assert!(named("load_balancing").contains("has no exporter load_balancing"), "that of nodes has it");
     assert!(message("gcs", json!({})).contains("has no exporter googlecloudstorage"));
     // It knows neither a queue nor retries, and refuses keys that it does not know.
     let gcs = Given::new(vec![destination_with("d-1", "gcs", &["TRACES"], json!({}), Value::Null)]).plan();

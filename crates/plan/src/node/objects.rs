@@ -179,7 +179,7 @@ impl DaemonSet<'_> {
         json!({
             "name": "validate",
             "terminationMessagePolicy": "FallbackToLogsOnError",
-            "image": self.installation.collector_image,
+            "image": self.installation.node_collector_image,
             "command": [self.installation.collector_command],
             "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
             "env": self.environment(),
@@ -203,7 +203,7 @@ impl DaemonSet<'_> {
         json!({
             "name": "data-collection",
             "terminationMessagePolicy": "FallbackToLogsOnError",
-            "image": self.installation.collector_image,
+            "image": self.installation.node_collector_image,
             "command": [self.installation.collector_command],
             "args": [format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
             "env": environment,

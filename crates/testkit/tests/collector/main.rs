@@ -18,16 +18,16 @@ mod expansion;
 mod placement;
 mod values;
 
-use odigos_api::{Signal, names};
+use odigos_api::{CollectorRole, Signal, names};
 use odigos_plan::streams;
 use odigos_plan::world::{Settled, World, read};
-use odigos_testkit::collector::{Collector, NOT_IN_TEST_BUILD, Surroundings, is_in_test_build, validate};
+use odigos_testkit::collector::{Collector, NOT_IN_TEST_BUILD, Surroundings, is_in_test_build, shipped, validate};
 use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
 use odigos_tools::root;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 fn settled(documents: &[Value], prepare: impl Fn(&mut World)) -> Settled {
@@ -64,22 +64,20 @@ fn workload(name: &str, labels: &[&str]) -> [Value; 2] {
     ]
 }
 
-/// Validates both collectors; returns how many configurations the test build could not judge.
+/// Validates both collectors, each with the program that is shipped for it; returns how many configurations the test build could not judge.
 fn check(settled: &Settled, what: &str) -> usize {
     judge(settled).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
 fn judge(settled: &Settled) -> Result<usize, String> {
     let directory = tempfile::tempdir().unwrap();
-    let configs = [
-        settled.gateway.as_ref().map(|plan| plan.config.to_yaml()),
-        settled.node.as_ref().map(|plan| plan.config.to_yaml()),
-    ];
-    let pools = settled.pools.values().map(|plan| plan.config.to_yaml());
+    let gateways = settled.gateway.iter().chain(settled.pools.values());
+    let gateways = gateways.map(|plan| (CollectorRole::ClusterGateway, plan.config.to_yaml()));
+    let nodes = settled.node.iter().map(|plan| (CollectorRole::NodeCollector, plan.config.to_yaml()));
     let mut left_out = 0;
-    for text in configs.into_iter().flatten().chain(pools) {
+    for (role, text) in gateways.chain(nodes) {
         if is_in_test_build(&text) {
-            validate(&text, directory.path()).map_err(|error| format!("{error}\n{text}"))?;
+            validate(role, &text, directory.path()).map_err(|error| format!("{} {error}\n{text}", role.as_str()))?;
         } else {
             left_out += 1;
         }
@@ -91,7 +89,7 @@ fn judge(settled: &Settled) -> Result<usize, String> {
 fn every_golden_example_of_every_type_is_accepted() {
     let path = root().join("crates/catalog/tests/golden/examples.json");
     let examples: BTreeMap<String, Vec<Value>> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    let (mut accepted, mut left_out) = (0, std::collections::BTreeSet::new());
+    let (mut accepted, mut left_out) = (0, BTreeSet::new());
     let mut refused = Vec::new();
     for (type_id, cases) in &examples {
         for case in cases {
@@ -113,24 +111,71 @@ fn every_golden_example_of_every_type_is_accepted() {
     assert!(accepted >= 190 && left_out.len() == 1, "{accepted} examples, {left_out:?} left out");
 }
 
-/// The table of rendered components and the program that is shipped agree, and so do the modules that it says it is built from.
+const ROLES: [CollectorRole; 2] = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector];
+
+fn shipped_program(role: CollectorRole) -> std::process::Command {
+    std::process::Command::new(odigos_tools::find(shipped(role)).unwrap())
+}
+
+/// The list of each collector and the program that is shipped agree, and so do the modules that it says it is built from.
 #[test]
-fn every_rendered_component_is_in_the_shipped_collector() {
-    use odigos_pipeline::components::{COMPONENTS, NOT_SHIPPED};
-    let output = std::process::Command::new(odigos_tools::find("odigos-collector").unwrap()).arg("components").output();
-    let listed: Value = serde_yaml::from_slice(&output.unwrap().stdout).unwrap();
-    // It lists the newer of two spellings; that it takes what is rendered is seen where it validates that.
-    let bare = |name: &str| name.replace('_', "");
-    for component in COMPONENTS {
-        let section = listed[component.kind.section()].as_array().unwrap();
-        let names = section.iter().filter_map(|one| one["name"].as_str());
-        let is_there = names.into_iter().any(|name| bare(name) == bare(component.component_type));
-        assert_eq!(is_there, !NOT_SHIPPED.contains(&component.component_type), "{component:?}");
-    }
+fn shipped_collectors_have_the_components_of_their_role_and_no_others() {
+    use odigos_pipeline::ComponentKind;
     let text = std::fs::read_to_string(root().join("deploy/collector/go.mod")).unwrap();
-    for one in listed.as_object().unwrap().values().filter_map(Value::as_array).flatten() {
-        let module = one["module"].as_str().unwrap_or_default();
-        assert!(text.contains(module), "{module} is not what deploy/collector/go.mod has");
+    // They list the newer of two spellings; that they take what is rendered is seen where they validate that.
+    let bare = |name: &str| name.replace('_', "");
+    for role in ROLES {
+        let output = shipped_program(role).arg("components").output().unwrap();
+        let listed: Value = serde_yaml::from_slice(&output.stdout).unwrap();
+        for kind in ComponentKind::ALL {
+            let components = listed[kind.section()].as_array().unwrap();
+            let there: BTreeSet<String> = components.iter().map(|one| bare(one["name"].as_str().unwrap())).collect();
+            let of_kind = odigos_pipeline::components::shipped(role).filter(|(section, _)| *section == kind);
+            let listed_as = |component_type: &str| {
+                let older = odigos_pipeline::components::find(kind, component_type).and_then(|one| one.formerly);
+                let name = bare(component_type);
+                if there.contains(&name) { name } else { older.map_or(name, bare) }
+            };
+            let expected: BTreeSet<String> = of_kind.map(|(_, component_type)| listed_as(component_type)).collect();
+            assert_eq!(there, expected, "{} {}", role.as_str(), kind.section());
+            for module in components.iter().filter_map(|one| one["module"].as_str()) {
+                assert!(text.contains(module), "{module} is not what deploy/collector/go.mod has");
+            }
+        }
+    }
+}
+
+/// A configuration that names an address is refused, so nobody can make a collector ask there.
+#[test]
+fn shipped_collectors_read_no_configuration_from_an_address() {
+    for role in ROLES {
+        let output = shipped_program(role).args(["validate", "--config=http://127.0.0.1:9/x"]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains("unsupported scheme"), "{said}");
+    }
+}
+
+/// What the condition of a Processor says of its type is what the program does with it.
+#[test]
+fn shipped_collectors_know_the_processors_that_are_not_reported() {
+    use odigos_pipeline::{ComponentKind, components::is_shipped};
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.yaml");
+    std::fs::write(&file, "processors: {nosuchtype: {}}").unwrap();
+    for role in ROLES {
+        let output =
+            shipped_program(role).args(["validate", &format!("--config={}", file.display())]).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let valid = said.split_once("valid values: [").and_then(|(_, rest)| rest.split_once(']'));
+        let known: BTreeSet<&str> = valid.unwrap_or_else(|| panic!("{said}")).0.split_whitespace().collect();
+        for component_type in odigos_plan::processors::STOCK_PROCESSORS {
+            let is_known = known.iter().any(|one| one.trim_matches(['"', ',']) == component_type);
+            assert_eq!(
+                is_shipped(role, ComponentKind::Processor, component_type),
+                is_known,
+                "{component_type}: {said}"
+            );
+        }
     }
 }
 
@@ -268,7 +313,9 @@ async fn real_items_reach_their_destinations_once_and_no_other() {
 /// where no authority that the world knows certifies anybody.
 #[test]
 fn the_authorities_of_the_internet_are_part_of_it() {
-    let program = std::fs::read(odigos_tools::find("odigos-collector").unwrap()).unwrap();
-    let wanted = b"ISRG Root X1";
-    assert!(program.windows(wanted.len()).any(|bytes| bytes == wanted), "the roots of Let's Encrypt are in it");
+    for role in ROLES {
+        let program = std::fs::read(odigos_tools::find(shipped(role)).unwrap()).unwrap();
+        let wanted = b"ISRG Root X1";
+        assert!(program.windows(wanted.len()).any(|bytes| bytes == wanted), "the roots of Let's Encrypt are in it");
+    }
 }

@@ -1,6 +1,7 @@
 //! What the real collector says to settings that nobody should write: whatever the catalogue lets through, an exporter takes.
 
 use super::{destination, secret, settled};
+use odigos_api::CollectorRole;
 use odigos_catalog::destination::types;
 use odigos_testkit::collector::{is_in_test_build, validate};
 use odigos_tools::root;
@@ -86,7 +87,7 @@ fn settings_that_are_rendered_are_accepted_by_their_exporters() {
         if !is_in_test_build(&text) {
             continue;
         }
-        if let Err(error) = validate(&text, directory.path()) {
+        if let Err(error) = validate(CollectorRole::ClusterGateway, &text, directory.path()) {
             let said = error.to_string();
             let named = documents.iter().skip(1).filter(|document| {
                 let name = document["metadata"]["name"].as_str().unwrap();

@@ -69,6 +69,8 @@ fn cases() -> Vec<Value> {
         json!({"images": {"scheduler": "i.test/b:1"}}),
         json!({"images": {"autoscaler": "i.test/c:1"}}),
         json!({"images": {"collector": "i.test/d:0.158.0"}}),
+        json!({"images": {"gateway": "i.test/g@sha256:0123", "nodeCollector": "i.test/n:1"}}),
+        json!({"images": {"collector": "i.test/d:1", "gateway": "i.test/g:1"}}),
         json!({"images": {"agent": "i.test/e@sha256:4567"}}),
         json!({"collectorCommand": "/otelcol"}),
         json!({"config": {"uiMode": "normal"}}),
