@@ -33,7 +33,7 @@ e2e: ## scenarios on a cluster with real nodes, made on this machine (root; KEEP
 binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --locked --bins --tests --test stories
 
-lint: ## format, lints, boundaries, workflows
+lint: ## format, lints, boundaries, licences, workflows
 	$(RUNNER) lint
 
 fmt: ## format everything
@@ -48,11 +48,10 @@ generate-check: ## fail when a generated file is not up to date
 tidy: ## check the boundaries between crates
 	$(RUNNER) tidy
 
-deny: ## licences, banned crates, unused dependencies, advisories (installs cargo-deny and cargo-machete when they are missing)
+deny: ## licences, banned crates, sources, unused dependencies, advisories (installs cargo-machete when it is missing)
 	command -v cargo-machete >/dev/null || cargo install --locked cargo-machete
 	cargo machete
-	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
-	cargo deny check
+	$(RUNNER) deny
 
 tools: ## build the real peers of the tests into a cache
 	$(RUNNER) tools

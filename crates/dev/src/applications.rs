@@ -149,6 +149,8 @@ fn nodejs_on_musl(sources: &Path, version: &str) -> anyhow::Result<Image> {
         environment: vec!["NODE_OPTIONS=--title=image".into()],
         files,
         data: [("application/server.js".to_owned(), sources.join("nodejs/server.js"))].into(),
+        records: BTreeMap::new(),
+        packages: Vec::new(),
     })
 }
 

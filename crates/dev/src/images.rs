@@ -1,9 +1,12 @@
 //! Container images as OCI archives, made without a daemon: `docker load`, `ctr images import` and `skopeo` read them.
 //!
-//! An image is one binary, the libraries that it loads, and nothing else: no shell, no package manager, no root. The same
-//! binary gives the same bytes. `deploy/images/Dockerfile` is the same for people who have a daemon.
+//! An image is one binary, the libraries that it loads, and the records by which scanners know both: no shell, no package
+//! manager, no root. The same binary gives the same bytes. Beside each archive of a release stands its bill of materials
+//! (SPDX). `deploy/images/Dockerfile` is the same for people who have a daemon.
 
-use crate::say;
+use crate::packages::crates::Graph;
+use crate::packages::{Package, agents, debian, go};
+use crate::{audit_data, say, spdx};
 use anyhow::{Context, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -36,6 +39,19 @@ pub(crate) struct Image {
     pub(crate) files: BTreeMap<String, PathBuf>,
     /// Files that are only read, the same way.
     pub(crate) data: BTreeMap<String, PathBuf>,
+    /// Files that are written for it.
+    pub(crate) records: BTreeMap<String, Vec<u8>>,
+    /// What is inside, for its bill of materials; empty for images that are no part of a release.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// An image as bytes.
+struct Archive {
+    bytes: Vec<u8>,
+    /// SHA-256 of its manifest, by which registries know it.
+    manifest: String,
+    /// SHA-256 of its layer.
+    content: String,
 }
 
 /// Binaries, their package, and the name of their image.
@@ -101,20 +117,23 @@ pub(crate) fn write(images: &[Image], folder: &Path, compression: u32) -> anyhow
         let is_older = image.reference.ends_with(&format!(":{}", crate::before::TAG));
         let suffix = if is_older { format!("-{}", crate::before::TAG) } else { String::new() };
         let path = folder.join(format!("{}{suffix}.tar", image.name()));
-        std::fs::write(&path, &archive)?;
-        let mebibytes = archive.len() / 1024 / 1024;
-        say(&format!("{:<28} {mebibytes:>4} MiB  {}", image.reference, path.display()));
+        std::fs::write(&path, &archive.bytes)?;
+        let mebibytes = archive.bytes.len() / 1024 / 1024;
+        say(&format!("{:<28} {mebibytes:>4} MiB  sha256:{}  {}", image.reference, archive.manifest, path.display()));
+        image.write_bill(folder, Some(&archive.manifest), &archive.content)?;
         archives.push(path);
     }
     Ok(archives)
 }
 
-/// Builds the binaries for users and writes what each image has inside into a folder of its name; `deploy/images/Dockerfile`
-/// makes images of them.
+/// Builds the binaries for users and writes what each image has inside into a folder of its name, with its bill of materials
+/// beside it; `deploy/images/Dockerfile` makes images of them.
 pub(crate) fn unpack(into: &Path) -> anyhow::Result<()> {
     for image in &made(Purpose::Release, &binaries::target())? {
         let inside = into.join(image.name());
-        tar::Archive::new(image.layer()?.as_slice()).unpack(&inside)?;
+        let layer = image.layer()?;
+        tar::Archive::new(layer.as_slice()).unpack(&inside)?;
+        image.write_bill(into, None, &hex(&layer))?;
         say(&format!("{:<28} {}", image.reference, inside.display()));
     }
     Ok(())
@@ -126,12 +145,15 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
     let actors = purpose != Purpose::Release;
     let binaries: Vec<_> = BINARIES.into_iter().chain(actors.then_some(ACTORS)).collect();
     let built = programs(is_optimised, actors)?;
+    let graph = Graph::read(&odigos_tools::root())?;
+    let folder = folder.join("programs");
+    std::fs::create_dir_all(&folder)?;
     let version = env!("CARGO_PKG_VERSION");
     let mut images = Vec::new();
-    for (binary, _, name) in binaries {
+    for (binary, package, name) in binaries {
         let mut path = built.join(binary);
         if !is_optimised {
-            let stripped = folder.join(binary);
+            let stripped = folder.join(format!("{binary}.stripped"));
             let status = Command::new("strip").arg("-o").arg(&stripped).arg(&path).status();
             anyhow::ensure!(
                 status.context("strip is missing: install binutils")?.success(),
@@ -139,9 +161,18 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
             );
             path = stripped;
         }
-        let mut image = Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &path)?;
+        let (own, crates) = graph.of(package)?;
+        let program = folder.join(binary);
+        audit_data::add(&path, own, &crates, &program)?;
+        let mut image = Image::of(&format!("{name}:{version}"), &format!("/{binary}"), &program)?;
+        if (binary, package, name) != ACTORS {
+            image.record_libraries()?;
+            image.packages.extend(graph.packages(package)?);
+        }
         if binary == AGENT {
             add_agents(&mut image)?;
+            image.packages.extend(agents::packages(&odigos_tools::root().join("deploy/images/agents"))?);
+            image.packages.extend(go::packages(&crate::golang::build()?, version)?);
         }
         images.push(image);
     }
@@ -151,7 +182,9 @@ fn made(purpose: Purpose, folder: &Path) -> anyhow::Result<Vec<Image>> {
     let collectors = shipped_collectors();
     let programs = odigos_tools::build::built(&collectors, &|line| say(line))?;
     for (tool, program) in collectors.iter().zip(&programs) {
-        images.push(Image::of(&format!("{}:{version}", tool.name), COLLECTOR_ENTRY, program)?);
+        let mut image = Image::of(&format!("{}:{version}", tool.name), COLLECTOR_ENTRY, program)?;
+        image.packages = go::packages(program, version)?;
+        images.push(image);
     }
     Ok(images)
 }
@@ -177,7 +210,42 @@ impl Image {
             environment: Vec::new(),
             files,
             data: BTreeMap::new(),
+            records: BTreeMap::new(),
+            packages: Vec::new(),
         })
+    }
+
+    /// Adds the records of the libraries that are inside.
+    fn record_libraries(&mut self) -> anyhow::Result<()> {
+        let entry = self.entry.trim_start_matches('/');
+        let libraries = self.files.iter().filter(|(path, _)| path.as_str() != entry).map(|(_, source)| source);
+        let records = debian::records(libraries)?;
+        self.records.extend(records.files);
+        self.packages.extend(records.packages);
+        Ok(())
+    }
+
+    /// Writes the bill of materials of an image of a release; `manifest` and `content` are digests.
+    fn write_bill(&self, folder: &Path, manifest: Option<&str>, content: &str) -> anyhow::Result<()> {
+        if self.packages.is_empty() {
+            return Ok(());
+        }
+        let digest = |(path, source): (&String, &PathBuf)| -> anyhow::Result<(String, String)> {
+            Ok((path.clone(), hex(&std::fs::read(source)?)))
+        };
+        let programs: Vec<(String, String)> = self.files.iter().map(digest).collect::<anyhow::Result<_>>()?;
+        let subject = spdx::Subject {
+            name: self.name(),
+            version: env!("CARGO_PKG_VERSION"),
+            manifest,
+            content,
+            created: CREATED,
+            programs: &programs,
+        };
+        let path = folder.join(format!("{}.spdx.json", self.name()));
+        std::fs::write(&path, serde_json::to_vec_pretty(&spdx::document(&subject, &self.packages))?)?;
+        say(&format!("{:<28} {:>4} packages  {}", self.reference, self.packages.len(), path.display()));
+        Ok(())
     }
 
     /// Its name without the tag.
@@ -210,7 +278,7 @@ impl Image {
     }
 
     /// The whole archive; `compression` of its layer from 1 (fast) to 9 (small).
-    pub(crate) fn archive(&self, compression: u32) -> anyhow::Result<Vec<u8>> {
+    fn archive(&self, compression: u32) -> anyhow::Result<Archive> {
         let layer = self.layer()?;
         let mut packed = GzEncoder::new(Vec::new(), Compression::new(compression));
         packed.write_all(&layer)?;
@@ -250,7 +318,7 @@ impl Image {
         for blob in [&manifest, &config, &packed] {
             append(&mut archive, &format!("blobs/sha256/{}", hex(blob)), 0o644, blob)?;
         }
-        Ok(archive.into_inner()?)
+        Ok(Archive { bytes: archive.into_inner()?, manifest: hex(&manifest), content: hex(&layer) })
     }
 
     fn layer(&self) -> anyhow::Result<Vec<u8>> {
@@ -262,6 +330,9 @@ impl Image {
         for (path, source, mode) in files.chain(self.data.iter().map(|(path, source)| (path, source, 0o644))) {
             let content = std::fs::read(source).with_context(|| format!("{} cannot be read", source.display()))?;
             append(&mut layer, path, mode, &content)?;
+        }
+        for (path, content) in &self.records {
+            append(&mut layer, path, 0o644, content)?;
         }
         Ok(layer.into_inner()?)
     }
@@ -330,7 +401,8 @@ mod tests {
     fn the_dockerfile_has_every_image_of_a_release() {
         let text = std::fs::read_to_string(odigos_tools::root().join("deploy/images/Dockerfile")).unwrap();
         let of = |key: &str| text.lines().filter_map(|line| line.strip_prefix(key)).map(str::to_owned).collect();
-        let names: Vec<String> = of("FROM scratch AS ");
+        let mut names: Vec<String> = of("FROM scratch AS ");
+        assert_eq!(names.pop().as_deref(), Some("bills"), "what is no image comes last");
         let entries: Vec<String> = of("ENTRYPOINT ");
         let released = BINARIES.map(|(binary, _, name)| (name, format!("[\"/{binary}\"]")));
         let collectors = shipped_collectors();
@@ -343,9 +415,10 @@ mod tests {
     #[test]
     fn an_image_is_complete_without_a_shell_and_the_same_every_time() {
         let binary = std::env::current_exe().unwrap();
-        let image = Image::of("odigos-test:1", "/odigos-test", &binary).unwrap();
-        let archive = image.archive(6).unwrap();
-        assert!(archive == image.archive(6).unwrap(), "the same bytes");
+        let mut image = Image::of("odigos-test:1", "/odigos-test", &binary).unwrap();
+        image.record_libraries().unwrap();
+        let archive = image.archive(6).unwrap().bytes;
+        assert!(archive == image.archive(6).unwrap().bytes, "the same bytes");
         let files = unpacked(&archive);
         for (path, content) in &files {
             if let Some(digest) = path.strip_prefix("blobs/sha256/") {
@@ -366,7 +439,17 @@ mod tests {
         let mut layer = Vec::new();
         flate2::read::GzDecoder::new(blob(&manifest["layers"][0]).as_slice()).read_to_end(&mut layer).unwrap();
         assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", hex(&layer)));
-        assert!(unpacked(&layer).keys().all(|path| !path.ends_with("/sh") && !path.contains("/bin/")));
+        let inside = unpacked(&layer);
+        assert!(inside.keys().all(|path| !path.ends_with("/sh") && !path.contains("/bin/")));
+        if Command::new("dpkg-query").arg("--version").output().is_ok() {
+            let record = String::from_utf8_lossy(&inside["var/lib/dpkg/status.d/libc6"]).into_owned();
+            assert!(record.starts_with("Package: libc6\n") && record.contains("\nVersion: "), "{record}");
+            let sums = String::from_utf8_lossy(&inside["var/lib/dpkg/status.d/libc6.md5sums"]).into_owned();
+            assert!(sums.contains("libc.so.6") && !sums.contains("/doc/"), "{sums}");
+            assert!(inside.contains_key("etc/os-release") && inside.contains_key("usr/share/doc/libc6/copyright"));
+            let libc = image.packages.iter().find(|one| one.name == "libc6").unwrap();
+            assert!(libc.purl.starts_with("pkg:deb/"), "{libc:?}");
+        }
 
         // Started by its own loader with its own libraries only.
         let directory = tempfile::tempdir().unwrap();

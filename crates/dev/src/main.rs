@@ -2,6 +2,7 @@
 
 mod agents;
 mod applications;
+mod audit_data;
 mod before;
 mod cluster;
 mod collector;
@@ -12,7 +13,9 @@ mod generate;
 mod golang;
 mod images;
 mod needs;
+mod packages;
 mod rotation;
+mod spdx;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

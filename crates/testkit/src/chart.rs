@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use odigos_tools::{self as tools, root};
 use serde_json::Value;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Kubernetes release that the chart is rendered for; what is rendered does not depend on it.
@@ -30,8 +31,16 @@ fn checked(output: Output) -> anyhow::Result<String> {
 /// # Errors
 /// What Helm refused.
 pub fn render(namespace: &str, sets: &[&str]) -> anyhow::Result<String> {
-    let mut arguments =
-        vec!["template", "odigos", "charts/odigos", "--namespace", namespace, "--kube-version", KUBERNETES];
+    render_chart(Path::new("charts/odigos"), namespace, sets)
+}
+
+/// The same of a chart elsewhere.
+///
+/// # Errors
+/// What Helm says.
+pub fn render_chart(chart: &Path, namespace: &str, sets: &[&str]) -> anyhow::Result<String> {
+    let chart = chart.to_str().context("the chart's path is no text")?;
+    let mut arguments = vec!["template", "odigos", chart, "--namespace", namespace, "--kube-version", KUBERNETES];
     for set in sets {
         arguments.extend(["--set", set]);
     }

@@ -8,7 +8,8 @@
 )]
 
 use odigos_api::names;
-use odigos_testkit::chart::{lint, permissions, render};
+use odigos_testkit::chart::{lint, permissions, render, render_chart};
+use odigos_tools::root;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -146,6 +147,59 @@ fn collectors_run_the_images_of_their_role() {
     assert_eq!(images(&["images.collector=c.test/contrib:1"]), ["c.test/contrib:1", "c.test/contrib:1"]);
     let own = ["images.collector=c.test/contrib:1", "images.nodeCollector=c.test/n@sha256:abc"];
     assert_eq!(images(&own), ["c.test/contrib:1", "c.test/n@sha256:abc"]);
+}
+
+/// A release writes digests into the chart that it packages and into its manifests: nothing is named by a tag any more.
+#[test]
+fn packaged_chart_and_manifests_run_images_by_their_digest() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let copied = std::process::Command::new("cp").arg("-r").arg(root().join("charts/odigos")).arg(at("chart")).status();
+    assert!(copied.unwrap().success());
+    std::fs::copy(root().join("deploy/manifests/odigos.yaml"), at("odigos.yaml")).unwrap();
+    std::fs::create_dir(at("digests")).unwrap();
+    let pin = || {
+        let mut command = std::process::Command::new(root().join("deploy/images/pin.sh"));
+        command.args([at("digests"), at("chart"), at("odigos.yaml")]).output().unwrap()
+    };
+    let images = [
+        "odigos-instrumentor",
+        "odigos-scheduler",
+        "odigos-autoscaler",
+        "odigos-agent",
+        "odigos-gateway",
+        "odigos-node-collector",
+    ];
+    let digest = |name: &str| format!("sha256:{:064x}", images.iter().position(|one| *one == name).unwrap() + 1);
+    for name in &images[1..] {
+        std::fs::write(
+            at("digests").join(name),
+            format!(
+                "{}
+",
+                digest(name)
+            ),
+        )
+        .unwrap();
+    }
+    let missing = pin();
+    assert!(
+        !missing.status.success()
+            && String::from_utf8_lossy(&missing.stderr).contains("no digest of odigos-instrumentor")
+    );
+    std::fs::write(at("digests").join(images[0]), digest(images[0])).unwrap();
+    let pinned = pin();
+    assert!(pinned.status.success(), "{pinned:?}");
+    let rendered = render_chart(&at("chart"), "a", &[]).unwrap();
+    for text in [rendered, std::fs::read_to_string(at("odigos.yaml")).unwrap()] {
+        for name in images {
+            let reference = format!("ghcr.io/odigos-rs/{name}@{}", digest(name));
+            assert!(text.contains(&reference), "{reference}");
+        }
+        assert!(!text.contains("ghcr.io/odigos-rs/odigos-agent:"), "the agents' image too");
+        assert!(objects(&text).len() > 20);
+    }
+    assert!(!pin().status.success(), "what is pinned is not pinned again in silence");
 }
 
 /// With detection pods there is no DaemonSet, no account of the agents, and one that may do nothing for the pods.

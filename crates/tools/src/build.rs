@@ -150,7 +150,7 @@ fn watched(command: &mut Command, missing: &'static str, progress: Progress<'_>)
     Ok(())
 }
 
-/// Installs the locked packages alongside a copy of the Python program, and writes the script that starts it.
+/// Installs the locked packages, alongside a copy of the Python program where there is one, and writes the script that starts it.
 fn install(tool: &Tool, scratch: &Path, progress: Progress<'_>) -> anyhow::Result<()> {
     let source = root().join(tool.module);
     let python = python()?;
@@ -169,9 +169,13 @@ fn install(tool: &Tool, scratch: &Path, progress: Progress<'_>) -> anyhow::Resul
         let _ = std::fs::remove_dir_all(&target);
         return Err(error);
     }
-    std::fs::copy(source.join(tool.package), target.join(tool.package))?;
-    // The interpreter that the packages were chosen for; it finds them alongside the program.
-    let script = format!("#!/bin/sh\nexec \"{python}\" \"$(dirname \"$0\")/{packages}/{}\" \"$@\"\n", tool.package);
+    let program = source.join(tool.package);
+    // The interpreter that the packages were chosen for; it finds them alongside the program. What a package brings starts by itself.
+    let interpreter = if program.exists() { format!("\"{python}\" ") } else { String::new() };
+    if program.exists() {
+        std::fs::copy(&program, target.join(tool.package))?;
+    }
+    let script = format!("#!/bin/sh\nexec {interpreter}\"$(dirname \"$0\")/{packages}/{}\" \"$@\"\n", tool.package);
     let partial = scratch.join(tool.name);
     std::fs::write(&partial, script)?;
     std::fs::set_permissions(&partial, std::fs::Permissions::from_mode(0o755))?;

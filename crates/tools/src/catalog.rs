@@ -21,7 +21,7 @@ pub struct Tool {
     pub name: &'static str,
     /// Folder of its go.mod or `requirements.txt`, from the root of the repository.
     pub(crate) module: &'static str,
-    /// Go package to build, or the Python program of that folder.
+    /// Go package to build, the Python program of that folder, or the program that the locked packages bring.
     pub(crate) package: &'static str,
     pub(crate) tags: &'static str,
     /// Whether its speed matters: the collectors are measured and shipped. Peers of tests are compiled without inlining, which takes a
@@ -135,9 +135,13 @@ pub const WORKFLOW_LINTER: Tool = Tool::peer(
 )
 .or_installed("-version", Version(1, 7, 0), Version(2, 0, 0));
 
+/// Checks licences, banned crates and sources.
+pub const DENY: Tool = Tool::peer("cargo-deny", "tests/tools/deny", "bin/cargo-deny");
+
 /// Every tool by its name.
 pub(crate) fn named(name: &str) -> Option<Tool> {
-    let all = TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([ARGO_ROLLOUTS, WORKFLOW_LINTER]);
+    let all =
+        TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([ARGO_ROLLOUTS, WORKFLOW_LINTER, DENY]);
     all.into_iter().find(|tool| tool.name == name)
 }
 

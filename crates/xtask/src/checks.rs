@@ -4,7 +4,7 @@ use crate::board::{Board, both};
 use crate::command::{cargo, dev_command, run, target};
 use crate::{doctor, needs, tidy};
 use anyhow::Context;
-use odigos_tools::catalog::{COLLECTOR, GATEWAY, NODE_COLLECTOR, WORKFLOW_LINTER};
+use odigos_tools::catalog::{COLLECTOR, DENY, GATEWAY, NODE_COLLECTOR, WORKFLOW_LINTER};
 use odigos_tools::{NODE_TOOLS, Progress, TEST_TOOLS, Tool, build, find, root};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use std::process::Command;
 const FORMAT: &str = "format";
 const BOUNDARIES: &str = "boundaries";
 const LINTS: &str = "lints";
+const SUPPLY_CHAIN: &str = "licences, bans, sources";
 const BINARIES: &str = "binaries and tests";
 const LINTED_BINARIES: &str = "lints, binaries and tests";
 const PURE: &str = "tests without peers";
@@ -26,6 +27,8 @@ const PEERS: &str = "tests with API server and collector";
 const NODES: &str = "tools of cluster nodes";
 const AGENTS: &str = "agents of the release";
 
+/// Checks of `deny.toml` that need no database of the world.
+const OFFLINE_CHECKS: &[&str] = &["bans", "licenses", "sources"];
 /// Test binaries with peers that run alongside the others, a list a lane: they wait far more than they compute, and each lane takes as long as
 /// the rest together.
 const LANES: [&[&str]; 2] = [&["lifecycle"], &["adding", "api_server", "injection", "rollback", "scaling"]];
@@ -45,7 +48,7 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
     if prepare_e2e {
         doctor::require(needs::Task::E2e)?;
     }
-    let mut steps = vec![FORMAT, BOUNDARIES];
+    let mut steps = vec![FORMAT, BOUNDARIES, SUPPLY_CHAIN];
     steps.extend(if clippy_compiles() { &[LINTED_BINARIES][..] } else { &[LINTS, BINARIES] });
     steps.extend([PURE, KUBERNETES, COLLECTOR_BUILD, BACKENDS, GO_AGENT, WORKFLOWS, GENERATED, PEERS]);
     if prepare_e2e {
@@ -75,9 +78,10 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
 /// # Errors
 /// When a check fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
-    let board = Board::new("lint", &[FORMAT, BOUNDARIES, LINTS, WORKFLOWS]);
+    let board = Board::new("lint", &[FORMAT, BOUNDARIES, SUPPLY_CHAIN, LINTS, WORKFLOWS]);
     board.step(FORMAT, format)?;
     board.step(BOUNDARIES, |_| tidy::tidy())?;
+    board.step(SUPPLY_CHAIN, |progress| supply_chain(OFFLINE_CHECKS, progress))?;
     board.step(LINTS, lints)?;
     board.step(WORKFLOWS, workflows)?;
     board.close();
@@ -98,6 +102,7 @@ fn record(table: &str) -> anyhow::Result<()> {
 fn rust_checks(board: &Board) -> anyhow::Result<()> {
     board.step(FORMAT, format)?;
     board.step(BOUNDARIES, |_| tidy::tidy())?;
+    board.step(SUPPLY_CHAIN, |progress| supply_chain(OFFLINE_CHECKS, progress))?;
     let name = if clippy_compiles() {
         LINTED_BINARIES
     } else {
@@ -123,6 +128,23 @@ fn format(progress: Progress<'_>) -> anyhow::Result<()> {
 fn lints(progress: Progress<'_>) -> anyhow::Result<()> {
     let clippy = ["clippy", "--workspace", "--all-targets", "--test", SCENARIOS, "--locked", "--", "-D", "warnings"];
     run(LINTS, &mut cargo(&clippy), progress)
+}
+
+/// Everything of `deny.toml`, known vulnerabilities too, whose database is fetched.
+///
+/// # Errors
+/// When a check fails.
+pub(crate) fn deny() -> anyhow::Result<()> {
+    supply_chain(&[], &|line| crate::say(line))
+}
+
+/// Checks of `deny.toml`, all where none is named.
+fn supply_chain(checks: &[&str], progress: Progress<'_>) -> anyhow::Result<()> {
+    build(&[DENY], progress)?;
+    let mut deny = Command::new(find(DENY.name)?);
+    // Warnings are no failures, and long.
+    deny.args(["--locked", "--log-level=error", "check", "--hide-inclusion-graph"]).args(checks).current_dir(root());
+    run(SUPPLY_CHAIN, &mut deny, progress)
 }
 
 /// What tests start, and the checks that need only Go.

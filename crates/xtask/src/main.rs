@@ -23,7 +23,8 @@ Usage: cargo xtask TASK [ARGUMENTS]
 
   run [--keep]          Run the whole product on this machine with real telemetry; --keep leaves it up until Ctrl-C
   test [--prepare-e2e]  Format, lints, boundaries, generated files, and every test except cluster scenarios and measurements
-  lint                  Format, lints, boundaries and workflows only
+  lint                  Format, lints, boundaries, licences and workflows only
+  deny                  Licences, banned crates, sources, and known vulnerabilities (fetches their database)
   doctor [TASK]...      What run, test, e2e, images and bench need, what is missing, and the command that installs it
   tools [NAME]...       Build the real peers of the tests (all, or those named) into a cache outside the checkout
   tidy                  Check boundaries between crates and habits of the code
@@ -51,6 +52,7 @@ fn perform(task: &str, rest: Vec<OsString>) -> anyhow::Result<()> {
         "run" => run::run(switch(rest, "keep")?),
         "test" => checks::test(switch(rest, "prepare-e2e")?),
         "lint" => none(rest).and_then(|()| checks::lint()),
+        "deny" => none(rest).and_then(|()| checks::deny()),
         "doctor" => doctor::doctor(&words(rest)?),
         "tools" => toolset::tools(&words(rest)?),
         "tidy" => none(rest).and_then(|()| tidy::tidy()).map(|()| say("tidy: ok")),
