@@ -71,7 +71,7 @@ pub(crate) const AGENT: &str = "odigos-agent";
 pub(crate) const FOR_STORIES: &str = "e2e-images";
 
 /// Path of a collector's binary, the same as in the contrib image that may replace it.
-const COLLECTOR_ENTRY: &str = "/otelcol-contrib";
+pub(crate) const COLLECTOR_ENTRY: &str = "/otelcol-contrib";
 
 /// Where the image of the agent has the files of the languages' agents.
 const AGENTS: &str = "instrumentations";

@@ -6,7 +6,7 @@ use crate::images::{self, AGENT, FOR_STORIES, Image};
 use crate::{before, say};
 use anyhow::{Context, bail};
 use odigos_testkit::binaries;
-use odigos_tools::catalog;
+use odigos_tools::{TEST_TOOLS, catalog};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,6 +33,7 @@ pub(crate) fn build(needs: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
                     }
                     made.push(image);
                 }
+                made.push(collector_of_both()?);
             }
             other => bail!("no scenario can need {other:?}"),
         }
@@ -55,6 +56,13 @@ pub(crate) fn environment(needs: &[&str]) -> anyhow::Result<Vec<(&'static str, S
         environment.push(("ODIGOS_E2E_VERSION_BEFORE", before::TAG.to_owned()));
     }
     Ok(environment)
+}
+
+/// The release before had one image for both collectors.
+fn collector_of_both() -> anyhow::Result<Image> {
+    let both: Vec<_> = TEST_TOOLS.into_iter().filter(|tool| tool.name == catalog::COLLECTOR).collect();
+    let program = odigos_tools::build::built(&both, &|_| {})?.pop().context("no program was built")?;
+    Image::of(&format!("{}:{}", catalog::COLLECTOR, before::TAG), images::COLLECTOR_ENTRY, &program)
 }
 
 /// The controller of Argo Rollouts.

@@ -89,8 +89,10 @@ async fn install_before(cluster: &Cluster) -> anyhow::Result<()> {
     let variable =
         |name: &str| std::env::var(name).with_context(|| format!("{name} is not set; run `cargo xtask e2e`"));
     let chart = PathBuf::from(variable("ODIGOS_E2E_CHART_BEFORE")?);
-    let tag = format!("image.tag={}", variable("ODIGOS_E2E_VERSION_BEFORE")?);
-    release::install_from(&chart, &cluster.namespace, &[&VALUES[..], &[&tag]].concat()).await?;
+    let version = variable("ODIGOS_E2E_VERSION_BEFORE")?;
+    let tag = format!("image.tag={version}");
+    let collector = format!("images.collector={}/odigos-collector:{version}", variable("ODIGOS_E2E_PREFIX")?);
+    release::install_from(&chart, &cluster.namespace, &[&VALUES[..], &[&tag, &collector]].concat()).await?;
     for controller in [names::INSTRUMENTOR, names::SCHEDULER, names::AUTOSCALER] {
         cluster.rolled_out("Deployment", (&cluster.namespace, controller), LIMIT).await?;
     }
