@@ -20,6 +20,14 @@ pub const METRICS_OFF: &str = "odigos.io/metrics-disabled";
 /// Label of InstrumentationConfigs, `"true"`: a rule switches the logs of the workload off.
 pub const LOGS_OFF: &str = "odigos.io/logs-disabled";
 
+/// Label of Secrets, `"true"`: Destinations may read it, those that [`SECRET_DESTINATIONS`] names.
+pub const DESTINATION_SECRET: &str = "odigos.io/destination-secret";
+/// Annotation of such Secrets: names of Destinations, separated by commas; `*` means all.
+pub const SECRET_DESTINATIONS: &str = "odigos.io/destinations";
+/// Annotation of Destinations that admission alone sets: whether who wrote the specification may read the Secret that it names
+/// (`granted:NAME`, `denied:NAME`), or that it names none (`none`).
+pub const SECRET_ACCESS: &str = "odigos.io/secret-access";
+
 /// Name of the workload that a Source selects; absent for patterns.
 pub const WORKLOAD_NAME: &str = "odigos.io/workload-name";
 /// Namespace of the workload that a Source selects.

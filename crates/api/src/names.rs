@@ -65,6 +65,19 @@ pub const NODE_CERTIFICATE: &str = "odigos-node-certificate";
 
 /// OTLP gRPC port of gateways for node collectors alone; both sides show a certificate.
 pub const NODE_OTLP_PORT: u16 = 4319;
+
+/// Secrets of the product in its namespace; no Destination may read one.
+pub const OWN_SECRETS: [&str; 6] = [
+    "odigos-metrics-authority",
+    "odigos-webhook-authority",
+    COLLECTOR_AUTHORITY,
+    ESCAPED_SECRETS,
+    GATEWAY_CERTIFICATE,
+    NODE_CERTIFICATE,
+];
+/// Field managers of the controllers: what one of them wrote is the product's own.
+pub const CONTROLLERS: [&str; 3] = [AUTOSCALER, INSTRUMENTOR, SCHEDULER];
+
 /// OTLP gRPC port of every collector.
 pub const OTLP_GRPC_PORT: u16 = 4317;
 /// OTLP HTTP port of every collector.

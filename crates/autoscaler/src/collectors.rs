@@ -1,6 +1,7 @@
 //! The two collectors: observe, plan, apply, report.
 
 use crate::report::{self, Rollout, Trouble};
+use crate::secrets::KnownSecrets;
 use crate::state::{self, State};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -13,12 +14,12 @@ use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::Configuration;
+use odigos_plan::gateway::Senders;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
-use odigos_plan::gateway::{SecretKeys, Senders};
 use odigos_plan::objects::{Desired, configuration_version, owner};
+use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure};
 use odigos_plan::scaling::{Memory, hpa};
-use odigos_plan::start_failure::{self, Suspects};
 use odigos_plan::{gateway, mutual_tls, node, pools};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -82,7 +83,7 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
 struct Inputs {
     destinations: Vec<Destination>,
     processors: Vec<Arc<Processor>>,
-    secrets: BTreeMap<String, SecretKeys>,
+    secrets: KnownSecrets,
     configuration: Configuration,
     rules: Rules,
     senders: Senders,
@@ -143,16 +144,17 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     let Inputs { destinations, processors, secrets, configuration, rules, senders, uncertified, now } = inputs;
     let now = *now;
     let references = pools::destinations(&group.spec, destinations.iter().collect());
-    let mut suspects = start_failure::destinations(&references, secrets);
+    let mut candidates = quarantine::destinations(&references, &secrets.keys);
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
-    suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, those));
-    let set_aside = start_failure::in_force(&state.set_aside(), &suspects, now);
+    candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, those));
+    let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let seen = gateway::Observed {
         namespace: &state.namespace,
         group: &group,
         destinations: references,
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
-        secrets,
+        secrets: &secrets.keys,
+        marks: &secrets.marks,
         configuration,
         rules,
         set_aside: &set_aside,
@@ -189,13 +191,18 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         report::samplings(state, rules, &plan, &rollout).await?;
     }
     let pods = state.gateway_pods(pool);
-    let failure = start_failure::said(&pods, &version);
-    if let Some(said) = &failure {
-        let mut components = plan.components.clone();
-        components.extend(plan.processor_components.clone());
-        let failed = Failed { suspects: &suspects, components: &components, key: names::GATEWAY_CONFIG_KEY, now };
-        set_culprits_aside(state, &pods, said, &failed).await?;
-    }
+    let failure = quarantine::said(&pods, &version);
+    let mut components = plan.components.clone();
+    components.extend(plan.processor_components.clone());
+    let attempt = Attempt {
+        candidates: &candidates,
+        components: &components,
+        version: &version,
+        key: names::GATEWAY_CONFIG_KEY,
+        now,
+    };
+    quarantine_failed(state, &pods, failure.as_ref(), &attempt).await?;
+    let failure = failure.map(|words| words.text);
     let trouble = Trouble { failure, error: outcome.as_ref().err().map(ToString::to_string) };
     report::gateway_group(state, &seen, &plan, &rollout, &trouble, &load).await?;
     outcome?;
@@ -228,36 +235,62 @@ async fn forget_going_gateways(state: &State) -> Result<(), ApplyError> {
     Ok(())
 }
 
-/// A configuration that collectors do not start with.
-struct Failed<'a> {
-    suspects: &'a Suspects,
+/// A configuration that collectors were given.
+struct Attempt<'a> {
+    candidates: &'a Candidates,
     components: &'a BTreeMap<String, (String, Value)>,
+    /// Name of its ConfigMap.
+    version: &'a str,
     /// Key of the configuration in its ConfigMap.
     key: &'static str,
     now: Timestamp,
 }
 
-/// Remembers what the newest of these collectors do not start with. The watch of that ConfigMap brings the next reconcile, which
-/// renders without it; the old pods serve on meanwhile.
-async fn set_culprits_aside(state: &State, pods: &[Value], said: &str, failed: &Failed<'_>) -> Result<(), Error> {
-    let good = match start_failure::serving(pods) {
-        Some(version) => serving_configuration(state, &version, failed.key).await?,
-        None => None,
+/// Remembers what the newest of these collectors do not start with, or that they do start without what was quarantined. The watch of that
+/// ConfigMap brings the next reconcile, which renders anew; the old pods serve on meanwhile.
+async fn quarantine_failed(
+    state: &State,
+    pods: &[Value],
+    failure: Option<&LastWords>,
+    attempt: &Attempt<'_>,
+) -> Result<(), Error> {
+    let mut store = state.set_aside();
+    let entries = match failure {
+        Some(words) => {
+            let serving = match quarantine::serving(pods) {
+                Some(version) => serving_configuration(state, &version, attempt.key).await?,
+                None => None,
+            };
+            let failure = StartFailure {
+                candidates: attempt.candidates,
+                store: &store,
+                text: &words.text,
+                subject: words.subject.as_deref(),
+                components: attempt.components,
+                serving: serving.as_ref(),
+                now: attempt.now,
+            };
+            failure.attribute()
+        }
+        None if quarantine::has_started(pods, attempt.version) => quarantine::confirmed(&store, attempt.candidates),
+        None => BTreeMap::new(),
     };
-    let culprits = start_failure::blame(failed.suspects, said, failed.components, good.as_ref(), failed.now);
-    if culprits.is_empty() {
+    if entries.is_empty() {
         return Ok(());
     }
-    let mut store = state.set_aside();
     // What has been tried again since is another culprit, or none.
-    store.retain(|_, entry| failed.now.duration_since(entry.since) < start_failure::TRY_AGAIN_AFTER);
-    for (name, entry) in culprits {
-        tracing::warn!(name, said = entry.said, "collectors do not start with it, it is set aside");
+    store.retain(|_, entry| attempt.now.duration_since(entry.since) < quarantine::RETRY_AFTER);
+    for (name, entry) in entries {
+        match (entry.is_acquitted, entry.is_confirmed) {
+            (true, _) => tracing::info!(name, "component released: collector failed to start without it"),
+            (_, true) => tracing::warn!(name, said = entry.said, "component quarantine confirmed"),
+            _ => tracing::warn!(name, said = entry.said, "component quarantined: collector failed to start"),
+        }
         store.insert(name, entry);
     }
     let data: BTreeMap<&String, String> =
         store.iter().filter_map(|(name, entry)| Some((name, serde_json::to_string(entry).ok()?))).collect();
-    let mut object = reference("v1", "ConfigMap", &state.namespace, start_failure::STORE);
+    let mut object = reference("v1", "ConfigMap", &state.namespace, quarantine::STORE);
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     object["metadata"]["ownerReferences"] =
         owner(names::GATEWAY, gateway.and_then(|group| group.metadata.uid.clone()).as_deref());
@@ -282,8 +315,8 @@ async fn node(state: &State) -> Result<(), Error> {
     let configuration = state.configuration();
     let now = Timestamp::now();
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
-    let suspects = start_failure::processors(CollectorRole::NodeCollector, those);
-    let set_aside = start_failure::in_force(&state.set_aside(), &suspects, now);
+    let candidates = quarantine::processors(CollectorRole::NodeCollector, those);
+    let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let authorities = state.certificates.ensure(state).await;
     let seen = node::Observed {
         namespace: &state.namespace,
@@ -308,10 +341,14 @@ async fn node(state: &State) -> Result<(), Error> {
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
     let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
     let pods = state.node_pods();
-    if let Some(said) = start_failure::said(&pods, &version) {
-        let failed = Failed { suspects: &suspects, components: &plan.components, key: names::NODE_CONFIG_KEY, now };
-        set_culprits_aside(state, &pods, &said, &failed).await?;
-    }
+    let attempt = Attempt {
+        candidates: &candidates,
+        components: &plan.components,
+        version: &version,
+        key: names::NODE_CONFIG_KEY,
+        now,
+    };
+    quarantine_failed(state, &pods, quarantine::said(&pods, &version).as_ref(), &attempt).await?;
     if let Some(group) = &group {
         report::node_group(state, group, &plan, &version, outcome.as_ref().err().map(ToString::to_string)).await?;
     }

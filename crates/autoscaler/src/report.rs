@@ -11,8 +11,8 @@ use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
+use odigos_plan::quarantine;
 use odigos_plan::scaling::{Memory, hpa};
-use odigos_plan::start_failure;
 use odigos_plan::world::ACTION_HAS_NO_EFFECT;
 use odigos_plan::{sampling, streams};
 use serde_json::{Value, json};
@@ -71,8 +71,8 @@ pub(crate) async fn processors(
         let Some(live) = state.processors.get(&state.namespace, name) else { continue };
         let mut others = live.spec.collector_roles.iter().filter(|other| **other != role);
         let is_out = |other: &CollectorRole| {
-            let suspects = start_failure::processors(*other, [live.as_ref()]);
-            !start_failure::in_force(&store, &suspects, now).is_empty()
+            let candidates = quarantine::processors(*other, [live.as_ref()]);
+            !quarantine::in_force(&store, &candidates, now).is_empty()
         };
         if !odigos_plan::processors::is_told(&live, draft, others.any(is_out)) {
             continue;
@@ -144,7 +144,7 @@ pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &
 pub(crate) fn is_gateway_rolled_out(state: &State, rollout: &Rollout<'_>) -> bool {
     let Rollout { pool, kind, name, version, .. } = *rollout;
     let complete = state.live(kind, name).is_some_and(|live| is_rolled_out(kind, &live, version));
-    complete && !start_failure::others_left(&state.gateway_pods(pool), version)
+    complete && !quarantine::others_left(&state.gateway_pods(pool), version)
 }
 
 /// Whether every pod of a workload runs the configuration `version`.
@@ -253,14 +253,14 @@ pub(crate) async fn gateway_group(
         }
         None if seen.set_aside.is_empty() => None,
         None => {
-            let all = seen.set_aside.iter().map(|(name, said)| format!("{}: {said}", start_failure::words(name)));
+            let all = seen.set_aside.iter().map(|(name, said)| format!("{}: {said}", quarantine::words(name)));
             let all = all.collect::<Vec<_>>().join("; ");
-            let has_destination = seen.set_aside.keys().any(|name| !start_failure::is_processor(name));
-            let reason = if has_destination { "DestinationSetAside" } else { "ProcessorSetAside" };
+            let has_destination = seen.set_aside.keys().any(|name| !quarantine::is_processor(name));
+            let reason = if has_destination { "DestinationQuarantined" } else { "ProcessorQuarantined" };
             Some((reason, format!("the gateway runs without what it does not start with. {all}")))
         }
     };
-    let waiting_for = start_failure::waiting_for(&state.gateway_pods(pool), version);
+    let waiting_for = quarantine::waiting_for(&state.gateway_pods(pool), version);
     let mut drafts = vec![
         valid(&plan.problems, refused),
         deployed(GATEWAY_DEPLOYED, trouble.error.as_deref()),

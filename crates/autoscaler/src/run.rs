@@ -33,7 +33,7 @@ use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::node::CloudProvider;
-use odigos_plan::start_failure;
+use odigos_plan::quarantine;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -374,7 +374,7 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     );
     let api: Api<DeserializeGuard<ConfigMap>> = Api::namespaced(client.clone(), namespace);
     let prune = |map: &mut ConfigMap| {
-        let wanted = [names::NODE_COLLECTOR, names::EFFECTIVE_CONFIGURATION, start_failure::STORE];
+        let wanted = [names::NODE_COLLECTOR, names::EFFECTIVE_CONFIGURATION, quarantine::STORE];
         let is_version = map.metadata.labels.as_ref().is_some_and(|all| all.contains_key(labels::CONFIG_OF));
         // Gateways of dedicated pools have names that begin like that of the main one.
         let kept = |name: &str| wanted.contains(&name) || (name.starts_with(names::GATEWAY) && !is_version);

@@ -1,7 +1,7 @@
-//! What is known of the Secrets that Destinations name, and the escaped copy of values that a collector would expand.
+//! What is known of the Secrets that Destinations may read, and the escaped copy of values that a collector would expand.
 //!
-//! Owns reading them: values are judged and dropped at once; those of the copy are read again when it is written. Writes one Secret alone, which the
-//! chart creates. Never logs a value.
+//! Owns reading them: values are judged and dropped at once; those of the copy are read again when it is written. A Secret that no Destination
+//! was given is never read. Writes one Secret alone, which the chart creates. Never logs a value.
 
 use crate::state::State;
 use k8s_openapi::ByteString;
@@ -11,8 +11,9 @@ use odigos_api::destination::Destination;
 use odigos_api::names;
 use odigos_kit::apply::ApplyError;
 use odigos_pipeline::expansion;
+use odigos_plan::gateway::secret_access::{self, Access};
 use odigos_plan::gateway::secret_values::{copied, copy_key};
-use odigos_plan::gateway::{SecretKeys, SecretValue};
+use odigos_plan::gateway::{SecretKeys, SecretMark, SecretValue};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,10 +24,19 @@ type Version = Option<String>;
 /// What the copy was written from and how it stood afterwards: each source with its version, and the version of the copy itself.
 type Written = (BTreeSet<(String, String, Version)>, Version);
 
+/// What is known of Secrets, by name.
+#[derive(Debug, Default)]
+pub(crate) struct KnownSecrets {
+    /// Keys of those that a Destination may read.
+    pub(crate) keys: BTreeMap<String, SecretKeys>,
+    /// What each one that a Destination names says of its use.
+    pub(crate) marks: BTreeMap<String, SecretMark>,
+}
+
 /// What was read and written, with the versions that it is of.
 #[derive(Debug, Default)]
 pub(crate) struct SecretStore {
-    known: Mutex<BTreeMap<String, (Version, SecretKeys)>>,
+    known: Mutex<BTreeMap<String, (Version, SecretKeys, SecretMark)>>,
     copy: Mutex<Option<Written>>,
 }
 
@@ -35,42 +45,54 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SecretStore {
-    /// The Secrets that destinations name. One is read again only when the watch knows another version of it, since a reconcile comes with every
-    /// sign of life of the gateways.
-    pub(crate) async fn read(
-        &self,
-        state: &State,
-        destinations: &[Destination],
-    ) -> Result<BTreeMap<String, SecretKeys>, kube::Error> {
-        let named: BTreeSet<&str> = odigos_plan::streams::enabled(destinations)
-            .filter_map(|one| one.spec.secret_ref.as_ref())
-            .map(|reference| reference.name.as_str())
-            .filter(|name| !name.is_empty())
-            .collect();
+    /// The Secrets that destinations name and may read. One is read again only when the watch knows another version of it, since a reconcile
+    /// comes with every sign of life of the gateways.
+    pub(crate) async fn read(&self, state: &State, destinations: &[Destination]) -> Result<KnownSecrets, kube::Error> {
+        let mut readers: BTreeMap<&str, Vec<&Destination>> = BTreeMap::new();
+        for one in odigos_plan::streams::enabled(destinations) {
+            if let Some(reference) = one.spec.secret_ref.as_ref().filter(|reference| !reference.name.is_empty()) {
+                readers.entry(&reference.name).or_default().push(one);
+            }
+        }
         let api: Api<Secret> = Api::namespaced(state.client.clone(), &state.namespace);
-        let mut found = BTreeMap::new();
-        for name in named {
+        let mut found = KnownSecrets::default();
+        for (name, readers) in readers {
             // The watch knows which exist, so nothing is asked for in vain.
             let Some(known) = state.secrets.get(&state.namespace, name) else { continue };
-            if let Some((version, keys)) = lock(&self.known).get(name)
+            let may_be_read = |mark: &SecretMark| {
+                readers.iter().any(|one| !matches!(secret_access::access(one, name, Some(mark)), Access::Denied(_)))
+            };
+            let mark = SecretMark::of(&known.metadata, None);
+            if !may_be_read(&mark) {
+                found.marks.insert(name.to_owned(), mark);
+                continue;
+            }
+            if let Some((version, keys, mark)) = lock(&self.known).get(name)
                 && version.is_some()
                 && *version == known.metadata.resource_version
             {
-                found.insert(name.to_owned(), keys.clone());
+                found.keys.insert(name.to_owned(), keys.clone());
+                found.marks.insert(name.to_owned(), mark.clone());
                 continue;
             }
             if let Some(secret) = api.get_opt(name).await? {
+                // Its type is known now.
+                let mark = SecretMark::of(&secret.metadata, secret.type_.as_deref());
+                found.marks.insert(name.to_owned(), mark.clone());
+                if !may_be_read(&mark) {
+                    continue;
+                }
                 let data = secret.data.unwrap_or_default();
                 let keys: SecretKeys =
                     data.iter().map(|(key, value)| (key.clone(), SecretValue::of(&value.0))).collect();
-                lock(&self.known).insert(name.to_owned(), (secret.metadata.resource_version, keys.clone()));
-                found.insert(name.to_owned(), keys);
+                lock(&self.known).insert(name.to_owned(), (secret.metadata.resource_version, keys.clone(), mark));
+                found.keys.insert(name.to_owned(), keys);
             }
         }
-        lock(&self.known).retain(|name, _| found.contains_key(name));
-        if let Err(error) = self.escape(state, &api, destinations, &found).await {
+        lock(&self.known).retain(|name, _| found.keys.contains_key(name));
+        if let Err(error) = self.escape(state, &api, destinations, &found.keys).await {
             tracing::warn!(%error, "failed to write the escaped copy of Secrets");
-            let values = found.values_mut().flat_map(BTreeMap::values_mut).filter(|value| value.is_expanded);
+            let values = found.keys.values_mut().flat_map(BTreeMap::values_mut).filter(|value| value.is_expanded);
             values.for_each(|value| value.copy_failure = Some(error.to_string()));
         }
         Ok(found)

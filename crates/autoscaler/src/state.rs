@@ -2,7 +2,7 @@
 
 use crate::certificates::Certificates;
 use crate::scaling::Scaling;
-use crate::secrets::SecretStore;
+use crate::secrets::{KnownSecrets, SecretStore};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
@@ -22,12 +22,11 @@ use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
 use odigos_kit::metrics::Metrics;
 use odigos_plan::configuration::Configuration;
-use odigos_plan::gateway::SecretKeys;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::node::CloudProvider;
+use odigos_plan::quarantine::{self, Quarantined};
 use odigos_plan::scaling::custom_metrics::{self, Registration};
-use odigos_plan::start_failure::{self, SetAside};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -137,13 +136,13 @@ impl State {
 
     /// The configuration version of gateways that are ready.
     pub(crate) fn serving_version(&self, pool: Option<&str>) -> Option<String> {
-        start_failure::serving(&self.gateway_pods(pool))
+        quarantine::serving(&self.gateway_pods(pool))
     }
 
     /// Destinations that are set aside, as the cluster remembers them.
-    pub(crate) fn set_aside(&self) -> BTreeMap<String, SetAside> {
-        let map = self.config_maps.get(&self.namespace, start_failure::STORE);
-        map.and_then(|map| map.data.as_ref().map(start_failure::read)).unwrap_or_default()
+    pub(crate) fn set_aside(&self) -> BTreeMap<String, Quarantined> {
+        let map = self.config_maps.get(&self.namespace, quarantine::STORE);
+        map.and_then(|map| map.data.as_ref().map(quarantine::read)).unwrap_or_default()
     }
 
     /// A live object of the control plane as the watch knows it.
@@ -159,12 +158,9 @@ impl State {
         serde_json::to_value(hub.get(&self.namespace, name)?.as_ref()).ok()
     }
 
-    /// The Secrets that destinations name: keys with what is known of their values. Values that a collector would expand have an escaped copy
-    /// afterwards, or say why not.
-    pub(crate) async fn secrets(
-        &self,
-        destinations: &[Destination],
-    ) -> Result<BTreeMap<String, SecretKeys>, kube::Error> {
+    /// The Secrets that destinations name and may read: keys with what is known of their values, and what each says of its use. Values that a
+    /// collector would expand have an escaped copy afterwards, or say why not.
+    pub(crate) async fn secrets(&self, destinations: &[Destination]) -> Result<KnownSecrets, kube::Error> {
         self.secret_store.read(self, destinations).await
     }
 }

@@ -3,6 +3,7 @@
 use crate::destination::DestinationType;
 use crate::schema::Field;
 use odigos_api::Signal;
+use odigos_api::labels::{DESTINATION_SECRET, SECRET_DESTINATIONS};
 use std::fmt::Write as _;
 
 /// A Destination, and a Secret where the type has required credentials, as YAML.
@@ -16,7 +17,8 @@ pub fn manifest(one: &DestinationType) -> String {
     if !credentials.is_empty() {
         let _ = write!(
             text,
-            "apiVersion: v1\nkind: Secret\nmetadata: {{name: {secret}, namespace: odigos-system}}\nstringData:\n"
+            "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {secret}\n  namespace: odigos-system\n  labels: {{{DESTINATION_SECRET}: \"true\"}}\n  annotations: {{{SECRET_DESTINATIONS}: {}}}\nstringData:\n",
+            one.id
         );
         for field in &credentials {
             let _ = writeln!(text, "  {}: \"<{}>\"", field.name, field.display_name.to_lowercase());

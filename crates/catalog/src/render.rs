@@ -59,6 +59,8 @@ pub struct Rendered {
     pub pipelines: BTreeMap<(Signal, String), PipelinePart>,
     /// Environment variables that libraries of the collector read by themselves.
     pub variables: BTreeMap<String, String>,
+    /// Such variables of the type, set or not: an exporter reads them all the same.
+    pub possible_variables: BTreeSet<String>,
     /// Secret keys that are read as environment variables.
     pub environment: Vec<SecretVariable>,
     /// Secret keys that are read as files.
@@ -193,6 +195,7 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         ..Rendered::default()
     };
     for variable in &rules.variables {
+        rendered.possible_variables.insert(variable.name.clone());
         if variable.when.as_ref().is_none_or(|condition| evaluation.holds(condition))
             && let Some(Value::String(value)) = evaluation.value(&variable.value)
         {

@@ -291,8 +291,10 @@ impl<'a> Evaluation<'a> {
             self.warnings.push(Problem {
                 reason: Reason::InvalidSetting,
                 field: data_field(&secret.name),
-                message: "the credential stands in plain text; move it into a Secret and name that in spec.secretRef"
-                    .into(),
+                message: format!(
+                    "the credential is readable by everyone who may read Destinations; run `odigos destinations move-secret {}`",
+                    self.instance.id
+                ),
             });
             let text = text.replace('$', "$$");
             return Some(Value::String(format!("{}{text}", secret.prefix)));

@@ -229,7 +229,11 @@ fn rank(object: &Value) -> u8 {
         "Secret" | "ConfigMap" => 6,
         "Service" => 7,
         "PodDisruptionBudget" => 8,
-        "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" | "APIService" => 11,
+        "MutatingWebhookConfiguration"
+        | "ValidatingWebhookConfiguration"
+        | "ValidatingAdmissionPolicy"
+        | "ValidatingAdmissionPolicyBinding"
+        | "APIService" => 11,
         "Deployment" | "DaemonSet" | "StatefulSet" | "Job" | "CronJob" => 9,
         _ => 10,
     }

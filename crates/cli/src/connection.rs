@@ -1,12 +1,16 @@
 //! The connection test of a Destination: an empty request to its backend, from this machine (`spec/destinations.md` 4).
 //!
-//! Uses the very settings that the gateway's exporter gets. Refuses addresses that only a machine itself should reach:
-//! link-local ones and the metadata services of clouds.
+//! Uses the very settings that the gateway's exporter gets. Resolves a name once and connects to what was checked. Rejects link-local
+//! addresses and the metadata services of clouds, and addresses of private networks unless the user allows them: the request carries the
+//! credentials of the Destination to wherever its author wrote.
 
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Bytes;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::rt::TokioIo;
 use kube::Client;
 use kube::api::Api;
 use odigos_api::Signal;
@@ -19,9 +23,19 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::Trac
 use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
+use tokio::net::TcpStream;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
+
+/// Which addresses a test may connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Those of the internet.
+    Public,
+    /// Those of private networks and this machine too.
+    Private,
+}
 
 /// What came of a test.
 #[derive(Debug)]
@@ -31,7 +45,13 @@ pub(crate) struct Outcome {
 }
 
 /// Tests the Destination of that name.
-pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: u64) -> anyhow::Result<Outcome> {
+pub(crate) async fn test(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    seconds: u64,
+    reach: Reach,
+) -> anyhow::Result<Outcome> {
     let destinations: Api<Destination> = Api::namespaced(client.clone(), namespace);
     let destination = destinations.get_opt(name).await.context("the Destination cannot be read")?;
     let destination = destination.with_context(|| format!("there is no Destination {name} in {namespace}"))?;
@@ -108,7 +128,7 @@ pub(crate) async fn test(client: &Client, namespace: &str, name: &str, seconds: 
         probe.ask(path);
     }
     let limit = Duration::from_secs(seconds);
-    match tokio::time::timeout(limit, probe.send(limit)).await {
+    match tokio::time::timeout(limit, probe.send(limit, reach)).await {
         Ok(Ok(message)) => outcome(true, message),
         Ok(Err(error)) => outcome(false, format!("{error:#}")),
         Err(_) => outcome(
@@ -189,21 +209,26 @@ impl Probe {
         self.request = Request::Question;
     }
 
-    async fn send(&self, limit: Duration) -> anyhow::Result<String> {
+    async fn send(&self, limit: Duration, reach: Reach) -> anyhow::Result<String> {
         let url = url::Url::parse(&self.url).context("the endpoint is no URL")?;
         let host = url.host_str().context("the endpoint names no host")?.trim_matches(['[', ']']).to_owned();
         let port = url.port_or_known_default().unwrap_or(4317);
-        refuse(&host, &[])?;
-        let addresses: Vec<IpAddr> = tokio::net::lookup_host((host.as_str(), port))
+        refuse(&host, &[], reach)?;
+        let addresses: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), port))
             .await
             .with_context(|| format!("{host} cannot be resolved from here"))?
-            .map(|address| address.ip())
             .collect();
-        refuse(&host, &addresses)?;
-        if self.request == Request::Grpc { self.send_grpc(limit).await } else { self.send_http().await }
+        let found: Vec<IpAddr> = addresses.iter().map(SocketAddr::ip).collect();
+        refuse(&host, &found, reach)?;
+        // The connection goes to these addresses: a second look-up might have another answer.
+        if self.request == Request::Grpc {
+            self.send_grpc(limit, addresses).await
+        } else {
+            self.send_http(addresses).await
+        }
     }
 
-    async fn send_grpc(&self, limit: Duration) -> anyhow::Result<String> {
+    async fn send_grpc(&self, limit: Duration, addresses: Vec<SocketAddr>) -> anyhow::Result<String> {
         let mut endpoint = Endpoint::from_shared(self.url.clone())?.connect_timeout(limit).timeout(limit);
         if self.url.starts_with("https://") {
             let mut tls = ClientTlsConfig::new().with_enabled_roots();
@@ -212,7 +237,14 @@ impl Probe {
             }
             endpoint = endpoint.tls_config(tls)?;
         }
-        let channel = endpoint.connect().await.with_context(|| format!("{} cannot be reached", self.url))?;
+        let connector = tower::service_fn(move |_: hyper::Uri| {
+            let addresses = addresses.clone();
+            async move { Ok::<_, std::io::Error>(TokioIo::new(TcpStream::connect(addresses.as_slice()).await?)) }
+        });
+        let channel = endpoint
+            .connect_with_connector(connector)
+            .await
+            .with_context(|| format!("{} cannot be reached", self.url))?;
         let mut request = tonic::Request::new(ExportTraceServiceRequest::default());
         for (key, value) in &self.headers {
             let key: tonic::metadata::MetadataKey<tonic::metadata::Ascii> =
@@ -227,14 +259,20 @@ impl Probe {
         }
     }
 
-    async fn send_http(&self) -> anyhow::Result<String> {
+    async fn send_http(&self, addresses: Vec<SocketAddr>) -> anyhow::Result<String> {
         let builder = hyper_rustls::HttpsConnectorBuilder::new();
         // As the exporter does it: with an authority of its own, no other one counts.
         let builder = match &self.ca {
             Some(ca) => builder.with_tls_config(trusting(ca)?),
             None => builder.with_native_roots()?,
         };
-        let connector = builder.https_or_http().enable_http1().build();
+        let resolver = tower::service_fn(move |_: Name| {
+            let addresses = addresses.clone();
+            async move { Ok::<_, std::io::Error>(addresses.into_iter()) }
+        });
+        let mut connector = HttpConnector::new_with_resolver(resolver);
+        connector.enforce_http(false);
+        let connector = builder.https_or_http().enable_http1().wrap_connector(connector);
         let client = hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new()).build(connector);
         let mut request = if self.request == Request::Question {
             hyper::Request::get(&self.url)
@@ -274,28 +312,44 @@ fn trusting(ca: &str) -> anyhow::Result<rustls::ClientConfig> {
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Refuses what only a machine itself should reach.
-fn refuse(host: &str, addresses: &[IpAddr]) -> anyhow::Result<()> {
+/// Rejects what only a machine itself should reach, and private networks where the user did not allow them.
+fn refuse(host: &str, addresses: &[IpAddr], reach: Reach) -> anyhow::Result<()> {
     let names = ["metadata.google.internal", "metadata", "instance-data"];
     if names.contains(&host.to_lowercase().trim_end_matches('.')) {
         bail!("{host} is a metadata service; it is never asked");
     }
     let literal: Option<IpAddr> = host.parse().ok();
     for address in literal.iter().chain(addresses) {
-        let special = match address {
-            IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.octets() == [100, 100, 100, 200],
-            IpAddr::V6(v6) => {
-                v6.is_unspecified()
-                    || (v6.segments()[0] & 0xffc0) == 0xfe80
-                    || v6.segments()[..2] == [0xfd00, 0x0ec2]
-                    || v6.to_ipv4_mapped().is_some_and(|v4| v4.is_link_local())
-            }
-        };
-        if special {
+        let address = address.to_canonical();
+        if is_special(address) {
             bail!("{host} leads to {address}, a link-local or metadata address; it is never asked");
+        }
+        if reach == Reach::Public && is_private(address) {
+            bail!(
+                "{host} leads to {address}, an address of a private network or of this machine; pass --allow-private if the credentials of the Destination may go there"
+            );
         }
     }
     Ok(())
+}
+
+/// Link-local addresses and those of metadata services.
+fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.octets() == [100, 100, 100, 200],
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2],
+    }
+}
+
+/// Addresses of private networks, of providers' networks, and of this machine.
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            v4.is_private() || v4.is_loopback() || (first == 100 && (64..128).contains(&second))
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+    }
 }
 
 #[cfg(test)]
@@ -314,10 +368,17 @@ mod tests {
             "::ffff:169.254.169.254",
             "0.0.0.0",
         ] {
-            assert!(refuse(host, &[]).is_err(), "{host}");
+            assert!(refuse(host, &[], Reach::Private).is_err(), "{host}");
         }
-        assert!(refuse("collector.example.com", &["169.254.1.1".parse().unwrap()]).is_err());
-        assert!(refuse("collector.example.com", &["10.0.0.1".parse().unwrap()]).is_ok());
+        assert!(refuse("collector.example.com", &["169.254.1.1".parse().unwrap()], Reach::Private).is_err());
+        for address in
+            ["10.0.0.1", "127.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"]
+        {
+            let address = [address.parse().unwrap()];
+            assert!(refuse("collector.example.com", &address, Reach::Public).is_err(), "{address:?}");
+            assert!(refuse("collector.example.com", &address, Reach::Private).is_ok(), "{address:?}");
+        }
+        assert!(refuse("collector.example.com", &["192.0.2.1".parse().unwrap()], Reach::Public).is_ok());
     }
 
     #[test]
@@ -373,7 +434,8 @@ mod tests {
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
                 let _ = stream.shutdown().await;
             };
-            let (outcome, ()) = tokio::join!(probe.send_http(), answer);
+            let address = listener.local_addr().unwrap();
+            let (outcome, ()) = tokio::join!(probe.send_http(vec![address]), answer);
             assert_eq!(outcome.is_ok(), is_trusted, "{outcome:?}");
         }
     }
@@ -382,7 +444,9 @@ mod tests {
     async fn refusal_without_end_is_not_read_to_its_end() {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let settings = json!({"endpoint": format!("http://{}", listener.local_addr().unwrap())});
+        let address = listener.local_addr().unwrap();
+        // A name that nobody resolves: the connection goes to the address that was checked.
+        let settings = json!({"endpoint": format!("http://backend.invalid:{}", address.port())});
         let probe = Probe::of("otlp_http/x", &settings, &BTreeMap::new()).unwrap();
         let endless = async {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -392,7 +456,7 @@ mod tests {
             // Until the other side has had enough.
             while stream.write_all(&[b'a'; 4096]).await.is_ok() {}
         };
-        let (outcome, ()) = tokio::join!(probe.send_http(), endless);
+        let (outcome, ()) = tokio::join!(probe.send_http(vec![address]), endless);
         let error = outcome.unwrap_err().to_string();
         assert!(error.contains("500") && error.contains("more than 64 KiB"), "{error}");
     }
@@ -414,7 +478,7 @@ mod tests {
                 stream.write_all(text.as_bytes()).await.unwrap();
                 String::from_utf8_lossy(&asked[..length]).to_lowercase()
             };
-            let (outcome, asked) = tokio::join!(probe.send(Duration::from_secs(5)), answer);
+            let (outcome, asked) = tokio::join!(probe.send(Duration::from_secs(5), Reach::Private), answer);
             assert_eq!(outcome.is_ok(), is_fine, "{outcome:?}");
             assert!(asked.starts_with("get /1/auth ") && asked.contains("x-honeycomb-team: key"), "{asked}");
         }

@@ -1,7 +1,7 @@
 //! `odigos destinations`: what can be sent to, what each type needs, add one, try one.
 
 use crate::output::{Format, Manifests};
-use crate::{Failure, connection, live, output};
+use crate::{Failure, connection, credentials, live, output};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
@@ -11,6 +11,7 @@ use odigos_catalog::destination::{DestinationType, find, types};
 use odigos_catalog::{ComponentType, Field};
 use odigos_pipeline::yaml;
 use odigos_plan::admission::destination::review;
+use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::SecretValue;
 use odigos_plan::spelling::nearest;
 use serde_json::{Value, json};
@@ -53,6 +54,27 @@ Examples:
 A value of - is all of standard input, so that a credential never stands in the history of a shell. A line break at the
 end of standard input or of a file is no part of the value.")]
     Add(Add),
+    /// Mark the Secrets that Destinations name, so that they may read them.
+    MarkSecret {
+        /// Names of Destinations. Default: all of them.
+        #[arg(value_name = "DESTINATION")]
+        names: Vec<String>,
+        /// Namespace of the control plane.
+        #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+        namespace: String,
+        /// Print what would be marked, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Move the credentials among the settings of a Destination into its Secret.
+    MoveSecret {
+        /// Name of the Destination.
+        #[arg(value_name = "DESTINATION")]
+        name: String,
+        /// Namespace of the control plane.
+        #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+        namespace: String,
+    },
     /// Send an empty request to the backend of a Destination from this machine, and say what came back.
     Test {
         /// Name of the Destination.
@@ -60,6 +82,9 @@ end of standard input or of a file is no part of the value.")]
         /// Namespace of the control plane.
         #[arg(long, env = "ODIGOS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
         namespace: String,
+        /// Connect to addresses of private networks and of this machine too. The credentials of the Destination are sent there.
+        #[arg(long)]
+        allow_private: bool,
         /// Seconds to wait for an answer.
         #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=60))]
         timeout: u64,
@@ -105,9 +130,21 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::List { output } => list(*output),
         Command::Show { type_id, output } => show(known(type_id)?, *output),
         Command::Add(arguments) => add(arguments).await,
-        Command::Test { name, namespace, timeout, output } => {
+        Command::MarkSecret { names, namespace, dry_run } => mark(names, namespace, *dry_run).await,
+        Command::MoveSecret { name, namespace } => {
             let client = live::client().await?;
-            let outcome = connection::test(&client, namespace, name, *timeout).await?;
+            let (moved, secret) = credentials::move_into_secret(&client, namespace, name).await?;
+            let text = match moved.as_slice() {
+                [] => format!("destination {name} has no credentials among its settings\n"),
+                moved => format!("{} moved into Secret {secret}\n", moved.join(", ")),
+            };
+            output::text(&text);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test { name, namespace, allow_private, timeout, output } => {
+            let client = live::client().await?;
+            let reach = if *allow_private { connection::Reach::Private } else { connection::Reach::Public };
+            let outcome = connection::test(&client, namespace, name, *timeout, reach).await?;
             match output {
                 Format::Json => output::text(&format!(
                     "{}\n",
@@ -121,6 +158,24 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             Ok(if outcome.succeeded { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
     }
+}
+
+async fn mark(names: &[String], namespace: &str, dry_run: bool) -> Result<ExitCode, Failure> {
+    let client = live::client().await?;
+    let destinations = credentials::read(&client, namespace, names).await?;
+    let markings = credentials::markings(&client, namespace, &destinations).await?;
+    for marking in &markings {
+        if !dry_run {
+            credentials::apply(&client, namespace, marking).await?;
+        }
+        let readers: Vec<&str> = marking.destinations.iter().map(String::as_str).collect();
+        let word = if dry_run { "would be marked" } else { "marked" };
+        output::text(&format!("Secret {}: {word} for {}\n", marking.secret, readers.join(", ")));
+    }
+    if markings.is_empty() {
+        output::text("nothing to mark\n");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn known(type_id: &str) -> anyhow::Result<&'static DestinationType> {
@@ -252,7 +307,7 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
         "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": name, "namespace": arguments.namespace}, "spec": spec,
     });
     let typed = serde_json::from_value(destination.clone())?;
-    let reviewed = review(&typed, &arguments.namespace);
+    let reviewed = review(&typed, None, &Configuration::default(), &arguments.namespace);
     if let Some(refusal) = reviewed.refusals.first() {
         return Err(Failure::Input(anyhow::anyhow!("{}: {}", refusal.field, refusal.message)));
     }
@@ -261,9 +316,10 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
         let words =
             credentials.iter().map(|(key, value)| (key.clone(), if shown { value.clone() } else { "…".to_owned() }));
         let words: BTreeMap<String, String> = words.collect();
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": secret_name, "namespace": arguments.namespace}, "stringData": words,
-        })
+        let mut metadata = credentials::mark([name.as_str()]);
+        metadata["name"] = json!(secret_name);
+        metadata["namespace"] = json!(arguments.namespace);
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": words})
     };
     if arguments.dry_run {
         let mut objects = vec![destination];
@@ -321,7 +377,7 @@ async fn write(arguments: &Add, destination: &Value, secret: Option<Value>) -> a
 }
 
 /// End of the name of a Destination's Secret.
-const CREDENTIALS: &str = "-credentials";
+const CREDENTIALS: &str = credentials::SUFFIX;
 /// Longest name of an object.
 const LONGEST_NAME: usize = 253;
 

@@ -5,6 +5,7 @@
 //! is installed comes from the embedded chart, exactly as Helm would render it.
 
 mod api_services;
+mod carry_over;
 mod cluster;
 mod found;
 pub(crate) mod install;

@@ -5,6 +5,7 @@
 //! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending; the last two are also of `sources`.
 
 mod connection;
+mod credentials;
 mod describe;
 mod destinations;
 #[cfg(test)]

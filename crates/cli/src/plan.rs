@@ -5,7 +5,7 @@ use clap::Args;
 use jiff::Timestamp;
 use odigos_api::{Finding, names};
 use odigos_plan::objects::title;
-use odigos_plan::start_failure;
+use odigos_plan::quarantine;
 use odigos_plan::world::{Applications, Certainty, Key, World, outdated_words};
 use serde_json::{Value, json};
 use similar::TextDiff;
@@ -161,10 +161,7 @@ impl Report {
             out.push_str(&format!("= {line}\n"));
         }
         for (name, said) in &self.quarantined {
-            out.push_str(&format!(
-                "? quarantined, left out of the collectors: {}: {said}\n",
-                start_failure::words(name)
-            ));
+            out.push_str(&format!("? quarantined, left out of the collectors: {}: {said}\n", quarantine::words(name)));
         }
         out.push_str(&self.summary());
         out

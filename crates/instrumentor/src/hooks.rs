@@ -1,20 +1,23 @@
-//! The admission hooks: Sources, Destinations and pods. Every decision is in `plan::admission`.
+//! The admission hooks: Sources, Destinations, Processors and pods. Every decision is in `plan::admission`.
 
 use crate::state::State;
 use jiff::Timestamp;
 use json_patch::Patch;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse};
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::labels::{CRON_JOB, STREAM_CLASS};
+use odigos_api::labels::{CRON_JOB, SECRET_ACCESS, STREAM_CLASS};
+use odigos_api::processor::Processor;
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::webhook::{Handler, Hook};
-use odigos_plan::admission::{destination, pod, refusal_text, source};
+use odigos_plan::admission::{Review, destination, pod, processor, refusal_text, source};
 use odigos_plan::injection;
+use odigos_plan::processors::Permission;
 use odigos_plan::workload::{cron_job_that_owns, job_of_unknown_origin, pod_workload};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -29,14 +32,91 @@ pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
             let response = handler(&state, &namespace, &request);
             Box::pin(std::future::ready(response))
         });
-        Hook { path, handler }
+        Hook { path, handler, fails_closed: false }
     };
     vec![
         hook("/default-sources", default_source),
         hook("/validate-sources", validate_source),
-        hook("/validate-destinations", validate_destination),
-        Hook { path: "/label-pods", handler: pods(state) },
+        Hook { fails_closed: true, ..hook("/validate-destinations", validate_destination) },
+        Hook { path: "/default-destinations", handler: destinations(state, namespace), fails_closed: true },
+        hook("/validate-processors", validate_processor),
+        Hook { path: "/label-pods", handler: pods(state), fails_closed: false },
     ]
+}
+
+fn destinations(state: &Arc<State>, namespace: &str) -> Handler {
+    let (state, namespace) = (state.clone(), namespace.to_owned());
+    Arc::new(move |request| {
+        let (state, namespace) = (state.clone(), namespace.clone());
+        Box::pin(async move { record_access(&state, &namespace, &request).await })
+    })
+}
+
+/// Records whether the writer of a Destination may read the Secret that it names, in an annotation that nobody else can set.
+async fn record_access(state: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let (Some(raw), Some(object)) = (&request.object, read::<Destination>(request.object.as_ref())) else {
+        return response.deny("the Destination cannot be read");
+    };
+    let before: Option<Destination> = read(request.old_object.as_ref());
+    let secret = destination::secret_to_ask_about(&object, before.as_ref());
+    let may_read = match secret {
+        Some(name) => match may_read_secret(state, namespace, name, request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                tracing::warn!(%error, "failed to create a SubjectAccessReview, access not recorded");
+                false
+            }
+        },
+        None => false,
+    };
+    let recorded = destination::recorded_access(&object, before.as_ref(), may_read);
+    let (Ok(before), Ok(mut after)) = (serde_json::to_value(raw), serde_json::to_value(raw)) else {
+        return response.deny("the Destination cannot be read");
+    };
+    match (recorded, after["metadata"].get_mut("annotations").and_then(Value::as_object_mut)) {
+        (Some(text), _) => after["metadata"]["annotations"][SECRET_ACCESS] = json!(text),
+        (None, Some(annotations)) => drop(annotations.remove(SECRET_ACCESS)),
+        (None, None) => {}
+    }
+    let mut response = patched(response, &before, &after);
+    if let Some(name) = secret.filter(|_| !may_read) {
+        response.warnings = Some(vec![format!(
+            "spec.secretRef: you may not read the Secret {name}, so it must be marked for this Destination (odigos destinations mark-secret)"
+        )]);
+    }
+    response
+}
+
+/// Asks the API server whether who sent a request may read a Secret.
+async fn may_read_secret(
+    state: &State,
+    namespace: &str,
+    name: &str,
+    request: &AdmissionRequest<DynamicObject>,
+) -> Result<bool, kube::Error> {
+    let user = &request.user_info;
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: user.username.clone(),
+            groups: user.groups.clone(),
+            uid: user.uid.clone(),
+            extra: user.extra.clone(),
+            resource_attributes: Some(ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                verb: Some("get".into()),
+                resource: Some("secrets".into()),
+                name: Some(name.to_owned()),
+                version: Some("v1".into()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(state.client.0.clone());
+    let answer = api.create(&PostParams::default(), &review).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
 fn pods(state: &Arc<State>) -> Handler {
@@ -107,10 +187,30 @@ fn validate_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObj
     response
 }
 
-fn validate_destination(_: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
-    let mut response = AdmissionResponse::from(request);
-    let Some(object) = read::<Destination>(request.object.as_ref()) else { return response };
-    let review = destination::review(&with_namespace(object, request), namespace);
+fn validate_destination(
+    state: &State,
+    namespace: &str,
+    request: &AdmissionRequest<DynamicObject>,
+) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let Some(object) = read::<Destination>(request.object.as_ref()) else {
+        return response.deny("the Destination cannot be read");
+    };
+    let before: Option<Destination> = read(request.old_object.as_ref());
+    let configuration = state.configuration.load();
+    let object = with_namespace(object, request);
+    with_review(response, destination::review(&object, before.as_ref(), &configuration, namespace))
+}
+
+fn validate_processor(state: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let Some(object) = read::<Processor>(request.object.as_ref()) else { return response };
+    let before: Option<Processor> = read(request.old_object.as_ref());
+    let permission = Permission::of(&state.configuration.load());
+    with_review(response, processor::review(&with_namespace(object, request), before.as_ref(), &permission, namespace))
+}
+
+fn with_review(mut response: AdmissionResponse, review: Review) -> AdmissionResponse {
     if !review.refusals.is_empty() {
         return response.deny(refusal_text(&review.refusals));
     }

@@ -85,6 +85,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         options: ArcSwap::from_pointee(Options { scope: Scope::unknown(&common.namespace), ..Options::default() }),
         injection: ArcSwap::from_pointee(injection::Options::of(&Configuration::default(), &common.namespace)),
         detection: ArcSwap::default(),
+        configuration: ArcSwap::default(),
         looks: Mutex::default(),
         reporter: Applier::new(client.clone(), AGENT, metrics.clone()),
         config_maps: Hub::new("ConfigMap"),
@@ -331,6 +332,7 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
         for (path, message) in odigos_plan::instrumentation::options::problems(&configuration) {
             tracing::warn!(path, message, "a setting of rollouts");
         }
+        state.configuration.store(Arc::new(configuration));
         let before = state.options.load_full();
         if *before == options {
             return;

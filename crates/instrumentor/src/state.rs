@@ -16,6 +16,7 @@ use odigos_api::{Signal, WorkloadKind, WorkloadRef, names};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::Hub;
+use odigos_plan::configuration::Configuration;
 use odigos_plan::coverage::Matcher;
 use odigos_plan::detection;
 use odigos_plan::injection;
@@ -50,6 +51,8 @@ pub(crate) struct State {
     pub(crate) injection: ArcSwap<injection::Options>,
     /// The effective configuration, as far as it says who looks at processes.
     pub(crate) detection: ArcSwap<detection::Options>,
+    /// The effective configuration, for what it allows users.
+    pub(crate) configuration: ArcSwap<Configuration>,
     /// What was tried to look at, where no agent does.
     pub(crate) looks: Mutex<detection::pods::Memory>,
     /// Writes what was found, in place of the agents of the nodes.

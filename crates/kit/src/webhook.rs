@@ -27,6 +27,8 @@ pub struct Hook {
     pub path: &'static str,
     /// What answers.
     pub handler: Handler,
+    /// Whether objects are rejected when the handler fails; else they are admitted unchanged.
+    pub fails_closed: bool,
 }
 
 impl std::fmt::Debug for Hook {
@@ -61,11 +63,15 @@ async fn answer(
         Err(error) => return axum::Json(AdmissionResponse::invalid(error.to_string()).into_review()),
     };
     let mut fallback = AdmissionResponse::from(&request);
-    // A panic must not look like a refusal: users' objects are admitted as they are.
+    // A panic must not look like a refusal, unless an object that nobody looked at is worse than none.
     match futures::FutureExt::catch_unwind(std::panic::AssertUnwindSafe((hook.handler)(request))).await {
         Ok(response) => axum::Json(response.into_review()),
+        Err(_) if hook.fails_closed => {
+            tracing::error!(path = hook.path, "webhook handler panicked, object rejected");
+            axum::Json(fallback.deny("the webhook failed; see the log of odigos-instrumentor").into_review())
+        }
         Err(_) => {
-            tracing::error!(path = hook.path, "a hook panicked; the object is admitted unchanged");
+            tracing::error!(path = hook.path, "webhook handler panicked, object admitted unchanged");
             fallback.allowed = true;
             axum::Json(fallback.into_review())
         }

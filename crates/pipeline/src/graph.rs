@@ -4,6 +4,7 @@
 //! (`spec/otel-collector.md` 4.8), so a configuration passes here before it is written anywhere.
 
 use crate::config::{CollectorConfig, ComponentKind, PipelineId};
+use crate::expansion;
 use odigos_api::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +32,25 @@ impl CollectorConfig {
         self.check_connectors(&mut problems);
         self.check_extensions(&mut problems);
         self.check_cycles(&mut problems);
+        self.check_references(&mut problems);
         problems.into_iter().collect()
+    }
+
+    /// What a collector would fetch in place of a text: only what was rendered on purpose. Texts of users are escaped where they are
+    /// rendered; this is what holds where that was forgotten.
+    fn check_references(&self, problems: &mut BTreeSet<Problem>) {
+        let mut report = |place: String, settings: &Value| {
+            if let Some(found) = foreign_reference(settings) {
+                let message = format!("refers to {found}, which a collector must not fetch");
+                problems.insert(Problem { place, message });
+            }
+        };
+        for kind in ComponentKind::ALL {
+            for (id, settings) in self.section(kind) {
+                report(format!("{} {id}", kind.section()), settings);
+            }
+        }
+        report("service.telemetry".into(), &self.telemetry);
     }
 
     fn check_ids(&self, problems: &mut BTreeSet<Problem>) {
@@ -190,6 +209,16 @@ impl CollectorConfig {
         for id in open.keys() {
             problems.insert(Problem { place: format!("pipeline {id}"), message: "is part of a cycle".into() });
         }
+    }
+}
+
+/// The first reference in the texts of settings that is not one of the product. Keys are not expanded.
+fn foreign_reference(settings: &Value) -> Option<&str> {
+    match settings {
+        Value::String(text) => expansion::foreign_reference(text),
+        Value::Array(list) => list.iter().find_map(foreign_reference),
+        Value::Object(map) => map.values().find_map(foreign_reference),
+        _ => None,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod expansion;
 pub mod graph;
 pub mod ottl;
+pub mod reach;
 pub mod yaml;
 
 pub use config::{CollectorConfig, ComponentKind, Conflict, Pipeline, PipelineId};

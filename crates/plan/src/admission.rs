@@ -1,10 +1,11 @@
 //! Admission: what is filled in and what is refused when users write objects, and what pods get when they start.
 //!
 //! Pure functions over the objects of a review (`spec/sources-and-instrumentation.md` 2.3–2.4, design 4.1); the server is
-//! elsewhere. Whatever admission misses, the controllers decide the same way, so it may fail open.
+//! elsewhere. Whatever admission misses, the controllers decide the same way.
 
 pub mod destination;
 pub mod pod;
+pub mod processor;
 pub mod source;
 
 /// One reason to refuse an object.
@@ -20,6 +21,15 @@ impl Refusal {
     fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
     }
+}
+
+/// What is said when an object is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Review {
+    /// Reasons to refuse it.
+    pub refusals: Vec<Refusal>,
+    /// Remarks that kubectl prints.
+    pub warnings: Vec<String>,
 }
 
 /// The text of a refusal as the API server words it.

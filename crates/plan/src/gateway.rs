@@ -4,6 +4,7 @@
 //! merged whole or not at all; per-stream pipelines are what a reader sees; routing is by stream class (design 4–5).
 //! Never reads a Secret's value: key names and digests are enough. The Kubernetes objects are in [`objects`].
 
+pub mod allowed_types;
 pub mod delivery;
 pub mod destinations;
 mod head_marks;
@@ -11,6 +12,7 @@ pub mod intake;
 pub mod objects;
 mod routing;
 pub mod sampling;
+pub mod secret_access;
 pub mod secret_values;
 mod service_graph;
 
@@ -21,7 +23,7 @@ mod tests;
 
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
-use crate::processors::{self, Processors};
+use crate::processors::{self, Permission, Processors};
 use crate::receivers;
 use crate::sampling::report as sampling_report;
 use crate::streams;
@@ -35,6 +37,7 @@ use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal, names};
 pub use odigos_pipeline::Problem;
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
+pub use secret_access::SecretMark;
 pub use secret_values::{SecretKeys, SecretValue};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +56,8 @@ pub struct Observed<'a> {
     pub processors: Vec<&'a Processor>,
     /// The Secrets that Destinations refer to, by name; a missing one is absent.
     pub secrets: &'a BTreeMap<String, SecretKeys>,
+    /// What those Secrets say of their use, by name.
+    pub marks: &'a BTreeMap<String, SecretMark>,
     /// The effective configuration.
     pub configuration: &'a Configuration,
     /// Sampling rules and the views of streams.
@@ -112,6 +117,8 @@ pub struct GatewayPlan {
     pub variables: BTreeMap<String, String>,
     /// Whether any queue is kept on disk.
     pub persistent_queues: bool,
+    /// How many bytes the queues on disk may hold together.
+    pub persistent_queue_bytes: i64,
     /// Which destination a component belongs to, by component id, with its settings.
     pub components: BTreeMap<String, (String, Value)>,
     /// Components of Processors, in the same form, with their names among what can be set aside.
@@ -120,6 +127,13 @@ pub struct GatewayPlan {
     pub unowned: streams::StreamSet,
     /// What people should know.
     pub findings: Vec<Finding>,
+}
+
+impl Observed<'_> {
+    /// Whether a Secret of that name exists, or is one that nothing tells about.
+    fn has_secret(&self, name: &str) -> bool {
+        self.secrets.contains_key(name) || self.marks.contains_key(name) || secret_access::is_reserved_name(name)
+    }
 }
 
 /// Name of a gateway's group, its Services and ConfigMaps: the main one's, or that of a dedicated pool.
@@ -133,7 +147,9 @@ pub fn name(group: &CollectorsGroupSpec) -> String {
 pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let role = CollectorRole::ClusterGateway;
     let classes = &seen.group.spec.stream_classes;
-    let mut processors = Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes);
+    let permission = Permission::of(seen.configuration);
+    let mut processors =
+        Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
@@ -217,6 +233,11 @@ fn report(
         secrets: destinations.secrets,
         variables: destinations.variables,
         persistent_queues: destinations.fragments.iter().any(Fragment::is_persistent),
+        persistent_queue_bytes: {
+            let queues = destinations.fragments.iter().map(Fragment::queues).sum();
+            let bytes = collector::queue_bytes(&seen.group.spec.resources_settings, queues);
+            destinations.fragments.iter().filter(|one| one.is_persistent()).map(|one| one.all_queue_bytes(bytes)).sum()
+        },
         unowned,
         findings,
     }

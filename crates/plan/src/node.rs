@@ -10,6 +10,7 @@ mod own_metrics;
 mod pipelines;
 mod receivers;
 mod routes;
+mod scraped;
 mod senders;
 mod sources;
 mod span_metrics;
@@ -23,7 +24,7 @@ pub use receivers::{LOG_LINKS, LOG_OFFSETS};
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
-use crate::processors::Processors;
+use crate::processors::{Permission, Processors};
 use crate::unowned::Handling;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::ConditionDraft;
@@ -48,7 +49,7 @@ pub struct Observed<'a> {
     pub group: Option<&'a CollectorsGroup>,
     /// The Processors of the control plane's namespace, in any order.
     pub processors: Vec<&'a Processor>,
-    /// What collectors do not start with ([`crate::start_failure`]), with what they said.
+    /// What collectors do not start with ([`crate::quarantine`]), with what they said.
     pub set_aside: &'a BTreeMap<String, String>,
     /// The effective configuration.
     pub configuration: &'a Configuration,
@@ -88,12 +89,20 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let gateway = seen.gateway?;
     let role = CollectorRole::NodeCollector;
     let classes = &gateway.spec.stream_classes;
-    let mut processors = Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes);
+    let permission = Permission::of(seen.configuration);
+    let mut processors =
+        Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
     let mut config = CollectorConfig::default();
     let mut receiver_signals = Vec::new();
     let mut pools = Vec::new();
     let mut unowned_class = None;
     let mut findings = processors.findings.clone();
+    for path in seen.configuration.texts("metricsSources.hostMetrics.mountPoints") {
+        if let Some(problem) = scraped::mount_point_problem(&path) {
+            let message = format!("{path:?} is not mounted: {problem}");
+            findings.push(Finding::warning(group_object(seen), "metricsSources.hostMetrics.mountPoints", message));
+        }
+    }
     let port = seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
     add_idle_parts(&mut config, seen, port);
     if let Some(group) = seen.group {
@@ -102,6 +111,7 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         let routes = routes::of(&seen.pools);
         let build = Build {
             namespace: seen.namespace,
+            configuration: seen.configuration,
             gateway: &gateway.spec,
             spec: &group.spec,
             signals,

@@ -1,20 +1,22 @@
 //! The Processors of users: which can be rendered, in which order, and what is told of each.
 //!
 //! Owns the shapes of `spec/collectors-and-pipelines.md` 4.6 and the names that users cannot have. Never decides in which pipelines
-//! they stand, nor which of them a collector does not start with ([`crate::start_failure`]).
+//! they stand, nor which of them a collector does not start with ([`crate::quarantine`]).
 
+pub mod permission;
 mod placement;
 
+pub use permission::Permission;
 pub use placement::is_run_by;
 
-use crate::start_failure::processor_key;
+use crate::quarantine::processor_key;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::graph::check_component_id;
-use odigos_pipeline::{CollectorConfig, ComponentKind};
+use odigos_pipeline::{CollectorConfig, ComponentKind, expansion};
 use placement::{Guard, Placement};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -110,13 +112,25 @@ pub struct UsableProcessor {
     pub signals: Vec<Signal>,
     /// Streams that it is for; `None` means all.
     pub streams: Option<Vec<String>>,
-    /// Its settings, verbatim but for the guard of streams on a node.
+    /// Its settings, confined to own variables, with the guard of streams on a node.
     pub settings: Value,
+    /// A reference that the collector does not replace, as it was written.
+    kept_reference: Option<String>,
     /// No item can be meant, so it is in no pipeline.
     is_idle: bool,
 }
 
 impl UsableProcessor {
+    /// What its author should know of its settings.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let reference = self.kept_reference.as_ref()?;
+        let variables = expansion::OWN_VARIABLES.join(", ");
+        Some(format!(
+            "spec.processorConfig: {reference} is used as it is written; only {variables} are replaced, as in ${{env:NODE_NAME}}"
+        ))
+    }
+
     /// Whether it belongs into the pipelines that every item of `signal` passes.
     #[must_use]
     pub fn is_global(&self, signal: Signal) -> bool {
@@ -131,7 +145,7 @@ impl UsableProcessor {
 }
 
 /// Why a Processor cannot be rendered: reason, field, message.
-type Refusal = (&'static str, &'static str, String);
+pub(crate) type Refusal = (&'static str, &'static str, String);
 
 /// A processor as its collector runs it, with what its condition says.
 fn placed(
@@ -171,6 +185,9 @@ fn placed(
         }
         Placement::AsWritten | Placement::Elsewhere => {}
     }
+    if let Some(warning) = usable.warning() {
+        message.push_str(&format!(" Warning: {warning}."));
+    }
     Ok((usable, message))
 }
 
@@ -188,6 +205,22 @@ fn not_in_collector(role: CollectorRole, id: &str) -> Option<String> {
     })
 }
 
+/// Escapes what a collector would expand in the texts of settings, own variables aside. Returns the first reference that is now text. The
+/// collector does not expand keys.
+fn confine(settings: &mut Value) -> Option<String> {
+    match settings {
+        Value::String(text) => {
+            let (confined, refused) = expansion::confine(text);
+            let refused = refused.map(str::to_owned);
+            *text = confined;
+            refused
+        }
+        Value::Array(list) => list.iter_mut().fold(None, |found, item| found.or(confine(item))),
+        Value::Object(map) => map.values_mut().fold(None, |found, item| found.or(confine(item))),
+        _ => None,
+    }
+}
+
 /// The processors of a role and what to report of each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Processors {
@@ -201,12 +234,13 @@ pub struct Processors {
 
 impl Processors {
     /// Sorts out which processors of `role` can be rendered; a bad one is reported and left out, on both collectors. `classes` are
-    /// those of the main gateways, by which a node tells streams apart.
+    /// those of the main gateways, by which a node tells streams apart; `permission` is what the configuration allows.
     pub fn of_role<'a>(
         role: CollectorRole,
         processors: impl IntoIterator<Item = &'a Processor>,
         set_aside: &BTreeMap<String, String>,
         classes: &[StreamClass],
+        permission: &Permission,
     ) -> Self {
         let suffix = match role {
             CollectorRole::ClusterGateway => "ClusterGateway",
@@ -232,7 +266,9 @@ impl Processors {
                 let message = format!("the collector did not start with it: {said}");
                 ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
             } else {
-                match Self::usable(processor).and_then(|usable| placed(usable, &placement, classes)) {
+                let permitted = permission.check(spec);
+                match permitted.and_then(|()| usable(processor)).and_then(|usable| placed(usable, &placement, classes))
+                {
                     Ok((usable, mut message)) => {
                         if let Some(missing) = not_in_collector(role, &usable.id) {
                             message = format!("{message} But {missing}.");
@@ -251,43 +287,6 @@ impl Processors {
         }
         result.usable.sort_by_key(|p| (p.hint, p.id.split_once('/').map(|(_, name)| name.to_owned())));
         result
-    }
-
-    fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> {
-        let spec = &processor.spec;
-        let component_type = spec.type_.as_str();
-        if !STOCK_PROCESSORS.contains(&component_type) {
-            let hint = if component_type.starts_with("odigos") {
-                "; it is a component of another distribution: use an Action or a transform processor instead"
-            } else {
-                "; check the spelling"
-            };
-            return Err((
-                "UnsupportedType",
-                "spec.type",
-                format!("the stock collector has no processor of the type {component_type:?}{hint}"),
-            ));
-        }
-        let name = processor.metadata.name.as_deref().unwrap_or_default();
-        let id = format!("{component_type}/{name}");
-        if is_own(&id) {
-            let message = format!("{id} is a component of the product itself; give the Processor another name");
-            return Err(("InvalidConfig", "metadata.name", message));
-        }
-        check_component_id(&id).map_err(|why| ("InvalidConfig", "metadata.name", why))?;
-        let settings = match serde_json::to_value(&spec.processor_config) {
-            Ok(settings @ Value::Object(_)) => settings,
-            Ok(Value::Null) => json!({}),
-            _ => return Err(("InvalidConfig", "spec.processorConfig", "the settings must be an object".into())),
-        };
-        Ok(UsableProcessor {
-            id,
-            hint: spec.order_hint.unwrap_or_default(),
-            signals: spec.signals.clone(),
-            streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
-            settings,
-            is_idle: false,
-        })
     }
 
     /// Reports the processors that no pipeline of `config` names: no item reaches them. One for both collectors may be in the
@@ -340,6 +339,45 @@ impl Processors {
     }
 }
 
+/// A Processor with settings that a collector can be given.
+pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> {
+    let spec = &processor.spec;
+    let component_type = spec.type_.as_str();
+    if !STOCK_PROCESSORS.contains(&component_type) {
+        let hint = if component_type.starts_with("odigos") {
+            "; it is a component of another distribution: use an Action or a transform processor instead"
+        } else {
+            "; check the spelling"
+        };
+        return Err((
+            "UnsupportedType",
+            "spec.type",
+            format!("the stock collector has no processor of the type {component_type:?}{hint}"),
+        ));
+    }
+    let name = processor.metadata.name.as_deref().unwrap_or_default();
+    let id = format!("{component_type}/{name}");
+    if is_own(&id) {
+        let message = format!("{id} is a component of the product itself; give the Processor another name");
+        return Err(("InvalidConfig", "metadata.name", message));
+    }
+    check_component_id(&id).map_err(|why| ("InvalidConfig", "metadata.name", why))?;
+    let mut settings = match serde_json::to_value(&spec.processor_config) {
+        Ok(settings @ Value::Object(_)) => settings,
+        Ok(Value::Null) => json!({}),
+        _ => return Err(("InvalidConfig", "spec.processorConfig", "the settings must be an object".into())),
+    };
+    Ok(UsableProcessor {
+        id,
+        hint: spec.order_hint.unwrap_or_default(),
+        signals: spec.signals.clone(),
+        streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
+        kept_reference: confine(&mut settings),
+        settings,
+        is_idle: false,
+    })
+}
+
 /// Whether a collector tells `draft` of a Processor. Where it runs in both collectors, they share one condition: what one of them
 /// refuses counts more than that the other takes it (`refused_elsewhere`), and where both come to the same in words of their own,
 /// who came first tells it.
@@ -375,7 +413,12 @@ mod tests {
     fn drafts(processor: &Processor, set_aside: &[(&str, &str)]) -> Vec<ConditionDraft> {
         let set_aside = set_aside.iter().map(|(key, said)| ((*key).to_owned(), (*said).to_owned())).collect();
         let roles = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector];
-        let of = |role| Processors::of_role(role, [processor], &set_aside, &[]).conditions.remove("p").unwrap();
+        let of = |role| {
+            Processors::of_role(role, [processor], &set_aside, &[], &Permission::default())
+                .conditions
+                .remove("p")
+                .unwrap()
+        };
         roles.map(of).into()
     }
 

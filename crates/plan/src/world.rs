@@ -22,7 +22,7 @@ pub use restarts::{Applications, Certainty, Restart, outdated_words};
 pub use settle::{Settled, implicit_stream, stream_status};
 
 use crate::agents::Backoff;
-use crate::gateway::{SecretKeys, SecretValue};
+use crate::gateway::{SecretKeys, SecretMark, SecretValue};
 use crate::instrumentation::pods::PodSeen;
 use crate::instrumentation::rollout::Progress;
 use crate::objects::title;
@@ -93,6 +93,8 @@ pub struct World {
     pub samplings: BTreeMap<Key, Sampling>,
     /// Secrets: names of keys and what is known of their values; the values are dropped when they are read.
     pub secrets: BTreeMap<Key, SecretKeys>,
+    /// What Secrets say of their use.
+    pub secret_marks: BTreeMap<Key, SecretMark>,
     /// Secrets among these that another object announces, with its title: their values are not known yet.
     pub announced_secrets: BTreeMap<Key, String>,
     /// ConfigMaps of the control plane's namespace.
@@ -150,6 +152,7 @@ impl World {
             (false, "Namespace") => drop(self.namespaces.insert(name)),
             (false, "Secret") => {
                 self.announced_secrets.remove(&key);
+                self.secret_marks.insert(key.clone(), read::secret_mark(&object));
                 self.secrets.insert(key, read::secret_keys(&object));
             }
             (false, "ExternalSecret" | "SealedSecret") => self.announce_secret(&object, &key),

@@ -259,6 +259,25 @@ pub fn validate(role: CollectorRole, text: &str, directory: &Path) -> anyhow::Re
     Ok(())
 }
 
+/// A configuration as the collector reads it, with everything in place of its references; `variables` are further environment.
+///
+/// # Errors
+/// What the collector says.
+pub fn expanded(text: &str, directory: &Path, variables: &[(String, String)]) -> anyhow::Result<String> {
+    let around = Surroundings::new(directory)?;
+    let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
+    std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
+    let mut command = Command::new(tools::find(COLLECTOR)?);
+    environment(&mut command, &around);
+    command.envs(variables.iter().cloned()).args(["print-config", "--mode=unredacted"]);
+    let output = command.arg(format!("--config={}", file.path().display())).output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// A running collector.
 #[derive(Debug)]
 pub struct Collector {

@@ -136,10 +136,24 @@ async fn apply_with(client: &Client, object: &Value, parameters: &PatchParams) -
         "" => Api::all_with(client.clone(), &resource),
         namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
-    api.patch(&name, parameters, &Patch::Apply(object))
-        .await
-        .with_context(|| format!("{} {namespace}/{name} is refused", resource.kind))
+    // A webhook that fails closed is trusted by the API server a moment after its server is ready.
+    let until = tokio::time::Instant::now() + WEBHOOK_PATIENCE;
+    loop {
+        let applied = api.patch(&name, parameters, &Patch::Apply(object)).await;
+        let is_early = |error: &kube::Error| error.to_string().contains("failed calling webhook");
+        match applied {
+            Err(error) if is_early(&error) && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            applied => {
+                return applied.with_context(|| format!("{} {namespace}/{name} is refused", resource.kind));
+            }
+        }
+    }
 }
+
+/// How long an object waits for a webhook that does not answer yet.
+const WEBHOOK_PATIENCE: Duration = Duration::from_secs(15);
 
 /// All objects of a kind.
 ///

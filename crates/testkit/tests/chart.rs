@@ -232,13 +232,14 @@ fn without_agents_on_nodes_nothing_of_them_is_installed() {
 }
 
 #[test]
-fn admission_fails_open_and_spares_the_system() {
+fn admission_fails_closed_for_destinations_alone_and_spares_the_system() {
     let rendered = render("a", &[]).unwrap();
     let mut seen = 0;
     for object in objects(&rendered) {
         for hook in object["webhooks"].as_array().into_iter().flatten() {
             seen += 1;
-            assert_eq!(hook["failurePolicy"], "Ignore", "{}", hook["name"]);
+            let is_closed = hook["rules"][0]["resources"][0] == "destinations";
+            assert_eq!(hook["failurePolicy"], if is_closed { "Fail" } else { "Ignore" }, "{}", hook["name"]);
             assert!(hook["timeoutSeconds"].as_u64().unwrap() <= 5, "{}", hook["name"]);
             if hook["rules"][0]["resources"][0] == "pods" {
                 let spared = hook["namespaceSelector"]["matchExpressions"][0]["values"].as_array().unwrap();
@@ -246,7 +247,7 @@ fn admission_fails_open_and_spares_the_system() {
             }
         }
     }
-    assert_eq!(seen, 4);
+    assert_eq!(seen, 6);
 }
 
 /// `docs/install.md` lists what every account may do, grouped by verbs.
@@ -309,9 +310,11 @@ fn permissions_are_few() {
                 .contains(&resource);
             // One pod goes ahead of a rollout, and missed ones are made anew: by eviction, so that budgets are kept.
             let evicts = words[1] == names::INSTRUMENTOR && (verb, resource) == ("create", "pods/eviction");
+            let asks = words[1] == names::INSTRUMENTOR && resource == "subjectaccessreviews.authorization.k8s.io";
             let known = ours
                 || restarts
                 || evicts
+                || asks
                 || (verb, resource) == ("patch", "pods")
                 || (verb, resource) == ("patch", "nodes")
                 || resource.contains("/finalizers")

@@ -13,7 +13,7 @@ use kube::{Client, ResourceExt};
 use odigos_api::destination::Destination;
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, names};
-use odigos_plan::start_failure::{self, SetAside};
+use odigos_plan::quarantine::{self, Quarantined};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{self, BINARIES, Kubelet, Launch, NAMESPACE, apply, get_object, list};
@@ -249,13 +249,15 @@ async fn plan_says_what_happens() {
     // What collectors do not start with is left out by the controllers, and by the plan.
     let api_of: Api<Destination> = Api::namespaced(client.clone(), NAMESPACE);
     let found = api_of.get("traces").await.unwrap();
-    let entry = SetAside {
-        fingerprint: start_failure::fingerprint(&found, &BTreeMap::new()),
+    let entry = Quarantined {
+        fingerprint: quarantine::fingerprint(&found, &BTreeMap::new()),
         said: "Error: cannot start".into(),
         since: k8s_openapi::jiff::Timestamp::now(),
+        is_confirmed: true,
+        is_acquitted: false,
     };
     let store = json!({
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": start_failure::STORE, "namespace": NAMESPACE},
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": quarantine::STORE, "namespace": NAMESPACE},
         "data": {"traces": serde_json::to_string(&entry).unwrap()},
     });
     apply(&client, &store).await.unwrap();

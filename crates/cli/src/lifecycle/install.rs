@@ -1,5 +1,6 @@
 //! `odigos install`: preflight, apply in order, wait. `odigos upgrade` takes the same way.
 
+use super::carry_over::CarryOver;
 use super::cluster::{Cluster, Reference, text};
 use super::found::Found;
 use super::planned::{self, Planned};
@@ -165,6 +166,7 @@ fn wanted(
     intent: &Intent,
     before: Option<&Record>,
     restorations: Vec<Restoration>,
+    carried: &CarryOver,
 ) -> Result<Wanted, Failure> {
     let mut values = odigos_chart::overlay(restored::values(&restorations), &given(common)?);
     let mut dropped = BTreeSet::new();
@@ -176,6 +178,7 @@ fn wanted(
         }
         values = odigos_chart::overlay(kept, &values);
     }
+    carried.extend(&mut values);
     let objects = chart.render(&values, &release(&common.namespace))?;
     let record = Record {
         version: chart.metadata().version.clone(),
@@ -229,7 +232,11 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
         }
         None => Vec::new(),
     };
-    let wanted = wanted(&chart, common, intent, before, restorations)?;
+    let carried = match &found {
+        Found::Ours(_) => CarryOver::find(&cluster, &common.namespace, before).await.map_err(classified)?,
+        _ => CarryOver::default(),
+    };
+    let wanted = wanted(&chart, common, intent, before, restorations, &carried)?;
     checks.push(preflight::installation(&found, &common.namespace));
     checks.push(preflight::kinds(&cluster, &wanted.objects, &found).await.map_err(classified)?);
     checks.push(preflight::nodes(&cluster).await.map_err(classified)?);
@@ -250,11 +257,17 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
         let mut planned =
             planned::objects(&cluster, &wanted.objects, &removed, &common.namespace).await.map_err(classified)?;
         planned.restored = lines;
+        planned.marked = carried.lines(&common.namespace);
         planned.values = planned::values(before, &wanted.record.values, &wanted.record.defaults, &wanted.dropped);
         return show(common, &checks, &planned, before, &wanted.record);
     }
     for line in &lines {
         progress.say(&format!("keeps      {line}"));
+    }
+    // Before anything asks for the marks.
+    carried.apply(&cluster, &common.namespace).await.map_err(classified)?;
+    for line in carried.lines(&common.namespace) {
+        progress.say(&format!("marked     {line}"));
     }
     let outcome = apply(&cluster, &common.namespace, &wanted, before, &removed, progress).await.map_err(classified)?;
     let workloads: Vec<Reference> = wanted

@@ -48,12 +48,18 @@ pub(super) struct Planned {
     pub(super) removed: Vec<String>,
     /// What is restarted; never an application.
     pub(super) restarts: Vec<String>,
+    /// Secrets that are marked for the Destinations that read them.
+    pub(super) marked: Vec<String>,
 }
 
 impl Planned {
     /// Whether nothing would change.
     pub(super) fn is_empty(&self) -> bool {
-        self.created.is_empty() && self.changed.is_empty() && self.removed.is_empty() && self.restored.is_empty()
+        let lists = [&self.restored, &self.marked];
+        self.created.is_empty()
+            && self.changed.is_empty()
+            && self.removed.is_empty()
+            && lists.iter().all(|lines| lines.is_empty())
     }
 
     /// For people.
@@ -76,6 +82,9 @@ impl Planned {
         }
         for title in &self.restarts {
             out.push_str(&format!("! restarts {title}\n"));
+        }
+        for line in &self.marked {
+            out.push_str(&format!("~ {line}\n"));
         }
         let (created, changed, removed) = (self.created.len(), self.changed.len(), self.removed.len());
         out.push_str(&format!(

@@ -1,34 +1,64 @@
 //! Destinations: what can never work is refused, what can be mended elsewhere is a warning.
 //!
 //! Manifests that other products of this kind accept must apply unchanged, also before their Secret exists, so a
-//! setting that does not parse is a warning here and a condition later; only an object that no collector could ever
-//! name is refused.
+//! setting that does not parse is a warning here and a condition later; refused are an object that no collector could ever
+//! name, and credentials among settings that everyone may read.
 
-use super::Refusal;
+use super::{Refusal, Review};
+use crate::configuration::Configuration;
+use crate::gateway::allowed_types;
 use crate::gateway::destinations::value_problems;
+use crate::gateway::secret_access::record;
 use crate::spelling::nearest;
 use crate::streams::{self, Selection};
-use odigos_api::Signal;
 use odigos_api::destination::{Destination, DestinationSpec};
+use odigos_api::{Signal, labels};
 use odigos_catalog::render::{self, Instance, Secret};
 use odigos_pipeline::graph::check_component_id;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// What is said when a Destination is written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Review {
-    /// Reasons to refuse it.
-    pub refusals: Vec<Refusal>,
-    /// Remarks that kubectl prints.
-    pub warnings: Vec<String>,
+/// The Secret whose use by the writer of a Destination is to be looked at: none where the specification stays as it was.
+#[must_use]
+pub fn secret_to_ask_about<'a>(destination: &'a Destination, before: Option<&Destination>) -> Option<&'a str> {
+    if keeps_record(destination, before) {
+        return None;
+    }
+    destination.spec.secret_ref.as_ref().map(|reference| reference.name.as_str())
+}
+
+/// What the annotation [`odigos_api::labels::SECRET_ACCESS`] is to say, whatever the writer put there. Who changes the specification could send the
+/// credentials to a server of his own, so what is recorded is always of the last writer.
+#[must_use]
+pub fn recorded_access(destination: &Destination, before: Option<&Destination>, may_read: bool) -> Option<String> {
+    if keeps_record(destination, before) {
+        return before?.metadata.annotations.as_ref()?.get(labels::SECRET_ACCESS).cloned();
+    }
+    let secret = destination.spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
+    Some(record(secret, may_read))
+}
+
+fn keeps_record(destination: &Destination, before: Option<&Destination>) -> bool {
+    before.is_some_and(|before| before.spec == destination.spec)
 }
 
 /// Reviews a Destination. Secrets are not looked at: they may be created later.
 #[must_use]
-pub fn review(destination: &Destination, control_plane_namespace: &str) -> Review {
+pub fn review(
+    destination: &Destination,
+    before: Option<&Destination>,
+    configuration: &Configuration,
+    control_plane_namespace: &str,
+) -> Review {
     let mut result = Review::default();
     let spec = &destination.spec;
     let name = destination.metadata.name.as_deref().unwrap_or_default();
+    result.refusals.extend(credentials_in_data(spec, before));
+    if !result.refusals.is_empty() {
+        return result;
+    }
+    if let Some(problem) = allowed_types::problem(configuration, &spec.type_) {
+        result.warnings.push(format!("spec.type: {problem}"));
+    }
     if spec.type_.trim().is_empty() {
         result.refusals.push(Refusal::new("spec.type", "it is empty; name a destination type such as otlp"));
         return result;
@@ -83,6 +113,22 @@ pub fn review(destination: &Destination, control_plane_namespace: &str) -> Revie
     result
 }
 
+/// Credentials among the settings, unless they were there before: everyone who may read Destinations may read those.
+fn credentials_in_data(spec: &DestinationSpec, before: Option<&Destination>) -> Vec<Refusal> {
+    let Some(found) = odigos_catalog::destination::find(&spec.type_) else { return Vec::new() };
+    let is_there =
+        |data: &BTreeMap<String, String>, name: &str| data.get(name).is_some_and(|text| !text.trim().is_empty());
+    let had = |name: &str| before.is_some_and(|before| is_there(&before.spec.data, name));
+    let secret = found.fields.iter().filter(|field| field.secret && is_there(&spec.data, &field.name));
+    let fresh = secret.filter(|field| !had(&field.name));
+    fresh
+        .map(|field| {
+            let message = "it is a credential: put it into a Secret and name that in spec.secretRef (odigos destinations add does both)";
+            Refusal::new(format!("spec.data.{}", field.name), message)
+        })
+        .collect()
+}
+
 /// What is accepted but has no effect: settings that the type lacks, and streams that no workload can be in. Each with its field.
 #[must_use]
 pub fn remarks(spec: &DestinationSpec) -> Vec<(String, String)> {
@@ -106,6 +152,7 @@ mod tests {
 
     #[test]
     fn only_the_impossible_is_refused() {
+        let review = |one: &Destination, namespace: &str| review(one, None, &Configuration::default(), namespace);
         let good = destination("d", "jaeger", &["TRACES"], json!({"JAEGER_URL": "j"}));
         assert_eq!(review(&good, "odigos-system"), Review::default());
         let empty = destination("d", "", &["TRACES"], json!({}));
@@ -127,6 +174,50 @@ mod tests {
             [
                 "spec.data.JAEGER_TLS_ENABLE: jaeger has no such setting, and it is ignored; did you mean JAEGER_TLS_ENABLED?"
             ]
+        );
+    }
+
+    #[test]
+    fn credential_in_data_is_refused_unless_it_was_there() {
+        let of = |data: serde_json::Value| destination("d", "honeycomb", &["TRACES"], data);
+        let configuration = Configuration::default();
+        let review =
+            |one: &Destination, before: Option<&Destination>| review(one, before, &configuration, "odigos-system");
+        let (with, without) = (of(json!({"HONEYCOMB_API_KEY": "k"})), of(json!({})));
+        let refused = review(&with, None).refusals;
+        assert_eq!(refused.len(), 1);
+        assert_eq!(refused[0].field, "spec.data.HONEYCOMB_API_KEY");
+        assert!(!refused[0].message.contains('k') || !refused[0].message.contains("\"k\""));
+        assert_eq!(review(&with, Some(&without)).refusals.len(), 1);
+        assert_eq!(review(&with, Some(&with)).refusals, vec![], "what an older release took stays");
+        let file = destination("d", "file", &["TRACES"], json!({"FILE_PATH": "/a"}));
+        assert!(review(&file, None).warnings.iter().any(|text| text.contains("destinations.additionalTypes: [file]")));
+    }
+
+    #[test]
+    fn access_is_that_of_the_last_writer_of_the_specification() {
+        let secret = |name: &str| Some(odigos_api::destination::SecretRef { name: name.into() });
+        let with = |annotation: Option<&str>, secret_ref, endpoint: &str| {
+            let mut one = destination("d", "honeycomb", &["TRACES"], json!({"HONEYCOMB_ENDPOINT": endpoint}));
+            one.spec.secret_ref = secret_ref;
+            one.metadata.annotations =
+                annotation.map(|text| [(labels::SECRET_ACCESS.to_owned(), text.to_owned())].into());
+            one
+        };
+        let forged = with(Some("granted:s"), secret("s"), "h");
+        assert_eq!(secret_to_ask_about(&forged, None), Some("s"));
+        assert_eq!(recorded_access(&forged, None, false).as_deref(), Some("denied:s"));
+        assert_eq!(recorded_access(&forged, None, true).as_deref(), Some("granted:s"));
+        assert_eq!(recorded_access(&with(None, None, "h"), None, false).as_deref(), Some("none"));
+        // Labels and annotations are not the specification: what was recorded stays, and so does that nothing was.
+        let (older, granted) = (with(None, secret("s"), "h"), with(Some("granted:s"), secret("s"), "h"));
+        assert_eq!(secret_to_ask_about(&forged, Some(&older)), None);
+        assert_eq!(recorded_access(&forged, Some(&older), false), None);
+        assert_eq!(recorded_access(&older, Some(&granted), false).as_deref(), Some("granted:s"));
+        // Another server: who says so must be allowed to read the Secret himself.
+        assert_eq!(
+            recorded_access(&with(Some("granted:s"), secret("s"), "evil"), Some(&granted), false).as_deref(),
+            Some("denied:s")
         );
     }
 }

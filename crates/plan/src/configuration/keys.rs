@@ -141,6 +141,12 @@ pub const KEYS: &[Key] = &[
     // Telemetry of no workload.
     key("unownedTelemetry", Shape::Block, "Telemetry that belongs to no workload: of hosts, kubelets, the cluster and the collectors (docs/data-streams.md)."),
     key("unownedTelemetry.dataStreams", Shape::Texts, "Data streams whose Destinations receive it. Default: `[default]`."),
+    // Processors and Destinations.
+    key("processors", Shape::Block, "What Processors may do (docs/security.md)."),
+    key("processors.additionalTypes", Shape::Texts, "Types of Processors that are allowed beside the usual ones: `geoip`, `k8s_attributes`, `memory_limiter`, `remotetap`, `resource_detection`, `schema`. Default: none."),
+    key("processors.roles", Shape::Texts, "Roles that Processors may have. Default: `[CLUSTER_GATEWAY, NODE_COLLECTOR]`."),
+    key("destinations", Shape::Block, "What Destinations may do (docs/security.md)."),
+    key("destinations.additionalTypes", Shape::Texts, "Types of Destinations that are allowed beside the usual ones: `dynamic`, `file`. Default: none."),
     // Gateways.
     key("resourceSizePreset", Shape::Word(&PRESET_NAMES), "Size of collectors; single values below override it. Default: `size_m`."),
     key("collectorGateway", Shape::Block, "Gateway collectors (docs/scaling.md)."),
@@ -215,9 +221,12 @@ pub const KEYS: &[Key] = &[
     key("metricsSources.hostMetrics", Shape::Block, "Metrics of nodes."),
     key("metricsSources.hostMetrics.disabled", Shape::Flag, "Switches them off. Default: false."),
     key("metricsSources.hostMetrics.interval", Shape::Any, "How often they are read. Default: `10s`."),
+    key("metricsSources.hostMetrics.filesystem", Shape::Flag, "Usage of the file systems of `mountPoints`, which node collectors mount read-only. The kubelet reports the node's own file systems without it. Default: false."),
+    key("metricsSources.hostMetrics.mountPoints", Shape::Texts, "Mount points of nodes, such as `/data`. `/` and directories of the system are rejected, since they would bring the machine's files into the collector. Default: none."),
     key("metricsSources.kubeletStats", Shape::Block, "Metrics of pods from the kubelet."),
     key("metricsSources.kubeletStats.disabled", Shape::Flag, "Switches them off. Default: false."),
     key("metricsSources.kubeletStats.interval", Shape::Any, "How often they are read. Default: `10s`."),
+    key("metricsSources.kubeletStats.verifyCertificate", Shape::Flag, "Whether the certificate of the kubelet is verified with the cluster's authority: for clusters whose kubelets have certificates of it (`serverTLSBootstrap`). Those of kubeadm are self-signed by default. Default: false."),
     key("metricsSources.networkMetrics", Shape::Block, "Metrics of the network, measured on nodes."),
     key("metricsSources.networkMetrics.enabled", Shape::Flag, "Whether rules about them can take effect. Default: false."),
     key("metricsSources.odigosOwnMetrics", Shape::Block, "Metrics of the product itself."),

@@ -2,9 +2,8 @@
 //!
 //! Owns conditions and findings of Destinations (`spec/collectors-and-pipelines.md` 1.2, 4.6). Never wires streams.
 
-use super::delivery;
-use super::secret_values::is_of_control_plane;
-use super::{Observed, SecretKeys};
+use super::secret_access::{self, Access, access};
+use super::{Observed, SecretKeys, allowed_types, delivery};
 use crate::admission;
 use crate::configuration::Configuration;
 use crate::metric_sources::{self, MetricSources};
@@ -18,6 +17,7 @@ use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::expansion::unexpanded_variable;
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::ottl::{Condition, Expression, Path};
+use odigos_pipeline::reach::Reach;
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,6 +154,13 @@ impl Fragment {
         self.rendered.pipelines.values().map(|part| part.exporters.len()).sum()
     }
 
+    /// How many bytes its queues hold together, where one without a size of its own holds `queue_bytes`.
+    #[must_use]
+    pub fn all_queue_bytes(&self, queue_bytes: i64) -> i64 {
+        let one = self.delivery.queue_size_mib.map_or(queue_bytes, |mib| i64::from(mib) * 1024 * 1024);
+        one.saturating_mul(i64::try_from(self.queues()).unwrap_or(i64::MAX))
+    }
+
     /// The fragment as a configuration of its own, with queues of `queue_bytes` each.
     #[must_use]
     pub fn to_config(&self, queue_bytes: i64) -> CollectorConfig {
@@ -233,8 +240,53 @@ impl Fragment {
             };
             *config.pipeline(signal, format!("check.{name}")) = feeder;
         }
-        config.check().first().map_or(Ok(()), |problem| Err(problem.to_string()))
+        config.check().first().map_or(Ok(()), |problem| Err(problem.to_string()))?;
+        let sections =
+            [&self.rendered.exporters, &self.rendered.processors, &self.rendered.connectors, &self.rendered.extensions];
+        sections.into_iter().flatten().try_for_each(|(id, settings)| self.check_reach(id, settings))
     }
+
+    /// What a component reads beside its own settings: extensions and files of this destination, and nobody else's. Looked at wherever it
+    /// is written, since exporters can be part of exporters.
+    fn check_reach(&self, id: &str, settings: &Value) -> Result<(), String> {
+        let rendered = &self.rendered;
+        let is_own_extension = |name: &str| {
+            rendered.extensions.contains_key(name) || (name == delivery::QUEUE_STORAGE && self.is_persistent())
+        };
+        let is_own_file = |path: &str| rendered.files.iter().any(|file| file.path == path);
+        let is_writer = component_type(id) == "file";
+        odigos_pipeline::reach::each(settings, &mut |key, text| match odigos_pipeline::reach::of(key) {
+            Some(Reach::Extension) if !is_own_extension(text) => {
+                Err(format!("{id}: {key} names {text}, which is no extension of this destination"))
+            }
+            Some(Reach::File) if !is_own_file(text) => {
+                Err(format!("{id}: {key} names {text}, which is no file of this destination's Secret"))
+            }
+            _ if is_writer && key == "path" && is_inside(text, PRODUCT_DIRECTORIES) => {
+                Err(format!("{id}: {text} is inside a directory of the product; choose another one"))
+            }
+            _ => Ok(()),
+        })
+    }
+}
+
+/// Directories of a gateway that hold queues and configurations.
+const PRODUCT_DIRECTORIES: &[&str] = &[delivery::QUEUE_DIRECTORY, super::objects::CONFIG_DIRECTORY];
+
+/// Whether a path is one of some directories, or below one, however it is written.
+fn is_inside(path: &str, directories: &[&str]) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    directories.iter().any(|directory| {
+        let directory: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
+        parts.starts_with(&directory)
+    })
 }
 
 /// All destinations, sorted into fragments and refusals.
@@ -281,6 +333,7 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
         sorted.entry(destination.metadata.name.as_deref().unwrap_or_default()).or_insert(destination);
     }
     let mut result = DestinationPlan::default();
+    let mut accounts = Accounts::default();
     for (name, destination) in sorted {
         let object = format!("Destination {}/{name}", seen.namespace);
         let condition = match one(seen, name, destination) {
@@ -303,7 +356,25 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
                 }
                 ConditionDraft::no(kind::DESTINATION_CONFIGURED, reason, text.join("; "))
             }
-            Outcome::Rendered { fragment, secrets, warnings } => {
+            Outcome::Rendered { fragment, secrets, mut warnings } => {
+                if let Some((variable, owner)) = accounts.conflict(&fragment, &secrets) {
+                    let message = format!(
+                        "a gateway has one {variable}, and it is that of the Destination {owner}: give both the same Secret, or give one a gateway of its own (collectorGateway.pools)"
+                    );
+                    if !secret_access::is_older(destination) {
+                        result.findings.push(Finding::error(object.clone(), SECRET_FIELD, message.clone()));
+                        let text = format!("{SECRET_FIELD}: {message}");
+                        let condition = ConditionDraft::no(kind::DESTINATION_CONFIGURED, "CredentialsConflict", text);
+                        result.conditions.insert(name.to_owned(), condition);
+                        continue;
+                    }
+                    warnings
+                        .push((SECRET_FIELD.to_owned(), format!("{message}; until then this one uses the other's")));
+                }
+                accounts.add(&fragment, &secrets);
+                for (variable, value) in fragment.variables() {
+                    result.variables.entry(variable.clone()).or_insert_with(|| value.clone());
+                }
                 let mut message = String::from("The destination is part of the gateway configuration.");
                 for (field, warning) in &warnings {
                     message.push_str(&format!(" Warning: {field}: {warning}."));
@@ -312,15 +383,6 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
                 message.push_str(&unowned_note(seen, &fragment));
                 message.push_str(span_metrics_note(destination));
                 result.secrets.extend(secrets);
-                for (variable, value) in fragment.variables() {
-                    let taken = result.variables.entry(variable.clone()).or_insert_with(|| value.clone());
-                    if taken != value {
-                        let message = format!(
-                            "a collector has one {variable}, and another Destination comes first by name: this one uses its credentials"
-                        );
-                        result.findings.push(Finding::warning(object.clone(), "spec.secretRef", message));
-                    }
-                }
                 result.fragments.push(*fragment);
                 ConditionDraft::yes(kind::DESTINATION_CONFIGURED, "TransformedToOtelcolConfig", message)
             }
@@ -366,6 +428,47 @@ fn span_metrics_note(destination: &Destination) -> &'static str {
     }
     " It gets no span metrics, since its backend computes them from spans; spec.metricsSettings.spanMetricsEnabled: true sends \
      them too."
+}
+
+/// The accounts behind variables that libraries of the collector read: a pod has one of each, so the first Destination by name has it.
+#[derive(Debug, Default)]
+struct Accounts {
+    /// By variable: what it holds, and whose it is. Nothing where a Destination relies on the variable being absent.
+    taken: BTreeMap<String, (Option<String>, String)>,
+}
+
+impl Accounts {
+    /// The variables that the exporters of a Destination read, each with the Secret and key behind it, or nothing where it has none.
+    fn wanted(fragment: &Fragment, secrets: &[SecretUse]) -> BTreeMap<String, Option<String>> {
+        let rendered = &fragment.rendered;
+        let source = |value: &String| {
+            let used = secrets.iter().find(|used| match &used.target {
+                SecretTarget::Variable(variable) => value.contains(variable.as_str()),
+                SecretTarget::File(path) => value == path,
+            });
+            used.map_or_else(|| value.clone(), |used| format!("{}/{}", used.secret, used.key))
+        };
+        let mut names = rendered.possible_variables.clone();
+        if rendered.exporters.keys().any(|id| component_type(id) == "googlecloudstorage") {
+            // Its library reads the variable although the type has no setting for it.
+            names.insert("GOOGLE_APPLICATION_CREDENTIALS".to_owned());
+        }
+        names.iter().map(|name| (name.clone(), rendered.variables.get(name).map(source))).collect()
+    }
+
+    /// A variable that holds another account, and whose it is.
+    fn conflict(&self, fragment: &Fragment, secrets: &[SecretUse]) -> Option<(String, String)> {
+        Self::wanted(fragment, secrets).into_iter().find_map(|(variable, account)| {
+            let (taken, owner) = self.taken.get(&variable)?;
+            (*taken != account).then(|| (variable, owner.clone()))
+        })
+    }
+
+    fn add(&mut self, fragment: &Fragment, secrets: &[SecretUse]) {
+        for (variable, account) in Self::wanted(fragment, secrets) {
+            self.taken.entry(variable).or_insert_with(|| (account, fragment.name.clone()));
+        }
+    }
 }
 
 /// What a Destination that takes metrics should know of those that belong to no workload.
@@ -419,9 +522,23 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     let signals: BTreeSet<Signal> = spec.signals.iter().copied().collect();
     let secret_name = spec.secret_ref.as_ref().map(|reference| reference.name.as_str());
     let values = secret_name.and_then(|name| seen.secrets.get(name));
-    if let Some(name) = secret_name.filter(|name| is_of_control_plane(name)) {
-        let message = format!("the Secret {name} belongs to the control plane; name one of this destination's own");
-        return refused("InvalidSetting", "spec.secretRef", message);
+    let is_older = secret_access::is_older(destination);
+    let mut warnings: Vec<(String, String)> = Vec::new();
+    if let Some(problem) = allowed_types::problem(seen.configuration, &spec.type_) {
+        if !is_older {
+            return refused("TypeNotAllowed", "spec.type", problem);
+        }
+        warnings.push((
+            "spec.type".to_owned(),
+            format!("{problem}; this destination is older and goes on until it is changed"),
+        ));
+    }
+    match secret_name.map(|name| access(destination, name, seen.marks.get(name))) {
+        None | Some(Access::Granted) => {}
+        Some(Access::Kept(remark)) => warnings.push((SECRET_FIELD.to_owned(), remark)),
+        // One that does not exist is reported as missing below.
+        Some(Access::Denied(_)) if secret_name.is_some_and(|name| !seen.has_secret(name)) => {}
+        Some(Access::Denied(why)) => return refused("SecretNotAllowed", SECRET_FIELD, why),
     }
     let keys: BTreeSet<String> = values.into_iter().flat_map(SecretKeys::keys).cloned().collect();
     let secret = match (secret_name, values) {
@@ -459,8 +576,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     let selection = Selection::of(spec);
     let wanted = MetricSources::of(spec);
     let takes_metrics = rendered.pipelines.keys().any(|(signal, _)| *signal == Signal::Metrics);
-    let mut warnings: Vec<(String, String)> =
-        rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())).collect();
+    warnings.extend(rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())));
     warnings.extend(unknown);
     let delivery = spec.delivery.clone().unwrap_or_default();
     let problems = delivery::problems(&delivery);

@@ -51,8 +51,10 @@ impl Default for Installation {
     }
 }
 
+/// Room of the volume of queues beside twice what they may hold, in MiB: their files keep pages that are free again.
+const QUEUE_HEADROOM_MIB: i64 = 256;
 /// Directory of the mounted configuration.
-const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
+pub(super) const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
 /// Name of the mounted configuration file.
 const CONFIG_FILE: &str = "config.yaml";
 /// User and group of the collector's processes.
@@ -195,7 +197,8 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
     }
     if plan.persistent_queues && kind == "Deployment" {
         // The volume outlives a crash of the container, and goes with the pod.
-        volumes.push(json!({"name": "queues", "emptyDir": {}}));
+        let limit = plan.persistent_queue_bytes / (1024 * 1024) * 2 + QUEUE_HEADROOM_MIB;
+        volumes.push(json!({"name": "queues", "emptyDir": {"sizeLimit": format!("{limit}Mi")}}));
     }
     let mut pod_spec = json!({
         "serviceAccountName": names::GATEWAY,

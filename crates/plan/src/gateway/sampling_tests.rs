@@ -64,6 +64,7 @@ impl Given {
             destinations: self.destinations.iter().collect(),
             processors: self.processors.iter().collect(),
             secrets: &BTreeMap::new(),
+            marks: &BTreeMap::new(),
             configuration: &self.configuration,
             rules: &self.rules,
             set_aside: &BTreeMap::new(),

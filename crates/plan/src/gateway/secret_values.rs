@@ -5,7 +5,6 @@
 
 use crate::objects::hash;
 use odigos_api::destination::Destination;
-use odigos_api::names;
 use odigos_pipeline::expansion;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -99,7 +98,7 @@ impl SecretValue {
     }
 }
 
-/// Key of a value's copy inside [`names::ESCAPED_SECRETS`].
+/// Key of a value's copy inside [`odigos_api::names::ESCAPED_SECRETS`].
 #[must_use]
 pub fn copy_key(secret: &str, key: &str) -> String {
     let readable: String = key.chars().take(LONGEST_KEY).collect();
@@ -123,14 +122,6 @@ pub fn copied<'a>(
         wanted.extend(keys.map(|(key, _)| (reference.name.clone(), key.clone())));
     }
     wanted
-}
-
-/// Whether a Secret belongs to the control plane, so that no Destination may read it.
-#[must_use]
-pub fn is_of_control_plane(secret: &str) -> bool {
-    const OWN: [&str; 4] =
-        [names::ESCAPED_SECRETS, names::COLLECTOR_AUTHORITY, names::GATEWAY_CERTIFICATE, names::NODE_CERTIFICATE];
-    OWN.contains(&secret)
 }
 
 #[cfg(test)]

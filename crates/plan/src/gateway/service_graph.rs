@@ -12,7 +12,7 @@ use odigos_api::Signal;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::labels::{DEFAULT_STREAM, STREAM_CLASS_ATTRIBUTE};
 use odigos_pipeline::ottl::{Condition, Expression, Path};
-use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
+use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, expansion};
 use serde_json::{Value, json};
 
 /// Id of the connector; the spelling that every release since 0.154 takes.
@@ -78,7 +78,7 @@ pub(super) fn add_to_root(
     if let Some(peers) = spec.service_graph_virtual_node_peer_attributes.as_ref().filter(|peers| !peers.is_empty()) {
         settings["virtual_node_peer_attributes"] = json!(peers);
     }
-    config.add(ComponentKind::Connector, CONNECTOR, settings);
+    config.add(ComponentKind::Connector, CONNECTOR, expansion::escaped(settings));
     let endpoint = format!("localhost:{PORT}");
     config.add(
         ComponentKind::Exporter,

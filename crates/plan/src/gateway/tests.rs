@@ -10,6 +10,7 @@ struct Given {
     destinations: Vec<Destination>,
     processors: Vec<Processor>,
     secrets: BTreeMap<String, SecretKeys>,
+    marks: BTreeMap<String, SecretMark>,
     set_aside: BTreeMap<String, String>,
     rules: sampling::Rules,
     configuration: Configuration,
@@ -22,6 +23,7 @@ impl Given {
             destinations,
             processors: vec![],
             secrets: BTreeMap::new(),
+            marks: BTreeMap::new(),
             set_aside: BTreeMap::new(),
             rules: sampling::Rules::default(),
             configuration: Configuration::default(),
@@ -50,6 +52,7 @@ impl Given {
             destinations: self.destinations.iter().collect(),
             processors: self.processors.iter().collect(),
             secrets: &self.secrets,
+            marks: &self.marks,
             configuration: &self.configuration,
             rules: &self.rules,
             set_aside: &self.set_aside,
@@ -440,7 +443,7 @@ fn value_that_no_container_can_get_is_refused_alone() {
     let refusal = |given: &Given| {
         let plan = given.plan();
         assert_eq!(plan.destinations["d-2"].status, Status::True);
-        assert_eq!(plan.destinations["d-1"].reason, "InvalidSetting");
+        assert!(["InvalidSetting", "SecretNotAllowed"].contains(&plan.destinations["d-1"].reason.as_str()));
         assert!(plan.secrets.is_empty());
         plan.destinations["d-1"].message.clone()
     };
@@ -925,4 +928,121 @@ fn gateway_takes_what_node_collectors_of_the_release_before_send() {
     let grpc = &plan.config.get(ComponentKind::Receiver, "otlp").unwrap()["protocols"]["grpc"];
     assert_eq!(grpc["max_recv_msg_size_mib"], 128, "their batches have no limit in bytes");
     assert_eq!(grpc["keepalive"]["server_parameters"]["max_connection_age"], "60s");
+}
+
+fn annotated(mut destination: Destination, access: &str) -> Destination {
+    destination.metadata.annotations = Some([("odigos.io/secret-access".to_owned(), access.to_owned())].into());
+    destination
+}
+
+/// A Destination that admission judged, with a Secret of that name.
+fn judged(name: &str, type_id: &str, data: Value, secret: &str) -> Destination {
+    let mut one = destination_with(name, type_id, &["TRACES"], data, Value::Null);
+    one.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: secret.into() });
+    annotated(one, &format!("denied:{secret}"))
+}
+
+#[test]
+fn secret_of_another_is_not_read() {
+    let data = json!({"HONEYCOMB_ENDPOINT": "api.honeycomb.io"});
+    let mut given = Given::new(vec![judged("d-1", "honeycomb", data, "key"), jaeger("d-2", Value::Null)]);
+    given.secrets.insert("key".into(), secret(&["HONEYCOMB_API_KEY"]));
+    let denied = given.plan();
+    assert_eq!(denied.destinations["d-1"].reason, "SecretNotAllowed");
+    assert!(denied.destinations["d-1"].message.contains("odigos destinations mark-secret d-1"));
+    assert_eq!((denied.secrets.len(), denied.destinations["d-2"].status), (0, Status::True));
+    let metadata =
+        json!({"labels": {"odigos.io/destination-secret": "true"}, "annotations": {"odigos.io/destinations": "d-1"}});
+    let mark = SecretMark::of(&serde_json::from_value(metadata).unwrap(), None);
+    given.marks.insert("key".into(), mark);
+    assert_eq!(given.plan().destinations["d-1"].status, Status::True);
+    given.marks.clear();
+    given.destinations[0].metadata.annotations = None;
+    let kept = given.plan();
+    assert_eq!(kept.destinations["d-1"].status, Status::True, "an upgrade stops no export");
+    assert!(kept.destinations["d-1"].message.contains("odigos destinations mark-secret d-1"));
+}
+
+#[test]
+fn types_that_reach_further_need_the_configuration() {
+    let file = destination_with("d-1", "file", &["TRACES"], json!({"FILE_PATH": "/tmp/a"}), Value::Null);
+    let mut given = Given::new(vec![annotated(file, "none")]);
+    let refused = given.plan();
+    assert_eq!(refused.destinations["d-1"].reason, "TypeNotAllowed");
+    assert!(refused.destinations["d-1"].message.contains("destinations.additionalTypes: [file]"));
+    given.configuration = Configuration::parse("destinations: {additionalTypes: [file]}").unwrap();
+    assert_eq!(given.plan().destinations["d-1"].status, Status::True);
+    given.configuration = Configuration::default();
+    given.destinations[0].metadata.annotations = None;
+    let kept = given.plan();
+    assert_eq!(kept.destinations["d-1"].status, Status::True, "an upgrade stops no export");
+    assert!(kept.destinations["d-1"].message.contains("destinations.additionalTypes: [file]"));
+}
+
+#[test]
+fn destination_reaches_its_own_extensions_and_files_alone() {
+    let refusal = |type_id: &str, settings: &str| {
+        let data = json!({"DYNAMIC_DESTINATION_TYPE": type_id, "DYNAMIC_CONFIGURATION_DATA": settings});
+        let given = Given::new(vec![
+            destination_with("d-1", "dynamic", &["TRACES"], data, Value::Null),
+            jaeger("d-2", Value::Null),
+        ]);
+        let plan = given.plan();
+        assert_eq!(plan.destinations["d-2"].status, Status::True);
+        let condition = &plan.destinations["d-1"];
+        if condition.status == Status::True { String::new() } else { condition.message.clone() }
+    };
+    let nested =
+        "{protocol: {otlp: {auth: {authenticator: basicauth/otlphttp-vault}}}, resolver: {static: {hostnames: [h]}}}";
+    assert!(refusal("load_balancing", nested).contains("authenticator names basicauth/otlphttp-vault"));
+    assert!(
+        refusal("otlp_http", "{endpoint: 'http://h', tls: {ca_file: /var/run/secrets/token}}")
+            .contains("ca_file names")
+    );
+    assert!(
+        refusal("otlp_http", "{endpoint: 'http://h', sending_queue: {storage: file_storage/queues}}")
+            .contains("file_storage/queues")
+    );
+    assert!(refusal("file", "{path: /tmp/../var/odigos/queues/x}").contains("inside a directory of the product"));
+    assert_eq!(refusal("otlp_http", "{endpoint: 'http://h', headers: {storage: x}}"), "");
+    assert_eq!(refusal("file", "{path: /tmp/x}"), "");
+}
+
+#[test]
+fn destination_never_exports_with_the_account_of_another() {
+    let cloud = |name: &str, secret: Option<&str>| {
+        let mut one = annotated(destination_with(name, "googlecloud", &["TRACES"], json!({}), Value::Null), "none");
+        if let Some(secret) = secret {
+            one.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: secret.into() });
+            one = annotated(one, &format!("granted:{secret}"));
+        }
+        one
+    };
+    let plan = |destinations: Vec<Destination>| {
+        let mut given = Given::new(destinations);
+        for name in ["one", "two"] {
+            given.secrets.insert(name.into(), secret(&["GCP_APPLICATION_CREDENTIALS"]));
+        }
+        given.plan()
+    };
+    for (second, expected) in [(Some("two"), "CredentialsConflict"), (None, "CredentialsConflict"), (Some("one"), "")] {
+        let plan = plan(vec![cloud("d-1", Some("one")), cloud("d-2", second)]);
+        assert_eq!(plan.destinations["d-1"].status, Status::True, "{:?}", plan.destinations["d-1"]);
+        let found = &plan.destinations["d-2"];
+        let reason = if found.status == Status::True { "" } else { found.reason.as_str() };
+        assert_eq!(reason, expected, "{second:?}: {}", found.message);
+    }
+}
+
+#[test]
+fn volume_of_queues_has_a_limit() {
+    let mut one = jaeger("d-1", Value::Null);
+    one.spec.delivery = serde_json::from_value(json!({"persistentQueue": true, "queueSizeMiB": 100})).unwrap();
+    let given = Given::new(vec![one]);
+    let plan = given.plan();
+    let objects = objects::desired(&given.seen(), &plan, &objects::Installation::default());
+    let deployment = objects.into_iter().find(|one| one.object["kind"] == "Deployment").unwrap().object;
+    let volumes = deployment.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
+    let queues = volumes.iter().find(|one| one["name"] == "queues").unwrap();
+    assert_eq!(queues["emptyDir"], json!({"sizeLimit": "456Mi"}));
 }

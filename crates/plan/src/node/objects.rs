@@ -115,7 +115,12 @@ impl DaemonSet<'_> {
             }
         }
         if self.reads_host() {
-            host("hostfs", "/", "/hostfs", true, "Directory");
+            // Never the root of the machine: what is mounted, a collector could be made to read.
+            host("host-proc", "/proc", "/hostfs/proc", true, "Directory");
+            host("host-sys", "/sys", "/hostfs/sys", true, "Directory");
+            for (number, path) in super::scraped::host_mount_points(self.seen.configuration).iter().enumerate() {
+                host(&format!("host-mount-{number}"), path, &format!("/hostfs{path}"), true, "Directory");
+            }
         }
         if self.seen.has_certificate {
             mounts.push(Side::mount());
@@ -163,9 +168,9 @@ impl DaemonSet<'_> {
         ]
     }
 
-    /// Container logs belong to root on the node; reading them needs one capability and no privilege.
+    /// Container logs belong to root on the node; reading them needs one capability and no privilege. Figures of the host need neither.
     fn security(&self) -> Value {
-        let add: &[&str] = if self.reads_logs() || self.reads_host() { &["DAC_READ_SEARCH"] } else { &[] };
+        let add: &[&str] = if self.reads_logs() { &["DAC_READ_SEARCH"] } else { &[] };
         json!({
             "runAsUser": 0,
             "privileged": false,

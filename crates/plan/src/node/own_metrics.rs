@@ -3,8 +3,9 @@
 //! Owns the pipelines `metrics/odiglet-metrics` and `metrics/own-kubelet` of `spec/collectors-and-pipelines.md` 5.4 (A46).
 //! They go to the gateway's port for own metrics, never through users' streams, and exist only while somebody wants them.
 
-use super::receivers::kubelet_stats;
+use super::scraped::kubelet_stats;
 use crate::collector;
+use crate::configuration::Configuration;
 use odigos_api::collectors_group::{CollectorMetrics, OwnMetrics};
 use odigos_api::{Signal, names};
 use odigos_pipeline::ottl::{Condition, Expression, Path};
@@ -30,6 +31,7 @@ pub(super) fn add(
     metrics: &CollectorMetrics,
     own: &OwnMetrics,
     has_agent: bool,
+    configuration: &Configuration,
 ) {
     let interval = own.interval.as_deref().unwrap_or("10s");
     config.add(
@@ -47,7 +49,7 @@ pub(super) fn add(
     }
     if config.get(ComponentKind::Receiver, KUBELET).is_none() {
         let users = metrics.kubelet_stats.as_ref().and_then(|settings| settings.interval.as_deref());
-        config.add(ComponentKind::Receiver, KUBELET, kubelet_stats(users.unwrap_or(interval)));
+        config.add(ComponentKind::Receiver, KUBELET, kubelet_stats(users.unwrap_or(interval), configuration));
     }
     config.add(ComponentKind::Processor, "filter/own-kubelet", own_containers(namespace));
     *config.pipeline(Signal::Metrics, "own-kubelet") = Pipeline {

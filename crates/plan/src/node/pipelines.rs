@@ -5,8 +5,9 @@
 
 use super::receivers::{self, FILE_LOG, FILE_STORAGE, LOG_OFFSETS, OTLP};
 use super::routes::{self, Route};
-use super::{Observed, own_metrics, sources, span_metrics};
+use super::{Observed, own_metrics, scraped, sources, span_metrics};
 use crate::collector;
+use crate::configuration::Configuration;
 use crate::processors::{self, Processors};
 use crate::unowned::Handling;
 use odigos_api::Signal;
@@ -20,6 +21,7 @@ use std::collections::BTreeSet;
 /// The parts that exist while workloads are instrumented.
 pub(super) struct Build<'a> {
     pub(super) namespace: &'a str,
+    pub(super) configuration: &'a Configuration,
     pub(super) gateway: &'a CollectorsGroupSpec,
     pub(super) spec: &'a CollectorsGroupSpec,
     pub(super) signals: BTreeSet<Signal>,
@@ -67,7 +69,7 @@ impl<'a> Build<'a> {
         if let Some(metrics) = &self.spec.metrics
             && let Some(own) = &metrics.odigos_own_metrics
         {
-            own_metrics::add(config, self.namespace, metrics, own, self.has_agent);
+            own_metrics::add(config, self.namespace, metrics, own, self.has_agent, self.configuration);
         }
         sources::add(config);
         for signal in Signal::PIPELINES {
@@ -125,11 +127,11 @@ impl<'a> Build<'a> {
         let [kubelet, host] = self.scraped();
         let mut scraping = Vec::new();
         if let Some(interval) = kubelet {
-            config.add(ComponentKind::Receiver, "kubelet_stats", receivers::kubelet_stats(interval));
+            config.add(ComponentKind::Receiver, "kubelet_stats", scraped::kubelet_stats(interval, self.configuration));
             scraping.push("kubelet_stats".to_owned());
         }
         if let Some(interval) = host {
-            config.add(ComponentKind::Receiver, "host_metrics", receivers::host_metrics(interval));
+            config.add(ComponentKind::Receiver, "host_metrics", scraped::host_metrics(interval, self.configuration));
             scraping.push("host_metrics".to_owned());
         }
         let mut receivers = Vec::new();

@@ -1,4 +1,4 @@
-//! What comes in: applications, their logs, the kubelet, the host.
+//! What comes in: applications and their logs. The kubelet and the host are in [`super::scraped`].
 //!
 //! Owns the settings of the node collector's receivers (`spec/collectors-and-pipelines.md` 5.3). Never decides whether one
 //! runs ([`super::pipelines`]), nor which containers' logs are linked (`odigos-agent`).
@@ -26,37 +26,6 @@ pub(super) fn otlp() -> Value {
         "grpc": limits::grpc(names::OTLP_GRPC_PORT, None),
         "http": limits::http(names::OTLP_HTTP_PORT),
     }})
-}
-
-pub(super) fn kubelet_stats(interval: &str) -> Value {
-    json!({
-        "auth_type": "serviceAccount",
-        "endpoint": "https://${env:NODE_IP}:10250",
-        // Kubelets commonly serve certificates that the cluster's CA did not sign.
-        "insecure_skip_verify": true,
-        "collection_interval": interval,
-        "metric_groups": ["container", "pod", "node", "volume"],
-    })
-}
-
-pub(super) fn host_metrics(interval: &str) -> Value {
-    let utilization = |name: &str| json!({"metrics": {name: {"enabled": true}}});
-    let mut filesystem = utilization("system.filesystem.utilization");
-    filesystem["exclude_mount_points"] = json!({"match_type": "regexp", "mount_points": ["/var/lib/kubelet/.*"]});
-    json!({
-        "collection_interval": interval,
-        "root_path": "/hostfs",
-        "scrapers": {
-            "paging": utilization("system.paging.utilization"),
-            "cpu": utilization("system.cpu.utilization"),
-            "disk": {},
-            "filesystem": filesystem,
-            "load": {},
-            "memory": {},
-            "network": {},
-            "processes": {},
-        },
-    })
 }
 
 /// One static pattern over the agent's links; which containers are read is decided by which links exist.

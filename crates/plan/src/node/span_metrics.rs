@@ -7,7 +7,7 @@ use super::pipelines::FORWARD_SPAN_METRICS;
 use odigos_api::Signal;
 use odigos_api::collectors_group::SpanMetrics;
 use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
-use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
+use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, expansion};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -66,7 +66,7 @@ pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, way_out:
     config.add(
         ComponentKind::Connector,
         "span_metrics",
-        json!({
+        expansion::escaped(json!({
             "dimensions": names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>(),
             "exemplars": {"enabled": false},
             "aggregation_temporality": "AGGREGATION_TEMPORALITY_CUMULATIVE",
@@ -78,7 +78,7 @@ pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, way_out:
             "add_resource_attributes": true,
             "resource_metrics_key_attributes": keys,
             "aggregation_cardinality_limit": 5000,
-        }),
+        })),
     );
     let mut removed: BTreeSet<&str> = ["telemetry.sdk.name", "telemetry.sdk.version"].into();
     if settings.included_process_in_dimensions != Some(true) {
@@ -90,7 +90,9 @@ pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, way_out:
     config.add(
         ComponentKind::Processor,
         "resource/spanmetrics/remove-dimensions",
-        json!({"attributes": removed.iter().map(|key| json!({"key": key, "action": "delete"})).collect::<Vec<_>>()}),
+        expansion::escaped(
+            json!({"attributes": removed.iter().map(|key| json!({"key": key, "action": "delete"})).collect::<Vec<_>>()}),
+        ),
     );
     config.add(
         ComponentKind::Processor,

@@ -435,6 +435,8 @@ fn processor_of_a_stream_on_the_node_is_in_its_pipelines_by_the_class_of_items()
     let mut refused = transform(&["a"]);
     refused.spec.type_ = "k8s_attributes".into();
     given.processors = vec![refused];
+    assert_eq!(given.plan().processors["t"].reason, "TypeNotAllowed");
+    given.configuration = "processors: {additionalTypes: [k8s_attributes]}";
     let plan = given.plan();
     assert_eq!(plan.processors["t"].reason, "InvalidConfig");
     assert!(plan.findings.iter().any(|finding| finding.field == "spec.dataStreams"));
@@ -479,4 +481,42 @@ fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
             "a new authority takes new pods"
         );
     }
+}
+
+/// What a Processor could be made to read of the machine: figures, and nothing else.
+#[test]
+fn root_of_the_machine_is_not_mounted_for_host_metrics() {
+    let mut given = Given::new(&[Signal::Metrics], json!({"metrics": {"hostMetrics": {"interval": "10s"}}}));
+    let pod = |given: &Given| {
+        let configuration = Configuration::parse(given.configuration).unwrap();
+        let none = std::collections::BTreeMap::new();
+        let seen = Observed {
+            pools: vec![],
+            namespace: "odigos-system",
+            gateway: Some(&given.gateway),
+            group: given.node.as_ref(),
+            processors: vec![],
+            set_aside: &none,
+            configuration: &configuration,
+            provider: given.provider,
+            has_certificate: true,
+            authorities: Some("abc"),
+        };
+        let plan = plan(&seen).unwrap();
+        let objects = objects::desired(&seen, &plan, &crate::gateway::objects::Installation::default());
+        let daemon_set = objects.into_iter().find(|one| one.object["kind"] == "DaemonSet").unwrap().object;
+        daemon_set.pointer("/spec/template/spec").unwrap().clone()
+    };
+    let paths = |pod: &Value| -> Vec<String> {
+        let volumes = pod["volumes"].as_array().unwrap().iter();
+        volumes.filter_map(|one| one.pointer("/hostPath/path")?.as_str().map(str::to_owned)).collect()
+    };
+    let plain = pod(&given);
+    assert_eq!(paths(&plain), ["/proc", "/sys"]);
+    assert_eq!(plain["containers"][0]["securityContext"]["capabilities"]["add"], json!([]));
+    given.configuration = "metricsSources: {hostMetrics: {filesystem: true, mountPoints: [/data, /]}}";
+    let named = pod(&given);
+    assert_eq!(paths(&named), ["/proc", "/sys", "/data"]);
+    let mounts = named["containers"][0]["volumeMounts"].as_array().unwrap();
+    assert!(mounts.iter().all(|mount| mount["readOnly"] == true), "{mounts:?}");
 }

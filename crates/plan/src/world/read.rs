@@ -4,7 +4,7 @@
 //! [`odigos_api::yaml`], the same for every text that users write.
 
 use super::{World, schema};
-use crate::gateway::{SecretKeys, SecretValue};
+use crate::gateway::{SecretKeys, SecretMark, SecretValue};
 use crate::objects::title;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -160,6 +160,12 @@ impl World {
             finding.location = self.locations.get(&finding.object).cloned();
         }
     }
+}
+
+/// What a Secret says of its use. Metadata of an unusual shape says nothing.
+pub(super) fn secret_mark(object: &Value) -> SecretMark {
+    let metadata = object.get("metadata").cloned().and_then(|value| serde_json::from_value(value).ok());
+    SecretMark::of(&metadata.unwrap_or_default(), object.get("type").and_then(Value::as_str))
 }
 
 /// The keys of a Secret, and what is known of their values. The values are gone afterwards.

@@ -26,7 +26,10 @@ impl World {
             (true, "InstrumentationRule") => self.rules.remove(&key).is_some(),
             (true, "Action") => self.actions.remove(&key),
             (true, "Sampling") => self.samplings.remove(&key).is_some(),
-            (false, "Secret") => self.secrets.remove(&key).is_some(),
+            (false, "Secret") => {
+                self.secret_marks.remove(&key);
+                self.secrets.remove(&key).is_some()
+            }
             (false, "ConfigMap") => self.config_maps.remove(&key).is_some(),
             (false, _) => {
                 let mut object = object.clone();

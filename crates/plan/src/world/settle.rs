@@ -14,9 +14,9 @@ use crate::instrumentation::{self, Desired, Surroundings};
 use crate::node::{self, NodePlan};
 use crate::objects::Rank;
 use crate::pools::{self, Pools};
+use crate::quarantine::{self, Candidates};
 use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
-use crate::start_failure::{self, Suspects};
 use crate::streams;
 use crate::unowned;
 use crate::workload::template;
@@ -477,6 +477,8 @@ impl World {
         let Some(group) = self.groups.get(&gateway_key).cloned() else { return };
         let secrets = self.secrets.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
         let secrets = secrets.map(|((_, name), digests)| (name.clone(), digests.clone())).collect();
+        let marks = self.secret_marks.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
+        let marks = marks.map(|((_, name), mark)| (name.clone(), mark.clone())).collect();
         let own_processors: Vec<_> = self
             .processors
             .iter()
@@ -484,9 +486,9 @@ impl World {
             .map(|(_, one)| one.clone())
             .collect();
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
-        let mut suspects = start_failure::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
-        suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, &own_processors));
-        let set_aside = self.quarantined(&suspects, now);
+        let mut candidates = quarantine::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
+        candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
+        let set_aside = self.quarantined(&candidates, now);
         settled.quarantined = set_aside.clone();
         let rules = self.sampling_rules(configuration);
         let seen = gateway::Observed {
@@ -495,6 +497,7 @@ impl World {
             destinations: destinations.iter().collect(),
             processors: own_processors.iter().collect(),
             secrets: &secrets,
+            marks: &marks,
             configuration,
             rules: &rules,
             set_aside: &set_aside,
@@ -522,9 +525,9 @@ impl World {
         for key in pools {
             let Some(group) = self.groups.get(&key).cloned() else { continue };
             let reached = pools::destinations(&group.spec, destinations.iter().collect());
-            let mut suspects = start_failure::destinations(&reached, &secrets);
-            suspects.extend(start_failure::processors(CollectorRole::ClusterGateway, &own_processors));
-            let set_aside = self.quarantined(&suspects, now);
+            let mut candidates = quarantine::destinations(&reached, &secrets);
+            candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
+            let set_aside = self.quarantined(&candidates, now);
             let seen = gateway::Observed {
                 group: &group,
                 destinations: reached,
@@ -546,9 +549,9 @@ impl World {
     }
 
     /// What stays in quarantine: as the autoscaler recorded it, as long as the object is as it was then.
-    fn quarantined(&self, suspects: &Suspects, now: Timestamp) -> BTreeMap<String, String> {
-        let store = self.config_maps.get(&(self.namespace.clone(), start_failure::STORE.to_owned()));
-        store.map(|data| start_failure::in_force(&start_failure::read(data), suspects, now)).unwrap_or_default()
+    fn quarantined(&self, candidates: &Candidates, now: Timestamp) -> BTreeMap<String, String> {
+        let store = self.config_maps.get(&(self.namespace.clone(), quarantine::STORE.to_owned()));
+        store.map(|data| quarantine::in_force(&quarantine::read(data), candidates, now)).unwrap_or_default()
     }
 
     /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
@@ -577,7 +580,7 @@ impl World {
         let group = self.groups.get(&key(names::NODE_COLLECTOR)).cloned();
         let pools: Vec<CollectorsGroup> =
             self.groups.values().filter(|group| group.spec.pool.is_some()).cloned().collect();
-        let set_aside = self.quarantined(&start_failure::processors(CollectorRole::NodeCollector, processors), now);
+        let set_aside = self.quarantined(&quarantine::processors(CollectorRole::NodeCollector, processors), now);
         settled.quarantined.extend(set_aside.clone());
         let seen = node::Observed {
             namespace: &self.namespace.clone(),

@@ -240,7 +240,7 @@ fn texts_that_are_no_manifests() {
 
 #[test]
 fn no_secret_value_is_kept() {
-    let manifests = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: odigos-system}\nstringData: {DATADOG_API_KEY: hunter2}\n---\n".to_owned()
+    let manifests = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: odigos-system, labels: {odigos.io/destination-secret: 'true'}, annotations: {odigos.io/destinations: d}}\nstringData: {DATADOG_API_KEY: hunter2}\n---\n".to_owned()
         + "apiVersion: odigos.io/v1alpha1\nkind: Destination\nmetadata: {name: d, namespace: odigos-system}\nspec: {type: datadog, destinationName: d, data: {DATADOG_SITE: datadoghq.com}, secretRef: {name: s}, signals: [TRACES]}\n";
     let (world, settled) = settled(&manifests);
     assert_eq!(settled.findings, vec![]);

@@ -1,9 +1,14 @@
 //! What the real collector makes of values behind `${env:…}`: every value reaches its exporter as it stands in the Secret.
 
+use super::{configuration as product_configuration, destination, secret, settled, workload};
 use odigos_pipeline::expansion;
 use odigos_plan::gateway::SecretValue;
+use odigos_plan::world::Settled;
+use odigos_testkit::collector::expanded;
 use odigos_tools::catalog::COLLECTOR;
+use odigos_tools::root;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
 /// Values that people have, and that a reader of YAML or of references could take for something else.
@@ -115,4 +120,108 @@ fn unescaped_placeholder_stops_the_collector() {
     let behind = "$${X} ${env:V}".to_owned();
     assert_eq!(expansion::unexpanded_variable(&behind, |_| false), Some("V"));
     assert_eq!(sent(&[behind], &[("V".to_owned(), "v".to_owned())]), ["${X} ${env:V}"]);
+}
+
+/// References that a user may write anywhere; `HOME` is set where collectors of these tests run.
+const HOSTILE: [&str; 7] = [
+    "${env:HOME}",
+    "${HOME}",
+    "$${env:HOME}",
+    "$$${env:HOME}",
+    "${env:${env:NODE_NAME}}${file:/etc/hostname}",
+    "${http://127.0.0.1:1/x}",
+    "${env:D_PAYMENTS_VAULT_7112B1E8_KEY}",
+];
+
+/// The first reference in rendered configurations that is not one of the product.
+fn foreign(settled: &Settled) -> Option<String> {
+    fn within(value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => expansion::foreign_reference(text).map(str::to_owned),
+            Value::Array(list) => list.iter().find_map(within),
+            Value::Object(map) => map.values().find_map(within),
+            _ => None,
+        }
+    }
+    let gateway = settled.gateway.as_ref().map(|plan| plan.config.to_value());
+    let node = settled.node.as_ref().map(|plan| plan.config.to_value());
+    [gateway, node].iter().flatten().find_map(within)
+}
+
+/// Every setting of every type of Destination, alone and behind a value that is fine.
+#[test]
+fn settings_of_destinations_are_never_expanded() {
+    let path = root().join("crates/catalog/tests/golden/examples.json");
+    let examples: BTreeMap<String, Vec<Value>> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut variants = 0;
+    for (type_id, cases) in &examples {
+        let size = |case: &&Value| case["data"].as_object().map(Map::len);
+        let fine = cases.iter().filter(|case| case["expect"] != json!("error"));
+        let Some(base) = fine.max_by_key(size) else { continue };
+        let mut documents = vec![secret()];
+        for field in &odigos_catalog::destination::types()[type_id].fields {
+            let good = base["data"][&field.name].as_str().unwrap_or_default();
+            for value in HOSTILE
+                .iter()
+                .flat_map(|text| [(*text).to_owned(), format!("{good}{text}"), format!("{{a: '{text}'}}")])
+            {
+                let mut data = base["data"].clone();
+                data[&field.name] = json!(value);
+                let name = format!("d{}", documents.len());
+                documents.push(destination(&name, type_id, &base["signals"], &data, &["default"]));
+            }
+        }
+        variants += documents.len() - 1;
+        let settled = settled(&documents, |_| {});
+        assert_eq!(foreign(&settled), None, "{type_id}");
+        let plan = settled.gateway.unwrap();
+        assert_eq!(plan.problems, vec![], "{type_id}");
+        // The last guard is never needed: texts are escaped where they are rendered.
+        let caught = plan.destinations.values().find(|condition| condition.message.contains("must not fetch"));
+        assert_eq!(caught, None, "{type_id}");
+    }
+    assert!(variants > 2_000, "{variants} variants");
+}
+
+/// Everything else that users write into collectors: Processors, settings of metrics, sampling rules.
+#[test]
+fn texts_of_other_kinds_are_never_expanded() {
+    let directory = tempfile::tempdir().unwrap();
+    for text in HOSTILE {
+        let quoted = serde_json::to_string(text).unwrap();
+        let mut documents = vec![
+            secret(),
+            destination("d", "debug", &json!(["TRACES", "METRICS", "LOGS"]), &json!({}), &["default", text]),
+            json!({
+                "apiVersion": odigos_api::API_VERSION, "kind": "Processor", "metadata": {"name": "p"},
+                "spec": {
+                    "type": "resource", "signals": ["TRACES", "METRICS", "LOGS"], "collectorRoles": ["CLUSTER_GATEWAY", "NODE_COLLECTOR"],
+                    "processorConfig": {"attributes": [{"key": text, "action": "upsert", "value": text}, {"key": "n", "action": "upsert", "value": [text]}]},
+                },
+            }),
+            json!({
+                "apiVersion": odigos_api::API_VERSION, "kind": "Sampling", "metadata": {"name": "s"},
+                "spec": {"noisyOperations": [{"name": text, "operation": {"httpServer": {"route": text}}, "percentageAtMost": 0}]},
+            }),
+            product_configuration(&format!(
+                "metricsSources: {{spanMetrics: {{additionalDimensions: [{quoted}], excludedResourceAttributes: [{quoted}], resourceMetricsKeyAttributes: [{quoted}]}}}}\ncollectorGateway: {{serviceGraph: {{extraDimensions: [{quoted}], virtualNodePeerAttributes: [{quoted}]}}}}\nsampling: {{enabled: true}}"
+            )),
+        ];
+        documents.extend(workload("w", &["default"]));
+        let settled = settled(&documents, |_| {});
+        assert_eq!(foreign(&settled), None, "{text}");
+        let (gateway, node) = (settled.gateway.unwrap(), settled.node.unwrap());
+        assert!(
+            gateway.problems.is_empty() && node.problems.is_empty(),
+            "{text}: {:?} {:?}",
+            gateway.problems,
+            node.problems
+        );
+        for config in [gateway.config, node.config] {
+            let variables = [("HOME".to_owned(), "/stolen".to_owned())];
+            let read = expanded(&config.to_yaml(), directory.path(), &variables);
+            let read = read.unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert!(!read.contains("/stolen"), "{text}: {read}");
+        }
+    }
 }

@@ -95,7 +95,7 @@ async fn install_and_upgrade() {
 /// Values are kept, what leaves the chart is pruned, users' objects and kinds stay.
 async fn upgrades(lab: &Lab) {
     for object in super::lab::user_objects() {
-        apply(&lab.client, &object).await.unwrap();
+        lab.apply_as_user(&object).await;
     }
     let sets = ["controllers.replicas=1", "networkPolicies.enabled=false"];
     let plan =

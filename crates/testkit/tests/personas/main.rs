@@ -14,6 +14,38 @@
 #[path = "../collector/certificate_files.rs"]
 mod certificate_files;
 mod connection;
+mod destination;
 mod identity;
 mod node;
+mod plane;
 mod pod;
+mod processor;
+
+use plane::Plane;
+
+/// Who may create Processors in the namespace of the control plane, and nothing else there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processor_author_reads_no_secret_and_no_file() {
+    let _turn = plane::TURN.lock().await;
+    let mut plane = Plane::start().await;
+    processor::references_are_text_on_both_collectors(&plane).await;
+    plane.permissions_suffice();
+    processor::types_that_reach_further_are_rejected(&mut plane).await;
+}
+
+/// Who may create Destinations in the namespace of the control plane, and nothing else there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn destination_author_gets_no_secret_of_others() {
+    let _turn = plane::TURN.lock().await;
+    let mut plane = Plane::start().await;
+    let author = destination::author(&plane).await;
+    destination::secrets_of_others_are_not_read(&plane, &author).await;
+    destination::marked_secret_is_read(&plane, &author).await;
+    destination::values_of_secrets_are_text(&plane).await;
+    destination::destination_of_another_cannot_be_led_elsewhere(&plane, &author).await;
+    destination::settings_and_types_are_limited(&plane, &author).await;
+    destination::forged_message_quarantines_its_author(&plane, &author).await;
+    plane.permissions_suffice();
+    plane.stop(odigos_api::names::INSTRUMENTOR);
+    destination::nothing_is_admitted_unseen(&author).await;
+}

@@ -1,34 +1,56 @@
-//! Which destination or Processor keeps the newest collectors from starting, and for how long it is left out.
+//! Quarantine: what keeps the newest collectors from starting is left out of their configuration for a while.
 //!
-//! Owns "canary by readiness, culprit named and set aside" of design 5: the old pods serve on, the configuration is rendered
-//! again without what the collector named, and it returns when it is changed or after a while.
-//! What a collector says comes from the termination message of its container. Never decides by a clock of its own.
+//! Owns what is remembered of it, and what pods say of a start that failed: old pods serve on, the configuration is rendered again without one
+//! object ([`attribution`]), and that returns when it is changed or after a while. What a collector says comes from the termination
+//! message of its container; what it names as its subject is read from its own words alone. Never decides by a clock of its own.
+
+pub mod attribution;
+
+pub use attribution::{StartFailure, confirmed};
 
 use crate::gateway::SecretKeys;
-use crate::gateway::destinations::without_queue;
 use jiff::{SignedDuration, Timestamp};
 use odigos_api::CollectorRole;
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// A destination or Processor that is left out, as kept in the ConfigMap [`STORE`].
+/// A Destination or Processor that is or was left out, as kept in the ConfigMap [`STORE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetAside {
+pub struct Quarantined {
     /// What of the object (and the Secret of a Destination) was tried; another one is tried anew.
     pub fingerprint: String,
     /// What the collector said.
     pub said: String,
     /// Since when.
     pub since: Timestamp,
+    /// Collectors start without it. Entries of older releases say nothing, and count as confirmed.
+    #[serde(default = "yes", rename = "confirmed")]
+    pub is_confirmed: bool,
+    /// Collectors did not start without it either, so it is part of the configuration again.
+    #[serde(default, rename = "acquitted", skip_serializing_if = "std::ops::Not::not")]
+    pub is_acquitted: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What a collector that did not start left behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastWords {
+    /// Why, for people.
+    pub text: String,
+    /// Id of the component that the collector names as its subject.
+    pub subject: Option<String>,
 }
 
 /// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each object that is left out.
 pub const STORE: &str = "odigos-gateway-set-aside";
 /// When something that was not changed is tried again: its host name may resolve by now.
-pub const TRY_AGAIN_AFTER: SignedDuration = SignedDuration::from_mins(30);
+pub const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(30);
 /// Longest part of what a collector said that is kept, in bytes.
 const LONGEST: usize = 600;
 
@@ -68,18 +90,18 @@ pub fn words(key: &str) -> String {
 }
 
 /// What may be set aside, by its name in the store, with its fingerprint.
-pub type Suspects = BTreeMap<String, String>;
+pub type Candidates = BTreeMap<String, String>;
 
-/// The Destinations as suspects.
+/// The Destinations as candidates.
 #[must_use]
-pub fn destinations(destinations: &[&Destination], secrets: &BTreeMap<String, SecretKeys>) -> Suspects {
+pub fn destinations(destinations: &[&Destination], secrets: &BTreeMap<String, SecretKeys>) -> Candidates {
     let name = |destination: &Destination| destination.metadata.name.clone().unwrap_or_default();
     destinations.iter().map(|one| (name(one), fingerprint(one, secrets))).collect()
 }
 
-/// The Processors of a role as suspects.
+/// The Processors of a role as candidates.
 #[must_use]
-pub fn processors<'a>(role: CollectorRole, processors: impl IntoIterator<Item = &'a Processor>) -> Suspects {
+pub fn processors<'a>(role: CollectorRole, processors: impl IntoIterator<Item = &'a Processor>) -> Candidates {
     let of_role = processors.into_iter().filter(|one| crate::processors::is_run_by(role, &one.spec));
     let key = |processor: &Processor| processor_key(role, processor.metadata.name.as_deref().unwrap_or_default());
     of_role.map(|one| (key(one), crate::objects::hash(json!(one.spec).to_string(), 16))).collect()
@@ -87,26 +109,36 @@ pub fn processors<'a>(role: CollectorRole, processors: impl IntoIterator<Item = 
 
 /// What stays out: what is as it was when the collector refused it, and not for too long; with what the collector said.
 #[must_use]
-pub fn in_force(store: &BTreeMap<String, SetAside>, suspects: &Suspects, now: Timestamp) -> BTreeMap<String, String> {
+pub fn in_force(
+    store: &BTreeMap<String, Quarantined>,
+    candidates: &Candidates,
+    now: Timestamp,
+) -> BTreeMap<String, String> {
     let is_out = |name: &&String| {
         let entry = store.get(*name)?;
-        let is_same = suspects.get(*name) == Some(&entry.fingerprint);
-        (is_same && now.duration_since(entry.since) < TRY_AGAIN_AFTER).then(|| entry.said.clone())
+        let is_same = candidates.get(*name) == Some(&entry.fingerprint) && !entry.is_acquitted;
+        (is_same && now.duration_since(entry.since) < RETRY_AFTER).then(|| entry.said.clone())
     };
-    suspects.keys().filter_map(|name| Some((name.clone(), is_out(&name)?))).collect()
+    candidates.keys().filter_map(|name| Some((name.clone(), is_out(&name)?))).collect()
 }
 
 /// Reads the store; entries that are no entries are passed over.
 #[must_use]
-pub fn read(data: &BTreeMap<String, String>) -> BTreeMap<String, SetAside> {
+pub fn read(data: &BTreeMap<String, String>) -> BTreeMap<String, Quarantined> {
     data.iter().filter_map(|(name, text)| Some((name.clone(), serde_json::from_str(text).ok()?))).collect()
 }
 
-/// What the gateways of a configuration version do not start with: the message of the container that ended.
+/// Why the collectors of a configuration version do not start: the message of the container that ended.
 #[must_use]
-pub fn said(pods: &[Value], version: &str) -> Option<String> {
+pub fn said(pods: &[Value], version: &str) -> Option<LastWords> {
     let of_version = pods.iter().filter(|pod| mounts(pod, version) && !is_ready(pod));
     of_version.filter_map(message).next()
+}
+
+/// Whether a collector of a configuration version is ready.
+#[must_use]
+pub fn has_started(pods: &[Value], version: &str) -> bool {
+    pods.iter().any(|pod| mounts(pod, version) && is_ready(pod))
 }
 
 /// The configuration version of the first gateway that is ready and not going.
@@ -163,22 +195,22 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
 }
 
 /// What the first container that failed left behind. Running out of memory is no destination's fault.
-fn message(pod: &Value) -> Option<String> {
+fn message(pod: &Value) -> Option<LastWords> {
     statuses(pod).find_map(|status| {
         let ended =
             ["/state/terminated", "/lastState/terminated"].iter().find_map(|pointer| status.pointer(pointer))?;
         let failed = ended["exitCode"].as_i64().is_some_and(|code| code != 0) && ended["reason"] != "OOMKilled";
         let text = ended["message"].as_str().unwrap_or_default();
-        (failed && !text.is_empty()).then(|| reason_line(text))
+        (failed && !text.is_empty()).then(|| LastWords { text: reason_line(text), subject: subject(text) })
     })
 }
 
-/// The part of a collector's last words that tells why: from the last `Error:` on, since the component often stands on a later
-/// line, without what the log adds; else the last line.
+/// The part of a collector's last words that tells why: from the first `Error:` on, since the component often stands on a later
+/// line, without what the log adds; else the last line. A later `Error:` may be part of what a component adds.
 fn reason_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let is_error = |line: &&str| line.starts_with("Error:") || line.contains("\"level\":\"error\"");
-    let mut line = match lines.iter().rposition(is_error) {
+    let is_error = |line: &&str| line.starts_with("Error:");
+    let mut line = match lines.iter().position(is_error) {
         Some(begin) => {
             let is_logged =
                 |line: &&&str| line.starts_with('{') || line.starts_with(|first: char| first.is_ascii_digit());
@@ -195,75 +227,109 @@ fn reason_line(text: &str) -> String {
     line
 }
 
-/// The owners of components that a message names; of ids that begin alike, the longest counts.
-#[must_use]
-pub fn named(message: &str, components: &BTreeMap<String, (String, Value)>) -> BTreeSet<String> {
-    let inside = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.' | '/');
-    let mut found = BTreeSet::new();
-    for (id, (destination, _)) in components {
-        let whole = message.match_indices(id.as_str()).any(|(position, _)| {
-            let before = message[..position].chars().next_back();
-            let rest = &message[position + id.len()..];
-            // A full stop may end the sentence.
-            let mut after = rest.trim_start_matches('.').chars();
-            !before.is_some_and(inside) && !after.next().is_some_and(|next| inside(next) && !rest.starts_with('.'))
-        });
-        if whole {
-            found.insert(destination.clone());
+/// What a collector writes in front of the component that it means, in its own words.
+const WRAPPERS: [&str; 14] = [
+    "Error:",
+    "cannot start pipelines:",
+    "cannot build pipelines:",
+    "failed to build pipelines:",
+    "failed to build extensions:",
+    "failed to start extensions:",
+    "failed to get config:",
+    "cannot unmarshal the configuration:",
+    "invalid configuration:",
+    "decoding failed due to the following error(s):",
+    "'connectors'",
+    "'exporters'",
+    "'extensions'",
+    "'processors'",
+];
+/// What is followed by the quoted id of that component.
+const QUOTING: [&str; 5] = [
+    "error reading configuration for \"",
+    "failed to create \"",
+    "failed to create extension \"",
+    "failed to start \"",
+    "failed to start extension \"",
+];
+/// What is followed by its id and a colon.
+const SECTIONS: [&str; 4] = ["connectors::", "exporters::", "extensions::", "processors::"];
+
+/// The component that a collector names as the subject of its failure. Only what the collector itself writes counts: a field of its log, or the
+/// beginning of its first error. What follows may hold texts of users.
+fn subject(message: &str) -> Option<String> {
+    let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    for (number, line) in lines.iter().enumerate() {
+        if let Ok(entry) = serde_json::from_str::<Value>(line) {
+            let key = match entry["msg"].as_str() {
+                Some("Failed to start component") => "id",
+                Some("Failed to start extension") => "otelcol.component.id",
+                _ => continue,
+            };
+            return entry[key].as_str().map(str::to_owned);
+        }
+        let is_validation = SECTIONS.iter().any(|section| line.starts_with(section));
+        if line.starts_with("Error:") || is_validation {
+            return subject_of_error(&lines[number..].join(" "));
         }
     }
-    found
+    None
 }
 
-/// What is to be left out from now on, for what the newest pods said. When the collector names none, those that the version before
-/// did not have in the same form are suspected, since it did start; without one, nobody is.
-#[must_use]
-pub fn blame(
-    suspects: &Suspects,
-    said: &str,
-    components: &BTreeMap<String, (String, Value)>,
-    good: Option<&Value>,
-    now: Timestamp,
-) -> BTreeMap<String, SetAside> {
-    let mut culprits = named(said, components);
-    if culprits.is_empty()
-        && let Some(good) = good
-    {
-        let known = |id: &str, settings: &Value| {
-            let sections = ["exporters", "processors", "extensions", "connectors"];
-            let of = |section: &&str| good.get(section)?.get(id).map(without_queue);
-            sections.iter().filter_map(of).any(|before| before == without_queue(settings))
-        };
-        let changed = components.iter().filter(|(id, (_, settings))| !known(id, settings));
-        culprits = changed.map(|(_, (owner, _))| owner.clone()).collect();
+fn subject_of_error(text: &str) -> Option<String> {
+    let mut rest = text;
+    while let Some(behind) = WRAPPERS.iter().find_map(|wrapper| rest.strip_prefix(wrapper)) {
+        rest = behind.trim_start();
     }
-    let entries = suspects.iter().filter(|(name, _)| culprits.contains(*name)).map(|(name, fingerprint)| {
-        let entry = SetAside { fingerprint: fingerprint.clone(), said: said.to_owned(), since: now };
-        (name.clone(), entry)
-    });
-    entries.collect()
+    let quoted = QUOTING.iter().find_map(|words| rest.strip_prefix(words)).and_then(|rest| rest.split_once('"'));
+    let listed = SECTIONS.iter().find_map(|section| rest.strip_prefix(section)).and_then(|rest| rest.split_once(':'));
+    quoted.or(listed).map(|(id, _)| id.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn components() -> BTreeMap<String, (String, Value)> {
-        [("otlp_grpc/jaeger-a", "a"), ("otlp_grpc/jaeger-a-b", "a-b"), ("kafka/kafka-c", "c")]
-            .map(|(id, name)| (id.to_owned(), (name.to_owned(), json!({"endpoint": name}))))
-            .into()
-    }
-
+    /// As the real collector writes them (`testkit/tests/collector/quarantines.rs` compares).
     #[test]
-    fn the_destination_that_the_collector_names_is_found_exactly() {
+    fn subject_is_what_the_collector_itself_names() {
         for (message, expected) in [
-            (r#"Error: cannot start pipelines: failed to start "kafka/kafka-c" exporter: no brokers"#, vec!["c"]),
-            ("Error: invalid configuration: exporters::otlp_grpc/jaeger-a-b: requires an endpoint", vec!["a-b"]),
-            ("failed to create otlp_grpc/jaeger-a.", vec!["a"]),
-            ("address already in use", vec![]),
+            (
+                r#"Error: cannot start pipelines: failed to start "kafka/kafka-c" exporter: no brokers"#,
+                Some("kafka/kafka-c"),
+            ),
+            (
+                r#"Error: cannot build pipelines: failed to create "kafka/x" exporter for data type "traces": no"#,
+                Some("kafka/x"),
+            ),
+            (
+                "Error: invalid configuration: exporters::otlp_grpc/jaeger-a-b: requires an endpoint",
+                Some("otlp_grpc/jaeger-a-b"),
+            ),
+            ("Error: exporters::kafka/x::producer::required_acks: expected 'all'", Some("kafka/x")),
+            (
+                "Error: failed to get config: cannot unmarshal the configuration: decoding failed due to the following error(s):\n\n'processors' error reading configuration for \"transform/x\": '' no",
+                Some("transform/x"),
+            ),
+            (
+                r#"{"level":"error","msg":"Failed to start component","error":"load \"otlp_http/pay\"","type":"Exporter","id":"otlp_http/evil"}"#,
+                Some("otlp_http/evil"),
+            ),
+            (
+                r#"{"level":"error","msg":"Failed to start extension","otelcol.component.id":"basicauth/y","error":"no"}"#,
+                Some("basicauth/y"),
+            ),
+            // Words of others behind those of the collector, also on lines of their own.
+            (
+                "Error: cannot start pipelines: failed to start \"otlp_http/evil\" exporter: open x\nError: failed to start \"otlp_http/pay\" exporter: no",
+                Some("otlp_http/evil"),
+            ),
+            ("Error: failed to start extensions: open failed to start \"otlp_http/pay\" exporter", None),
+            ("Error: open otlp_http/pay: no such file", None),
+            ("address already in use", None),
+            (r#"{"level":"error","msg":"Exporting failed","id":"otlp_http/pay"}"#, None),
         ] {
-            let found: Vec<String> = named(message, &components()).into_iter().collect();
-            assert_eq!(found, expected, "{message}");
+            assert_eq!(subject(message).as_deref(), expected, "{message}");
         }
     }
 
@@ -279,36 +345,43 @@ mod tests {
 
     /// As the collector writes it: the component stands on a later line.
     #[test]
-    fn a_processor_that_the_collector_names_is_found() {
+    fn reason_reaches_over_lines_and_ends_before_the_log() {
         let text = "Error: failed to get config: decoding failed due to the following error(s):\n\n'processors' error reading \
                     configuration for \"transform/x\": '' invalid trace_statements type\n2026/11/21 12:00:00 collector server run \
                     finished with error: failed";
         let said = reason_line(text);
         assert!(said.ends_with("invalid trace_statements type"), "{said}");
+    }
+
+    #[test]
+    fn processor_stays_out_until_it_is_changed() {
         let mut processor = Processor::default();
         processor.metadata.name = Some("x".into());
         processor.spec.collector_roles = vec![CollectorRole::ClusterGateway];
-        let mut suspects = processors(CollectorRole::ClusterGateway, [&processor]);
-        suspects.insert("c".into(), "f".into());
-        let mut parts = components();
-        parts.insert("transform/x".into(), ("processor_x".into(), json!({})));
-        let blamed = blame(&suspects, &said, &parts, Some(&json!({})), Timestamp::UNIX_EPOCH);
-        assert_eq!(
-            blamed.keys().collect::<Vec<_>>(),
-            ["processor_x"],
-            "and no destination that changed at the same time"
-        );
-        assert_eq!(in_force(&blamed, &suspects, Timestamp::UNIX_EPOCH).len(), 1);
+        let candidates = processors(CollectorRole::ClusterGateway, [&processor]);
+        let components = BTreeMap::from([("transform/x".to_owned(), ("processor_x".to_owned(), json!({})))]);
+        let failure = StartFailure {
+            candidates: &candidates,
+            store: &BTreeMap::new(),
+            text: "no",
+            subject: Some("transform/x"),
+            components: &components,
+            serving: Some(&json!({})),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let store = failure.attribute();
+        assert_eq!(store.keys().collect::<Vec<_>>(), ["processor_x"]);
+        assert_eq!(in_force(&store, &candidates, Timestamp::UNIX_EPOCH).len(), 1);
         processor.spec.order_hint = Some(1);
         let changed = processors(CollectorRole::ClusterGateway, [&processor]);
-        assert!(in_force(&blamed, &changed, Timestamp::UNIX_EPOCH).is_empty(), "another one is tried");
+        assert!(in_force(&store, &changed, Timestamp::UNIX_EPOCH).is_empty(), "another one is tried");
         assert!(processors(CollectorRole::NodeCollector, [&processor]).is_empty());
     }
 
     #[test]
     fn only_failures_of_the_version_that_is_rolled_out_count() {
         let ended = json!({"exitCode": 1, "message": "{\"level\":\"info\"}\nError: no\n2026/11/21 collector server run finished with error"});
-        assert_eq!(said(&[pod("v-2", ended.clone())], "v-2").as_deref(), Some("Error: no"));
+        assert_eq!(said(&[pod("v-2", ended.clone())], "v-2").map(|words| words.text).as_deref(), Some("Error: no"));
         assert_eq!(said(&[pod("v-1", ended.clone())], "v-2"), None);
         assert_eq!(said(&[pod("v-2", json!({"exitCode": 0, "message": "bye"}))], "v-2"), None);
         let full = json!({"exitCode": 137, "reason": "OOMKilled", "message": "x"});
@@ -343,16 +416,24 @@ mod tests {
         destination.metadata.name = Some("a".into());
         let none = BTreeMap::new();
         let since: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let entry = SetAside { fingerprint: fingerprint(&destination, &none), said: "no".into(), since };
+        let entry = Quarantined {
+            fingerprint: fingerprint(&destination, &none),
+            said: "no".into(),
+            since,
+            is_confirmed: true,
+            is_acquitted: false,
+        };
         let store = BTreeMap::from([("a".to_owned(), entry.clone())]);
         let out = |destination: &Destination, minutes: i64| {
-            let suspects = destinations(&[destination], &none);
-            in_force(&store, &suspects, since + SignedDuration::from_mins(minutes)).len()
+            let candidates = destinations(&[destination], &none);
+            in_force(&store, &candidates, since + SignedDuration::from_mins(minutes)).len()
         };
         assert_eq!((out(&destination, 29), out(&destination, 30)), (1, 0));
         destination.spec.data.insert("JAEGER_URL".into(), "other:4317".into());
         assert_eq!(out(&destination, 1), 0);
         let text = BTreeMap::from([("a".to_owned(), serde_json::to_string(&entry).unwrap()), ("b".into(), "?".into())]);
         assert_eq!(read(&text), store);
+        let older = json!({"fingerprint": "f", "said": "no", "since": "2026-01-01T00:00:00Z"}).to_string();
+        assert!(read(&BTreeMap::from([("a".to_owned(), older)]))["a"].is_confirmed, "of an older release");
     }
 }

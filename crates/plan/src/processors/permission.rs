@@ -1,0 +1,114 @@
+//! Which Processors the configuration allows: types that reach beyond the items that pass them, and roles.
+//!
+//! Owns the list of such types with the reason of each. Never judges the settings of a Processor.
+
+use super::Refusal;
+use crate::configuration::Configuration;
+use odigos_api::CollectorRole;
+use odigos_api::processor::ProcessorSpec;
+use std::collections::BTreeSet;
+
+/// Where the configuration lists further types.
+pub const TYPES_PATH: &str = "processors.additionalTypes";
+/// Where the configuration lists the roles that Processors may have.
+pub const ROLES_PATH: &str = "processors.roles";
+
+/// Types that take more than the items that pass them, in the spelling without `_`, and what each does.
+const RESTRICTED: [(&str, &str); 6] = [
+    ("geoip", "it reads files of the collector"),
+    ("k8sattributes", "it reads objects of the cluster with the permissions of the collector"),
+    ("memorylimiter", "it rejects the telemetry of everybody"),
+    ("remotetap", "it opens a port that shows all telemetry to any pod"),
+    ("resourcedetection", "it sends requests to metadata services of machines and clouds"),
+    ("schema", "it sends requests to addresses that telemetry names"),
+];
+
+/// What the configuration allows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// Restricted types that are allowed, without `_`.
+    types: BTreeSet<String>,
+    /// Roles that are allowed; `None` means all.
+    roles: Option<BTreeSet<String>>,
+}
+
+/// A type in the spelling of [`RESTRICTED`]: releases of the collector differ in `_` alone.
+fn canonical(component_type: &str) -> String {
+    component_type.trim().replace('_', "")
+}
+
+impl Permission {
+    /// Reads it.
+    #[must_use]
+    pub fn of(configuration: &Configuration) -> Self {
+        let roles: BTreeSet<String> = configuration.texts(ROLES_PATH).into_iter().collect();
+        Self {
+            types: configuration.texts(TYPES_PATH).iter().map(|one| canonical(one)).collect(),
+            roles: (!roles.is_empty()).then_some(roles),
+        }
+    }
+
+    /// Whether a Processor of this type and these roles may run.
+    ///
+    /// # Errors
+    /// What is not allowed, as a sentence.
+    pub fn allows(&self, spec: &ProcessorSpec) -> Result<(), String> {
+        self.check(spec).map_err(|(_, field, message)| format!("{field}: {message}"))
+    }
+
+    /// The same with reason, field and message.
+    pub(crate) fn check(&self, spec: &ProcessorSpec) -> Result<(), Refusal> {
+        let wanted = canonical(&spec.type_);
+        if let Some((_, why)) = RESTRICTED.iter().find(|(name, _)| *name == wanted)
+            && !self.types.contains(&wanted)
+        {
+            let message = format!(
+                "the type {:?} is not allowed, since {why}; an administrator can add it to {TYPES_PATH} of the configuration",
+                spec.type_
+            );
+            return Err(("TypeNotAllowed", "spec.type", message));
+        }
+        let is_allowed = |role: &CollectorRole| self.roles.as_ref().is_none_or(|roles| roles.contains(role.as_str()));
+        match spec.collector_roles.iter().find(|role| !is_allowed(role)) {
+            None => Ok(()),
+            Some(role) => {
+                let message = format!(
+                    "the role {} is not allowed; an administrator can add it to {ROLES_PATH} of the configuration",
+                    role.as_str()
+                );
+                Err(("RoleNotAllowed", "spec.collectorRoles", message))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn reason(configuration: &str, type_: &str, roles: &[&str]) -> Option<&'static str> {
+        let spec = json!({"type": type_, "signals": ["TRACES"], "collectorRoles": roles, "processorConfig": {}});
+        let spec: ProcessorSpec = serde_json::from_value(spec).unwrap_or_default();
+        let permission = Permission::of(&Configuration::parse(configuration).unwrap_or_default());
+        permission.check(&spec).err().map(|(reason, ..)| reason)
+    }
+
+    #[test]
+    fn types_and_roles_need_the_configuration() {
+        let gateway = &["CLUSTER_GATEWAY"];
+        let both = &["CLUSTER_GATEWAY", "NODE_COLLECTOR"];
+        let wide = "processors: {additionalTypes: [resource_detection, remotetap]}";
+        let narrow = "processors: {roles: [CLUSTER_GATEWAY]}";
+        assert_eq!(reason("", "transform", both), None);
+        for one in
+            ["remotetap", "k8sattributes", "k8s_attributes", "resource_detection", "schema", "geoip", "memory_limiter"]
+        {
+            assert_eq!(reason("", one, gateway), Some("TypeNotAllowed"), "{one}");
+        }
+        assert_eq!(reason(wide, "resourcedetection", gateway), None);
+        assert_eq!(reason(wide, "geoip", gateway), Some("TypeNotAllowed"));
+        assert_eq!(reason(narrow, "transform", gateway), None);
+        assert_eq!(reason(narrow, "transform", both), Some("RoleNotAllowed"));
+    }
+}

@@ -1,0 +1,245 @@
+//! Which object is quarantined when collectors do not start.
+//!
+//! Owns the order of suspicion and the second look. One object goes at a time: first what the collector names as its subject if that is new,
+//! then what is new since the configuration that serves, and last what the collector names although it started before. The next start
+//! without it confirms the choice, or takes it back. So a message that was made to name others costs them one start that served nobody.
+
+use super::{Candidates, Quarantined, RETRY_AFTER};
+use crate::gateway::destinations::without_queue;
+use jiff::Timestamp;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Collectors that did not start, and what is known about that.
+#[derive(Debug)]
+pub struct StartFailure<'a> {
+    /// What may be quarantined, by its name in the store, with its fingerprint.
+    pub candidates: &'a Candidates,
+    /// What is remembered.
+    pub store: &'a BTreeMap<String, Quarantined>,
+    /// What the collector wrote.
+    pub text: &'a str,
+    /// The component that the collector named as its subject.
+    pub subject: Option<&'a str>,
+    /// Components of the configuration that did not start: owner and settings by id.
+    pub components: &'a BTreeMap<String, (String, Value)>,
+    /// The configuration that serves meanwhile, if any does.
+    pub serving: Option<&'a Value>,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl StartFailure<'_> {
+    /// Entries of the store that change: one object that goes, and what comes back.
+    #[must_use]
+    pub fn attribute(&self) -> BTreeMap<String, Quarantined> {
+        let is_out = |owner: &str| matches!(self.state(owner), Some(State::Unconfirmed | State::Confirmed));
+        if self.components.values().any(|(owner, _)| is_out(owner)) {
+            // The store is newer than this configuration: the next one is rendered without it.
+            return BTreeMap::new();
+        }
+        let subject = self.subject.and_then(|id| Some(&self.components.get(id)?.0));
+        let subject = subject.filter(|owner| self.candidates.contains_key(*owner));
+        let changed = self.changed();
+        let is_new = |owner: &&String| self.serving.is_none() || changed.contains(*owner);
+        if let Some(owner) = subject.filter(is_new).filter(|owner| self.state(owner) == Some(State::Acquitted)) {
+            // A start without it failed too, and it is named again: more than one is broken.
+            return [self.entry(owner, true)].into();
+        }
+        let mut order: Vec<&String> = Vec::new();
+        order.extend(subject.filter(is_new));
+        order.extend(&changed);
+        order.extend(subject);
+        let Some(first) = order.into_iter().find(|owner| self.state(owner).is_none()) else {
+            // Each of them was out alone, and that was not enough.
+            let all: Vec<&String> =
+                if changed.is_empty() { subject.into_iter().collect() } else { changed.iter().collect() };
+            let mut entries = self.acquitted();
+            entries.extend(all.into_iter().map(|owner| self.entry(owner, true)));
+            return if changed.is_empty() && subject.is_none() { BTreeMap::new() } else { entries };
+        };
+        let mut entries = self.acquitted();
+        entries.extend([self.entry(first, false)]);
+        entries
+    }
+
+    /// What was out while the start failed all the same.
+    fn acquitted(&self) -> BTreeMap<String, Quarantined> {
+        let is_open = |name: &String| self.state(name) == Some(State::Unconfirmed);
+        let open = self.store.iter().filter(|(name, _)| is_open(name));
+        open.map(|(name, entry)| (name.clone(), Quarantined { is_acquitted: true, ..entry.clone() })).collect()
+    }
+
+    fn entry(&self, name: &str, is_confirmed: bool) -> (String, Quarantined) {
+        let fingerprint = self.candidates.get(name).cloned().unwrap_or_default();
+        let entry =
+            Quarantined { fingerprint, said: self.text.to_owned(), since: self.now, is_confirmed, is_acquitted: false };
+        (name.to_owned(), entry)
+    }
+
+    fn state(&self, name: &str) -> Option<State> {
+        let entry = self.store.get(name)?;
+        let is_same = self.candidates.get(name) == Some(&entry.fingerprint);
+        if !is_same || self.now.duration_since(entry.since) >= RETRY_AFTER {
+            return None;
+        }
+        Some(match entry {
+            Quarantined { is_acquitted: true, .. } => State::Acquitted,
+            Quarantined { is_confirmed: true, .. } => State::Confirmed,
+            _ => State::Unconfirmed,
+        })
+    }
+
+    /// Owners of components that the serving configuration has not, or not in this form. Nobody's where none serves.
+    fn changed(&self) -> BTreeSet<String> {
+        let Some(serving) = self.serving else { return BTreeSet::new() };
+        let is_known = |id: &str, settings: &Value| {
+            let sections = ["exporters", "processors", "extensions", "connectors"];
+            let of = |section: &&str| serving.get(section)?.get(id).map(without_queue);
+            sections.iter().filter_map(of).any(|before| before == without_queue(settings))
+        };
+        let changed = self.components.iter().filter(|(id, (_, settings))| !is_known(id, settings));
+        let owners = changed.map(|(_, (owner, _))| owner).filter(|owner| self.candidates.contains_key(*owner));
+        owners.cloned().collect()
+    }
+}
+
+/// What is remembered of an object that was quarantined and not changed since.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Out, and no start without it was seen yet.
+    Unconfirmed,
+    /// Out, and collectors start without it.
+    Confirmed,
+    /// In again: collectors did not start without it either.
+    Acquitted,
+}
+
+/// Entries that a start of collectors without these objects confirms.
+#[must_use]
+pub fn confirmed(store: &BTreeMap<String, Quarantined>, candidates: &Candidates) -> BTreeMap<String, Quarantined> {
+    let is_open = |(name, entry): &(&String, &Quarantined)| {
+        !entry.is_confirmed && !entry.is_acquitted && candidates.get(*name) == Some(&entry.fingerprint)
+    };
+    let open = store.iter().filter(is_open);
+    open.map(|(name, entry)| (name.clone(), Quarantined { is_confirmed: true, ..entry.clone() })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// Collectors that do not start while one of `broken` is in their configuration, and name what `names` says.
+    struct Lab {
+        candidates: Candidates,
+        store: BTreeMap<String, Quarantined>,
+        all: BTreeMap<String, (String, Value)>,
+        serving: Option<Value>,
+    }
+
+    impl Lab {
+        fn new(names: &[&str], serving: Option<&[&str]>) -> Self {
+            let component = |name: &str| (format!("otlp_http/{name}"), (name.to_owned(), json!({"endpoint": name})));
+            let exporters = |names: &[&str]| -> Value {
+                names.iter().map(|name| (format!("otlp_http/{name}"), json!({"endpoint": name}))).collect()
+            };
+            Self {
+                candidates: names.iter().map(|name| ((*name).to_owned(), "f".to_owned())).collect(),
+                store: BTreeMap::new(),
+                all: names.iter().map(|name| component(name)).collect(),
+                serving: serving.map(|names| json!({"exporters": exporters(names)})),
+            }
+        }
+
+        fn out(&self) -> Vec<&str> {
+            let out = super::super::in_force(&self.store, &self.candidates, Timestamp::UNIX_EPOCH);
+            self.store.keys().map(String::as_str).filter(|name| out.contains_key(*name)).collect()
+        }
+
+        /// Starts until collectors run, at most eight times; what was out at each start.
+        fn run(&mut self, names: impl Fn(&[&str]) -> Option<&'static str>) -> Vec<Vec<String>> {
+            let mut starts = Vec::new();
+            for _ in 0..8 {
+                let out: Vec<String> = self.out().into_iter().map(str::to_owned).collect();
+                starts.push(out.clone());
+                let components: BTreeMap<_, _> = self
+                    .all
+                    .iter()
+                    .filter(|(_, (owner, _))| !out.contains(owner))
+                    .map(|(id, one)| (id.clone(), one.clone()))
+                    .collect();
+                let present: Vec<&str> = components.values().map(|(owner, _)| owner.as_str()).collect();
+                let Some(named) = names(&present) else {
+                    self.store.extend(confirmed(&self.store, &self.candidates));
+                    return starts;
+                };
+                let id = format!("otlp_http/{named}");
+                let failure = StartFailure {
+                    candidates: &self.candidates,
+                    store: &self.store,
+                    text: "no",
+                    subject: Some(id.as_str()).filter(|_| !named.is_empty()),
+                    components: &components,
+                    serving: self.serving.as_ref(),
+                    now: Timestamp::UNIX_EPOCH,
+                };
+                let entries = failure.attribute();
+                self.store.extend(entries);
+            }
+            starts
+        }
+    }
+
+    #[test]
+    fn named_object_goes_alone() {
+        let mut lab = Lab::new(&["a", "b", "evil"], Some(&["a", "b"]));
+        let starts = lab.run(|present| present.contains(&"evil").then_some("evil"));
+        assert_eq!(starts, [vec![], vec!["evil".to_owned()]]);
+        assert!(lab.store["evil"].is_confirmed);
+        let mut first = Lab::new(&["a", "b"], None);
+        first.run(|present| present.contains(&"b").then_some("b"));
+        assert_eq!(first.out(), ["b"], "where none serves yet, the subject is all that is known");
+    }
+
+    /// H2: what an attacker's message names stays, since it started before.
+    #[test]
+    fn forged_names_quarantine_the_forger() {
+        let mut lab = Lab::new(&["evil", "payments", "team"], Some(&["payments", "team"]));
+        let starts = lab.run(|present| present.contains(&"evil").then_some("payments"));
+        assert_eq!(starts, [vec![], vec!["evil".to_owned()]]);
+        // Even if it started before and fails now: nobody else is out when collectors run.
+        let mut old = Lab::new(&["evil", "payments", "team"], Some(&["evil", "payments", "team"]));
+        old.run(|present| {
+            present.contains(&"evil").then(|| if present.contains(&"payments") { "payments" } else { "evil" })
+        });
+        assert_eq!(old.out(), ["evil"]);
+    }
+
+    #[test]
+    fn several_broken_objects_are_found_one_after_another() {
+        let mut lab = Lab::new(&["a", "b", "c", "d"], Some(&["d"]));
+        let broken = ["a", "c"];
+        let starts = lab.run(|present| broken.into_iter().find(|one| present.contains(one)));
+        assert_eq!(lab.out(), broken, "{starts:?}");
+        assert!(starts.windows(2).all(|pair| pair[1].len() <= pair[0].len() + 1), "{starts:?}");
+    }
+
+    #[test]
+    fn forgers_that_work_together_go_together() {
+        let mut lab = Lab::new(&["evil", "forger", "payments"], Some(&["payments"]));
+        lab.run(|present| (present.contains(&"evil") || present.contains(&"forger")).then_some("payments"));
+        assert_eq!(lab.out(), ["evil", "forger"]);
+    }
+
+    #[test]
+    fn unnamed_failure_tries_what_is_new_one_at_a_time() {
+        let mut lab = Lab::new(&["a", "b", "c", "d"], Some(&["d"]));
+        let starts = lab.run(|present| present.contains(&"c").then_some(""));
+        assert_eq!(lab.out(), ["c"], "{starts:?}");
+        assert!(starts.iter().all(|out| out.len() <= 1), "{starts:?}");
+        let mut unchanged = Lab::new(&["a", "b"], Some(&["a", "b"]));
+        unchanged.run(|_| Some(""));
+        assert_eq!(unchanged.out(), Vec::<&str>::new(), "nobody is suspected");
+    }
+}
