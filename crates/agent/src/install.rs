@@ -9,7 +9,7 @@ use rustix::fs::{CWD, RenameFlags};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -60,14 +60,28 @@ impl Install {
         }
         let versions = self.target.join(VERSIONS);
         fs::create_dir_all(&versions)?;
-        fs::set_permissions(&versions, Permissions::from_mode(0o755))?;
+        // Who may write there runs code in every pod with agents.
+        for folder in [&self.target, &versions] {
+            check_owner(folder)?;
+            fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        }
         let own = versions.join(&version);
-        let is_new = !own.exists();
-        if is_new {
+        let is_new = own.symlink_metadata().is_err();
+        let is_altered = !is_new && !is_same(&self.source, &own)?;
+        if is_new || is_altered {
             let partial = versions.join(format!(".{version}.partial"));
             remove(&partial)?;
             copy(&self.source, &partial)?;
-            fs::rename(&partial, &own)?;
+            if is_altered {
+                tracing::warn!(version, "the agents' files on the node are not those of the image; they are replaced");
+                rustix::fs::renameat_with(CWD, &partial, CWD, &own, RenameFlags::EXCHANGE)?;
+                // Pods may have it mounted, so it goes when they do.
+                let aside = versions.join(format!("altered{version}"));
+                remove(&aside)?;
+                fs::rename(&partial, aside)?;
+            } else {
+                fs::rename(&partial, &own)?;
+            }
         }
         let mut folders = Vec::new();
         for entry in fs::read_dir(&own)? {
@@ -227,6 +241,67 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::set_permissions(to, Permissions::from_mode(0o755))
 }
 
+/// Refuses a folder that belongs to somebody else.
+fn check_owner(folder: &Path) -> io::Result<()> {
+    let (found, own) = (folder.symlink_metadata()?, fs::metadata("/proc/self")?.uid());
+    if found.is_dir() && (found.uid() == own || found.uid() == 0) {
+        return Ok(());
+    }
+    let problem =
+        format!("{} is no folder of root (user {}); agents are not installed there", folder.display(), found.uid());
+    Err(io::Error::other(problem))
+}
+
+/// Whether a folder is what [`copy`] makes of another one: the same files with the same bytes, which nobody else may write.
+fn is_same(from: &Path, to: &Path) -> io::Result<bool> {
+    let (wanted, found) = (from.symlink_metadata()?, to.symlink_metadata()?);
+    let is_private = check_private(&found)?;
+    if wanted.file_type() != found.file_type() || !is_private {
+        return Ok(false);
+    }
+    if wanted.is_file() {
+        return Ok(wanted.len() == found.len() && has_same_bytes(from, to)?);
+    }
+    let names = |folder: &Path| -> io::Result<BTreeSet<std::ffi::OsString>> {
+        fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect()
+    };
+    let entries = names(from)?;
+    if entries != names(to)? {
+        return Ok(false);
+    }
+    for name in entries {
+        if !is_same(&from.join(&name), &to.join(&name))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether only root or this process may write something.
+fn check_private(found: &fs::Metadata) -> io::Result<bool> {
+    let own = fs::metadata("/proc/self")?.uid();
+    Ok((found.uid() == own || found.uid() == 0) && found.permissions().mode() & 0o022 == 0)
+}
+
+fn has_same_bytes(one: &Path, other: &Path) -> io::Result<bool> {
+    const CHUNK: usize = 64 << 10;
+    let (mut one, mut other) = (fs::File::open(one)?, fs::File::open(other)?);
+    let (mut left, mut right) = (vec![0; CHUNK], vec![0; CHUNK]);
+    loop {
+        let count = io::Read::read(&mut one, &mut left)?;
+        if count == 0 {
+            return Ok(io::Read::read(&mut other, &mut right)? == 0);
+        }
+        let (Some(left), Some(right)) = (left.get(..count), right.get_mut(..count)) else { return Ok(false) };
+        match io::Read::read_exact(&mut other, right) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+            Err(error) => return Err(error),
+            Ok(()) if left != &*right => return Ok(false),
+            Ok(()) => {}
+        }
+    }
+}
+
 fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -320,6 +395,35 @@ mod tests {
         assert_eq!(node.install.clean(later()).unwrap(), ["v1"]);
         assert_eq!(node.content(), "v2");
         assert!(!node.install.target.join("agents/v1").exists());
+    }
+
+    #[test]
+    fn version_that_was_altered_on_the_node_is_replaced() {
+        let node = Node::new();
+        node.image("v1");
+        node.install.install().unwrap();
+        let at = |name: &str| node.install.target.join(name);
+        let jar = "agents/v1/java/lib/agent.jar";
+        let alterations: [&dyn Fn(); 5] = [
+            &|| fs::write(at(jar), "xx").unwrap(),
+            &|| fs::write(at("agents/v1/java/lib/more.jar"), "x").unwrap(),
+            &|| fs::set_permissions(at(jar), Permissions::from_mode(0o666)).unwrap(),
+            &|| fs::set_permissions(at("agents/v1/java"), Permissions::from_mode(0o777)).unwrap(),
+            &|| {
+                fs::remove_file(at(jar)).unwrap();
+                symlink("/etc/hostname", at(jar)).unwrap();
+            },
+        ];
+        for alter in alterations {
+            alter();
+            assert!(!node.install.install().unwrap().unwrap().is_new);
+            assert_eq!(node.content(), "v1");
+            assert!(is_same(&node.install.source, &at("agents/v1")).unwrap());
+            assert!(at("agents/alteredv1").exists(), "a pod may have it mounted");
+        }
+        fs::set_permissions(&node.install.target, Permissions::from_mode(0o777)).unwrap();
+        node.install.install().unwrap();
+        assert_eq!(fs::metadata(&node.install.target).unwrap().permissions().mode() & 0o777, 0o755);
     }
 
     #[test]
