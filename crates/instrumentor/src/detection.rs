@@ -145,7 +145,7 @@ async fn make(state: &State, options: &Options, batch: &Batch, memory: &mut Memo
             tracing::info!(node = batch.node, pod = made.metadata.name, ?workloads, "a detection pod is made");
             let facts = serde_json::to_value(&made).and_then(serde_json::from_value::<PodFacts>);
             if let (Ok(mut facts), Some(name)) = (facts, made.metadata.name) {
-                pods::prune(&mut facts);
+                pods::prune(&mut facts, &state.namespace);
                 // The next pass must not make it again before the watch tells.
                 state.pods.put((state.namespace.clone(), name), Some(facts));
             }

@@ -305,6 +305,8 @@ fn with_agents(state: &State, workload: &WorkloadRef, config: &InstrumentationCo
         workload,
         config,
         level: namespace.map(|one| injection::SecurityLevel::of(one.metadata.labels.as_ref())),
+        has_host_path: state.index.have_host_path(workload),
+        bounds: injection::Bounds::of(state.limit_ranges.namespace(&workload.namespace).iter().map(AsRef::as_ref)),
         has_prepared_nodes: !state.nodes.is_empty(),
         options: &state.injection.load(),
     };

@@ -4,9 +4,10 @@
 //! |---|---|---|
 //! | Source, InstrumentationConfig | full, all namespaces | coverage |
 //! | Deployment, StatefulSet, DaemonSet, CronJob, and Rollout and DeploymentConfig where served | names of containers and of their `OTEL_` variables, replicas | workloads |
-//! | Pod | owner, agents' hash, revision, readiness, images, containers that fail; detection pods with their answer | static pods, the agent decision, rollbacks, what is to be looked at |
+//! | Pod | owner, agents' hash, revision, readiness, images, containers that fail, whether agents' files come from the node; detection pods of the control plane's namespace with their answer | static pods, the agent decision, rollbacks, what is to be looked at |
 //! | Event `FailedCreate` | which workload, when, why | rollbacks where pods are rejected at creation |
 //! | CollectorsGroup, InstrumentationRule | full, the control plane's namespace | the agent decision, what became of rules |
+//! | LimitRange | full | what an init container may request |
 //! | Namespace, Node with the agents' files | metadata | how agents' files come into pods |
 //!
 //! Reads one by one: a Job whose name does not tell whose it is, when a pod of it is admitted; a ReplicaSet or PodTemplate that holds

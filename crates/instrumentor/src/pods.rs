@@ -10,6 +10,7 @@ use odigos_plan::detection::message::Request;
 use odigos_plan::detection::pods::{DetectionPod, Report};
 use odigos_plan::detection::subject;
 use odigos_plan::detection::waiting::Candidate;
+use odigos_plan::injection::has_host_path;
 use odigos_plan::instrumentation::pods::{ContainerSeen, Failure, PodSeen, REVISIONS};
 use odigos_plan::workload::{OWNER_LABELS, pod_workload};
 use serde::{Deserialize, Serialize};
@@ -30,13 +31,29 @@ pub(crate) struct PodFacts {
     /// How it could be looked at, once it is ready.
     #[serde(skip)]
     candidate: Option<Arc<Candidate>>,
+    /// Whether it has the agents' files from its node.
+    #[serde(skip)]
+    has_host_path: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct PodSpec {
     node_name: String,
+    volumes: Vec<Volume>,
 }
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Volume {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_path: Option<HostPath>,
+}
+
+/// That a volume is a host path; which does not matter.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct HostPath {}
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -265,12 +282,20 @@ impl PodFacts {
 /// Longest message of a container that is kept, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
 
-/// Drops everything of a pod that nobody reads.
-pub(crate) fn prune(pod: &mut PodFacts) {
-    if pod.is_detection() {
+/// Drops everything of a pod that nobody reads. `namespace` is the control plane's: pods elsewhere may carry the label of detection
+/// pods, and are none.
+pub(crate) fn prune(pod: &mut PodFacts, namespace: &str) {
+    if pod.is_detection() && pod.metadata.namespace.as_deref() == Some(namespace) {
+        pod.spec.volumes = Vec::new();
+        let metadata = &mut pod.metadata;
+        metadata.managed_fields = None;
+        metadata.labels.iter_mut().for_each(|labels| labels.retain(|key, _| key == DETECTION_POD));
+        metadata.annotations.iter_mut().for_each(|all| all.retain(|key, _| key == DETECTION_REQUEST));
         return;
     }
     pod.candidate = pod.looked_at().map(Arc::new);
+    pod.has_host_path =
+        has_host_path(pod.spec.volumes.iter().map(|volume| (volume.name.as_str(), volume.host_path.is_some())));
     pod.spec = PodSpec::default();
     (pod.status.reason, pod.status.message) = Default::default();
     let metadata = &mut pod.metadata;
@@ -317,6 +342,8 @@ struct PodOfWorkload {
     backoff: Option<Backoff>,
     /// How it could be looked at.
     candidate: Option<Arc<Candidate>>,
+    /// Whether it has the agents' files from its node.
+    has_host_path: bool,
 }
 
 /// Pods that have not ended, by workload and name.
@@ -332,6 +359,7 @@ impl PodIndex {
             seen: pod.seen(),
             backoff: pod.backoff(),
             candidate: pod.candidate.clone(),
+            has_host_path: pod.has_host_path,
         });
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let pods = all.entry(workload.clone()).or_default();
@@ -356,6 +384,12 @@ impl PodIndex {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let pods = all.get(workload).into_iter().flat_map(BTreeMap::values).filter(|pod| !pod.seen.is_going);
         pods.filter_map(|pod| pod.candidate.clone()).collect()
+    }
+
+    /// Whether pods of the workload have the agents' files from their nodes.
+    pub(crate) fn have_host_path(&self, workload: &WorkloadRef) -> bool {
+        let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(workload).into_iter().flat_map(BTreeMap::values).any(|pod| pod.has_host_path)
     }
 
     /// Notes that a pod was asked to go, before the watch tells.
@@ -395,8 +429,43 @@ mod tests {
             "status": {"phase": "Running", "containerStatuses": [{"name": "app", "state": state, "restartCount": 0}]},
         });
         let mut pod: PodFacts = serde_json::from_value(value).unwrap();
-        prune(&mut pod);
+        prune(&mut pod, "odigos-system");
         pod
+    }
+
+    #[test]
+    fn only_detection_pods_of_the_control_plane_keep_what_they_were_asked() {
+        let labelled = |namespace: &str| {
+            let value = json!({"metadata": {
+                "name": "x", "namespace": namespace, "labels": {DETECTION_POD: "true", "team": "blue"},
+                "annotations": {DETECTION_REQUEST: "{}", "large": "x".repeat(200_000)},
+            }});
+            let mut pod: PodFacts = serde_json::from_value(value).unwrap();
+            prune(&mut pod, "odigos-system");
+            (pod.is_detection(), pod.metadata.annotations.unwrap_or_default().into_keys().collect::<Vec<_>>())
+        };
+        assert_eq!(labelled("odigos-system"), (true, vec![DETECTION_REQUEST.to_owned()]));
+        assert_eq!(labelled("shop"), (false, vec![]));
+    }
+
+    #[test]
+    fn workload_is_known_by_its_pods_to_mount_files_from_nodes() {
+        let pod = |volumes: serde_json::Value| {
+            let mut pod = pod("a", Some("h"), "");
+            pod.spec = serde_json::from_value(json!({"volumes": volumes})).unwrap();
+            prune(&mut pod, "odigos-system");
+            pod
+        };
+        let web = WorkloadRef::new("shop", odigos_api::WorkloadKind::Deployment, "web");
+        let cases = [
+            (json!([{"name": "odigos-agent", "hostPath": {"path": "/var/odigos"}}]), true),
+            (json!([{"name": "odigos-agent", "emptyDir": {}}, {"name": "data", "hostPath": {"path": "/data"}}]), false),
+        ];
+        for (volumes, expected) in cases {
+            let index = PodIndex::default();
+            index.update(None, Some(&pod(volumes)));
+            assert_eq!(index.have_host_path(&web), expected);
+        }
     }
 
     #[test]
@@ -430,7 +499,7 @@ mod tests {
             });
             change(&mut value);
             let mut facts: PodFacts = serde_json::from_value(value).unwrap();
-            prune(&mut facts);
+            prune(&mut facts, "odigos-system");
             assert!(facts.status.container_statuses.is_empty() && facts.spec == PodSpec::default());
             facts.candidate
         };
@@ -454,7 +523,7 @@ mod tests {
             "status": {"phase": "Succeeded", "containerStatuses": [{"name": "detect", "state": {"terminated": {"exitCode": 0, "reason": "Completed", "message": "x".repeat(4096)}}}]},
         });
         let mut facts: PodFacts = serde_json::from_value(value).unwrap();
-        prune(&mut facts);
+        prune(&mut facts, "odigos-system");
         let (pod, _) = facts.detection().unwrap();
         let ended = pod.report.ended.unwrap();
         assert_eq!((pod.node.as_str(), ended.0, ended.2.len()), ("n1", 0, 4096));
@@ -478,7 +547,7 @@ mod tests {
         value["status"] = status;
         value["metadata"]["uid"] = json!("u-7");
         let mut facts: PodFacts = serde_json::from_value(value).unwrap();
-        prune(&mut facts);
+        prune(&mut facts, "odigos-system");
         assert_eq!((facts.status.container_statuses.len(), facts.status.conditions.len()), (1, 1));
         let seen = facts.seen();
         assert_eq!((seen.name.as_str(), seen.uid.as_str(), seen.revision.as_str()), ("a", "u-7", "5d4f"));

@@ -5,7 +5,7 @@ use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
 use crate::{detection, hooks, rollouts, rules, sources, workloads};
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, LimitRange, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -100,6 +100,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         creation_failures: Hub::new("Event"),
         groups: Hub::new("CollectorsGroup"),
         rules: Hub::new("InstrumentationRule"),
+        limit_ranges: Hub::new("LimitRange"),
         namespaces: Hub::new("Namespace"),
         nodes: Hub::new("Node"),
     });
@@ -140,6 +141,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             state.groups.synced().await;
             state.rules.synced().await;
             state.namespaces.synced().await;
+            state.limit_ranges.synced().await;
             state.nodes.synced().await;
             state.creation_failures.synced().await;
             for (kind, hub) in &state.workloads {
@@ -479,7 +481,9 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str
     }
     let api: Api<DeserializeGuard<PodFacts>> = Api::all(client.clone());
     let hub = state.pods.clone();
-    tasks.spawn("watch of Pods", hub::run(hub, api, config(), pods::prune, metrics.clone(), stop.clone()));
+    let own = namespace.to_owned();
+    let prune = move |pod: &mut PodFacts| pods::prune(pod, &own);
+    tasks.spawn("watch of Pods", hub::run(hub, api, config(), prune, metrics.clone(), stop.clone()));
     let api: Api<DeserializeGuard<Event>> = Api::all(client.clone());
     let only = config().fields(&format!("reason={}", creation::FAILED_CREATE));
     let hub = state.creation_failures.clone();
@@ -490,6 +494,10 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, namespace: &str
     let api: Api<DeserializeGuard<InstrumentationRule>> = Api::namespaced(client.clone(), namespace);
     let hub = state.rules.clone();
     tasks.spawn("watch of InstrumentationRules", hub::run(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));
+    let api: Api<DeserializeGuard<LimitRange>> = Api::all(client.clone());
+    let prune = |range: &mut LimitRange| range.metadata.managed_fields = None;
+    let hub = state.limit_ranges.clone();
+    tasks.spawn("watch of LimitRanges", hub::run(hub, api, config(), prune, metrics.clone(), stop.clone()));
     let api: Api<PartialObjectMeta<Namespace>> = Api::all(client.clone());
     let hub = state.namespaces.clone();
     tasks.spawn("watch of Namespaces", hub::run_metadata(hub, api, config(), |_| {}, metrics.clone(), stop.clone()));

@@ -4,7 +4,7 @@ use crate::pods::{PodFacts, PodIndex};
 use crate::rollouts::Remembered;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, LimitRange, Namespace, Node};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::{ApiResource, GroupVersionKind, PartialObjectMeta};
@@ -76,6 +76,8 @@ pub(crate) struct State {
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
     /// Rules of the control plane's namespace.
     pub(crate) rules: Arc<Hub<InstrumentationRule>>,
+    /// What containers of a namespace may request.
+    pub(crate) limit_ranges: Arc<Hub<LimitRange>>,
     /// Labels of namespaces: their Pod Security level.
     pub(crate) namespaces: Arc<Hub<PartialObjectMeta<Namespace>>>,
     /// Nodes that say by a label that they hold the agents' files.

@@ -192,7 +192,7 @@ pub async fn run<K>(
     hub: Arc<Hub<K>>,
     api: Api<DeserializeGuard<K>>,
     config: watcher::Config,
-    prune: fn(&mut K),
+    prune: impl Fn(&mut K) + Send + Sync,
     metrics: Metrics,
     stop: CancellationToken,
 ) where
@@ -222,7 +222,7 @@ async fn pump<T, K>(
     hub: Arc<Hub<K>>,
     events: impl Stream<Item = watcher::Result<Event<T>>> + Send,
     decode: fn(T) -> Result<K, Box<InvalidObject>>,
-    prune: fn(&mut K),
+    prune: impl Fn(&mut K) + Send + Sync,
     metrics: Metrics,
     stop: CancellationToken,
 ) where

@@ -8,13 +8,15 @@
 
 mod attributes;
 mod environment;
+mod limit_range;
 mod mount;
 mod options;
 mod patch;
 #[cfg(test)]
 mod tests;
 
-pub use mount::SecurityLevel;
+pub use limit_range::Bounds;
+pub use mount::{SecurityLevel, has_host_path};
 pub use options::{MountMethod, Options};
 pub use patch::patch;
 
@@ -42,6 +44,10 @@ pub struct Subject<'a> {
     pub config: &'a InstrumentationConfig,
     /// What the pod's namespace enforces; `None` when that is not known, which counts as the strictest level.
     pub level: Option<SecurityLevel>,
+    /// Whether pods of the workload run with the agents' files from the node.
+    pub has_host_path: bool,
+    /// What containers of the namespace may request.
+    pub bounds: Bounds,
     /// Whether some node says by its label that it holds the agents' files.
     pub has_prepared_nodes: bool,
     /// Settings.

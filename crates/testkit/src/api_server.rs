@@ -21,6 +21,9 @@ use std::time::Duration;
 /// What the names of temporary directories begin with.
 pub(crate) const DIRECTORY_PREFIX: &str = "odigos-api-";
 
+/// File of the admission configuration, where there is one.
+const ADMISSION: &str = "admission.yaml";
+
 /// Token of the administrator.
 const ADMIN_TOKEN: &str = "admin-token";
 
@@ -44,6 +47,14 @@ impl ApiServer {
     /// # Errors
     /// When a tool is missing or does not become ready.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with_pod_security(None).await
+    }
+
+    /// The same with a Pod Security level that holds where a namespace has no label, which is how distributions of Kubernetes set it.
+    ///
+    /// # Errors
+    /// When a tool is missing or does not become ready.
+    pub async fn start_with_pod_security(level: Option<&str>) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix(DIRECTORY_PREFIX).tempdir()?;
         leftovers::note_directory(directory.path());
         let (etcd_port, peer_port, port) = (free_port()?, free_port()?, free_port()?);
@@ -63,6 +74,16 @@ impl ApiServer {
             .args(["--unsafe-no-fsync", "--log-level=error"]);
         let etcd = Process::start("etcd", &mut command, &directory.path().join("etcd.log"))?;
         write_credentials(directory.path(), port)?;
+        if let Some(level) = level {
+            let configuration = json!({
+                "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AdmissionConfiguration",
+                "plugins": [{"name": "PodSecurity", "configuration": {
+                    "apiVersion": "pod-security.admission.config.k8s.io/v1", "kind": "PodSecurityConfiguration",
+                    "defaults": {"enforce": level, "enforce-version": "latest"}, "exemptions": {"namespaces": ["kube-system"]},
+                }}],
+            });
+            std::fs::write(directory.path().join(ADMISSION), configuration.to_string())?;
+        }
         let mut api = Self { directory, etcd, server: None, manager: None, etcd_port, port };
         api.start_server().await?;
         api.install_kinds().await?;
@@ -103,6 +124,9 @@ impl ApiServer {
             .arg("--audit-log-mode=blocking")
             // Nothing here makes service accounts or their tokens, so pods are admitted without.
             .args(["--disable-admission-plugins=ServiceAccount", "--endpoint-reconciler-type=none", "--v=0"]);
+        if path.join(ADMISSION).exists() {
+            command.arg(format!("--admission-control-config-file={}", file(ADMISSION)));
+        }
         self.server = Some(Process::start("kube-apiserver", &mut command, &path.join("apiserver.log"))?);
         let client = self.client().await?;
         let ready = eventually("the API server is ready", Duration::from_secs(90), || async {

@@ -43,7 +43,15 @@ impl Plane {
     /// # Errors
     /// When a peer does not start or an object is refused.
     pub async fn start() -> anyhow::Result<Self> {
-        let mut plane = Self::bare().await?;
+        Self::start_with_pod_security(None).await
+    }
+
+    /// The same where a Pod Security level holds for namespaces without a label.
+    ///
+    /// # Errors
+    /// When a peer does not start or an object is refused.
+    pub async fn start_with_pod_security(level: Option<&str>) -> anyhow::Result<Self> {
+        let mut plane = Self::bare_with_pod_security(level).await?;
         plane._kubelet = Some(Kubelet::start(plane.client.clone(), Duration::ZERO).await?);
         let nodes: Api<Node> = Api::all(plane.client.clone());
         let prepared = json!({"metadata": {"labels": {"odigos.io/odiglet-oss-installed": "true"}}});
@@ -57,7 +65,11 @@ impl Plane {
     /// # Errors
     /// When a peer does not start or an object is refused.
     pub async fn bare() -> anyhow::Result<Self> {
-        let mut api = ApiServer::start().await?;
+        Self::bare_with_pod_security(None).await
+    }
+
+    async fn bare_with_pod_security(level: Option<&str>) -> anyhow::Result<Self> {
+        let mut api = ApiServer::start_with_pod_security(level).await?;
         api.start_controller_manager()?;
         let client = api.client().await?;
         control_plane::create_namespace(&client, NAMESPACE).await?;

@@ -45,7 +45,7 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
     plane.configure(CONFIGURATION).await.unwrap();
     let client = &plane.client;
     let mut instrumentor = plane.start_instrumentor().await.unwrap();
-    covered(&plane, "shop", json!({})).await;
+    covered(&plane, "shop", json!({"pod-security.kubernetes.io/enforce": "privileged"})).await;
     covered(&plane, "strict", json!({"pod-security.kubernetes.io/enforce": "restricted"})).await;
     control_plane::create_namespace(client, "other").await.unwrap();
     let cart = json!({"containers": [

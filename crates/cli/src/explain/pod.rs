@@ -344,11 +344,16 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
 fn admission(facts: &Facts, workload: &WorkloadRef, config: &InstrumentationConfig) -> Outcome {
     let configuration = Configuration::parse(facts.configuration.as_deref().unwrap_or_default()).unwrap_or_default();
     let options = injection::Options::of(&configuration, &facts.control_plane);
+    let volumes = facts.pod.pointer("/spec/volumes").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let volumes = volumes.filter_map(|volume| Some((volume["name"].as_str()?, volume)));
     injection::inject(&injection::Subject {
         pod: &facts.pod,
         workload,
         config,
         level: facts.namespace_labels.as_ref().map(|labels| SecurityLevel::of(Some(labels))),
+        has_host_path: injection::has_host_path(volumes.map(|(name, volume)| (name, volume.get("hostPath").is_some()))),
+        // Amounts decide over no agent.
+        bounds: injection::Bounds::default(),
         // Unknown nodes only choose how files come in.
         has_prepared_nodes: facts
             .node_labels

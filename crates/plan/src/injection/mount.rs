@@ -4,7 +4,7 @@
 //! Mounts are read-only, one for each folder. Virtual devices and CSI volumes are not offered: both tie pods to what nodes
 //! have registered, and keep them pending where schedulers cannot know it.
 
-use super::options::{MountMethod, Options};
+use super::options::MountMethod;
 use super::{LOADER, Subject, Target};
 use odigos_api::labels::PREPARED_NODE;
 use odigos_catalog::distribution::{AGENTS_DIRECTORY, Distribution, Files};
@@ -17,8 +17,10 @@ const IN_IMAGE: &str = "/instrumentations";
 /// What a namespace enforces of the Pod Security Standards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SecurityLevel {
-    /// Nothing.
+    /// Nothing, by its label: host paths are certain to be admitted.
     Privileged,
+    /// It has no label, so the default of the cluster, a SecurityContextConstraint or a policy engine decides, which cannot be read.
+    Unlabelled,
     /// No host paths, among others.
     Baseline,
     /// No root, no privileges.
@@ -31,12 +33,21 @@ impl SecurityLevel {
     pub fn of(labels: Option<&BTreeMap<String, String>>) -> Self {
         let label = labels.and_then(|labels| labels.get("pod-security.kubernetes.io/enforce"));
         match label.map(String::as_str) {
-            None | Some("privileged") => Self::Privileged,
+            None => Self::Unlabelled,
+            Some("privileged") => Self::Privileged,
             Some("baseline") => Self::Baseline,
             Some(_) => Self::Restricted,
         }
     }
 }
+
+/// Whether a pod has the agents' files from its node, by its volumes: name, and whether each is a host path.
+pub fn has_host_path<'a>(volumes: impl IntoIterator<Item = (&'a str, bool)>) -> bool {
+    volumes.into_iter().any(|(name, is_host_path)| is_host_path && name == VOLUME)
+}
+
+/// Name of the volume with the agents' files of the release.
+const VOLUME: &str = "odigos-agent";
 
 /// Where the folders of one volume come from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +81,7 @@ pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value
         add_volume(pod, name, source)?;
         if let Source::Copied { image, is_own } = source {
             let command = if *is_own { copied_by_agent(folders) } else { copied_by_shell(folders) };
-            add_init_container(pod, name, image, &command, subject.options);
+            add_init_container(pod, name, image, &command, subject);
         }
     }
     let from_node = volumes.values().any(|(source, _)| *source == Source::Node);
@@ -99,14 +110,16 @@ fn wanted(subject: &Subject<'_>, target: &Target<'_>) -> Result<Vec<(String, Sou
 
 fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Result<(String, Source), String> {
     let options = subject.options;
-    let allows_host_path = subject.level == Some(SecurityLevel::Privileged);
+    // Where pods of the workload run with it, the namespace admits it, and they keep it.
+    let is_certain = subject.level == Some(SecurityLevel::Privileged) || subject.has_host_path;
+    let is_possible = is_certain || subject.level == Some(SecurityLevel::Unlabelled);
     let has_files_on_nodes = subject.has_prepared_nodes && !options.lacks_node_agents;
     let own_image = || match options.agents_image.as_str() {
         "" => Err("no image with the agents' files is configured (agentsImage of the configuration)".to_owned()),
         image => Ok(image.to_owned()),
     };
     let (volume, image) = if is_included {
-        ("odigos-agent".to_owned(), own_image())
+        (VOLUME.to_owned(), own_image())
     } else {
         let image = options.agent_images.get(distribution).cloned();
         let missing =
@@ -117,7 +130,7 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
         MountMethod::HostPath if is_included && options.lacks_node_agents => {
             return Err("mountMethod is k8s-host-path, and nodes have no agent that would keep the files there (runtimeDetection.mode); k8s-init-container would work".into());
         }
-        MountMethod::HostPath if is_included && !allows_host_path => {
+        MountMethod::HostPath if is_included && !is_possible => {
             return Err("mountMethod is k8s-host-path, and the namespace's Pod Security level allows no host paths; k8s-init-container would work".into());
         }
         MountMethod::HostPath if is_included && !subject.has_prepared_nodes => {
@@ -126,7 +139,7 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
             ));
         }
         MountMethod::HostPath if is_included => Source::Node,
-        MountMethod::Automatic if is_included && allows_host_path && has_files_on_nodes => Source::Node,
+        MountMethod::Automatic if is_included && is_certain && has_files_on_nodes => Source::Node,
         MountMethod::ImageVolume => Source::Image { image: image? },
         _ => Source::Copied { image: image?, is_own: is_included },
     };
@@ -212,9 +225,12 @@ fn copied_by_agent(folders: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// The copy runs as nobody, without any privilege, so that it starts where only that is allowed.
-fn add_init_container(pod: &mut Value, volume: &str, image: &str, command: &[String], options: &Options) {
+fn add_init_container(pod: &mut Value, volume: &str, image: &str, command: &[String], subject: &Subject<'_>) {
     let name = volume.replacen("odigos-agent", "odigos-agents", 1);
+    let options = subject.options;
     let amount = |key: &str, default: i64| options.init_resources.get(key).copied().unwrap_or(default);
+    let cpu = subject.bounds.cpu.fit((amount("requestCPUm", 10), amount("limitCPUm", 300)));
+    let memory = subject.bounds.memory.fit((amount("requestMemoryMiB", 32), amount("limitMemoryMiB", 300)));
     let mut security = json!({
         "privileged": false,
         "allowPrivilegeEscalation": false,
@@ -232,8 +248,8 @@ fn add_init_container(pod: &mut Value, volume: &str, image: &str, command: &[Str
         "image": image,
         "command": command,
         "resources": {
-            "requests": {"cpu": format!("{}m", amount("requestCPUm", 10)), "memory": format!("{}Mi", amount("requestMemoryMiB", 32))},
-            "limits": {"cpu": format!("{}m", amount("limitCPUm", 300)), "memory": format!("{}Mi", amount("limitMemoryMiB", 300))},
+            "requests": {"cpu": format!("{}m", cpu.0), "memory": format!("{}Mi", memory.0)},
+            "limits": {"cpu": format!("{}m", cpu.1), "memory": format!("{}Mi", memory.1)},
         },
         "securityContext": security,
         "volumeMounts": [{"name": volume, "mountPath": AGENTS_DIRECTORY}],

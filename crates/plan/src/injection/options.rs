@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 /// How the agents' files come into a pod (5.5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MountMethod {
-    /// What the namespace allows: from the node where it enforces nothing, else by an init container. Virtual devices and
-    /// CSI volumes are not offered; their words choose this.
+    /// What is certain to be admitted: from the node where the namespace is labelled `privileged` or pods of the workload have it
+    /// that way, else by an init container. Virtual devices and CSI volumes are not offered; their words choose this.
     #[default]
     Automatic,
     /// From the node, where the agent keeps them.

@@ -13,6 +13,8 @@ struct Case {
     pod: Value,
     config: InstrumentationConfig,
     level: Option<SecurityLevel>,
+    has_host_path: bool,
+    bounds: Bounds,
     has_prepared_nodes: bool,
     options: Options,
     workload: WorkloadRef,
@@ -61,7 +63,16 @@ impl Case {
             ..Options::default()
         };
         let workload = WorkloadRef::new("shop", WorkloadKind::Deployment, "web");
-        Self { pod, config, level: Some(SecurityLevel::Privileged), has_prepared_nodes: true, options, workload }
+        Self {
+            pod,
+            config,
+            level: Some(SecurityLevel::Privileged),
+            has_host_path: false,
+            bounds: Bounds::default(),
+            has_prepared_nodes: true,
+            options,
+            workload,
+        }
     }
 
     fn parameter(mut self, name: &str, value: &str) -> Self {
@@ -104,6 +115,8 @@ impl Case {
             workload: &self.workload,
             config: &self.config,
             level: self.level,
+            has_host_path: self.has_host_path,
+            bounds: self.bounds,
             has_prepared_nodes: self.has_prepared_nodes,
             options: &self.options,
         })
@@ -592,10 +605,12 @@ fn artefacts(pod: &Value) -> (Vec<String>, Vec<String>, bool) {
 #[test]
 fn each_mount_method_leaves_its_own_marks_and_no_others() {
     use MountMethod::{Automatic, HostPath, ImageVolume, InitContainer};
-    use SecurityLevel::{Baseline, Privileged, Restricted};
+    use SecurityLevel::{Baseline, Privileged, Restricted, Unlabelled};
     let rows = [
         (Automatic, Some(Privileged), true, Some(("hostPath", false, true))),
         (Automatic, Some(Privileged), false, Some(("emptyDir", true, false))),
+        (Automatic, Some(Unlabelled), true, Some(("emptyDir", true, false))),
+        (HostPath, Some(Unlabelled), true, Some(("hostPath", false, true))),
         (Automatic, Some(Baseline), true, Some(("emptyDir", true, false))),
         (Automatic, Some(Restricted), true, Some(("emptyDir", true, false))),
         (Automatic, None, true, Some(("emptyDir", true, false))),
@@ -621,6 +636,10 @@ fn each_mount_method_leaves_its_own_marks_and_no_others() {
         assert_eq!(has_affinity, affinity, "{mount:?} {level:?}");
         assert_eq!(mounts(&pod), ["/var/odigos/java"]);
     }
+    // Pods of the workload run with files from the node already, so these are admitted.
+    let mut existing = Case::new("java-community");
+    (existing.level, existing.has_host_path) = (Some(Unlabelled), true);
+    assert_eq!(artefacts(&existing.injected()).0, ["hostPath"]);
     // Nodes that were prepared by agents of earlier times.
     let mut without_agents = Case::new("java-community");
     without_agents.options.lacks_node_agents = true;
@@ -656,6 +675,19 @@ fn files_that_the_release_does_not_have_come_from_the_configured_image() {
 }
 
 /// 44: what the copy asks for is allowed where nothing else is.
+#[test]
+fn the_copy_keeps_to_the_limit_range() {
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": [
+        {"type": "Container", "max": {"cpu": "200m", "memory": "128Mi"}, "min": {"cpu": "50m", "memory": "64Mi"}},
+    ]}});
+    let mut case = Case::new("java-community");
+    case.level = Some(SecurityLevel::Unlabelled);
+    case.bounds = Bounds::of([&serde_json::from_value(range).unwrap()]);
+    let resources = case.injected()["spec"]["initContainers"][1]["resources"].clone();
+    let expected = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}});
+    assert_eq!(resources, expected);
+}
+
 #[test]
 fn the_copy_keeps_to_the_restricted_level() {
     let mut case = Case::new("java-community");
