@@ -18,6 +18,7 @@ mod tests;
 pub use injection::InjectionMode;
 pub use options::Options;
 pub use reason::Reason;
+pub use rules::injected_variables;
 pub use rules::{Covered, Expressed, Problem, expressed, problems, report, signals_off, variables};
 
 use container::Subject;

@@ -16,6 +16,8 @@ use odigos_catalog::distribution;
 use regex::Regex;
 use scope::{Exclusion, Mode, Scope};
 use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// What the Sources of a namespace and the configuration say about one workload.
 #[derive(Clone, Debug, PartialEq)]
@@ -122,12 +124,39 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// Compiles a pattern with a bound on the memory that a hostile one may take.
+/// Memory that the pattern of a new Source may take once it is compiled, in bytes. Compiling more takes tens of milliseconds.
+pub const PATTERN_LIMIT: usize = 64 << 10;
+/// The same for Sources that exist: those of earlier releases could take more.
+const EXISTING_PATTERN_LIMIT: usize = 1 << 20;
+/// Compiled patterns that are remembered.
+const REMEMBERED: usize = 4096;
+
+/// Compiles a pattern with a bound on the memory that a hostile one may take, once: the same pattern is used for every workload of its
+/// namespace, again and again.
 ///
 /// # Errors
 /// What is wrong with the pattern.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    regex::RegexBuilder::new(pattern).size_limit(1 << 20).build().map_err(|error| {
+    static KNOWN: LazyLock<RwLock<HashMap<String, Result<Regex, String>>>> = LazyLock::new(RwLock::default);
+    if let Some(known) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
+        return known.clone();
+    }
+    let compiled = compile_within(pattern, EXISTING_PATTERN_LIMIT);
+    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= REMEMBERED {
+        // Patterns of Sources that are gone; those in use come back at once.
+        known.clear();
+    }
+    known.insert(pattern.to_owned(), compiled.clone());
+    compiled
+}
+
+/// Compiles a pattern unless it takes more memory than `limit`.
+///
+/// # Errors
+/// What is wrong with the pattern.
+pub fn compile_within(pattern: &str, limit: usize) -> Result<Regex, String> {
+    regex::RegexBuilder::new(pattern).size_limit(limit).build().map_err(|error| {
         error.to_string().lines().last().unwrap_or("invalid pattern").trim_start_matches("error: ").to_owned()
     })
 }

@@ -15,6 +15,8 @@ pub(crate) fn values() -> anyhow::Result<Vec<String>> {
         format!("image.tag={version}"),
         // Nodes of a test have few cores, and every change adds gateways before it takes any away.
         "config.resourceSizePreset=size_s".to_owned(),
+        // Stories cover namespaces of many workloads and wait for all of them; the limit has a story of its own.
+        "config.rollout.maxConcurrentRolloutsPerNamespace=0".to_owned(),
     ])
 }
 

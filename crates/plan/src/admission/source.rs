@@ -1,9 +1,9 @@
 //! Sources: labels and finalizer that are filled in, and everything that cannot be accepted (2.3, 2.4).
 
 use super::Refusal;
-use crate::coverage::{Matcher, is_namespace_source};
+use crate::coverage::{Matcher, PATTERN_LIMIT, compile_within, is_namespace_source};
 use crate::objects::hash;
-use odigos_api::labels::{self, STREAM_PREFIX};
+use odigos_api::labels::{self, STREAM_LABEL_LIMIT, STREAM_PREFIX};
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use std::collections::BTreeMap;
@@ -93,6 +93,14 @@ pub fn refusals<'a>(
             );
         }
     }
+    let streams = |one: &Source| one.metadata.labels.as_ref().map_or(0, |all| labels::stream_labels(all).len());
+    let (count, had) = (streams(source), before.map_or(0, streams));
+    if count > STREAM_LABEL_LIMIT && count > had {
+        refuse(
+            "metadata.labels",
+            format!("{count} data streams; a Source may name at most {STREAM_LABEL_LIMIT} (labels {STREAM_PREFIX}…)"),
+        );
+    }
     let known = WorkloadKind::parse(&workload.kind).filter(|kind| *kind != WorkloadKind::Job);
     if !namespace_kind && known.is_none() {
         let kinds: Vec<&str> =
@@ -123,7 +131,8 @@ pub fn refusals<'a>(
         }
     }
     let matcher = Matcher::new(source);
-    if let Some(error) = matcher.pattern_error() {
+    let too_large = || compile_within(&workload.name, PATTERN_LIMIT).err().filter(|_| is_pattern && before.is_none());
+    if let Some(error) = matcher.pattern_error().map(str::to_owned).or_else(too_large) {
         refuse("spec.workload.name", format!("{:?} is not a valid pattern: {error}", workload.name));
     }
     if let Some(before) = before {

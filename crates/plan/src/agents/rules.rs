@@ -17,7 +17,7 @@ mod validate;
 pub use express::{Expressed, expressed};
 pub use report::remarks;
 pub use report::{Covered, report};
-pub use settings::variables;
+pub use settings::{injected_variables, variables};
 pub use signals::signals_off;
 pub use validate::{Problem, problems};
 

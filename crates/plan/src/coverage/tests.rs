@@ -233,3 +233,25 @@ fn nothing_is_taken_back_while_the_configuration_is_unknown() {
     let own = WorkloadRef::new("odigos-system", WorkloadKind::Deployment, "web");
     assert_eq!(cover(&unknown, &own, &[]).decision, Decision::NamespaceIgnored, "whatever is configured");
 }
+
+#[test]
+fn pattern_is_compiled_once_and_a_new_one_may_be_small_only() {
+    // Within the bound for Sources that exist, beyond the one for new ones.
+    let is_too_large = |pattern: &String| compile_within(pattern, PATTERN_LIMIT).is_err();
+    let large = (0..16).map(|power| format!(r"\w{{{}}}", 1 << power)).find(is_too_large).unwrap();
+    let large = large.as_str();
+    assert!(compile(large).is_ok());
+    let begun = std::time::Instant::now();
+    for _ in 0..10_000 {
+        assert!(compile(large).is_ok());
+    }
+    // 20 ms each at that size, if each was compiled.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    let mut created = source("p", "Deployment", large, json!({"matchWorkloadNameAsRegex": true}), &[]);
+    created.metadata.labels = None;
+    let refused = |before: Option<&Source>| {
+        let found = crate::admission::source::refusals(&created, before, []);
+        found.iter().any(|one| format!("{one:?}").contains("valid pattern"))
+    };
+    assert!(refused(None) && !refused(Some(&created)), "what exists stays");
+}

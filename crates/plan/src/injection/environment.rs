@@ -79,7 +79,7 @@ impl<'a> Container<'a> {
         }
         if target.distribution.attach == Attach::Environment {
             self.add_exporters(&subject.options.namespace);
-            for (name, value) in agents::variables(target.config, target.distribution) {
+            for (name, value) in agents::injected_variables(target.config, target.distribution) {
                 self.add(&name, &value);
             }
         }

@@ -66,8 +66,8 @@ pub fn problems(configuration: &Configuration) -> Vec<(&'static str, String)> {
         }
     }
     for (path, default) in [
-        ("rollout.maxConcurrentRollouts", "no limit"),
-        ("rollout.maxConcurrentRolloutsPerNamespace", "no limit"),
+        ("rollout.maxConcurrentRollouts", "10"),
+        ("rollout.maxConcurrentRolloutsPerNamespace", "2"),
         ("rollout.canarySeconds", "30"),
         ("rollout.brakeRollbacks", "3"),
     ] {
@@ -110,7 +110,7 @@ mod tests {
         let minutes = SignedDuration::from_mins;
         let expected = Options {
             is_disabled: false,
-            limits: places::Limits { total: None, in_namespace: None, timeout: minutes(15) },
+            limits: places::Limits { total: Some(10), in_namespace: Some(2), timeout: minutes(15) },
             canary: SignedDuration::from_secs(30),
             heals: true,
             rollback: rollback::Options { is_disabled: false, grace: minutes(5), window: minutes(60) },

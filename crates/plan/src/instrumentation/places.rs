@@ -28,10 +28,13 @@ pub struct Limits {
 }
 
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(15);
+/// Used where the configuration names no limit; 0 there means none.
+const TOTAL: usize = 10;
+const IN_NAMESPACE: usize = 2;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { total: None, in_namespace: None, timeout: TIMEOUT }
+        Self { total: Some(TOTAL), in_namespace: Some(IN_NAMESPACE), timeout: TIMEOUT }
     }
 }
 
@@ -39,11 +42,14 @@ impl Limits {
     /// Reads them.
     #[must_use]
     pub fn of(configuration: &Configuration) -> Self {
-        let limit = |path: &str| super::options::count(configuration, path).filter(|limit| *limit > 0);
+        let limit = |path: &str, default| {
+            let stated = super::options::count(configuration, path);
+            Some(stated.unwrap_or(default)).filter(|limit| *limit > 0)
+        };
         let timeout = super::rollback::stated(configuration, "rollout.slotTimeout").ok().flatten();
         Self {
-            total: limit("rollout.maxConcurrentRollouts"),
-            in_namespace: limit("rollout.maxConcurrentRolloutsPerNamespace"),
+            total: limit("rollout.maxConcurrentRollouts", TOTAL),
+            in_namespace: limit("rollout.maxConcurrentRolloutsPerNamespace", IN_NAMESPACE),
             timeout: timeout.filter(|timeout| *timeout > SignedDuration::ZERO).unwrap_or(TIMEOUT),
         }
     }

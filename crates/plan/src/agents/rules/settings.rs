@@ -94,6 +94,36 @@ pub fn variables(config: &ContainerAgentConfig, distribution: &Distribution) -> 
     all
 }
 
+/// The same as new pods get them: without headers that carry credentials, whatever a rule names. They are no part of the hash, since
+/// pods that run are not restarted for it.
+#[must_use]
+pub fn injected_variables(config: &ContainerAgentConfig, distribution: &Distribution) -> BTreeMap<String, String> {
+    let mut all = variables(config, distribution);
+    let block = config.traces.as_ref().and_then(|traces| traces.headers_collection.as_ref());
+    let mapping = distribution.rules.get(&RuleKind::HeadersCollection).and_then(|support| support.headers.as_ref());
+    let (Some(block), Some(mapping)) = (block, mapping) else { return all };
+    let is_secret = |key: &str| CREDENTIALS.iter().any(|one| one.eq_ignore_ascii_case(key.trim()));
+    let keys: Vec<String> = block.header_keys.iter().filter(|key| !is_secret(key)).cloned().collect();
+    let is_all = keys.iter().any(|key| key == "*") && mapping.wildcard.is_some() && mapping.are_expressions;
+    let list = if is_all { every_other_header() } else { headers(&keys, mapping) };
+    for name in &mapping.variables {
+        match list.as_str() {
+            "" => drop(all.remove(name)),
+            list => drop(all.insert(name.clone(), list.to_owned())),
+        }
+    }
+    all
+}
+
+/// Headers that carry credentials; no rule collects them.
+pub const CREDENTIALS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
+
+/// An expression for all headers but those with credentials.
+fn every_other_header() -> String {
+    let not: Vec<String> = CREDENTIALS.iter().map(|name| format!("{name}$")).collect();
+    format!("(?!{}).*", not.join("|"))
+}
+
 fn owned((name, value): (&String, &String)) -> (String, String) {
     (name.clone(), value.clone())
 }

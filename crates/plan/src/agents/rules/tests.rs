@@ -610,3 +610,19 @@ fn a_rule_for_a_stream_names_the_others_that_see_it() {
         Plane::new(&["java"]).rule("r", json!({"scopes": {"namespaces": ["other"]}, "codeAttributes": {"line": true}}));
     assert_eq!(plane.reason(), "NoMatchingSources");
 }
+
+#[test]
+fn headers_with_credentials_are_collected_for_no_rule() {
+    let injected = |language: &str, keys: &[&str]| {
+        let plane = Plane::new(&[language]).rule("r", headers(keys));
+        let one = plane.container(0);
+        let distribution = distribution::find(&one.otel_distro_name).unwrap();
+        let all = crate::agents::injected_variables(one, distribution);
+        let values: BTreeSet<String> = all.into_values().collect();
+        values.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(injected("java", &["X-A", "Authorization", "cookie"]), ["x-a"]);
+    assert_eq!(injected("java", &["Set-Cookie"]), Vec::<String>::new());
+    let expression = "(?!authorization$|proxy-authorization$|cookie$|set-cookie$).*";
+    assert_eq!(injected("python", &["*"]), [expression], "as Python's re.fullmatch reads it");
+}

@@ -17,6 +17,14 @@ fn turn(limits: Limits, all: &[(&str, &str, Standing)], now: i64) -> Vec<String>
 }
 
 #[test]
+fn zero_lifts_a_limit_that_holds_by_default() {
+    let of = |text: &str| Limits::of(&Configuration::parse(text).unwrap());
+    assert_eq!(of("{}"), Limits::default());
+    assert!(Limits::default().are_set());
+    assert!(!of("rollout: {maxConcurrentRollouts: 0, maxConcurrentRolloutsPerNamespace: 0}").are_set());
+}
+
+#[test]
 fn the_oldest_change_is_next() {
     use Standing::{Holds, Waits};
     let limits = |total, in_namespace| Limits { total, in_namespace, ..Limits::default() };
