@@ -67,6 +67,9 @@ pub struct CollectorsGroupSpec {
     /// Destination takes them, so they are not collected. Default: none, which is the stream `default`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unowned_stream_class: Option<String>,
+    /// Gateway: items without a stream class are dropped instead of sent to the stream `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drops_unclassified: Option<bool>,
     /// Gateway: correlation of entry spans with outgoing calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace_correlations: Option<TraceCorrelations>,

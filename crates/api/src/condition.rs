@@ -46,6 +46,8 @@ pub mod kind {
     pub const RULE_APPLIED: &str = "Applied";
     /// DataStream: whether pipelines exist for it.
     pub const RENDERED: &str = "Rendered";
+    /// Of DataStreams: `False` while a set of streams with this one got no stream class; absent otherwise.
+    pub const CLASSES_ASSIGNED: &str = "ClassesAssigned";
 }
 
 /// The conditions in the order in which an InstrumentationConfig lists them.

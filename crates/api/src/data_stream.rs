@@ -61,7 +61,8 @@ pub struct DataStreamStatus {
     /// Destinations that select the stream.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub destinations: Vec<String>,
-    /// `Rendered`: whether the gateway has pipelines for the stream.
+    /// `Rendered`: whether the gateway has pipelines for the stream. `ClassesAssigned`: `False` while workloads of the stream got no
+    /// stream class, absent otherwise.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

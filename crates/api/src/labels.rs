@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const STREAM_PREFIX: &str = "odigos.io/data-stream-";
 /// Longest name part of a label key.
 const LABEL_NAME_LIMIT: usize = 63;
+/// How many stream labels a Source may have.
+pub const STREAM_LABEL_LIMIT: usize = 16;
 /// The stream of everything that names none.
 pub const DEFAULT_STREAM: &str = "default";
 /// Label key that puts a Source into the default stream.
@@ -80,6 +82,8 @@ pub const SCALING_HINT: &str = "odigos.io/scaling-hint";
 pub const MEMORY_LEFT_OUT: &str = "odigos.io/memory-left-out";
 /// Label of immutable ConfigMaps: the stable name that the ConfigMap is a version of.
 pub const CONFIG_OF: &str = "odigos.io/config-of";
+/// Annotation of immutable ConfigMaps: SHA-256 of the whole configuration, of which their name holds the beginning.
+pub const CONFIG_DIGEST: &str = "odigos.io/config-digest";
 /// Label on CRDs and objects that the control plane owns.
 pub const SYSTEM_OBJECT: &str = "odigos.io/system-object";
 /// Label of objects that a profile brought.

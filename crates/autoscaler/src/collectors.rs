@@ -17,7 +17,7 @@ use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::Senders;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
-use odigos_plan::objects::{Desired, configuration_version, owner};
+use odigos_plan::objects::{Desired, configuration_version, has_other_content, owner};
 use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, mutual_tls, node, pools};
@@ -45,6 +45,7 @@ pub(crate) enum Error {
     Uncertified(String),
     Write(ApplyError),
     Broken(String),
+    Foreign(String),
 }
 
 impl std::fmt::Display for Error {
@@ -54,7 +55,10 @@ impl std::fmt::Display for Error {
             Self::Configuration(error) => write!(f, "the configuration that serves cannot be read: {error}"),
             Self::Uncertified(error) => write!(f, "collectors have no certificates: {error}"),
             Self::Write(error) => error.fmt(f),
-            Self::Broken(problem) => write!(f, "the rendered configuration is broken and not applied: {problem}"),
+            Self::Foreign(object) => {
+                write!(f, "{object} exists with other content; delete it, and it is created anew")
+            }
+            Self::Broken(problem) => write!(f, "the rendered configuration is not applied: {problem}"),
         }
     }
 }
@@ -164,8 +168,9 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     state.remember_destinations(name, &plan.components);
     let load = state.load(name);
     // A broken configuration never leaves the process; the last good one keeps running.
-    let outcome = match plan.problems.first() {
-        Some(problem) => Err(Error::Broken(problem.to_string())),
+    let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.size_problem.clone());
+    let outcome = match broken {
+        Some(problem) => Err(Error::Broken(problem)),
         None if uncertified.is_some() => Err(Error::Uncertified(uncertified.clone().unwrap_or_default())),
         None => {
             // Where the API server asks somebody else or nobody, the autoscaler object is as without that API.
@@ -176,7 +181,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
             if is_held_up(state, &load, &group) {
                 hpa::leave_memory_out(&mut desired);
             }
-            apply(state, &desired).await.map_err(Error::from)
+            apply(state, &desired).await
         }
     };
     let deployment = gateway::objects::deployment_name(&seen);
@@ -336,7 +341,7 @@ async fn node(state: &State) -> Result<(), Error> {
         None if authorities.is_err() => {
             Err(Error::Uncertified(authorities.as_ref().err().map(ToString::to_string).unwrap_or_default()))
         }
-        None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await.map_err(Error::from),
+        None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await,
     };
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
     let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
@@ -359,25 +364,33 @@ async fn node(state: &State) -> Result<(), Error> {
     Ok(())
 }
 
-/// Applies objects in their order; one that fails does not stop the others, but the first failure is returned.
-async fn apply(state: &State, desired: &[Desired]) -> Result<(), ApplyError> {
-    let mut first = Ok(());
+/// Applies objects in their order. One that fails does not stop the others of its rank, but what comes after: a Deployment is never
+/// applied without the ConfigMap that it mounts. The first failure is returned.
+async fn apply(state: &State, desired: &[Desired]) -> Result<(), Error> {
+    let mut first: Result<(), ApplyError> = Ok(());
+    let mut failed = None;
     for one in desired {
+        if failed.is_some_and(|rank| rank < one.rank) {
+            break;
+        }
         let text = |pointer: &str| one.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
         let live = state.live(text("/kind"), text("/metadata/name"));
         let immutable = one.object.get("immutable").is_some();
-        // An immutable object of that name holds these very bytes: its name is their hash.
+        if live.as_ref().is_some_and(|live| has_other_content(&one.object, live)) {
+            return Err(Error::Foreign(one.title()));
+        }
         if live.as_ref().is_some_and(|live| immutable || covered(&one.object, live)) {
             continue;
         }
         if let Err(error) = state.applier.apply(&one.object).await {
             tracing::warn!(object = one.title(), %error, "an object cannot be applied");
+            failed = failed.or(Some(one.rank));
             if first.is_ok() {
                 first = Err(error);
             }
         }
     }
-    first
+    first.map_err(Error::from)
 }
 
 /// Deletes versions of a configuration that neither the pods mount nor belong to the newest three.

@@ -247,7 +247,12 @@ pub(crate) async fn gateway_group(
     } else {
         before.served_stream_classes.iter().filter(|id| rendered.contains(id)).cloned().collect()
     };
+    let too_large = plan.size_problem.as_ref();
     let refused = match &trouble.failure {
+        _ if too_large.is_some() => {
+            let problem = too_large.map(String::as_str).unwrap_or_default();
+            Some(("ConfigTooLarge", format!("{problem}; the last configuration keeps running")))
+        }
         Some(said) => {
             Some(("CollectorStartFailed", format!("the newest gateways do not start, older ones serve: {said}")))
         }

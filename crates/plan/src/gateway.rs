@@ -92,6 +92,8 @@ pub struct GatewayPlan {
     pub config: CollectorConfig,
     /// What is wrong with the graph; empty unless a defect slipped past every check, then nothing may be applied.
     pub problems: Vec<Problem>,
+    /// Why it fits into no ConfigMap; then nothing may be applied either.
+    pub size_problem: Option<String>,
     /// Conditions by Destination name.
     pub destinations: BTreeMap<String, ConditionDraft>,
     /// Conditions by Processor name.
@@ -207,6 +209,11 @@ fn report(
         let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
+    let size_problem = crate::objects::size_problem(&config.to_yaml());
+    if let Some(problem) = &size_problem {
+        let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
+        findings.push(Finding::error(object, "", problem.clone()));
+    }
     let unowned = unowned::streams(seen.configuration);
     findings.extend(unowned_findings(seen, &unowned, &destinations.fragments));
     let components = destinations.fragments.iter().flat_map(|fragment| {
@@ -218,6 +225,7 @@ fn report(
         processor_components: processors.components(CollectorRole::ClusterGateway),
         config,
         problems,
+        size_problem,
         destinations: destinations.conditions,
         processors: processors.conditions,
         streams,
@@ -481,7 +489,7 @@ pub fn stream_condition(plan: &GatewayPlan, stream: &str) -> ConditionDraft {
 pub fn known_streams(seen: &Observed<'_>, plan: &GatewayPlan) -> BTreeSet<String> {
     let mut known: BTreeSet<String> = plan.streams.keys().cloned().collect();
     known.extend(seen.group.spec.stream_classes.iter().flat_map(|class| class.streams.iter().cloned()));
-    known.extend(streams::named_streams([], seen.destinations.iter().copied()));
+    known.extend(streams::named_streams([], seen.destinations.iter().copied(), |_| false, 0).streams);
     known.retain(|stream| streams::has_pipeline(stream));
     known
 }

@@ -3,6 +3,7 @@
 //! Owns the order in which objects are applied and the naming of immutable configuration (design 5). Never talks to a
 //! cluster.
 
+use odigos_api::labels::CONFIG_DIGEST;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -88,7 +89,29 @@ pub fn millicores(amount: i64) -> String {
 /// Name of the immutable ConfigMap that holds this configuration: the text decides it, so it tells what a pod runs.
 #[must_use]
 pub fn configuration_version(name: &str, text: &str) -> String {
-    format!("{name}-{}", hash(text, 8))
+    format!("{name}-{}", hash(text, 32))
+}
+
+/// Bytes that the values of a ConfigMap may have together, as the API server counts.
+const CONFIG_MAP_LIMIT: usize = 1 << 20;
+
+/// Why a configuration fits into no ConfigMap.
+#[must_use]
+pub fn size_problem(text: &str) -> Option<String> {
+    (text.len() > CONFIG_MAP_LIMIT).then(|| {
+        format!(
+            "the rendered configuration has {} KiB, and a ConfigMap holds {} KiB; use fewer data streams or Destinations",
+            text.len() / 1024,
+            CONFIG_MAP_LIMIT / 1024
+        )
+    })
+}
+
+/// Whether an immutable object that exists was written from other content than `desired`, which its name does not exclude.
+#[must_use]
+pub fn has_other_content(desired: &Value, live: &Value) -> bool {
+    let digest = |object: &Value| object.pointer("/metadata/annotations")?.get(CONFIG_DIGEST).cloned();
+    desired.get("immutable").is_some() && digest(desired) != digest(live)
 }
 
 /// A ConfigMap pair: the stable one that always shows the current configuration, and the immutable one that pods mount.
@@ -109,6 +132,7 @@ pub fn configuration_objects(name: &str, namespace: &str, key: &str, text: &str,
     };
     let mut immutable = object(&versioned, true);
     immutable["metadata"]["labels"] = json!({ odigos_api::labels::CONFIG_OF: name });
+    immutable["metadata"]["annotations"] = json!({ CONFIG_DIGEST: hash(text, 64) });
     vec![
         Desired { rank: Rank::Configuration, object: object(name, false) },
         Desired { rank: Rank::Configuration, object: immutable },
@@ -118,6 +142,26 @@ pub fn configuration_objects(name: &str, namespace: &str, key: &str, text: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn configuration_of_more_than_a_config_map_holds_is_a_problem() {
+        assert_eq!(size_problem(&"x".repeat(CONFIG_MAP_LIMIT)), None);
+        assert!(size_problem(&"x".repeat(CONFIG_MAP_LIMIT + 1)).is_some_and(|text| text.contains("holds 1024 KiB")));
+    }
+
+    #[test]
+    fn version_of_other_content_is_recognised() {
+        let version = |text: &str| {
+            configuration_objects("odigos-gateway", "odigos-system", "k", text, &json!([]))[1].object.clone()
+        };
+        let (mine, mut other) = (version("a"), version("b"));
+        other["metadata"]["name"] = mine["metadata"]["name"].clone();
+        assert!(!has_other_content(&mine, &mine) && has_other_content(&mine, &other));
+        other["metadata"]["annotations"] = json!({});
+        assert!(has_other_content(&mine, &other), "another client made it");
+        let name = mine["metadata"]["name"].as_str().unwrap();
+        assert_eq!(name.len(), "odigos-gateway-".len() + 32);
+    }
 
     #[test]
     fn quantities_are_canonical() {

@@ -232,15 +232,17 @@ impl Pools {
         };
         for (name, pool) in &self.pools {
             let current = seen.existing.get(name);
-            let mut usage = streams::Usage::default();
             let of_pool = |class: &&StreamClass| {
                 class.retired_at.is_none() && self.of_class(class).is_some_and(|one| one.name == *name)
             };
-            seen.classes.iter().filter(of_pool).for_each(|class| usage.add(class.streams.iter().cloned().collect()));
+            // With the ids that the main gateways know them by.
+            let mut classes: BTreeMap<String, StreamClass> =
+                seen.classes.iter().filter(of_pool).map(|class| (class.id.clone(), class.clone())).collect();
             let current = current.map_or(&[][..], |spec| &spec.stream_classes);
-            let classes = streams::plan_classes(&usage, &seen.routed_to(name), current, seen.drain, seen.now);
-            drain(classes.recheck_after);
-            plan.groups.insert(name.clone(), self.spec(pool, seen, classes.classes));
+            let routed = seen.routed_to(name);
+            drain(streams::classes::retain(&mut classes, &routed, current, seen.drain, seen.now));
+            let classes = classes.into_values().collect();
+            plan.groups.insert(name.clone(), self.spec(pool, seen, classes));
         }
         for (name, spec) in seen.existing.iter().filter(|(name, _)| !self.pools.contains_key(*name)) {
             let Some(pool) = &spec.pool else { continue };
@@ -343,7 +345,7 @@ fn bad_name(name: &str) -> Option<&'static str> {
         return Some("it is longer than 32 characters");
     }
     let last = name.rsplit('-').next().unwrap_or(name);
-    let is_version = last.len() == 8 && last.chars().all(|c| c.is_ascii_hexdigit());
+    let is_version = matches!(last.len(), 8 | 32) && last.chars().all(|c| c.is_ascii_hexdigit());
     if last == "otlp" || is_version || matches!(name, "set-aside" | "leader") {
         return Some("another object of the gateway is called like that");
     }

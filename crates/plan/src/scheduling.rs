@@ -20,6 +20,25 @@ use serde_json::{Value, json};
 /// How long the spans of a trace are waited for unless the configuration says otherwise.
 pub const DEFAULT_TRACE_WAIT: &str = "30s";
 
+/// Words of `dataStreams.unclassified`.
+pub const UNCLASSIFIED: [&str; 2] = ["default", "void"];
+
+/// Whether items without a stream class are dropped.
+#[must_use]
+pub fn drops_unclassified(configuration: &Configuration) -> bool {
+    configuration.text("dataStreams.unclassified") == Some(UNCLASSIFIED[1])
+}
+
+/// How many streams, and how many sets of them, a namespace may use unless the configuration names another number.
+const DEFAULT_STREAM_QUOTA: usize = 256;
+
+/// How many streams, and how many sets of them, the workloads of one namespace may use.
+#[must_use]
+pub fn stream_quota(configuration: &Configuration) -> usize {
+    let stated = configuration.number("dataStreams.maxPerNamespace").filter(|number| *number > 0);
+    stated.and_then(|number| usize::try_from(number).ok()).unwrap_or(DEFAULT_STREAM_QUOTA)
+}
+
 /// The gateway's group; it always exists.
 #[must_use]
 pub fn gateway_group(
@@ -40,6 +59,7 @@ pub fn gateway_group(
         service_graph_virtual_node_peer_attributes: list("collectorGateway.serviceGraph.virtualNodePeerAttributes"),
         cluster_metrics_enabled: Some(flag("collectorGateway.clusterMetricsEnabled").unwrap_or_default()),
         unowned_stream_class: unowned::class(configuration, destinations),
+        drops_unclassified: drops_unclassified(configuration).then_some(true),
         https_proxy_address: text("collectorGateway.httpsProxyAddress"),
         node_selector: typed(configuration, "collectorGateway.nodeSelector"),
         deployment_name: Some(

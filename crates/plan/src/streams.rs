@@ -1,15 +1,18 @@
-//! Data streams: which streams a workload is in, the stream classes in use, and when a class may come and go.
+//! Data streams: which streams a workload is in, which a Destination selects, and what their objects are called.
 //!
-//! Owns the arithmetic of design 4 and `spec/collectors-and-pipelines.md` 7.5–7.6. Never renders pipelines (that is
-//! `gateway`) and never touches pods: it says which class an InstrumentationConfig and its pods shall carry.
+//! Owns the arithmetic of design 4 and `spec/collectors-and-pipelines.md` 7.5–7.6; [`classes`] owns the stream classes that follow
+//! from it. Never renders pipelines (that is `gateway`) and never touches pods.
+
+pub mod classes;
+pub mod refusals;
+
+pub use classes::{ClassPlan, DRAIN_PERIOD, Usage, assign, class_id, plan_classes};
 
 use crate::objects::hash;
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use odigos_api::Signal;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::labels::{self, DEFAULT_STREAM};
-use odigos_api::{Finding, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A set of streams, sorted; virtual streams of namespaces are spelt `ns:<namespace>`.
@@ -29,12 +32,6 @@ pub const EVERY_STREAM: &str = "*";
 pub const VOID_CLASS: &str = "void";
 /// Class of workloads that are in the default stream only.
 pub const DEFAULT_CLASS: &str = "default";
-/// How long the gateway keeps the route of a class that no pod carries any more: longer than a batch, its retries and
-/// the delay of the node collectors' pod watch.
-pub const DRAIN_PERIOD: SignedDuration = SignedDuration::from_secs(120);
-/// More distinct sets than this would make routing cost grow with the number of workloads (spec 7.5, "class explosion").
-pub const CLASS_LIMIT: usize = 1000;
-
 /// The streams of a workload, from the labels of its InstrumentationConfig and the namespaces that selectors name.
 ///
 /// No stream label, or only opt-outs of named streams, means `default`; an explicit opt-out of `default` without any
@@ -81,19 +78,6 @@ pub fn is_off(class: &StreamClass, signal: Signal) -> bool {
 #[must_use]
 pub fn has_pipeline(stream: &str) -> bool {
     !stream.starts_with(POOL_STREAM) && !stream.starts_with(OFF_STREAM)
-}
-
-/// The id of the class of a set: `void`, `default`, or `c` and 8 hex digits of SHA-256 over the comma-joined set.
-#[must_use]
-pub fn class_id(streams: &StreamSet) -> String {
-    if streams.is_empty() {
-        return VOID_CLASS.to_owned();
-    }
-    if streams.len() == 1 && streams.contains(DEFAULT_STREAM) {
-        return DEFAULT_CLASS.to_owned();
-    }
-    let joined = streams.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-    format!("c{}", hash(joined, 8))
 }
 
 /// Whether a text can be the name of a stream: it is part of a label key, so letters, digits, `-` and `_`, at most 40.
@@ -184,122 +168,46 @@ pub fn enabled<'a>(destinations: impl IntoIterator<Item = &'a Destination>) -> i
     destinations.into_iter().filter(|destination| destination.spec.disabled != Some(true))
 }
 
-/// How many workloads are in each distinct set.
+/// The streams that have an object, and those that a quota leaves without one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    sets: BTreeMap<String, (StreamSet, usize)>,
+pub struct Named {
+    /// Those that labels of covered workloads or selectors name, plus `default`; virtual streams and `*` are not streams.
+    pub streams: StreamSet,
+    /// By namespace: streams beyond its quota.
+    pub beyond: BTreeMap<String, StreamSet>,
 }
 
-impl Usage {
-    /// Counts one workload of that set.
-    pub fn add(&mut self, streams: StreamSet) {
-        let count = &mut self.sets.entry(class_id(&streams)).or_insert((streams, 0)).1;
-        *count = count.saturating_add(1);
-    }
-
-    /// Counts a set that no limit drops.
-    pub fn keep(&mut self, streams: StreamSet) {
-        self.sets.entry(class_id(&streams)).or_insert((streams, 0)).1 = usize::MAX;
-    }
-
-    /// The classes in use with their sets and how many workloads each has.
-    pub fn classes(&self) -> impl Iterator<Item = (&String, &StreamSet, usize)> {
-        self.sets.iter().map(|(id, (streams, count))| (id, streams, *count))
-    }
-
-    /// Drops the least populated classes above [`CLASS_LIMIT`]; returns how many went. Their workloads stay in `default`.
-    fn limited(&self) -> (BTreeMap<&String, &StreamSet>, usize) {
-        let mut ranked: Vec<_> = self.classes().collect();
-        ranked.sort_by(|a, b| b.2.cmp(&a.2).then(a.0.cmp(b.0)));
-        let dropped = ranked.len().saturating_sub(CLASS_LIMIT);
-        ranked.truncate(CLASS_LIMIT);
-        (ranked.into_iter().map(|(id, streams, _)| (id, streams)).collect(), dropped)
-    }
-}
-
-/// The classes that the gateway shall know.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ClassPlan {
-    /// For `CollectorsGroup.spec.streamClasses`, sorted by id.
-    pub classes: Vec<StreamClass>,
-    /// Sets beyond [`CLASS_LIMIT`] that got no class.
-    pub dropped: usize,
-    /// When a retired class may leave.
-    pub recheck_after: Option<SignedDuration>,
-}
-
-/// Computes the classes that the gateway shall know: those in use, those that something still carries, and retired ones
-/// until their drain period, usually [`DRAIN_PERIOD`], is over. A class enters here before anything carries it and leaves after (design 4.1).
-#[must_use]
-pub fn plan_classes(
-    usage: &Usage,
-    carried: &BTreeSet<String>,
-    current: &[StreamClass],
-    drain: SignedDuration,
-    now: Timestamp,
-) -> ClassPlan {
-    let (in_use, dropped) = usage.limited();
-    let mut classes: BTreeMap<String, StreamClass> = in_use
-        .into_iter()
-        .filter(|(id, _)| *id != DEFAULT_CLASS)
-        .map(|(id, streams)| {
-            let streams = streams.iter().cloned().collect();
-            (id.clone(), StreamClass { id: id.clone(), streams, retired_at: None })
-        })
-        .collect();
-    let mut recheck_after: Option<SignedDuration> = None;
-    for class in current {
-        if classes.contains_key(&class.id) {
-            continue;
-        }
-        let mut class = class.clone();
-        if carried.contains(&class.id) {
-            class.retired_at = None;
-        } else {
-            let since = class.retired_at.get_or_insert(Time(now)).0;
-            let left = drain - now.duration_since(since);
-            if left <= SignedDuration::ZERO {
-                continue;
-            }
-            recheck_after = Some(recheck_after.map_or(left, |sooner| sooner.min(left)));
-        }
-        classes.insert(class.id.clone(), class);
-    }
-    ClassPlan { classes: classes.into_values().collect(), dropped, recheck_after }
-}
-
-/// What to report of stream sets that got no class.
-#[must_use]
-pub fn limit_finding(dropped: usize) -> Option<Finding> {
-    let message =
-        format!("more than {CLASS_LIMIT} distinct sets of streams are in use; {dropped} of them stay in default");
-    (dropped > 0).then(|| Finding::error("DataStream", "TooManyStreamSets", message))
-}
-
-/// The class that a workload shall carry now: the wanted one as soon as every gateway serves it, until then the one it
-/// has (`None`: no label, which gateways treat as `default`).
-#[must_use]
-pub fn assign(wanted: &str, current: Option<&str>, served: &[String]) -> Option<String> {
-    if wanted == DEFAULT_CLASS || served.iter().any(|id| id == wanted) {
-        return Some(wanted.to_owned());
-    }
-    current.map(str::to_owned)
-}
-
-/// Every stream name that labels or selectors mention, plus `default`; virtual streams and `*` are not streams.
+/// Every stream that something names: `labelled` are the namespaces and labels of InstrumentationConfigs. A namespace may name
+/// `quota` of them; those that have an object keep it.
 pub fn named_streams<'a>(
-    label_sets: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+    labelled: impl IntoIterator<Item = (&'a str, &'a BTreeMap<String, String>)>,
     destinations: impl IntoIterator<Item = &'a Destination>,
-) -> StreamSet {
-    let mut names: StreamSet = label_sets.into_iter().flat_map(labels::stream_labels).map(|(name, _)| name).collect();
+    has_object: impl Fn(&str) -> bool,
+    quota: usize,
+) -> Named {
+    let mut named = Named::default();
     for destination in destinations {
         if let Selection::Streams(streams) = Selection::of(&destination.spec) {
-            names.extend(streams.into_iter().filter(|name| !name.starts_with(NAMESPACE_STREAM)));
+            named.streams.extend(streams.into_iter().filter(|name| !name.starts_with(NAMESPACE_STREAM)));
         }
     }
-    names.insert(DEFAULT_STREAM.to_owned());
-    names.retain(|name| !name.is_empty());
-    names
+    named.streams.insert(DEFAULT_STREAM.to_owned());
+    let mut by_namespace: BTreeMap<&str, StreamSet> = BTreeMap::new();
+    for (namespace, labels) in labelled {
+        by_namespace.entry(namespace).or_default().extend(labels::stream_labels(labels).into_keys());
+    }
+    for (namespace, streams) in by_namespace {
+        let (known, new): (StreamSet, StreamSet) = streams.into_iter().partition(|name| has_object(name));
+        let room = quota.saturating_sub(known.len());
+        let mut new = new.into_iter();
+        named.streams.extend(known.into_iter().chain(new.by_ref().take(room)));
+        let beyond: StreamSet = new.collect();
+        if !beyond.is_empty() {
+            named.beyond.insert(namespace.to_owned(), beyond);
+        }
+    }
+    named.streams.retain(|name| !name.is_empty());
+    named
 }
 
 /// Name of the DataStream object of a stream: the stream's name where that is a legal object name, else its lower-case
@@ -314,6 +222,28 @@ pub fn object_name(stream: &str) -> String {
     let hex = hash(stream, 8);
     let word: String = stream.to_lowercase().chars().map(|c| if legal(c) { c } else { '-' }).take(50).collect();
     format!("{}-{hex}", word.trim_matches('-')).trim_start_matches('-').to_owned()
+}
+
+/// The DataStream objects of streams: object name to stream, and the streams whose object's name is held by another one, with that.
+/// `held` are the streams of objects that exist, by object name: they stay what they are. Then a stream of exactly that name goes
+/// first, since only the others' names are cut and hashed.
+#[must_use]
+pub fn objects(
+    named: &StreamSet,
+    held: impl Fn(&str) -> Option<String>,
+) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+    let (mut objects, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    let (exact, hashed): (Vec<&String>, Vec<&String>) =
+        named.iter().partition(|stream| object_name(stream) == **stream);
+    for stream in exact.into_iter().chain(hashed) {
+        let name = object_name(stream);
+        let holder = held(&name).filter(|holder| named.contains(holder)).or_else(|| objects.get(&name).cloned());
+        match holder {
+            Some(holder) if holder != *stream => drop(refused.insert(stream.clone(), holder)),
+            _ => drop(objects.insert(name, stream.clone())),
+        }
+    }
+    (objects, refused)
 }
 
 #[cfg(test)]
@@ -361,15 +291,6 @@ mod tests {
     }
 
     #[test]
-    fn class_ids_are_fixed() {
-        assert_eq!(class_id(&set(&[])), "void");
-        assert_eq!(class_id(&set(&["default"])), "default");
-        // printf 'a,b' | sha256sum
-        assert_eq!(class_id(&set(&["b", "a"])), "c1eb7c54d");
-        assert_ne!(class_id(&set(&["a"])), class_id(&set(&["b"])));
-    }
-
-    #[test]
     fn selectors() {
         assert_eq!(Selection::of(&destination(json!(null)).spec), Selection::Streams(set(&["default"])));
         assert_eq!(Selection::of(&destination(json!({})).spec), Selection::Streams(set(&[])));
@@ -386,48 +307,6 @@ mod tests {
     }
 
     #[test]
-    fn a_class_comes_before_its_pods_and_leaves_after_them() {
-        let at = |seconds: i64| Timestamp::from_second(1_800_000_000 + seconds).unwrap();
-        let mut usage = Usage::default();
-        usage.add(set(&["a"]));
-        let id = class_id(&set(&["a"]));
-        let entered = plan_classes(&usage, &BTreeSet::new(), &[], DRAIN_PERIOD, at(0));
-        assert_eq!(entered.classes.len(), 1);
-        // Not served yet: the workload keeps what it has.
-        assert_eq!(assign(&id, None, &[]), None);
-        assert_eq!(assign(&id, Some("default"), &[]), Some("default".into()));
-        assert_eq!(assign(&id, Some("default"), std::slice::from_ref(&id)), Some(id.clone()));
-        // Out of use, but a pod still carries it.
-        let carried: BTreeSet<String> = [id.clone()].into();
-        let kept = plan_classes(&Usage::default(), &carried, &entered.classes, DRAIN_PERIOD, at(10));
-        assert_eq!(kept.classes, entered.classes);
-        // Nothing carries it: it drains, then goes.
-        let draining = plan_classes(&Usage::default(), &BTreeSet::new(), &kept.classes, DRAIN_PERIOD, at(20));
-        assert_eq!(draining.classes[0].retired_at, Some(Time(at(20))));
-        assert_eq!(draining.recheck_after, Some(SignedDuration::from_mins(2)), "as docs/data-streams.md says");
-        let after = at(20) + DRAIN_PERIOD;
-        let gone = plan_classes(&Usage::default(), &BTreeSet::new(), &draining.classes, DRAIN_PERIOD, after);
-        assert_eq!(gone, ClassPlan::default());
-        // Back in use while draining: no longer retired.
-        let back = plan_classes(&usage, &BTreeSet::new(), &draining.classes, DRAIN_PERIOD, at(30));
-        assert_eq!(back.classes, entered.classes);
-    }
-
-    #[test]
-    fn too_many_sets_keep_the_most_populated() {
-        let mut usage = Usage::default();
-        for n in 0..=CLASS_LIMIT {
-            usage.add(set(&[&format!("s{n:04}")]));
-        }
-        usage.add(set(&["s0007"]));
-        let plan = plan_classes(&usage, &BTreeSet::new(), &[], DRAIN_PERIOD, Timestamp::UNIX_EPOCH);
-        assert_eq!((plan.classes.len(), plan.dropped), (CLASS_LIMIT, 1));
-        assert!(plan.classes.iter().any(|class| class.streams == ["s0007"]));
-        assert!(limit_finding(plan.dropped).is_some_and(|finding| finding.message.contains("1 of them")));
-        assert_eq!(limit_finding(0), None);
-    }
-
-    #[test]
     fn object_names_are_legal_and_distinct() {
         assert_eq!(object_name("prod-eu"), "prod-eu");
         let odd = ["Prod", "prod_eu", "prod.eu", "_", "a".repeat(63).as_str(), "-x"].map(object_name);
@@ -439,5 +318,31 @@ mod tests {
             assert!(!name.starts_with('-') && !name.ends_with('-'), "{name}");
         }
         assert_eq!(odd.iter().collect::<BTreeSet<_>>().len(), odd.len());
+    }
+
+    #[test]
+    fn stream_keeps_its_object_when_another_one_has_the_same_object_name() {
+        let (other, held) = ("a.b".to_owned(), object_name("a.b"));
+        let named: StreamSet = [other.clone(), held.clone()].into();
+        let (all, refused) = objects(&named, |_| None);
+        assert_eq!((all.get(&held), refused.get(&other)), (Some(&held), Some(&held)), "the exact name goes first");
+        let (all, refused) = objects(&named, |name| (name == held).then(|| other.clone()));
+        assert_eq!((all.get(&held), refused.get(&held)), (Some(&other), Some(&other)), "what exists stays");
+        let (all, refused) = objects(&named, |_| Some("left".to_owned()));
+        assert_eq!((all.len(), refused.len()), (1, 1), "a holder that nothing names any more holds nothing");
+    }
+
+    #[test]
+    fn namespace_names_as_many_streams_as_its_quota_and_keeps_those_that_exist() {
+        let wanted = labels(&[("a", "true"), ("b", "true"), ("c", "false")]);
+        let other = labels(&[("z", "true")]);
+        let named = |existing: &[&str], quota| {
+            named_streams([("shop", &wanted), ("other", &other)], [], |name| existing.contains(&name), quota)
+        };
+        assert_eq!(named(&[], 3).streams, set(&["a", "b", "c", "default", "z"]));
+        let few = named(&[], 1);
+        assert_eq!(few.streams, set(&["a", "default", "z"]), "others have their own quota");
+        assert_eq!(few.beyond, [("shop".to_owned(), set(&["b", "c"]))].into());
+        assert_eq!(named(&["b", "c"], 1).streams, set(&["b", "c", "default", "z"]), "what exists stays");
     }
 }

@@ -6,6 +6,7 @@
 //! Destinations that request them.
 
 use crate::configuration::Configuration;
+use crate::scheduling::drops_unclassified;
 use crate::streams::{self, DEFAULT_CLASS, Selection, StreamSet, VOID_CLASS};
 use odigos_api::Signal;
 use odigos_api::collectors_group::CollectorsGroupSpec;
@@ -60,12 +61,13 @@ pub fn class(configuration: &Configuration, destinations: &[&Destination]) -> Op
     if !taking.any(|one| reaches(&streams, &Selection::of(&one.spec))) {
         return Some(VOID_CLASS.to_owned());
     }
-    Some(streams::class_id(&streams)).filter(|id| id != DEFAULT_CLASS)
+    // Where items without a class are dropped, these need one, whatever it is.
+    Some(streams::class_id(&streams)).filter(|id| id != DEFAULT_CLASS || drops_unclassified(configuration))
 }
 
 /// Counts its set of streams among those in use, unless that is what gateways know anyway.
 pub fn add_usage(usage: &mut streams::Usage, configuration: &Configuration, destinations: &[&Destination]) {
-    if class(configuration, destinations).is_some_and(|id| id != VOID_CLASS) {
+    if class(configuration, destinations).is_some_and(|id| id != VOID_CLASS && id != DEFAULT_CLASS) {
         usage.keep(streams(configuration));
     }
 }
@@ -86,7 +88,8 @@ impl<'a> Handling<'a> {
     /// not collected, rather than sent to another stream.
     pub(crate) fn of(spec: &'a CollectorsGroupSpec, served: impl Fn(&str) -> bool) -> Self {
         match spec.unowned_stream_class.as_deref() {
-            None | Some(DEFAULT_CLASS) => Self::Default,
+            None => Self::Default,
+            Some(DEFAULT_CLASS) => Self::Class(DEFAULT_CLASS),
             Some(id) if id != VOID_CLASS && served(id) => Self::Class(id),
             Some(_) => Self::Drop,
         }

@@ -19,7 +19,7 @@ mod tests;
 pub use ineffective::ACTION_HAS_NO_EFFECT;
 pub use read::{Manifest, Manifests, ReadError, manifests, read};
 pub use restarts::{Applications, Certainty, Restart, outdated_words};
-pub use settle::{Settled, implicit_stream, stream_status};
+pub use settle::{Settled, implicit_stream, implicit_stream_of, stream_status};
 
 use crate::agents::Backoff;
 use crate::gateway::{SecretKeys, SecretMark, SecretValue};

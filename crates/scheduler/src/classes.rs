@@ -8,6 +8,7 @@ use odigos_kit::hub::ObjectKey;
 use odigos_kit::queue::Outcome;
 use odigos_plan::pools::Pools;
 use odigos_plan::streams;
+use odigos_plan::workload::pod_workload;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,13 +31,11 @@ pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outco
     let groups = state.groups.namespace(&state.namespace);
     let pools = Pools::of_groups(groups.iter().map(AsRef::as_ref));
     let set = pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected);
-    let wanted = streams::class_id(&set);
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
-    let served =
-        gateway.and_then(|group| group.status.clone()).map(|status| status.served_stream_classes).unwrap_or_default();
     let current = labels.get(STREAM_CLASS).map(String::as_str);
     // Not served yet: everything stays as it is; the gateway's status brings the key back.
-    let Some(class) = streams::assign(&wanted, current, &served) else { return Ok(Outcome::default()) };
+    let assigned = streams::assign(&set, current, gateway.as_deref(), state.is_refused(&set));
+    let Some(class) = assigned else { return Ok(Outcome::default()) };
     if current != Some(class.as_str()) {
         let object = reference(API_VERSION, "InstrumentationConfig", &key.0, &key.1);
         // A merge cannot bring a deleted object back to life, as an apply would.
@@ -68,4 +67,21 @@ async fn label_pods(state: &State, workload: &WorkloadRef, class: Option<&str>) 
         }
     }
     Ok(())
+}
+
+/// Takes the label from a pod that belongs to no workload that can be covered: none decides over its telemetry.
+pub(crate) async fn strip(state: Arc<State>, key: ObjectKey) -> Result<Outcome, ApplyError> {
+    let Some(pod) = state.pods.get(&key.0, &key.1) else { return Ok(Outcome::default()) };
+    let is_labelled = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(STREAM_CLASS));
+    if !is_labelled || pod.metadata.deletion_timestamp.is_some() || pod_workload(&pod.metadata).is_some() {
+        return Ok(Outcome::default());
+    }
+    // The semaphore is never closed.
+    let _turn = state.patches.acquire().await;
+    let object = reference("v1", "Pod", &key.0, &key.1);
+    let none: Option<String> = None;
+    match state.applier.merge(&object, &json!({"metadata": {"labels": {STREAM_CLASS: none}}})).await {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(Outcome::default()),
+    }
 }

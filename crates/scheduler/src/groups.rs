@@ -1,10 +1,11 @@
 //! The cluster as a whole: effective configuration, collectors groups with their classes, data streams.
 
+use crate::data_streams;
 use crate::state::State;
 use jiff::Timestamp;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::destination::Destination;
-use odigos_api::labels::{IMPLICIT_STREAM, STREAM_CLASS};
+use odigos_api::labels::STREAM_CLASS;
 use odigos_api::{API_VERSION, Finding, names};
 use odigos_kit::apply::{ApplyError, reference};
 use odigos_kit::events::about;
@@ -12,8 +13,8 @@ use odigos_kit::queue::Outcome;
 use odigos_plan::configuration::{self, Configuration};
 use odigos_plan::pools::{self, Pools};
 use odigos_plan::scheduling::{self, NodeGroupState};
-use odigos_plan::{sampling, streams, unowned, world};
-use serde_json::json;
+use odigos_plan::streams::{self, classes::Existing};
+use odigos_plan::{sampling, unowned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, ApplyError> 
     let (pools, _) = Pools::of(&configuration);
     let memberships = memberships(&state, &destinations, &pools);
     let recheck = groups(&state, &configuration, &destinations, &memberships, &pools).await?;
-    data_streams(&state, &destinations, &memberships).await?;
+    data_streams::plan(&state, &destinations, memberships, scheduling::stream_quota(&configuration)).await;
     Ok(Outcome { recheck_after: Some(recheck.unwrap_or(Duration::from_secs(600))) })
 }
 
@@ -101,13 +102,15 @@ async fn tell(state: &State, finding: &Finding) {
     }
 }
 
-/// The stream set of every covered workload.
-fn memberships(state: &State, destinations: &[Destination], pools: &Pools) -> Vec<streams::StreamSet> {
+/// The namespace and stream set of every covered workload.
+fn memberships(state: &State, destinations: &[Destination], pools: &Pools) -> Vec<(String, streams::StreamSet)> {
     let selected = streams::selected_namespaces(destinations);
     let configs = state.configs.all();
     configs
         .iter()
-        .map(|(key, config)| pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected))
+        .map(|(key, config)| {
+            (key.0.clone(), pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected))
+        })
         .collect()
 }
 
@@ -115,11 +118,11 @@ async fn groups(
     state: &State,
     configuration: &Configuration,
     destinations: &[Destination],
-    memberships: &[streams::StreamSet],
+    memberships: &[(String, streams::StreamSet)],
     pools: &Pools,
 ) -> Result<Option<Duration>, ApplyError> {
     let mut usage = streams::Usage::default();
-    memberships.iter().cloned().for_each(|set| usage.add(set));
+    memberships.iter().for_each(|(namespace, set)| usage.add(namespace, set.clone()));
     let refs: Vec<&Destination> = destinations.iter().collect();
     unowned::add_usage(&mut usage, configuration, &refs);
     let class = |labels: &Option<BTreeMap<String, String>>| {
@@ -133,9 +136,15 @@ async fn groups(
     carried.extend(node_status.unowned_stream_classes.iter().cloned());
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let current = gateway.as_ref().map(|group| group.spec.stream_classes.clone()).unwrap_or_default();
-    let classes = streams::plan_classes(&usage, &carried, &current, state.drain, Timestamp::now());
-    if let Some(finding) = streams::limit_finding(classes.dropped) {
-        tell(state, &finding).await;
+    let existing = Existing {
+        carried: &carried,
+        current: &current,
+        drain: state.drain,
+        quota: scheduling::stream_quota(configuration),
+    };
+    let classes = streams::plan_classes(&usage, &existing, Timestamp::now());
+    if state.refuse(&classes.refused) {
+        state.configs.all().into_iter().for_each(|(key, _)| state.configs_queue.add(key));
     }
     let samplings = state.samplings.namespace(&state.namespace);
     let built_ins = configuration.built_in_sampling();
@@ -194,54 +203,4 @@ async fn apply_group(
         return Ok(());
     }
     state.applier.apply(&scheduling::group_object(name, &state.namespace, spec)).await.map(drop)
-}
-
-/// DataStreams that something names exist; implicit ones that nothing names any more go.
-async fn data_streams(
-    state: &State,
-    destinations: &[Destination],
-    memberships: &[streams::StreamSet],
-) -> Result<(), ApplyError> {
-    let none = BTreeMap::new();
-    let configs = state.configs.all();
-    let sources = state.sources.all();
-    let labels = configs.iter().map(|(_, config)| config.metadata.labels.as_ref().unwrap_or(&none));
-    let labels = labels.chain(sources.iter().map(|(_, source)| source.metadata.labels.as_ref().unwrap_or(&none)));
-    let named = streams::named_streams(labels, destinations);
-    let mut expected = BTreeSet::new();
-    for stream in &named {
-        let name = streams::object_name(stream);
-        let live = state.streams.get(&state.namespace, &name);
-        if live.is_none() {
-            let object = world::implicit_stream(&(state.namespace.clone(), name.clone()), stream);
-            let mut value = serde_json::to_value(&object).unwrap_or_default();
-            if let Some(map) = value.as_object_mut() {
-                map.remove("status");
-            }
-            state.applier.apply(&value).await?;
-        }
-        let status = world::stream_status(stream, memberships, destinations);
-        let before = live.and_then(|live| live.status.clone());
-        let same = before.is_some_and(|before| {
-            before.members == status.members
-                && before.classes == status.classes
-                && before.destinations == status.destinations
-        });
-        if !same {
-            let mut object = reference(API_VERSION, "DataStream", &state.namespace, &name);
-            object["status"] =
-                json!({"members": status.members, "classes": status.classes, "destinations": status.destinations});
-            state.applier.apply_status(&object).await?;
-        }
-        expected.insert(name);
-    }
-    for stream in state.streams.namespace(&state.namespace) {
-        let name = stream.metadata.name.clone().unwrap_or_default();
-        let implicit = stream.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(IMPLICIT_STREAM));
-        if implicit && !expected.contains(&name) {
-            let object = reference(API_VERSION, "DataStream", &state.namespace, &name);
-            state.applier.delete(&object, stream.metadata.uid.as_deref()).await?;
-        }
-    }
-    Ok(())
 }

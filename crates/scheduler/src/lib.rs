@@ -4,14 +4,15 @@
 //! |---|---|---|
 //! | ConfigMaps of the configuration, by name | full | effective configuration |
 //! | Destination, DataStream, CollectorsGroup, Sampling of the control plane | full | groups, classes, streams |
-//! | InstrumentationConfig, Source | metadata | which streams are in use |
+//! | InstrumentationConfig | metadata | which streams are in use |
 //! | Pod | metadata | which class each carries |
 //!
 //! Writes, as field manager `odigos-scheduler`: ConfigMap `effective-config`; CollectorsGroup spec; DataStreams and their
-//! members, classes and destinations; label `odigos.io/stream-class` of InstrumentationConfigs and running pods.
+//! members, classes, destinations and condition `ClassesAssigned`; label `odigos.io/stream-class` of InstrumentationConfigs and running pods.
 //! Decisions are in `plan::configuration`, `plan::scheduling` and `plan::streams`.
 
 mod classes;
+mod data_streams;
 mod groups;
 mod run;
 mod state;

@@ -1,7 +1,7 @@
 //! Wiring: arguments, watches, queues. No decisions.
 
 use crate::state::State;
-use crate::{classes, groups};
+use crate::{classes, data_streams, groups};
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Client;
@@ -12,10 +12,9 @@ use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::labels::{CRON_JOB, STREAM_CLASS, STREAM_PREFIX};
+use odigos_api::labels::{CRON_JOB, STREAM_CLASS};
 use odigos_api::names::{self, SCHEDULER};
 use odigos_api::sampling::Sampling;
-use odigos_api::source::Source;
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
@@ -28,7 +27,6 @@ use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
 use odigos_plan::streams;
 use odigos_plan::workload::{OWNER_LABELS, pod_workload};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +42,8 @@ pub struct Arguments {
     class_drain_seconds: i64,
 }
 
+/// Pause between two writes of one DataStream: who is in it changes with each of many workloads.
+const STREAM_PAUSE: Duration = Duration::from_millis(500);
 /// Pods that are labelled at the same time.
 const POD_PATCHES: usize = 8;
 
@@ -66,6 +66,10 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             tracing::error!(%error, "the admin server ended");
         }
     });
+    let cluster: Queue<()> = Queue::new(Duration::from_millis(200));
+    let configs: Queue<ObjectKey> = Queue::new(Duration::from_millis(50));
+    let strays: Queue<ObjectKey> = Queue::new(Duration::from_millis(50));
+    let streams: Queue<String> = Queue::new(STREAM_PAUSE);
     let state = Arc::new(State {
         namespace: common.namespace.clone(),
         applier: Applier::new(client.clone(), SCHEDULER, metrics.clone()),
@@ -76,16 +80,19 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         groups: Hub::new("CollectorsGroup"),
         samplings: Hub::new("Sampling"),
         configs: Hub::new("InstrumentationConfig"),
-        sources: Hub::new("Source"),
         pods: Hub::new("Pod"),
         drain: SignedDuration::from_secs(arguments.class_drain_seconds),
         pods_of: std::sync::Mutex::default(),
         reported: std::sync::Mutex::default(),
+        refused: std::sync::Mutex::default(),
+        wanted_streams: std::sync::Mutex::default(),
+        beyond_quota: std::sync::Mutex::default(),
+        streams_queue: streams.clone(),
+        configs_queue: configs.clone(),
         patches: tokio::sync::Semaphore::new(POD_PATCHES),
     });
-    let cluster: Queue<()> = Queue::new(Duration::from_millis(200));
-    let configs: Queue<ObjectKey> = Queue::new(Duration::from_millis(50));
     subscribe(&state, &cluster, &configs);
+    subscribe_strays(&state, &strays);
     watch(&mut tasks, &client, &state, &metrics);
     let leadership = leadership(&mut tasks, &client, common, &metrics);
     let (queue_metrics, queue_stop) = (metrics.clone(), stop.clone());
@@ -97,7 +104,6 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 state.streams.synced(),
                 state.groups.synced(),
                 state.configs.synced(),
-                state.sources.synced(),
                 state.pods.synced(),
                 state.config_maps.synced(),
             );
@@ -117,6 +123,22 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             queue_stop.clone(),
             move |()| groups::reconcile(for_cluster.clone()),
         );
+        let for_streams = state.clone();
+        let each = streams.run(
+            Settings { controller: "data_streams", concurrency: 4 },
+            leadership.clone(),
+            queue_metrics.clone(),
+            queue_stop.clone(),
+            move |name| data_streams::reconcile(for_streams.clone(), name),
+        );
+        let for_strays = state.clone();
+        let stray = strays.run(
+            Settings { controller: "stray_pods", concurrency: 4 },
+            leadership.clone(),
+            queue_metrics.clone(),
+            queue_stop.clone(),
+            move |key| classes::strip(for_strays.clone(), key),
+        );
         let single = configs.run(
             Settings { controller: "classes", concurrency: 16 },
             leadership,
@@ -124,7 +146,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
             queue_stop,
             move |key| classes::reconcile(state.clone(), key),
         );
-        tokio::join!(whole, single);
+        tokio::join!(whole, each, stray, single);
     });
     tasks.wait().await?;
     tracing::info!("{SCHEDULER} ended");
@@ -152,15 +174,11 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
             queue.add(());
         }
     });
-    let queue = cluster.clone();
-    state.streams.subscribe(move |_| queue.add(()));
-    let streams_of = |labels: &Option<BTreeMap<String, String>>| {
-        let labels = labels.iter().flatten().filter(|(key, _)| key.starts_with(STREAM_PREFIX));
-        labels.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
-    };
-    let queue = cluster.clone();
-    state.sources.subscribe(move |change| {
-        if change.differs(|source| streams_of(&source.metadata.labels)) {
+    // Whose object exists is part of the decision; anything else about it concerns that object alone.
+    let (queue, each) = (cluster.clone(), state.streams_queue.clone());
+    state.streams.subscribe(move |change| {
+        each.add(change.key.1.clone());
+        if change.before.is_some() != change.after.is_some() {
             queue.add(());
         }
     });
@@ -228,6 +246,18 @@ fn subscribe(state: &Arc<State>, cluster: &Queue<()>, configs: &Queue<ObjectKey>
     });
 }
 
+/// Pods that belong to no workload and carry a class all the same.
+fn subscribe_strays(state: &Arc<State>, strays: &Queue<ObjectKey>) {
+    let strays = strays.clone();
+    state.pods.subscribe(move |change| {
+        let Some(pod) = &change.after else { return };
+        let is_labelled = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(STREAM_CLASS));
+        if is_labelled && pod_workload(&pod.metadata).is_none() {
+            strays.add(change.key.clone());
+        }
+    });
+}
+
 fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {
     let config = || watcher::Config::default().any_semantic();
     let stop = tasks.stop();
@@ -273,12 +303,6 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     tasks.spawn(
         "watch of InstrumentationConfigs",
         hub::run_metadata(state.configs.clone(), api, config(), drop_owners, metrics.clone(), stop.clone()),
-    );
-    let api: Api<PartialObjectMeta<Source>> = Api::all(client.clone());
-    let labels_only = |one: &mut PartialObjectMeta<Source>| one.metadata.annotations = None;
-    tasks.spawn(
-        "watch of Sources",
-        hub::run_metadata(state.sources.clone(), api, config(), labels_only, metrics.clone(), stop.clone()),
     );
     let api: Api<PartialObjectMeta<Pod>> = Api::all(client.clone());
     let prune = |pod: &mut PartialObjectMeta<Pod>| {

@@ -1,5 +1,6 @@
 //! The stores that reconciles read.
 
+use crate::data_streams::Wanted;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::core::PartialObjectMeta;
 use odigos_api::WorkloadRef;
@@ -8,10 +9,12 @@ use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::sampling::Sampling;
-use odigos_api::source::Source;
 use odigos_kit::apply::Applier;
 use odigos_kit::events::Events;
 use odigos_kit::hub::{Hub, ObjectKey};
+use odigos_kit::queue::Queue;
+use odigos_plan::streams::StreamSet;
+use odigos_plan::streams::refusals::Refusal;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -29,7 +32,6 @@ pub(crate) struct State {
     pub(crate) groups: Arc<Hub<CollectorsGroup>>,
     pub(crate) samplings: Arc<Hub<Sampling>>,
     pub(crate) configs: Arc<Hub<PartialObjectMeta<InstrumentationConfig>>>,
-    pub(crate) sources: Arc<Hub<PartialObjectMeta<Source>>>,
     pub(crate) pods: Arc<Hub<PartialObjectMeta<Pod>>>,
     /// Pods by the workload that they belong to.
     pub(crate) pods_of: Mutex<BTreeMap<WorkloadRef, BTreeSet<ObjectKey>>>,
@@ -37,11 +39,34 @@ pub(crate) struct State {
     pub(crate) drain: jiff::SignedDuration,
     /// What was last reported about the configuration, and when.
     pub(crate) reported: Mutex<Option<(Instant, String)>>,
+    /// Sets of streams that got no class, as the cluster's reconcile decided last.
+    pub(crate) refused: Mutex<BTreeMap<StreamSet, Refusal>>,
+    /// What DataStreams shall be, by name; none before that was decided once.
+    pub(crate) wanted_streams: Mutex<Option<BTreeMap<String, Wanted>>>,
+    /// Streams beyond the quota of their namespace, as last reported.
+    pub(crate) beyond_quota: Mutex<BTreeMap<String, StreamSet>>,
+    /// DataStreams that may not be as they shall be.
+    pub(crate) streams_queue: Queue<String>,
+    /// InstrumentationConfigs whose class is to be decided.
+    pub(crate) configs_queue: Queue<ObjectKey>,
     /// Lets a bounded number of pods be labelled at a time.
     pub(crate) patches: tokio::sync::Semaphore,
 }
 
 impl State {
+    /// Whether a set of streams got no class.
+    pub(crate) fn is_refused(&self, set: &StreamSet) -> bool {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).contains_key(set)
+    }
+
+    /// Remembers which sets got no class; returns whether those are others than before.
+    pub(crate) fn refuse(&self, refused: &BTreeMap<StreamSet, Refusal>) -> bool {
+        let mut known = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other = known.keys().ne(refused.keys());
+        known.clone_from(refused);
+        is_other
+    }
+
     /// The text of one of the configuration's ConfigMaps.
     pub(crate) fn configuration(&self, name: &str) -> Option<String> {
         let map = self.config_maps.get(&self.namespace, name)?;

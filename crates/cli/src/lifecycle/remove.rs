@@ -154,9 +154,13 @@ impl Removal<'_> {
         Ok(found)
     }
 
-    /// Admission and API services: from then on nothing waits for an answer of ours.
+    /// Admission and API services: from then on nothing waits for an answer of ours, and no policy keeps labels on pods.
     pub(super) async fn admission_gone(&self) -> anyhow::Result<()> {
-        let asks = |one: &&Reference| one.kind.ends_with("WebhookConfiguration") || one.kind == api_services::KIND;
+        let asks = |one: &&Reference| {
+            one.kind.ends_with("WebhookConfiguration")
+                || one.kind.starts_with("ValidatingAdmissionPolicy")
+                || one.kind == api_services::KIND
+        };
         for reference in self.cluster_wide().await?.iter().filter(asks) {
             self.delete(reference).await?;
         }

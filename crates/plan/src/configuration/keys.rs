@@ -9,6 +9,7 @@ use crate::agents::InjectionMode;
 use crate::agents::inputs::SignalMode;
 use crate::coverage::scope::MODES;
 use crate::detection::Mode;
+use crate::scheduling::UNCLASSIFIED;
 use crate::sizing::PRESET_NAMES;
 
 /// A key of the configuration.
@@ -65,7 +66,7 @@ pub const KEYS: &[Key] = &[
     key("agentImages", Shape::Block, "Images for distributions that the release does not bring."),
     key("agentImages.*", Shape::Text, "Image of the distribution of that name."),
     key("agentLoader", Shape::Text, "Set when agents come with a loader that can be preloaded."),
-    key("mountMethod", Shape::Word(&MOUNT_METHODS), "How files of agents come into pods. Default: what the namespace allows."),
+    key("mountMethod", Shape::Word(&MOUNT_METHODS), "How files of agents come into pods. Default: from the node where the namespace is labelled for it, else by an init container."),
     key("agentEnvVarsInjectionMethod", Shape::Word(&InjectionMode::WORDS), "How variables of agents come into processes. Default: `loader-fallback-to-pod-manifest`."),
     key("allowConcurrentAgents", Shape::Flag, "Whether agents run beside those of other vendors. Default: false."),
     key("agentsInitContainerResources", Shape::Block, "Resources of the init container that copies files of agents."),
@@ -96,8 +97,8 @@ pub const KEYS: &[Key] = &[
     // Rollouts.
     key("rollout", Shape::Block, "Restarts of applications (docs/rollouts.md)."),
     key("rollout.automaticRolloutDisabled", Shape::Flag, "Applications are not restarted; agents come with their next rollout. Default: false."),
-    key("rollout.maxConcurrentRollouts", Shape::Any, "Largest number of rollouts at a time; 0 means no limit. Default: 0."),
-    key("rollout.maxConcurrentRolloutsPerNamespace", Shape::Any, "The same for each namespace. Default: 0."),
+    key("rollout.maxConcurrentRollouts", Shape::Any, "Largest number of rollouts at a time; 0 means no limit. Default: 10."),
+    key("rollout.maxConcurrentRolloutsPerNamespace", Shape::Any, "The same for each namespace. Default: 2."),
     key("rollout.slotTimeout", Shape::Any, "How long a rollout may hold its slot. Default: `15m`."),
     key("rollout.canarySeconds", Shape::Any, "How long the first pod must be ready before the others restart; 0: no first pod. Default: 30."),
     key("rollout.healMissedPods", Shape::Flag, "Whether pods that were created while the webhook was unavailable are replaced. Default: true."),
@@ -138,6 +139,10 @@ pub const KEYS: &[Key] = &[
     key("sampling.dropTracesClusterWide.enabled", Shape::Flag, "Whether it is active. Default: false."),
     key("sampling.dropTracesClusterWide.keepPercentage", Shape::Percentage, "Percentage that is kept; required."),
     key("sampling.headSampling", Shape::Word(&HEAD_SAMPLING), "Only `off`: agents do not sample, and `onRestart` is rejected."),
+    // Data streams.
+    key("dataStreams", Shape::Block, "Data streams (docs/data-streams.md)."),
+    key("dataStreams.maxPerNamespace", Shape::Number, "How many data streams, and how many sets of them, the workloads of one namespace may use; what exists keeps its route. Default: 256."),
+    key("dataStreams.unclassified", Shape::Word(&UNCLASSIFIED), "Where telemetry goes whose pod has no stream class (yet): `default`, the stream of that name, or `void`, which drops it. Default: `default`."),
     // Telemetry of no workload.
     key("unownedTelemetry", Shape::Block, "Telemetry that belongs to no workload: of hosts, kubelets, the cluster and the collectors (docs/data-streams.md)."),
     key("unownedTelemetry.dataStreams", Shape::Texts, "Data streams whose Destinations receive it. Default: `[default]`."),

@@ -180,7 +180,11 @@ impl Router<'_> {
         self.add_void(config);
         rows.push(self.row_of(&unknown_class(), &[VOID.to_owned()]));
         let default = StreamClass { streams: vec![DEFAULT_STREAM.to_owned()], ..StreamClass::default() };
-        let targets = self.targets(config, &default);
+        let mut targets = self.targets(config, &default);
+        if spec.drops_unclassified == Some(true) {
+            rows.push(self.row(DEFAULT_CLASS, &targets));
+            targets = vec![VOID.to_owned()];
+        }
         config.add(
             ComponentKind::Connector,
             self.id.clone(),

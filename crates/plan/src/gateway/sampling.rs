@@ -271,7 +271,7 @@ fn group_name(streams: &BTreeSet<String>) -> String {
         (Some(only), None) => format!("stream.{}", only.replace(':', ".")),
         _ => {
             let joined = streams.iter().map(String::as_str).collect::<Vec<_>>().join(",");
-            format!("streams.{}", hash(joined, 8))
+            format!("streams.{}", hash(joined, 32))
         }
     }
 }

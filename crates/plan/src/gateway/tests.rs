@@ -193,6 +193,16 @@ fn a_stream_without_destination_goes_to_the_void() {
 }
 
 #[test]
+fn items_without_a_class_are_dropped_where_the_configuration_wants_that() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]).classes(&[&["a"]]);
+    given.group.spec.drops_unclassified = Some(true);
+    let plan = given.plan();
+    let router = plan.config.get(ComponentKind::Connector, "routing/traces").unwrap();
+    assert_eq!(router["default_pipelines"], json!(["traces/void"]));
+    assert_eq!(row(&plan, "traces", "default"), json!(["traces/stream.default"]), "who is in that stream says so");
+}
+
+#[test]
 fn class_that_left_is_for_the_void_and_no_class_for_the_default_stream() {
     let plan = Given::new(vec![jaeger("d-1", Value::Null)]).classes(&[&["a"]]).plan();
     let router = plan.config.get(ComponentKind::Connector, "routing/traces").unwrap();

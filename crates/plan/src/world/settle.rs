@@ -17,7 +17,7 @@ use crate::pools::{self, Pools};
 use crate::quarantine::{self, Candidates};
 use crate::sampling;
 use crate::scheduling::{self, NodeGroupState};
-use crate::streams;
+use crate::streams::{self, classes::Existing};
 use crate::unowned;
 use crate::workload::template;
 use jiff::Timestamp;
@@ -51,8 +51,8 @@ pub struct Settled {
     pub rounds: usize,
     /// What collectors do not start with and what is therefore left out, by its name in the quarantine, with what they said.
     pub quarantined: BTreeMap<String, String>,
-    /// Stream sets beyond the limit, which stay in `default`.
-    pub dropped_classes: usize,
+    /// Stream sets that got no class, and why.
+    pub refused_sets: BTreeMap<streams::StreamSet, streams::refusals::Refusal>,
 }
 
 impl World {
@@ -65,8 +65,7 @@ impl World {
         let held_traces = self.holds_traces();
         for round in 1..=ROUND_LIMIT {
             let before = (self.groups.clone(), self.classes_of_configs());
-            let dropped = self.schedule(&configuration, now);
-            settled.dropped_classes = dropped;
+            settled.refused_sets = self.schedule(&configuration, now);
             self.render(&configuration, now, &mut settled);
             settled.rounds = round;
             if before == (self.groups.clone(), self.classes_of_configs()) {
@@ -79,7 +78,7 @@ impl World {
         self.decide_agents(&configuration, now);
         self.describe_rules(&configuration, now, &mut findings);
         self.describe_streams(&configuration, now, &settled);
-        findings.extend(streams::limit_finding(settled.dropped_classes));
+        findings.extend(streams::refusals::findings(&settled.refused_sets));
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(self.without_effect());
@@ -369,18 +368,22 @@ impl World {
             .collect()
     }
 
-    /// The scheduler's second half: classes, groups, and the class of every InstrumentationConfig and pod. Returns how many stream sets
-    /// are beyond the limit.
-    fn schedule(&mut self, configuration: &Configuration, now: Timestamp) -> usize {
+    /// The scheduler's second half: classes, groups, and the class of every InstrumentationConfig and pod. Returns the stream sets that
+    /// got no class.
+    fn schedule(
+        &mut self,
+        configuration: &Configuration,
+        now: Timestamp,
+    ) -> BTreeMap<streams::StreamSet, streams::refusals::Refusal> {
         let destinations = self.own_destinations();
         let selected = streams::selected_namespaces(destinations.iter().copied());
         let (pools, _) = Pools::of(configuration);
         let mut usage = streams::Usage::default();
-        let mut wanted: BTreeMap<Key, String> = BTreeMap::new();
+        let mut wanted: BTreeMap<Key, streams::StreamSet> = BTreeMap::new();
         for (key, config) in &self.configs {
             let set = pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected);
-            wanted.insert(key.clone(), streams::class_id(&set));
-            usage.add(set);
+            wanted.insert(key.clone(), set.clone());
+            usage.add(&key.0, set);
         }
         unowned::add_usage(&mut usage, configuration, &destinations);
         let mut carried: BTreeSet<String> = self.classes_of_configs().into_values().flatten().collect();
@@ -390,14 +393,13 @@ impl World {
         let node_status = self.groups.get(&node_key).and_then(|group| group.status.as_ref());
         carried.extend(node_status.iter().flat_map(|status| status.unowned_stream_classes.iter().cloned()));
         let current = self.groups.get(&gateway_key);
-        let classes = streams::plan_classes(
-            &usage,
-            &carried,
-            current.map_or(&[], |group| &group.spec.stream_classes),
-            streams::DRAIN_PERIOD,
-            now,
-        );
-        let dropped = classes.dropped;
+        let existing = Existing {
+            carried: &carried,
+            current: current.map_or(&[], |group| &group.spec.stream_classes),
+            drain: streams::DRAIN_PERIOD,
+            quota: scheduling::stream_quota(configuration),
+        };
+        let classes = streams::plan_classes(&usage, &existing, now);
         let status = current.and_then(|group| group.status.clone());
         let accepted = sampling::accept_with(configuration.built_in_sampling(), self.own_samplings());
         let sampling = sampling::is_wanted(&accepted, configuration.health_probes(), !self.configs.is_empty());
@@ -427,7 +429,6 @@ impl World {
             node.status = self.groups.get(&node_key).and_then(|group| group.status.clone());
             node
         });
-        let served = status.map(|status| status.served_stream_classes).unwrap_or_default();
         self.groups.insert(gateway_key, gateway);
         match node {
             Some(node) => drop(self.groups.insert(node_key, node)),
@@ -443,8 +444,8 @@ impl World {
             group.status = self.groups.get(&key).and_then(|group| group.status.clone());
             self.groups.insert(key, group);
         }
-        self.assign_classes(&wanted, &served);
-        dropped
+        self.assign_classes(&wanted, &classes.refused);
+        classes.refused
     }
 
     /// What nodes may send to dedicated pools.
@@ -453,14 +454,20 @@ impl World {
         node.and_then(|group| group.status.as_ref()).map(|status| status.routed_pools.clone()).unwrap_or_default()
     }
 
-    fn assign_classes(&mut self, wanted: &BTreeMap<Key, String>, served: &[String]) {
+    fn assign_classes(
+        &mut self,
+        wanted: &BTreeMap<Key, streams::StreamSet>,
+        refused: &BTreeMap<streams::StreamSet, streams::refusals::Refusal>,
+    ) {
+        let gateway = self.groups.get(&(self.namespace.clone(), names::GATEWAY.to_owned()));
         let mut class_of: BTreeMap<WorkloadRef, String> = BTreeMap::new();
         for (key, config) in &mut self.configs {
             let labels = config.metadata.labels.get_or_insert_default();
             let current = labels.get(STREAM_CLASS).cloned();
-            let Some(class) = wanted.get(key).and_then(|id| streams::assign(id, current.as_deref(), served)) else {
-                continue;
-            };
+            let assigned = wanted
+                .get(key)
+                .and_then(|set| streams::assign(set, current.as_deref(), gateway, refused.contains_key(set)));
+            let Some(class) = assigned else { continue };
             labels.insert(STREAM_CLASS.to_owned(), class.clone());
             if let Some(workload) = WorkloadRef::from_config_name(&key.0, &key.1) {
                 class_of.insert(workload, class);
@@ -612,31 +619,39 @@ impl World {
 
     /// DataStreams: those that something names exist, with their status.
     fn describe_streams(&mut self, configuration: &Configuration, now: Timestamp, settled: &Settled) {
-        let none = BTreeMap::new();
         let (pools, _) = Pools::of(configuration);
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
-        let labels = self.configs.values().map(|config| config.metadata.labels.as_ref().unwrap_or(&none));
-        let labels = labels.chain(self.sources.values().map(|source| source.metadata.labels.as_ref().unwrap_or(&none)));
-        let named = streams::named_streams(labels, &destinations);
+        let labels =
+            self.configs.iter().filter_map(|(key, config)| Some((key.0.as_str(), config.metadata.labels.as_ref()?)));
+        let has_object =
+            |stream: &str| self.data_streams.contains_key(&(self.namespace.clone(), streams::object_name(stream)));
+        let named = streams::named_streams(labels, &destinations, has_object, scheduling::stream_quota(configuration));
+        let existing = |name: &str| {
+            let object = self.data_streams.get(&(self.namespace.clone(), name.to_owned()))?;
+            implicit_stream_of(name, object.metadata.labels.as_ref(), object.spec.display_name.as_deref())
+        };
+        let (named, _) = streams::objects(&named.streams, existing);
+        let refusals = streams::refusals::conditions(&settled.refused_sets);
         let selected = streams::selected_namespaces(&destinations);
         let memberships: Vec<streams::StreamSet> = self
             .configs
             .iter()
             .map(|(key, config)| pools.membership((&key.0, &key.1), config.metadata.labels.as_ref(), &selected))
             .collect();
-        let expected: BTreeSet<String> = named.iter().map(|stream| streams::object_name(stream)).collect();
         let own = self.namespace.clone();
         self.data_streams.retain(|(namespace, name), stream| {
             let labels = stream.metadata.labels.as_ref();
             let is_implicit = labels.is_some_and(|labels| labels.contains_key(IMPLICIT_STREAM));
-            *namespace != own || !is_implicit || expected.contains(name)
+            *namespace != own || !is_implicit || named.contains_key(name)
         });
-        for stream in named {
-            let key = (self.namespace.clone(), streams::object_name(&stream));
+        for (name, stream) in named {
+            let key = (self.namespace.clone(), name);
             let object = self.data_streams.entry(key.clone()).or_insert_with(|| implicit_stream(&key, &stream));
             object.status = Some(stream_status(&stream, &memberships, &destinations));
             if let (Some(plan), Some(status)) = (&settled.gateway, object.status.as_mut()) {
-                status.conditions = merged(&[], &[gateway::stream_condition(plan, &stream)], None, now);
+                let mut drafts = vec![gateway::stream_condition(plan, &stream)];
+                drafts.extend(refusals.get(&stream).cloned());
+                status.conditions = merged(&[], &drafts, None, now);
             }
         }
     }
@@ -727,6 +742,17 @@ pub fn implicit_stream(key: &Key, stream: &str) -> DataStream {
     object.metadata.namespace = Some(key.0.clone());
     object.metadata.labels = Some(BTreeMap::from([(IMPLICIT_STREAM.to_owned(), "true".to_owned())]));
     object
+}
+
+/// The stream whose object an implicit DataStream is; `None` for one that people wrote.
+#[must_use]
+pub fn implicit_stream_of(
+    name: &str,
+    labels: Option<&BTreeMap<String, String>>,
+    display_name: Option<&str>,
+) -> Option<String> {
+    let is_implicit = labels.is_some_and(|labels| labels.contains_key(IMPLICIT_STREAM));
+    is_implicit.then(|| display_name.unwrap_or(name).to_owned())
 }
 
 /// Members, classes and destinations of a stream.

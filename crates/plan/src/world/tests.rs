@@ -43,6 +43,40 @@ fn class_of(world: &World, name: &str) -> String {
     world.configs[&("shop".to_owned(), name.to_owned())].metadata.labels.as_ref().unwrap()[STREAM_CLASS].clone()
 }
 
+#[test]
+fn class_of_the_release_before_is_routed_until_pods_carry_the_new_one() {
+    let a = || [String::from("a")].into();
+    let (old, new) = (crate::streams::classes::earlier_class_id(&a()), crate::streams::class_id(&a()));
+    let mut world = World::new(names::DEFAULT_NAMESPACE);
+    let manifests = deployment("web")
+        + &source("s", "Deployment", "web", "odigos.io/data-stream-a: 'true'")
+        + &jaeger("j", ", sourceSelector: {dataStreams: [a]}");
+    for object in read(&manifests).unwrap() {
+        world.insert(object).unwrap();
+    }
+    let known = json!({"streamClasses": [{"id": old, "streams": ["a"]}]});
+    let mut group = crate::fixtures::collectors_group(names::GATEWAY, known);
+    group.metadata.namespace = Some(names::DEFAULT_NAMESPACE.to_owned());
+    group.status.get_or_insert_default().served_stream_classes = vec![old.clone()];
+    let key = (names::DEFAULT_NAMESPACE.to_owned(), names::GATEWAY.to_owned());
+    world.groups.insert(key.clone(), group);
+    let mut config = InstrumentationConfig::default();
+    config.metadata.labels = Some([(STREAM_CLASS.to_owned(), old.clone())].into());
+    world.configs.insert(("shop".to_owned(), "deployment-web".to_owned()), config);
+
+    let settled = world.settle(NOW);
+    assert_eq!(class_of(&world, "deployment-web"), new);
+    let classes = &world.groups[&key].spec.stream_classes;
+    let retired = |id: &str| classes.iter().find(|class| class.id == id).map(|class| class.retired_at.is_some());
+    assert_eq!((retired(&new), retired(&old)), (Some(false), Some(true)), "what is under way still arrives");
+    let text = settled.gateway.unwrap().config.to_yaml();
+    let is_routed = |id: &str| text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == id);
+    assert!(is_routed(&new) && is_routed(&old), "{text}");
+    let after = NOW + crate::streams::DRAIN_PERIOD;
+    world.settle(after);
+    assert_eq!(world.groups[&key].spec.stream_classes.len(), 1);
+}
+
 /// What was detected stands in the manifests, as `odigos plan` reads it from a cluster.
 fn detected(language: &str) -> String {
     format!(

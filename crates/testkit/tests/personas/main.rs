@@ -13,6 +13,7 @@
 
 #[path = "../collector/certificate_files.rs"]
 mod certificate_files;
+mod admission;
 mod connection;
 mod destination;
 mod identity;
@@ -20,6 +21,7 @@ mod node;
 mod plane;
 mod pod;
 mod processor;
+mod tenant;
 
 use plane::Plane;
 
@@ -48,4 +50,45 @@ async fn destination_author_gets_no_secret_of_others() {
     plane.permissions_suffice();
     plane.stop(odigos_api::names::INSTRUMENTOR);
     destination::nothing_is_admitted_unseen(&author).await;
+}
+
+/// Who may write Sources and pods in a namespace of their own, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenant_takes_no_telemetry_of_others_and_stops_nothing() {
+    let _turn = plane::TURN.lock().await;
+    let plane = Plane::start().await;
+    tenant::ids_that_collided_are_apart(&plane).await;
+    tenant::source_names_few_streams(&plane).await;
+    tenant::class_of_pods_is_not_theirs_to_set(&plane).await;
+    tenant::many_streams_hold_nobody_up(&plane).await;
+    tenant::gateway_never_mounts_a_config_map_that_is_missing(&plane).await;
+    plane.permissions_suffice();
+}
+
+/// Pods that the release before labelled keep their route until they carry the id of this one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_with_an_earlier_class_keep_their_route_and_are_relabelled() {
+    let _turn = plane::TURN.lock().await;
+    tenant::earlier_classes_are_routed_until_no_pod_carries_them().await;
+}
+
+/// Pod Security by the configuration of the API server, as distributions of Kubernetes set it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pod_is_refused_where_baseline_is_the_default() {
+    let _turn = plane::TURN.lock().await;
+    admission::no_pod_is_refused(Some("baseline"), false).await;
+}
+
+/// The strictest level.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pod_is_refused_where_restricted_is_the_default() {
+    let _turn = plane::TURN.lock().await;
+    admission::no_pod_is_refused(Some("restricted"), false).await;
+}
+
+/// A policy that no label tells of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pod_is_refused_where_a_policy_refuses_host_paths() {
+    let _turn = plane::TURN.lock().await;
+    admission::no_pod_is_refused(None, true).await;
 }
