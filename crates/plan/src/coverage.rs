@@ -16,7 +16,6 @@ use odigos_catalog::distribution;
 use regex::Regex;
 use scope::{Exclusion, Mode, Scope};
 use std::collections::BTreeMap;
-use std::collections::HashMap;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
 /// What the Sources of a namespace and the configuration say about one workload.
@@ -137,7 +136,7 @@ const REMEMBERED: usize = 4096;
 /// # Errors
 /// What is wrong with the pattern.
 pub fn compile(pattern: &str) -> Result<Regex, String> {
-    static KNOWN: LazyLock<RwLock<HashMap<String, Result<Regex, String>>>> = LazyLock::new(RwLock::default);
+    static KNOWN: LazyLock<RwLock<BTreeMap<String, Result<Regex, String>>>> = LazyLock::new(RwLock::default);
     if let Some(known) = KNOWN.read().unwrap_or_else(PoisonError::into_inner).get(pattern) {
         return known.clone();
     }

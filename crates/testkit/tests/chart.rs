@@ -52,9 +52,8 @@ fn everything_stands_in_the_namespace_of_the_release() {
     let cluster_wide = ["ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "APIService"];
     for object in objects(&rendered) {
         let kind = object["kind"].as_str().unwrap();
-        let is_cluster_wide = cluster_wide.contains(&kind)
-            || kind.ends_with("WebhookConfiguration")
-            || kind.starts_with("ValidatingAdmissionPolicy");
+        let is_admission = kind.ends_with("WebhookConfiguration") || kind.starts_with("ValidatingAdmissionPolicy");
+        let is_cluster_wide = cluster_wide.contains(&kind) || is_admission;
         let namespace = object["metadata"]["namespace"].as_str();
         // What the API server says of its front proxy stands there, and only a binding there lets it be read.
         let expected = match title(&object).as_str() {

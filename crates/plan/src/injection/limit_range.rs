@@ -1,7 +1,7 @@
 //! Requests and limits of the init container within the LimitRanges of a namespace, which would refuse the pod otherwise.
 //!
-//! Owns how a LimitRange is read and what is made of the amounts that the configuration names. Only what it says of containers counts:
-//! init containers hardly ever add to what a whole pod may take. Never reads a cluster.
+//! Owns how a LimitRange is read and what is made of the amounts that the configuration names. Of what it says of whole pods only the
+//! largest amount counts: an init container alone may not exceed it, and adds nothing to what the containers take. Never reads a cluster.
 
 use k8s_openapi::api::core::v1::LimitRange;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -30,14 +30,18 @@ impl Bounds {
     pub fn of<'a>(ranges: impl IntoIterator<Item = &'a LimitRange>) -> Self {
         let mut bounds = Self::default();
         let items = ranges.into_iter().flat_map(|range| range.spec.iter().flat_map(|spec| &spec.limits));
-        for item in items.filter(|item| item.type_ == "Container") {
+        for item in items.filter(|item| matches!(item.type_.as_str(), "Container" | "Pod")) {
+            let is_pod = item.type_ == "Pod";
             for (range, name, unit) in [(&mut bounds.cpu, "cpu", 0.001), (&mut bounds.memory, "memory", 1_048_576.0)] {
                 let amount = |all: &Option<BTreeMap<String, Quantity>>| amount(&all.as_ref()?.get(name)?.0);
                 // Rounded into the range.
-                let least = amount(&item.min).map(|least| (least / unit).ceil() as i64);
                 let most = amount(&item.max).map(|most| (most / unit).floor() as i64);
-                range.least = range.least.max(least);
                 range.most = [range.most, most].into_iter().flatten().min();
+                if is_pod {
+                    continue;
+                }
+                let least = amount(&item.min).map(|least| (least / unit).ceil() as i64);
+                range.least = range.least.max(least);
                 let ratio = amount(&item.max_limit_request_ratio);
                 range.ratio = [range.ratio, ratio].into_iter().flatten().reduce(f64::min);
             }
@@ -105,11 +109,12 @@ mod tests {
         })]);
         assert_eq!((found.cpu.fit((10, 300)), found.memory.fit((32, 300))), ((50, 200), (64, 256)));
         assert_eq!(found.cpu.fit((500, 900)), (200, 200));
-        // Each of several, and what is not about containers does not count.
+        // Each of several, and what is not about containers or pods does not count.
         let found = bounds(&[
             json!({"type": "Container", "max": {"memory": "1Gi"}}),
             json!({"type": "Container", "max": {"memory": "100M"}}),
-            json!({"type": "Pod", "max": {"memory": "1Mi"}}),
+            json!({"type": "PersistentVolumeClaim", "max": {"memory": "1Mi"}}),
+            json!({"type": "Pod", "max": {"memory": "200Mi"}, "min": {"memory": "150Mi"}}),
         ]);
         assert_eq!(found.memory.fit((32, 300)), (32, 95));
         let found = bounds(&[json!({"type": "Container", "maxLimitRequestRatio": {"cpu": "4", "memory": "1"}})]);

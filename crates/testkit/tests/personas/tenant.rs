@@ -224,8 +224,8 @@ pub(crate) async fn many_streams_hold_nobody_up(plane: &Plane) {
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(of_crowd().await, 256);
     let events = list(&plane.client, "events.k8s.io/v1", "Event").await.unwrap();
-    let told = events.iter().filter(|event| event.namespace().as_deref() == Some("crowd"));
-    assert!(told.into_iter().any(|event| event.data["reason"] == "NamespaceStreamQuota"), "its namespace is told");
+    let mut told = events.iter().filter(|event| event.namespace().as_deref() == Some("crowd"));
+    assert!(told.any(|event| event.data["reason"] == "NamespaceStreamQuota"), "its namespace is told");
 }
 
 /// H3: a gateway that mounts a ConfigMap that does not exist never starts.

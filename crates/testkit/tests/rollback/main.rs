@@ -186,11 +186,7 @@ async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
     let plane = Plane::start(settings).await;
     let _instrumentor = plane.start_instrumentor().await.unwrap();
     plane.covered("limited").await;
-    let memory = json!({"memory": "50Mi"});
-    let limits =
-        json!([{"type": "Container", "max": {"memory": "100Mi"}, "default": memory, "defaultRequest": memory}]);
-    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small", "namespace": "limited"}, "spec": {"limits": limits}});
-    apply(&plane.client, &range).await.unwrap();
+    refuse_init_containers(&plane).await;
     plane.deploy("limited", "trio", 3).await;
     plane.until_available("limited", "trio", 3).await;
     let before = plane.names("limited", "trio").await;
@@ -251,6 +247,34 @@ async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
     for (agent, did) in audited.iter().filter(|(agent, _)| agent.starts_with("odigos")) {
         assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
     }
+}
+
+/// A policy that no label tells of: pods of the namespace may have no init container.
+async fn refuse_init_containers(plane: &Plane) {
+    let object = |kind: &str, spec: serde_json::Value| {
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "no-init-containers"}, "spec": spec,
+        })
+    };
+    let policy = json!({
+        "failurePolicy": "Fail",
+        "matchConstraints": {"resourceRules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]},
+        ]},
+        "validations": [{"expression": "!has(object.spec.initContainers)", "message": "init containers are not allowed"}],
+    });
+    let binding = json!({
+        "policyName": "no-init-containers", "validationActions": ["Deny"],
+        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "limited"}}},
+    });
+    apply(&plane.client, &object("ValidatingAdmissionPolicy", policy)).await.unwrap();
+    apply(&plane.client, &object("ValidatingAdmissionPolicyBinding", binding)).await.unwrap();
+    let probe = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "limited"},
+        "spec": {"containers": [{"name": "a", "image": "none"}], "initContainers": [{"name": "b", "image": "none"}]},
+    });
+    let is_refused = async || odigos_testkit::control_plane::try_out(&plane.client, &probe).await.is_err();
+    eventually("the policy is active", LIMIT, is_refused).await.unwrap();
 }
 
 /// Waits until the agents of a workload were taken out because its pods are rejected.

@@ -1,3 +1,5 @@
+//! Ids, collisions, limits, and how classes come and go.
+
 use super::*;
 use crate::streams::refusals;
 
@@ -144,7 +146,7 @@ fn classes_beyond_the_limit_are_refused_and_what_is_served_stays() {
     };
     let full = fresh(&many(0, CLASS_LIMIT));
     assert_eq!((full.classes.len(), full.refused.len()), (CLASS_LIMIT, 0));
-    assert!(CLASS_LIMIT >= 4000);
+    const { assert!(CLASS_LIMIT >= 4000) };
     // Thousands of new sets, each of more workloads: nobody loses a class.
     let mut usage = many(0, 2 * CLASS_LIMIT);
     (0..50).for_each(|_| usage.add("attacker", set(&["crowd"])));
