@@ -112,7 +112,7 @@ mod tests {
                 AdmissionResponse::from(&request)
             })
         });
-        Hook { path: "/mutate", handler }
+        Hook { path: "/mutate", handler, fails_closed: false }
     }
 
     async fn post(body: Vec<u8>) -> (StatusCode, Vec<u8>) {

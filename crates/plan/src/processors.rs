@@ -424,6 +424,9 @@ mod tests {
 
     #[test]
     fn processor_that_the_collector_of_its_role_lacks_is_reported() {
+        let permission = Permission::of(
+            &crate::configuration::Configuration::parse("processors: {additionalTypes: [geoip]}").unwrap(),
+        );
         let of = |component_type: &str, role: &str| {
             let processor: Processor = serde_json::from_value(json!({
                 "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
@@ -431,7 +434,7 @@ mod tests {
             }))
             .unwrap();
             let role = processor.spec.collector_roles[0];
-            let mut found = Processors::of_role(role, [&processor], &BTreeMap::new(), &[]);
+            let mut found = Processors::of_role(role, [&processor], &BTreeMap::new(), &[], &permission);
             assert_eq!(found.usable.len(), 1, "another image may have it");
             (found.conditions.remove("p").unwrap().message, found.findings.len())
         };

@@ -5,7 +5,7 @@ use crate::plane::{PASSWORD, Plane};
 use kube::api::{Api, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use odigos_api::destination::Destination;
-use odigos_api::{API_VERSION, names};
+use odigos_api::{API_VERSION, CollectorRole, names};
 use odigos_testkit::collector::{expanded, validate};
 use odigos_testkit::control_plane::{NAMESPACE, apply, get_object};
 use serde_json::{Value, json};
@@ -121,7 +121,7 @@ pub(crate) async fn forged_message_quarantines_its_author(plane: &Plane, author:
     apply(author, &destination("evil", "dynamic", &data, None)).await.unwrap();
     let text = plane.configuration(names::GATEWAY, "otlp_http/evil").await;
     let directory = tempfile::tempdir().unwrap();
-    let message = validate(&text, directory.path()).unwrap_err().to_string();
+    let message = validate(CollectorRole::ClusterGateway, &text, directory.path()).unwrap_err().to_string();
     assert!(message.contains(VICTIM), "the real collector repeats it: {message}");
     plane.gateways_fail("otlp_http/evil", &message).await;
     plane.comes_to_say("Destination", "evil", CONFIGURED, "False/ExporterStartFailed").await;

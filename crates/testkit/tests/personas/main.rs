@@ -11,9 +11,9 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod admission;
 #[path = "../collector/certificate_files.rs"]
 mod certificate_files;
-mod admission;
 mod connection;
 mod destination;
 mod identity;
