@@ -289,7 +289,7 @@ async fn is_rejected(plane: &Plane, config: &str) {
     let message = |kind: &str| status.conditions.iter().find(|one| one.type_ == kind).map(|one| one.message.clone());
     for kind in ["AgentEnabled", "WorkloadRollout"] {
         let message = message(kind).unwrap_or_default();
-        let is_why = message.contains("maximum memory usage per Container is 100Mi, but limit is 300Mi");
+        let is_why = message.contains("init containers are not allowed");
         assert!(is_why || kind == "WorkloadRollout" && config.starts_with("cronjob"), "{config} {kind}: {message}");
     }
     assert_eq!(status.rollback.unwrap_or_default().reason, "FailedCreate");
