@@ -36,8 +36,9 @@ const LANES: [&[&str]; 2] = [&["lifecycle"], &["adding", "api_server", "injectio
 const LANE_PREFIX: &str = "tests with peers ";
 /// The crate whose tests start real peers.
 const TESTKIT: &str = "testkit";
-/// Tests that need what only `make e2e` brings; they are built here.
-const SCENARIOS: &str = "stories";
+/// Everything that is compiled, benchmarks and the scenarios of `make e2e` included. `--all-targets` would leave those out that are not
+/// tested by default, even where `--test` names them.
+const EVERYTHING: [&str; 7] = ["--workspace", "--lib", "--bins", "--tests", "--benches", "--test", "stories"];
 
 /// Runs every check; with `prepare_e2e` what `make e2e` needs is built at low priority while tests wait for something.
 ///
@@ -109,9 +110,7 @@ fn rust_checks(board: &Board) -> anyhow::Result<()> {
         board.step(LINTS, lints)?;
         BINARIES
     };
-    // Benchmarks are linked as well: whoever changes what they use sees it here.
-    let build = ["build", "--workspace", "--locked", "--all-targets", "--test", SCENARIOS];
-    board.step(name, |progress| run(name, &mut cargo(&build), progress))
+    board.step(name, |progress| run(name, &mut cargo(&[&["build", "--locked"], &EVERYTHING[..]].concat()), progress))
 }
 
 /// Whether clippy's driver compiles the workspace (`RUSTC_WORKSPACE_WRAPPER`): then building is linting. `.ci/run` does it that way, since
@@ -126,7 +125,7 @@ fn format(progress: Progress<'_>) -> anyhow::Result<()> {
 }
 
 fn lints(progress: Progress<'_>) -> anyhow::Result<()> {
-    let clippy = ["clippy", "--workspace", "--all-targets", "--test", SCENARIOS, "--locked", "--", "-D", "warnings"];
+    let clippy = [&["clippy", "--locked"], &EVERYTHING[..], &["--", "-D", "warnings"]].concat();
     run(LINTS, &mut cargo(&clippy), progress)
 }
 

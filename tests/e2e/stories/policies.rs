@@ -1,6 +1,6 @@
 //! The chart's NetworkPolicies, enforced: what the product needs passes, and nothing else reaches its pods.
 
-use crate::{release, routing};
+use crate::routing;
 use anyhow::Context;
 use futures::FutureExt;
 use odigos_api::names;
