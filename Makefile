@@ -31,7 +31,8 @@ e2e: ## scenarios on a cluster with real nodes, made on this machine (root; KEEP
 	$(RUNNER) e2e $(if $(call is,KEEP),--keep) $(if $(call is,SHARED),--shared) $(if $(call is,ROTATE),--rotate)
 
 binaries: ## all binaries and tests, unoptimised
-	cargo build --workspace --locked --bins --tests --test stories
+	cargo build --workspace --locked --all-targets
+	cargo build --workspace --locked --test stories
 
 lint: ## format, lints, boundaries, licences, workflows
 	$(RUNNER) lint

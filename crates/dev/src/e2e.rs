@@ -143,7 +143,15 @@ fn environment(arguments: &Arguments, needs: &[&str]) -> anyhow::Result<Vec<(&'s
 /// Builds the stories; returns their binary.
 fn stories_binary() -> anyhow::Result<PathBuf> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["test", "--locked", "--workspace", "--test", "stories", "--no-run", "--message-format=json"])
+        .args([
+            "test",
+            "--locked",
+            "--workspace",
+            "--test",
+            "stories",
+            "--no-run",
+            "--message-format=json-render-diagnostics",
+        ])
         .current_dir(root())
         .stderr(Stdio::inherit())
         .output()?;

@@ -61,13 +61,23 @@ pub(crate) fn note_directory(path: &Path) {
     note(&Entry::Directory(path.to_path_buf()));
 }
 
-fn note(entry: &Entry) {
+/// Ends what killed processes have left behind, once a process; every note does it as well.
+pub(crate) fn end() {
+    notes();
+}
+
+/// The folder of notes, swept; none where it is not this user's alone.
+fn notes() -> Option<PathBuf> {
     static SWEPT: Once = Once::new();
     let folder = odigos_tools::cache().join("running");
-    if !is_own(&folder) {
-        return;
-    }
-    SWEPT.call_once(|| sweep(&folder));
+    is_own(&folder).then(|| {
+        SWEPT.call_once(|| sweep(&folder));
+        folder
+    })
+}
+
+fn note(entry: &Entry) {
+    let Some(folder) = notes() else { return };
     let Some(own) = started(std::process::id()) else { return };
     let path = folder.join(format!("{} {own}", std::process::id()));
     // Nothing of a test depends on it; a note that cannot be written costs a clean-up by hand.

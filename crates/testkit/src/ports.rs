@@ -51,6 +51,8 @@ pub fn free_port() -> anyhow::Result<u16> {
 /// # Errors
 /// When another process has them.
 pub fn reserve_sample_ports() -> anyhow::Result<()> {
+    // A demonstration that was killed has them until its processes are ended.
+    crate::leftovers::end();
     let mut reserved = RESERVED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     for port in SAMPLE_PORTS {
         let reservation = reserve(port)?.filter(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok());

@@ -36,9 +36,9 @@ const LANES: [&[&str]; 2] = [&["lifecycle"], &["adding", "api_server", "injectio
 const LANE_PREFIX: &str = "tests with peers ";
 /// The crate whose tests start real peers.
 const TESTKIT: &str = "testkit";
-/// Everything that is compiled, benchmarks and the scenarios of `make e2e` included. `--all-targets` would leave those out that are not
-/// tested by default, even where `--test` names them.
-const EVERYTHING: [&str; 7] = ["--workspace", "--lib", "--bins", "--tests", "--benches", "--test", "stories"];
+/// What is compiled and linted. Scenarios come by themselves: cargo leaves what is not tested by default out of `--all-targets` and `--tests`,
+/// even where `--test` names it.
+const EVERYTHING: [&[&str]; 2] = [&["--workspace", "--all-targets"], &["--workspace", "--test", "stories"]];
 
 /// Runs every check; with `prepare_e2e` what `make e2e` needs is built at low priority while tests wait for something.
 ///
@@ -110,7 +110,11 @@ fn rust_checks(board: &Board) -> anyhow::Result<()> {
         board.step(LINTS, lints)?;
         BINARIES
     };
-    board.step(name, |progress| run(name, &mut cargo(&[&["build", "--locked"], &EVERYTHING[..]].concat()), progress))
+    board.step(name, |progress| {
+        EVERYTHING
+            .iter()
+            .try_for_each(|what| run(name, &mut cargo(&[&["build", "--locked"], *what].concat()), progress))
+    })
 }
 
 /// Whether clippy's driver compiles the workspace (`RUSTC_WORKSPACE_WRAPPER`): then building is linting. `.ci/run` does it that way, since
@@ -125,8 +129,10 @@ fn format(progress: Progress<'_>) -> anyhow::Result<()> {
 }
 
 fn lints(progress: Progress<'_>) -> anyhow::Result<()> {
-    let clippy = [&["clippy", "--locked"], &EVERYTHING[..], &["--", "-D", "warnings"]].concat();
-    run(LINTS, &mut cargo(&clippy), progress)
+    EVERYTHING.iter().try_for_each(|what| {
+        let clippy = [&["clippy", "--locked"], *what, &["--", "-D", "warnings"]].concat();
+        run(LINTS, &mut cargo(&clippy), progress)
+    })
 }
 
 /// Everything of `deny.toml`, known vulnerabilities too, whose database is fetched.

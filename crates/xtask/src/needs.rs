@@ -94,7 +94,7 @@ const CLUSTER: &str =
     "clusters of real nodes are only created on Debian 12; `cargo xtask e2e --kubeconfig FILE` uses another cluster";
 
 /// Everything, in the order in which it is shown.
-pub(crate) const NEEDS: [Need; 30] = [
+pub(crate) const NEEDS: [Need; 31] = [
     Need {
         name: "rust",
         check: Program("rustc", &["--version"], Version(1, 89, 0)),
@@ -159,6 +159,13 @@ pub(crate) const NEEDS: [Need; 30] = [
         otherwise: "install git",
     },
     Need {
+        name: "node",
+        check: Program("node", &["--version"], Version(14, 0, 0)),
+        tasks: &[Bench],
+        packages: ["nodejs", "nodejs", "node"],
+        otherwise: "install Node.js",
+    },
+    Need {
         name: "npm",
         check: Program("npm", &["--version"], Version(8, 0, 0)),
         tasks: &[E2e, Images],
@@ -189,7 +196,7 @@ pub(crate) const NEEDS: [Need; 30] = [
     Need {
         name: "patch",
         check: Program("patch", &["--version"], ANY),
-        tasks: &[E2e, Images],
+        tasks: &[Test, E2e, Images],
         packages: ["patch", "patch", ""],
         otherwise: "install patch",
     },
@@ -201,7 +208,7 @@ pub(crate) const NEEDS: [Need; 30] = [
         otherwise: "install binutils",
     },
     Need { name: "debian 12", check: Debian12, tasks: &[E2e], packages: ["", "", ""], otherwise: CLUSTER },
-    Need { name: "root", check: Root, tasks: &[E2e], packages: ["", "", ""], otherwise: "run it as root" },
+    Need { name: "root", check: Root, tasks: &[E2e, Bench], packages: ["", "", ""], otherwise: "run it as root" },
     Need {
         name: "jdk 17",
         check: Within("jlink", &["--version"], Version(17, 0, 0), Version(18, 0, 0)),
@@ -276,8 +283,8 @@ pub(crate) const NEEDS: [Need; 30] = [
         name: "openssl",
         check: Program("openssl", &["version"], Version(1, 1, 0)),
         tasks: &[Test, E2e],
-        packages: ["openssl", "openssl", ""],
-        otherwise: CLUSTER,
+        packages: ["openssl", "openssl", "openssl"],
+        otherwise: "install openssl",
     },
     Need {
         name: "nsenter",
