@@ -34,6 +34,7 @@ fn cargo(folder: &Path, arguments: &[&str]) -> Output {
         .arg("--offline")
         .current_dir(folder)
         .env_remove("CARGO_MANIFEST_DIR")
+        .env_remove("RUSTC_WORKSPACE_WRAPPER")
         .env_remove("RUSTFLAGS");
     if std::env::var_os("CARGO_TARGET_DIR").is_none() {
         command.env("CARGO_TARGET_DIR", root().join("target"));

@@ -48,7 +48,10 @@ fn destination(name: &str, type_id: &str, signals: &Value, data: &Value, streams
 fn secret() -> Value {
     let fields = odigos_catalog::destination::types().values().flat_map(|one| &one.fields).filter(|field| field.secret);
     let keys: BTreeMap<String, &str> = fields.map(|field| (field.name.clone(), "x")).collect();
-    json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": keys})
+    let metadata = json!({
+        "name": "all", "labels": {"odigos.io/destination-secret": "true"}, "annotations": {"odigos.io/destinations": "*"},
+    });
+    json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": keys})
 }
 
 fn configuration(text: &str) -> Value {

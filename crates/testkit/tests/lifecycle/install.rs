@@ -174,7 +174,7 @@ async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
         "spec": {"workload": {"name": "proxy", "namespace": "linkerd", "kind": "Deployment"}},
     });
     for object in [destination("dd", "datadog"), destination("generic", "otlp"), source] {
-        apply(&lab.client, &object).await.unwrap();
+        lab.apply_as_user(&object).await;
     }
     let spans = async |name: &str| {
         let found = get_object(&lab.client, odigos_api::API_VERSION, "Destination", NAMESPACE, name).await.unwrap();
@@ -202,13 +202,24 @@ async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
     let chosen = lab.odigos(&["upgrade", "--plan", "--set", "config.ignoreDefaultNamespaces=true"]).await.ended(10);
     assert!(!chosen.out.contains("keeps value"), "{}", chosen.out);
 
+    // The webhooks of the older release, which would answer: the upgrade puts them back.
+    lab.open_webhooks().await;
+    let admitted = eventually("Destinations are admitted", Duration::from_secs(60), || async {
+        apply(&lab.client, &destination("generic", "otlp")).await.is_ok()
+    });
+    admitted.await.unwrap();
     lab.odigos(&["upgrade", "--wait=false"]).await.ended(0);
     assert_eq!((spans("dd").await, spans("generic").await), (Some(json!(true)), None));
     assert!(configuration().await.contains("ignoreDefaultNamespaces: false"), "{}", configuration().await);
     // Values are kept, and what is taken out is not written again.
     let change = json!({"spec": {"metricsSettings": null}});
     let destinations: Api<odigos_api::destination::Destination> = Api::namespaced(lab.client.clone(), NAMESPACE);
-    destinations.patch("dd", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+    let closed = lab.open_webhooks().await;
+    let changed = eventually("the Destination is changed", Duration::from_secs(60), || async {
+        destinations.patch("dd", &PatchParams::default(), &Patch::Merge(&change)).await.is_ok()
+    });
+    changed.await.unwrap();
+    lab.close_webhooks(closed).await;
     lab.odigos(&["upgrade", "--plan"]).await.ended(0);
     lab.odigos(&["upgrade", "--wait=false", "--reset-values"]).await.ended(0);
     assert_eq!(spans("dd").await, None);

@@ -72,6 +72,9 @@ impl Drop for Lab {
     }
 }
 
+/// A webhook configuration as it was: where, its name, its webhooks.
+pub(super) type Closed = (Api<DynamicObject>, String, Value);
+
 impl Lab {
     /// A cluster with one node, on which pods become ready at once.
     pub(super) async fn start() -> Self {
@@ -185,6 +188,17 @@ impl Lab {
     /// Applies an object as a user would where webhooks answer: here none can be reached at the address of its Service, and Destinations are
     /// not admitted without.
     pub(super) async fn apply_as_user(&self, object: &Value) {
+        let closed = self.open_webhooks().await;
+        // The API server learns of it by its watch.
+        let applied = eventually("the object is admitted", Duration::from_secs(60), || async {
+            apply(&self.client, object).await.is_ok()
+        });
+        applied.await.unwrap();
+        self.close_webhooks(closed).await;
+    }
+
+    /// Lets every webhook fail open, as if it answered; returns what it was before. The API server learns of it by its watch.
+    pub(super) async fn open_webhooks(&self) -> Vec<Closed> {
         const VERSION: &str = "admissionregistration.k8s.io/v1";
         let mut closed = Vec::new();
         for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
@@ -200,11 +214,11 @@ impl Lab {
                 closed.push((hooks.clone(), name, before));
             }
         }
-        // The API server learns of it by its watch.
-        let applied = eventually("the object is admitted", Duration::from_secs(60), || async {
-            apply(&self.client, object).await.is_ok()
-        });
-        applied.await.unwrap();
+        closed
+    }
+
+    /// Has webhooks fail as they did before.
+    pub(super) async fn close_webhooks(&self, closed: Vec<Closed>) {
         for (hooks, name, before) in closed {
             let change = Patch::Merge(json!({"webhooks": before}));
             hooks.patch(&name, &PatchParams::default(), &change).await.unwrap();
