@@ -190,9 +190,9 @@ impl Plane {
             .unwrap_or_default()
     }
 
-    /// Waits for a condition; returns its message.
+    /// Waits for a condition whose status and reason begin like this; returns its message.
     pub(crate) async fn comes_to_say(&self, kind: &str, name: &str, condition: &str, expected: &str) -> String {
-        let is_said = || async { self.condition(kind, name, condition).await.0 == expected };
+        let is_said = || async { self.condition(kind, name, condition).await.0.starts_with(expected) };
         let came = eventually(&format!("{kind} {name} is {expected}"), LIMIT, is_said).await;
         let found = self.condition(kind, name, condition).await;
         assert!(came.is_ok(), "{kind} {name}: {found:?} instead of {expected}");

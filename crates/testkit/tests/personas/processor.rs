@@ -56,8 +56,7 @@ pub(crate) async fn references_are_text_on_both_collectors(plane: &Plane) {
         }
         assert_eq!(values[TEXTS.len()]["value"], secret.as_str(), "{group}");
     }
-    let message =
-        plane.comes_to_say("Processor", "thief", "AddedToCollectorConfig", "True/ConfigUpdated_ClusterGateway").await;
+    let message = plane.comes_to_say("Processor", "thief", "AddedToCollectorConfig", "True/ConfigUpdated_").await;
     assert!(message.contains("${file:/etc/hostname} is used as it is written"), "{message}");
 }
 

@@ -289,12 +289,13 @@ pub(crate) async fn earlier_classes_are_routed_until_no_pod_carries_them() {
     control_plane::create_namespace(&client, "pay").await.unwrap();
     let _kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
     let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 9 };
+    // The release before admitted it; the webhook of this one is not there yet.
+    apply(&client, &destination("payments", &["payments"])).await.unwrap();
     control_plane::install(&client, launch.webhook_port).await.unwrap();
     let streams = texts(&["payments"]);
     let (old, new) = (earlier_class_id(&set(&streams)), class_id(&set(&streams)));
     let mut ledger = deployment("pay", "ledger", 2);
     ledger["spec"]["template"]["metadata"]["labels"][STREAM_CLASS] = json!(old);
-    apply(&client, &destination("payments", &["payments"])).await.unwrap();
     apply(&client, &ledger).await.unwrap();
     let labels: std::collections::BTreeMap<String, String> =
         [(STREAM_CLASS.to_owned(), old.clone()), (stream_label("payments"), "true".to_owned())].into();
