@@ -170,13 +170,17 @@ impl DaemonSet<'_> {
 
     /// Container logs belong to root on the node; reading them needs one capability and no privilege. Figures of the host need neither.
     fn security(&self) -> Value {
-        let add: &[&str] = if self.reads_logs() { &["DAC_READ_SEARCH"] } else { &[] };
+        // An empty list would never be read back: the API server drops it, and the object would look changed for ever.
+        let mut capabilities = json!({"drop": ["ALL"]});
+        if self.reads_logs() {
+            capabilities["add"] = json!(["DAC_READ_SEARCH"]);
+        }
         json!({
             "runAsUser": 0,
             "privileged": false,
             "allowPrivilegeEscalation": false,
             "readOnlyRootFilesystem": true,
-            "capabilities": {"drop": ["ALL"], "add": add},
+            "capabilities": capabilities,
         })
     }
 

@@ -513,7 +513,7 @@ fn root_of_the_machine_is_not_mounted_for_host_metrics() {
     };
     let plain = pod(&given);
     assert_eq!(paths(&plain), ["/proc", "/sys"]);
-    assert_eq!(plain["containers"][0]["securityContext"]["capabilities"]["add"], json!([]));
+    assert_eq!(plain["containers"][0]["securityContext"]["capabilities"]["add"], Value::Null);
     given.configuration = "metricsSources: {hostMetrics: {filesystem: true, mountPoints: [/data, /]}}";
     let named = pod(&given);
     assert_eq!(paths(&named), ["/proc", "/sys", "/data"]);
