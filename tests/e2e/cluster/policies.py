@@ -4,7 +4,7 @@ need IP sets, which not every kernel has.
 
 Reads policies and pods every half second and writes a chain of iptables on each node: a pod that a policy selects takes the ports of
 its policies, answers to what it asked, and whatever comes from its own node. Only what the chart uses is understood (ingress, by
-ports); anything else ends this with a message, so that nothing counts as enforced that is not.
+ports and pods); anything else ends this with a message, so that nothing counts as enforced that is not.
 
 usage: policies.py KUBECTL READY NODE...   (CLUSTER in the environment as in cluster.sh; KUBECTL: a command line; READY: a file that is written once everything is in force)
 """
@@ -25,20 +25,35 @@ def matches(selector, labels):
     return True
 
 
-def ports(policy):
-    """Ports that a policy lets in."""
+def sources(rule, name, namespace, pods):
+    """Addresses that a rule lets in; None means all. CNI's bridge hides a pod behind its node where it reaches pods of another node."""
+    if not rule.get("from"):
+        return {None}
+    found = set()
+    for peer in rule["from"]:
+        if set(peer) != {"podSelector"}:
+            sys.exit(f"{name}: the peer {peer} is not understood")
+        for pod in pods:
+            status = pod.get("status", {})
+            if status.get("podIP") and pod["metadata"]["namespace"] == namespace and matches(peer["podSelector"], pod["metadata"].get("labels", {})):
+                found |= {status["podIP"], status["hostIP"]}
+    return found
+
+
+def ports(policy, pods):
+    """Ports that a policy lets in, each with an address that it lets in, or None for all."""
     spec = policy["spec"]
     name = f"{policy['metadata']['namespace']}/{policy['metadata']['name']}"
     if spec.get("policyTypes") != ["Ingress"]:
         sys.exit(f"{name}: only policies for ingress are understood")
     found = set()
     for rule in spec.get("ingress", []):
-        if rule.get("from") or not rule.get("ports"):
+        if not rule.get("ports"):
             sys.exit(f"{name}: only rules by ports are understood")
         for port in rule["ports"]:
             if port.get("protocol", "TCP") != "TCP" or not isinstance(port.get("port"), int) or "endPort" in port:
                 sys.exit(f"{name}: the port {port} is not understood")
-            found.add(port["port"])
+            found |= {(port["port"], address or "") for address in sources(rule, name, policy["metadata"]["namespace"], pods)}
     return found
 
 
@@ -55,11 +70,12 @@ def rules(policies, pods):
         ]
         if not selecting:
             continue
-        allowed = sorted(set().union(*(ports(one) for one in selecting)))
+        allowed = sorted(set().union(*(ports(one, pods) for one in selecting)))
         lines = by_node.setdefault(spec["nodeName"], [])
         address = status["podIP"]
-        for port in allowed:
-            lines.append(f"-A {CHAIN} -d {address} -p tcp --dport {port} -j RETURN")
+        for port, source in allowed:
+            peer = f"-s {source} " if source else ""
+            lines.append(f"-A {CHAIN} {peer}-d {address} -p tcp --dport {port} -j RETURN")
         lines.append(f"-A {CHAIN} -d {address} -j DROP")
     return by_node
 

@@ -23,10 +23,12 @@ const POD: &str = "k8s_attributes";
 
 const UID: &str = "k8s.pod.uid";
 const NAMESPACE: &str = "k8s.namespace.name";
+const NAME: &str = "k8s.pod.name";
 const ADDRESS: &str = "k8s.pod.ip";
 /// What is claimed; who the sender is; why a claim counts; where the node's own network is.
 const CLAIMED_UID: &str = "odigos.claimed.uid";
 const CLAIMED_NAMESPACE: &str = "odigos.claimed.namespace";
+const CLAIMED_NAME: &str = "odigos.claimed.name";
 const SENDER: &str = "odigos.sender";
 const TRUST: &str = "odigos.trust";
 const NODE_ADDRESS: &str = "odigos.node.ip";
@@ -40,7 +42,7 @@ pub(super) const ORDER: [&str; 5] = [STRIP_CLASS, CLAIMS, CONNECTION, SENDERS, P
 pub(super) fn add(config: &mut CollectorConfig, namespace: &str) {
     let delete = |key: &str| json!({"key": key, "action": "delete"});
     let node = json!({"key": NODE_ADDRESS, "action": "upsert", "value": "${env:NODE_IP}"});
-    let own = [STREAM_CLASS_ATTRIBUTE, ADDRESS, CLAIMED_UID, CLAIMED_NAMESPACE, SENDER, TRUST];
+    let own = [STREAM_CLASS_ATTRIBUTE, ADDRESS, CLAIMED_UID, CLAIMED_NAMESPACE, CLAIMED_NAME, SENDER, TRUST];
     let actions: Vec<Value> = own.map(delete).into_iter().chain([node]).collect();
     config.add(ComponentKind::Processor, STRIP_CLASS, json!({"attributes": actions}));
     config.add(ComponentKind::Processor, CLAIMS, transform(&claims()));
@@ -107,10 +109,11 @@ fn delete(pattern: &str, condition: Option<Condition>) -> Statement {
     Statement { editor: "delete_matching_keys", arguments, condition }
 }
 
-fn claims() -> [Statement; 3] {
+fn claims() -> [Statement; 4] {
     [
         set(CLAIMED_UID, attribute(UID), is_there(UID)),
         set(CLAIMED_NAMESPACE, attribute(NAMESPACE), is_there(NAMESPACE)),
+        set(CLAIMED_NAME, attribute(NAME), is_there(NAME)),
         delete(r"^k8s\.(pod\.uid|namespace\.name)$", None),
     ]
 }
@@ -122,7 +125,10 @@ fn senders(namespace: &str) -> Vec<Statement> {
         is_sent(),
         is(SENDER, names::AGENT_SERVICE),
         is(NAMESPACE, namespace),
-        is_there(CLAIMED_UID),
+        Condition::Any(vec![
+            is_there(CLAIMED_UID),
+            Condition::All(vec![is_there(CLAIMED_NAME), is_there(CLAIMED_NAMESPACE)]),
+        ]),
     ]);
     let is_of_no_pod = Condition::All(vec![is_sent(), is(UID, Expression::Nil), is_there(CLAIMED_UID)]);
     let is_read = || is(ADDRESS, Expression::Nil);
@@ -142,6 +148,13 @@ fn senders(namespace: &str) -> Vec<Statement> {
             Condition::Any(vec![counts(), Condition::All(vec![is_read(), is_there(CLAIMED_UID)])]),
         ),
         set(NAMESPACE, attribute(CLAIMED_NAMESPACE), Condition::All(vec![is_read(), is_there(CLAIMED_NAMESPACE)])),
+        // What a process knows of its pod is its name: so says the agent of processes that are instrumented from outside.
+        set(
+            NAMESPACE,
+            attribute(CLAIMED_NAMESPACE),
+            Condition::All(vec![is(TRUST, "agent"), is_there(CLAIMED_NAMESPACE)]),
+        ),
+        set(NAME, attribute(CLAIMED_NAME), Condition::All(vec![is(TRUST, "agent"), is_there(CLAIMED_NAME)])),
         delete(r"^(k8s\.pod\.ip|odigos\.(sender|claimed\..*))$", None),
     ]
 }
