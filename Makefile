@@ -34,7 +34,7 @@ binaries: ## all binaries and tests, unoptimised
 	cargo build --workspace --locked --all-targets
 	cargo build --workspace --locked --test stories
 
-lint: ## format, lints, boundaries, licences, workflows
+lint: ## format, lints, boundaries, licences, unused dependencies, workflows
 	$(RUNNER) lint
 
 fmt: ## format everything
@@ -49,9 +49,7 @@ generate-check: ## fail when a generated file is not up to date
 tidy: ## check the boundaries between crates
 	$(RUNNER) tidy
 
-deny: ## licences, banned crates, sources, unused dependencies, advisories (installs cargo-machete when it is missing)
-	command -v cargo-machete >/dev/null || cargo install --locked cargo-machete
-	cargo machete
+deny: ## licences, banned crates, sources, unused dependencies, advisories
 	$(RUNNER) deny
 
 tools: ## build the real peers of the tests into a cache
@@ -61,6 +59,7 @@ images: ## write the container images as OCI archives into target/images
 	$(RUNNER) images
 
 bench: ## figures: planning core, and 5,000 Sources on a real API server (writes target/bench)
+	$(RUNNER) doctor bench
 	$(RUNNER) tools
 	cargo test --release --package odigos-plan --test scale -- --nocapture --ignored
 	cargo bench --package odigos-plan --bench settle

@@ -78,7 +78,12 @@ pub(crate) async fn apply(client: &Client, namespace: &str, marking: &Marking) -
 /// Destinations by name; all where none is named.
 pub(crate) async fn read(client: &Client, namespace: &str, names: &[String]) -> anyhow::Result<Vec<Destination>> {
     let api: Api<Destination> = Api::namespaced(client.clone(), namespace);
-    let all = api.list(&Default::default()).await.context("failed to list Destinations")?.items;
+    let all = match api.list(&Default::default()).await {
+        Ok(all) => all.items,
+        // A kind that is not served yet, as between an interrupted installation and the next, has no objects.
+        Err(kube::Error::Api(status)) if status.code == 404 => Vec::new(),
+        Err(error) => return Err(error).context("failed to list Destinations"),
+    };
     let has = |name: &String| all.iter().any(|one| one.metadata.name.as_ref() == Some(name));
     if let Some(missing) = names.iter().find(|name| !has(name)) {
         bail!("there is no Destination {missing} in {namespace}");

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+/// The most clusters of one run.
+pub(crate) const MOST: usize = 2;
+
 /// A cluster, ours or another's.
 pub(crate) struct Cluster {
     /// Which of several it is.
@@ -74,7 +77,17 @@ impl Cluster {
                 ],
             }
         };
+        // What an interrupted run on several clusters left, and this run does not use.
+        for left in (count + 1..=MOST).map(one).filter(Self::exists) {
+            say("e2e: removing a cluster that an interrupted run left");
+            left.script(&["down"])?;
+        }
         Ok((1..=count).map(one).collect())
+    }
+
+    /// Whether something of it is there.
+    fn exists(&self) -> bool {
+        self.environment.iter().any(|(name, path)| *name == "RUN" && path.exists())
     }
 
     /// What is said about it begins with this.
@@ -106,8 +119,7 @@ impl Cluster {
     /// When a node does not become ready.
     pub(crate) fn up(&self, archives: &[PathBuf], is_kept: bool) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let state = self.environment.iter().find(|(name, _)| *name == "RUN").map(|(_, path)| path.clone());
-        let exists = state.is_some_and(|state| state.exists());
+        let exists = self.exists();
         if exists && !is_kept {
             say(&format!("{}e2e: removing a cluster that an interrupted run left", self.mark()));
             self.script(&["down"])?;

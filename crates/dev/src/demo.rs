@@ -213,9 +213,13 @@ impl Demo {
         })
         .await?;
         let labelled = moved.elapsed();
-        // The node collector's watch sees the label some milliseconds after the API server has it.
-        tokio::time::sleep(Duration::from_secs(1)).await;
         let uid = pods.get(frontend).context("the frontend has a pod")?;
+        // The node collector's watch sees the label some time after the API server has it.
+        eventually("the frontend's items take the new way", Duration::from_secs(30), || async {
+            send(&self.node.endpoint(), frontend, uid, "between").await.is_ok()
+                && !self.received("team-shop", service(frontend), "between").is_empty()
+        })
+        .await?;
         send(&self.node.endpoint(), frontend, uid, "second").await?;
         self.wait_and_print(&[(frontend.clone(), "shop".into(), "team-shop".into())], "second").await?;
         let strays = self.received("web-archive", "storefront", "second");

@@ -3,7 +3,7 @@
 //! Owns the order of these steps. A cluster is `crates/dev/src/cluster.rs` and `tests/e2e/cluster/cluster.sh`, the stories are
 //! `tests/e2e/stories`; each can be used alone.
 
-use crate::cluster::{Cluster, Tally};
+use crate::cluster::{self, Cluster, Tally};
 use crate::images::{self, Purpose};
 use crate::{needs, rotation, say};
 use anyhow::Context;
@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let is_own = arguments.kubeconfig.is_none();
     let clusters = match &arguments.kubeconfig {
         Some(kubeconfig) => vec![Cluster::existing(kubeconfig.clone())],
-        None => Cluster::own(if arguments.shared { 2 } else { 1 })?,
+        None => Cluster::own(if arguments.shared { cluster::MOST } else { 1 })?,
     };
     let purpose = if arguments.release { Purpose::Figures } else { Purpose::Stories };
     let mut archives = if is_own { images::build(purpose)? } else { Vec::new() };

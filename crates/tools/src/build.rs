@@ -1,8 +1,8 @@
-//! Builds tools from pinned Go modules, or installs them from pinned Python packages, into a cache outside the checkout.
+//! Builds tools from pinned Go modules and crates, or installs them from pinned Python packages, into a cache outside the checkout.
 //!
 //! Go packages that share a module and its flags are built by one `go build`: they are compiled and linked side by side.
 
-use crate::catalog::{KUBERNETES, PYTHON_LOCK, Tool};
+use crate::catalog::{CRATE_LOCK, KUBERNETES, PYTHON_LOCK, Tool};
 use crate::paths::{cache, root};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -72,8 +72,11 @@ fn build_group(group: &[Tool], progress: Progress<'_>) -> anyhow::Result<()> {
     // Another process may build the same; each has a folder of its own and the last rename wins.
     let scratch = cache().join(format!("build.{}.{}", first.name, std::process::id()));
     std::fs::create_dir_all(&scratch)?;
-    let built = if root().join(first.module).join(PYTHON_LOCK).exists() {
+    let source = root().join(first.module);
+    let built = if source.join(PYTHON_LOCK).exists() {
         install(first, &scratch, progress)
+    } else if source.join(CRATE_LOCK).exists() {
+        compile_crate(first, &scratch, progress)
     } else {
         compile(group, &scratch, progress)
     };
@@ -130,6 +133,23 @@ fn compile(group: &[Tool], scratch: &Path, progress: Progress<'_>) -> anyhow::Re
         publish(tool, &scratch.join(name))?;
     }
     Ok(())
+}
+
+/// Builds the program of one crate with the versions of its own lock file.
+fn compile_crate(tool: &Tool, scratch: &Path, progress: Progress<'_>) -> anyhow::Result<()> {
+    let lock = root().join(tool.module).join(CRATE_LOCK);
+    let name = std::fs::read_to_string(&lock).with_context(|| format!("failed to read {}", lock.display()))?;
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(["install", "--locked", "--no-track", "--profile", "dev", "--root"])
+        .arg(scratch)
+        .arg(name.trim())
+        // Outside the checkout: its settings are for its own crates, and so are the lints that compile with them.
+        .current_dir(scratch)
+        .env("CARGO_TARGET_DIR", scratch.join("target"))
+        .env_remove("RUSTC_WORKSPACE_WRAPPER");
+    watched(&mut command, "failed to start cargo", progress)?;
+    publish(tool, &scratch.join(tool.package))
 }
 
 /// Runs a command, passes every line of its output on, and repeats the last ones when it fails.

@@ -13,15 +13,17 @@ pub const GO_THAT_FETCHES: Version = Version(1, 21, 0);
 
 /// Lock file of a tool in Python: exact versions with the digests of their packages.
 pub(crate) const PYTHON_LOCK: &str = "requirements.txt";
+/// Lock file of a tool in Rust: `name@version` of one crate, which brings its own `Cargo.lock`.
+pub(crate) const CRATE_LOCK: &str = "crate.txt";
 
 /// One tool.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
     /// Name of its binary.
     pub name: &'static str,
-    /// Folder of its go.mod or `requirements.txt`, from the root of the repository.
+    /// Folder of its go.mod, `requirements.txt` or `crate.txt`, from the root of the repository.
     pub(crate) module: &'static str,
-    /// Go package to build, the Python program of that folder, or the program that the locked packages bring.
+    /// Go package to build, the Python program of that folder, or the program that the locked packages or the crate bring.
     pub(crate) package: &'static str,
     pub(crate) tags: &'static str,
     /// Whether its speed matters: the collectors are measured and shipped. Peers of tests are compiled without inlining, which takes a
@@ -138,11 +140,18 @@ pub const WORKFLOW_LINTER: Tool = Tool::peer(
 /// Checks licences, banned crates and sources.
 pub const DENY: Tool = Tool::peer("cargo-deny", "tests/tools/deny", "bin/cargo-deny");
 
-/// Every tool by its name.
+/// Finds dependencies that no crate uses.
+pub const MACHETE: Tool = Tool::peer("cargo-machete", "tests/tools/machete", "bin/cargo-machete");
+
+/// Every tool there is.
+pub fn all() -> impl Iterator<Item = Tool> {
+    let checks = [ARGO_ROLLOUTS, WORKFLOW_LINTER, DENY, MACHETE];
+    TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain(checks)
+}
+
+/// The tool of this name.
 pub(crate) fn named(name: &str) -> Option<Tool> {
-    let all =
-        TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain([ARGO_ROLLOUTS, WORKFLOW_LINTER, DENY]);
-    all.into_iter().find(|tool| tool.name == name)
+    all().find(|tool| tool.name == name)
 }
 
 #[cfg(test)]

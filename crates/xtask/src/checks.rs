@@ -4,7 +4,7 @@ use crate::board::{Board, both};
 use crate::command::{cargo, dev_command, run, target};
 use crate::{doctor, needs, tidy};
 use anyhow::Context;
-use odigos_tools::catalog::{COLLECTOR, DENY, GATEWAY, NODE_COLLECTOR, WORKFLOW_LINTER};
+use odigos_tools::catalog::{COLLECTOR, DENY, GATEWAY, MACHETE, NODE_COLLECTOR, WORKFLOW_LINTER};
 use odigos_tools::{NODE_TOOLS, Progress, TEST_TOOLS, Tool, build, find, root};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ const FORMAT: &str = "format";
 const BOUNDARIES: &str = "boundaries";
 const LINTS: &str = "lints";
 const SUPPLY_CHAIN: &str = "licences, bans, sources";
+const UNUSED: &str = "unused dependencies";
 const BINARIES: &str = "binaries and tests";
 const LINTED_BINARIES: &str = "lints, binaries and tests";
 const PURE: &str = "tests without peers";
@@ -49,7 +50,7 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
     if prepare_e2e {
         doctor::require(needs::Task::E2e)?;
     }
-    let mut steps = vec![FORMAT, BOUNDARIES, SUPPLY_CHAIN];
+    let mut steps = vec![FORMAT, BOUNDARIES, SUPPLY_CHAIN, UNUSED];
     steps.extend(if clippy_compiles() { &[LINTED_BINARIES][..] } else { &[LINTS, BINARIES] });
     steps.extend([PURE, KUBERNETES, COLLECTOR_BUILD, BACKENDS, GO_AGENT, WORKFLOWS, GENERATED, PEERS]);
     if prepare_e2e {
@@ -79,10 +80,11 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
 /// # Errors
 /// When a check fails.
 pub(crate) fn lint() -> anyhow::Result<()> {
-    let board = Board::new("lint", &[FORMAT, BOUNDARIES, SUPPLY_CHAIN, LINTS, WORKFLOWS]);
+    let board = Board::new("lint", &[FORMAT, BOUNDARIES, SUPPLY_CHAIN, UNUSED, LINTS, WORKFLOWS]);
     board.step(FORMAT, format)?;
     board.step(BOUNDARIES, |_| tidy::tidy())?;
     board.step(SUPPLY_CHAIN, |progress| supply_chain(OFFLINE_CHECKS, progress))?;
+    board.step(UNUSED, unused_dependencies)?;
     board.step(LINTS, lints)?;
     board.step(WORKFLOWS, workflows)?;
     board.close();
@@ -104,6 +106,7 @@ fn rust_checks(board: &Board) -> anyhow::Result<()> {
     board.step(FORMAT, format)?;
     board.step(BOUNDARIES, |_| tidy::tidy())?;
     board.step(SUPPLY_CHAIN, |progress| supply_chain(OFFLINE_CHECKS, progress))?;
+    board.step(UNUSED, unused_dependencies)?;
     let name = if clippy_compiles() {
         LINTED_BINARIES
     } else {
@@ -135,12 +138,22 @@ fn lints(progress: Progress<'_>) -> anyhow::Result<()> {
     })
 }
 
-/// Everything of `deny.toml`, known vulnerabilities too, whose database is fetched.
+/// Unused dependencies, and everything of `deny.toml`, known vulnerabilities too, whose database is fetched.
 ///
 /// # Errors
 /// When a check fails.
 pub(crate) fn deny() -> anyhow::Result<()> {
+    unused_dependencies(&|line| crate::say(line))?;
     supply_chain(&[], &|line| crate::say(line))
+}
+
+/// Dependencies that a crate names and does not use.
+fn unused_dependencies(progress: Progress<'_>) -> anyhow::Result<()> {
+    build(&[MACHETE], progress)?;
+    let mut machete = Command::new(find(MACHETE.name)?);
+    // Exactly the crates: a folder of results or of another tool is no crate of ours.
+    machete.arg("crates").current_dir(root());
+    run(UNUSED, &mut machete, progress)
 }
 
 /// Checks of `deny.toml`, all where none is named.

@@ -23,8 +23,8 @@ Usage: cargo xtask TASK [ARGUMENTS]
 
   run [--keep]          Run the whole product on this machine with real telemetry; --keep leaves it up until Ctrl-C
   test [--prepare-e2e]  Format, lints, boundaries, generated files, and every test except cluster scenarios and measurements
-  lint                  Format, lints, boundaries, licences and workflows only
-  deny                  Licences, banned crates, sources, and known vulnerabilities (fetches their database)
+  lint                  Format, lints, boundaries, licences, unused dependencies and workflows only
+  deny                  Unused dependencies, licences, banned crates, sources, and known vulnerabilities (fetches their database)
   doctor [TASK]...      What run, test, e2e, images and bench need, what is missing, and the command that installs it
   tools [NAME]...       Build the real peers of the tests (all, or those named) into a cache outside the checkout
   tidy                  Check boundaries between crates and habits of the code
@@ -67,7 +67,13 @@ fn perform(task: &str, rest: Vec<OsString>) -> anyhow::Result<()> {
             }
             command::dev(task, &rest)
         }
-        "generate" | "agents" | "images" => command::dev(task, &rest),
+        "images" => {
+            if !rest.iter().any(|one| ["--help", "-h"].contains(&&*one.to_string_lossy())) {
+                doctor::require(needs::Task::Images)?;
+            }
+            command::dev(task, &rest)
+        }
+        "generate" | "agents" => command::dev(task, &rest),
         "" | "help" | "-h" | "--help" => {
             say(HELP);
             Ok(())

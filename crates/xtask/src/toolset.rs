@@ -1,16 +1,14 @@
 //! `cargo xtask tools`: builds the real peers, all or by name.
 
 use crate::board::Board;
-use odigos_tools::catalog::{ARGO_ROLLOUTS, DENY, WORKFLOW_LINTER};
-use odigos_tools::{NODE_TOOLS, SAMPLE_TOOLS, TEST_TOOLS, Tool, build};
+use odigos_tools::{TEST_TOOLS, Tool, build, catalog};
 
 /// Builds the tools of these names; without names all that `make test` needs.
 ///
 /// # Errors
 /// When a name is unknown, or a build fails.
 pub(crate) fn tools(names: &[String]) -> anyhow::Result<()> {
-    let others = [ARGO_ROLLOUTS, DENY, WORKFLOW_LINTER];
-    let all: Vec<Tool> = TEST_TOOLS.into_iter().chain(SAMPLE_TOOLS).chain(NODE_TOOLS).chain(others).collect();
+    let all: Vec<Tool> = catalog::all().collect();
     let wanted: Vec<Tool> = if names.is_empty() { TEST_TOOLS.to_vec() } else { named(&all, names)? };
     let labels: Vec<&str> = wanted.iter().map(|tool| tool.name).collect();
     let board = Board::new("tools", &labels);

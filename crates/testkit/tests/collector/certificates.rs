@@ -14,9 +14,13 @@ use odigos_testkit::ports::free_port;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+
+/// How long a node's collector keeps a connection here.
+const CONNECTION_AGE: Duration = Duration::from_secs(2);
 
 /// What the collectors run, with times that a test can wait for.
 fn hurried(config: &Value) -> Value {
@@ -24,7 +28,7 @@ fn hurried(config: &Value) -> Value {
     assert!(text.contains("reload_interval: \"1m\""), "{text}");
     let text = text
         .replace("reload_interval: \"1m\"", "reload_interval: \"1s\"")
-        .replace("max_connection_age: \"15s\"", "max_connection_age: \"2s\"");
+        .replace("max_connection_age: \"15s\"", &format!("max_connection_age: \"{}s\"", CONNECTION_AGE.as_secs()));
     serde_yaml::from_str(&text).unwrap()
 }
 
@@ -62,6 +66,29 @@ async fn load(endpoint: String, stop: Arc<AtomicBool>, sent: Arc<AtomicUsize>) {
     }
 }
 
+/// The certificate that a gateway shows to whoever connects, as PEM; none while it does not listen.
+fn shown(port: u16) -> Option<String> {
+    let address = format!("127.0.0.1:{port}");
+    let output =
+        Command::new("openssl").args(["s_client", "-connect", &address, "-alpn", "h2"]).stdin(Stdio::null()).output();
+    let text = String::from_utf8(output.unwrap().stdout).unwrap();
+    let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
+    text.find(begin).zip(text.find(end)).map(|(from, to)| format!("{}{end}", &text[from..to]))
+}
+
+/// Waits until a gateway shows the certificate that is mounted, and the load has gone on for several lives of a connection.
+async fn changed(directory: &Path, node: &Collector, gateway: &Collector, sink: &Sink) {
+    let mounted = std::fs::read_to_string(directory.join("gateway/tls.crt")).unwrap();
+    wait("the gateway shows its new certificate", node, gateway, || {
+        shown(gateway.around.grpc).is_some_and(|shown| shown.trim() == mounted.trim())
+    })
+    .await;
+    let before = sink.spans();
+    let begun = Instant::now();
+    wait("the load goes on", node, gateway, || begun.elapsed() > 2 * CONNECTION_AGE && sink.spans() > before + 1000)
+        .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_change_under_load_without_a_lost_or_doubled_item() {
     let port = free_port().unwrap();
@@ -82,7 +109,7 @@ async fn certificates_change_under_load_without_a_lost_or_doubled_item() {
 
     // New certificates by the same authority.
     write(directory.path(), &old, &old, now);
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    changed(directory.path(), &node, &gateway, &sink).await;
 
     // A new authority: trusted first, which node collectors do when they start; then it certifies.
     let new = Authority::new(Some(old.certificate.clone()), now).unwrap();
@@ -90,9 +117,9 @@ async fn certificates_change_under_load_without_a_lost_or_doubled_item() {
     let grpc = node.around.grpc;
     node.stop();
     let (node, _node_files) = chain::node_of(config, &gateway, &[], Some(directory.path()), Some(grpc)).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    changed(directory.path(), &node, &gateway, &sink).await;
     write(directory.path(), &new, &new, now);
-    tokio::time::sleep(Duration::from_secs(8)).await;
+    changed(directory.path(), &node, &gateway, &sink).await;
 
     stop.store(true, Ordering::SeqCst);
     sending.await.unwrap();
