@@ -50,8 +50,8 @@ async fn told(cluster: &Cluster) -> anyhow::Result<()> {
         Ok(pods)
     })
     .await?;
-    // Sources are taken only with the consent of admission, so it is reached; gateways, nodes, scraping and leaders as well.
-    routing::each_stream_gets_its_own(cluster.clone()).await?;
+    // Sources are taken only with the consent of admission, so it is reached; gateways, nodes and leaders as well.
+    routing::items_of_each_stream_arrive(cluster).await?;
     let (name, address) = guarded.first().context("there is no pod")?;
     assert!(!answers(address, NOBODYS).await, "{name} answers at the end");
     println!("  {} pods are reached where they listen, and nowhere else", guarded.len());

@@ -291,13 +291,31 @@ pub(crate) fn compare(record: &Record, expected: &BTreeSet<String>) -> (usize, u
     (missing, doubled)
 }
 
+/// The workloads and backends of the streams.
+const fn stage(cluster: &Cluster) -> Stage<'_> {
+    Stage { cluster, applications: "e2e-shop", backends: "e2e-backends" }
+}
+
 /// Each destination has every item of its streams' workloads once, and nothing else; lines of pods are among the logs.
 pub(crate) async fn each_stream_gets_its_own(cluster: Cluster) -> anyhow::Result<()> {
-    let stage = Stage { cluster: &cluster, applications: "e2e-shop", backends: "e2e-backends" };
+    let stage = stage(&cluster);
+    each_has_its_own(&stage).await?;
+    crate::observability::everything_asked_for_is_exposed(&cluster).await?;
+    stage.strike().await
+}
+
+/// The same without the product's own metrics: the API server, through which they are read here, is none of those whom policies let in.
+pub(crate) async fn items_of_each_stream_arrive(cluster: &Cluster) -> anyhow::Result<()> {
+    let stage = stage(cluster);
+    each_has_its_own(&stage).await?;
+    stage.strike().await
+}
+
+async fn each_has_its_own(stage: &Stage<'_>) -> anyhow::Result<()> {
     let begun = Instant::now();
     stage.set(20).await?;
     println!("  six workloads stand after {:.1} s", begun.elapsed().as_secs_f64());
-    let nodes: BTreeSet<String> = cluster.pods(stage.applications, "").await?.iter().map(Pod::node).collect();
+    let nodes: BTreeSet<String> = stage.cluster.pods(stage.applications, "").await?.iter().map(Pod::node).collect();
     assert!(nodes.len() > 1, "they stand on several nodes");
     stage.begin().await?;
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -306,10 +324,9 @@ pub(crate) async fn each_stream_gets_its_own(cluster: Cluster) -> anyhow::Result
     for (backend, stream) in BACKENDS {
         total += stage.has_exactly(backend, &Stage::members(stream), &sent).await?;
     }
-    let metrics = host_and_kubelet_metrics(&stage).await?;
+    let metrics = host_and_kubelet_metrics(stage).await?;
     println!("  {total} items and lines arrived once where they belong, and {metrics} metrics of hosts and kubelets");
-    crate::observability::everything_asked_for_is_exposed(&cluster).await?;
-    stage.strike().await
+    Ok(())
 }
 
 /// Names of the metrics that hosts and kubelets tell.
