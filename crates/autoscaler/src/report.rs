@@ -42,9 +42,15 @@ async fn conditions(
 }
 
 pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<(), ApplyError> {
-    let unwell = plan.destinations.values().filter(|draft| draft.status == Status::False).count();
+    let own_image = state.installation.runs_own_gateway();
+    let drafts: BTreeMap<&String, ConditionDraft> = plan
+        .destinations
+        .keys()
+        .filter_map(|name| Some((name, plan.destination_condition(name, own_image)?)))
+        .collect();
+    let unwell = drafts.values().filter(|draft| draft.status == Status::False).count();
     state.metrics.count_unwell("Destination", "DestinationConfigured", unwell);
-    for (name, draft) in &plan.destinations {
+    for (name, draft) in &drafts {
         let Some(live) = state.destinations.get(&state.namespace, name) else { continue };
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
         let draft = std::slice::from_ref(draft);

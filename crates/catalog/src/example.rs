@@ -55,6 +55,18 @@ pub fn manifest(one: &DestinationType) -> String {
     text
 }
 
+/// A value that a credential of that name may have: `text`, unless the type needs a form of its own.
+#[must_use]
+pub fn credential<'a>(key: &str, text: &'a str) -> &'a str {
+    match key {
+        "SUMOLOGIC_COLLECTION_URL" => "https://collectors.example.com/receiver/v1/otlp/token",
+        "GCP_APPLICATION_CREDENTIALS" => {
+            "{\"type\": \"service_account\", \"client_email\": \"a@example.iam.gserviceaccount.com\", \"private_key\": \"key\"}"
+        }
+        _ => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -65,6 +77,10 @@ mod tests {
                 if object["kind"] == "Destination" {
                     let typed: odigos_api::destination::Destination = serde_json::from_value(object).unwrap();
                     assert_eq!(&typed.spec.type_, id);
+                }
+                for field in one.fields.iter().filter(|field| field.secret) {
+                    let text = super::credential(&field.name, "x");
+                    assert!(crate::usage::ALL.iter().any(|usage| usage.problem(text).is_none()), "{}", field.name);
                 }
             }
         }

@@ -12,9 +12,10 @@ pub mod normalise;
 pub mod render;
 mod schema;
 mod template;
+pub mod usage;
 
 pub use destination::DestinationType;
-pub use schema::{ComponentType, Field, Note};
+pub use schema::{ComponentType, Field, Note, Usage};
 
 /// How an exporter buffers what its backend does not take at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,12 @@
 //! only be slips (an empty port, an empty host behind `http://`) are errors here.
 
 mod address;
+mod cloud;
+pub mod header;
 mod value;
 
 pub use address::*;
+pub use cloud::*;
 pub use value::*;
 
 #[cfg(test)]

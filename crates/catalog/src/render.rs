@@ -4,7 +4,7 @@
 //! are added by the planner of the gateway.
 
 use crate::destination;
-use crate::schema::{Component, PipelineAdditions};
+use crate::schema::{Component, PipelineAdditions, Usage};
 use crate::template::{Evaluation, data_field};
 use odigos_api::Signal;
 use serde_json::{Value, json};
@@ -87,6 +87,8 @@ pub struct SecretVariable {
     pub variable: String,
     /// Key in the Secret.
     pub key: String,
+    /// Where its value is used.
+    pub usages: BTreeSet<Usage>,
 }
 
 /// A file that holds a Secret's key.
@@ -96,6 +98,8 @@ pub struct SecretFile {
     pub key: String,
     /// Absolute path in the collector's pod.
     pub path: String,
+    /// Where its text is used.
+    pub usage: Usage,
 }
 
 /// Something wrong with a destination.
@@ -232,7 +236,8 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         problems.dedup();
         return Err(problems);
     }
-    rendered.environment = evaluation.environment.into_iter().collect();
+    let variable = |((variable, key), usages)| SecretVariable { variable, key, usages };
+    rendered.environment = evaluation.environment.into_iter().map(variable).collect();
     rendered.files = evaluation.files.into_iter().collect();
     rendered.warnings = evaluation.warnings;
     Ok(rendered)
@@ -244,8 +249,10 @@ fn components(evaluation: &mut Evaluation<'_>, list: &[Component]) -> BTreeMap<S
         if component.when.as_ref().is_some_and(|condition| !evaluation.holds(condition)) {
             continue;
         }
+        let id = evaluation.named(&component.id);
+        evaluation.enter(&id);
         let settings = without_nulls(evaluation.value(&component.settings).unwrap_or_else(|| json!({})));
-        rendered.insert(evaluation.named(&component.id), settings);
+        rendered.insert(id, settings);
     }
     rendered
 }

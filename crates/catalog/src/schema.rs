@@ -5,12 +5,14 @@
 //! | expression | value |
 //! |---|---|
 //! | `{$field: {name, as?, secure?, default?, required?}}` | a setting, parsed by the normaliser `as`; left out when empty |
-//! | `{$secret: {name, prefix?, optional?}}` | a reference to the environment variable that holds a secret |
-//! | `{$secret_file: {name, path}}` | the path of a file that holds a secret |
+//! | `{$secret: {name, prefix?, optional?, usage?}}` | a reference to the environment variable that holds a secret |
+//! | `{$secret_file: {name, path, usage?}}` | the path of a file that holds a secret |
 //! | `{$if: condition, then, else?}` | one of two templates; nothing without `else` |
 //! | `{$bool: condition}` | `true` or `false` |
 //! | `{$concat: [template…]}` | texts joined; left out when one of them is left out |
 //! | `{$each: {name, text}}` | a text for each item of a JSON list of strings, `{item}` being the item in OTTL quotes |
+//!
+//! `usage` says where a secret is used in a request ([`Usage`]); below `headers` it is a header without being said.
 //!
 //! `{id}` inside any text is the destination's name; `{SETTING}` inside an id is the value of that setting. This module is compiled into the build script too, so it depends
 //! on nothing else of the crate.
@@ -274,6 +276,26 @@ pub(crate) struct PipelineAdditions {
     pub(crate) exporters: Vec<String>,
 }
 
+/// Where a text is used in a request, which decides what it may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Usage {
+    /// A setting that takes any text.
+    Setting,
+    /// A header of HTTP requests, or a part of one.
+    HttpHeader,
+    /// A header of gRPC requests, or a part of one.
+    GrpcHeader,
+    /// The password in a URL.
+    UrlPassword,
+    /// The whole URL of an OTLP server, to which the exporter appends the path of each signal.
+    OtlpUrl,
+    /// A file with any text.
+    File,
+    /// A file with credentials of Google Cloud.
+    GoogleCredentials,
+}
+
 /// When something is rendered.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -313,6 +335,8 @@ pub(crate) enum Normaliser {
     Text,
     GrpcHostport,
     OtlpHttpUrl,
+    /// The whole URL of one signal, to which nothing is appended.
+    SignalUrl,
     LokiUrl,
     PromRwUrl,
     ClickhouseUrl,
@@ -343,10 +367,11 @@ pub(crate) enum Normaliser {
     CauselyHostport,
     SignozHostport,
     DynatraceUrl,
+    OracleUrl,
     ChronosphereCompany,
     /// Scheme of a URL, `https` unless given.
     UrlScheme,
-    /// Everything behind the scheme of a URL and its user, without a slash at the end.
+    /// Everything behind the scheme of a URL and its user, without a slash at the end and without a path that the exporter appends.
     UrlRest,
     /// Host of a URL without its first label.
     UrlDomain,
@@ -364,8 +389,10 @@ pub(crate) enum Normaliser {
     HostAndPort(u16),
     /// A complete URL with `http://` or `https://`.
     Url,
-    /// Headers of HTTP or gRPC.
+    /// Headers of HTTP.
     Headers,
+    /// Headers of gRPC.
+    GrpcHeaders,
     /// Kafka brokers.
     Brokers,
     Version,
@@ -376,7 +403,14 @@ pub(crate) enum Normaliser {
     /// One label of a domain name.
     Label,
     Domain,
+    DatadogSite,
     Bucket,
+    AwsRegion,
+    GcpProject,
+    AzureAccount,
+    AzureContainer,
+    /// Name of a database or table.
+    Identifier,
     /// Tags, each with a value.
     Tags,
     /// Name of a log group or stream of CloudWatch.
@@ -424,6 +458,8 @@ pub(crate) struct SecretExpression {
     /// Left out when the Secret has no such key.
     #[serde(default)]
     pub(crate) optional: bool,
+    #[serde(default)]
+    pub(crate) usage: Option<Usage>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -438,6 +474,8 @@ pub(crate) struct EachExpression {
 pub(crate) struct SecretFileExpression {
     pub(crate) name: String,
     pub(crate) path: String,
+    #[serde(default)]
+    pub(crate) usage: Option<Usage>,
 }
 
 impl<'de> Deserialize<'de> for Template {

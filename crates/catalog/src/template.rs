@@ -2,14 +2,16 @@
 
 use crate::destination::DestinationType;
 use crate::normalise;
-use crate::render::{Instance, Problem, Reason, Secret, SecretFile, SecretVariable};
+use crate::normalise::header::{self, Transport};
+use crate::render::{Instance, Problem, Reason, Secret, SecretFile};
 use crate::schema::{
     Condition, EachExpression, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Switches, Template,
+    Usage,
 };
 use odigos_api::Signal;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What evaluating one destination has found so far.
 pub(crate) struct Evaluation<'a> {
@@ -18,9 +20,17 @@ pub(crate) struct Evaluation<'a> {
     signals: &'a BTreeSet<Signal>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
-    pub(crate) environment: BTreeSet<SecretVariable>,
+    /// Variable and key of each value of the Secret that is read, with where it is used.
+    pub(crate) environment: BTreeMap<(String, String), BTreeSet<Usage>>,
     pub(crate) files: BTreeSet<SecretFile>,
+    /// Of the component that is evaluated.
+    transport: Transport,
+    /// Keys of the settings around what is evaluated, the outermost first.
+    keys: Vec<String>,
 }
+
+/// Settings of exporters and authenticators that are sent as a header.
+const HEADER_SETTINGS: [&str; 4] = ["access_token", "key", "private_key", "token"];
 
 /// What older forms wrote for on and off.
 const OLDER_WORDS: [&str; 4] = ["yes", "no", "create", "skip"];
@@ -37,9 +47,23 @@ impl<'a> Evaluation<'a> {
             signals,
             problems: Vec::new(),
             warnings: Vec::new(),
-            environment: BTreeSet::new(),
+            environment: BTreeMap::new(),
             files: BTreeSet::new(),
+            transport: Transport::Http,
+            keys: Vec::new(),
         }
+    }
+
+    /// Begins a component.
+    pub(crate) fn enter(&mut self, id: &str) {
+        self.transport = Transport::of(id);
+        self.keys.clear();
+    }
+
+    /// How a text is used at the place that is evaluated.
+    fn usage(&self) -> Usage {
+        let is_header = self.keys.iter().any(|key| key == "headers");
+        if is_header { self.transport.usage() } else { Usage::Setting }
     }
 
     pub(crate) fn problem(&mut self, reason: Reason, field: impl Into<String>, message: impl Into<String>) {
@@ -108,7 +132,10 @@ impl<'a> Evaluation<'a> {
             Template::Map(map) => {
                 let mut out = Map::new();
                 for (key, item) in map {
-                    if let Some(value) = self.value(item) {
+                    self.keys.push(key.clone());
+                    let value = self.value(item);
+                    self.keys.pop();
+                    if let Some(value) = value {
                         out.insert(self.named(key), value);
                     }
                 }
@@ -153,6 +180,12 @@ impl<'a> Evaluation<'a> {
         let secure = field.secure.as_ref().is_some_and(|condition| self.holds(condition));
         match normalised(&field.normaliser, text, secure) {
             Ok(value) => {
+                if let Some(why) = value.as_str().and_then(|text| self.usage().problem(text)) {
+                    self.problem(Reason::InvalidSetting, data_field(&field.name), why);
+                }
+                if matches!(field.normaliser, Normaliser::YamlMap) {
+                    self.check_headers(&value, &field.name);
+                }
                 self.remark(field, text);
                 Some(self.as_literal(&field.normaliser, value))
             }
@@ -163,17 +196,14 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// What a normaliser has left out of a setting is said.
+    /// What a normaliser has left out of a setting, or used although it looks wrong, is said.
     fn remark(&mut self, field: &FieldExpression, text: &str) {
-        if matches!(field.normaliser, Normaliser::OtlpHttpUrl)
-            && let Some(path) = normalise::signal_path(text)
-        {
-            self.warnings.push(Problem {
-                reason: Reason::InvalidSetting,
-                field: data_field(&field.name),
-                message: format!("{path} at its end is left out: the exporter appends the path of each signal"),
-            });
-        }
+        let found = remarks(&field.normaliser, text).into_iter();
+        let found =
+            found.map(|message| Problem { reason: Reason::InvalidSetting, field: data_field(&field.name), message });
+        // One setting may be part of several components.
+        let found: Vec<Problem> = found.filter(|one| !self.warnings.contains(one)).collect();
+        self.warnings.extend(found);
     }
 
     /// A value in which nothing is expanded.
@@ -222,7 +252,7 @@ impl<'a> Evaluation<'a> {
                 for key in keys {
                     let placeholder = format!("$${{{key}}}");
                     if out.contains(&placeholder)
-                        && let Some(reference) = self.reference(&key)
+                        && let Some(reference) = self.reference(&key, self.usage())
                     {
                         out = out.replace(&placeholder, &reference);
                     }
@@ -231,9 +261,37 @@ impl<'a> Evaluation<'a> {
             }
             Value::Array(list) => Value::Array(list.into_iter().map(|item| self.verbatim(item)).collect()),
             Value::Object(map) => {
-                Value::Object(map.into_iter().map(|(key, item)| (key, self.verbatim(item))).collect())
+                let entries = map.into_iter().map(|(key, item)| {
+                    self.keys.push(key.clone());
+                    let item = self.verbatim(item);
+                    self.keys.pop();
+                    (key, item)
+                });
+                Value::Object(entries.collect())
             }
             other => other,
+        }
+    }
+
+    /// What is wrong with the headers of settings that were written for the exporter itself.
+    fn check_headers(&mut self, value: &Value, name: &str) {
+        match value {
+            Value::Array(list) => list.iter().for_each(|item| self.check_headers(item, name)),
+            Value::Object(map) => {
+                for (key, item) in map {
+                    match item {
+                        Value::Object(written) if key == "headers" => {
+                            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                            let written = written.iter().map(|(name, value)| (name.clone(), text(value)));
+                            if let Err(why) = header::checked(written, self.transport) {
+                                self.problem(Reason::InvalidSetting, data_field(name), why);
+                            }
+                        }
+                        item => self.check_headers(item, name),
+                    }
+                }
+            }
+            _ => {}
         }
     }
 
@@ -256,7 +314,7 @@ impl<'a> Evaluation<'a> {
         for key in secrets {
             let placeholder = format!("$${{{key}}}");
             if out.contains(&placeholder)
-                && let Some(reference) = self.reference(key)
+                && let Some(reference) = self.reference(key, self.usage())
             {
                 out = out.replace(&placeholder, &reference);
             }
@@ -286,6 +344,12 @@ impl<'a> Evaluation<'a> {
         if secret.optional && !self.holds(&Condition::HasSecret(secret.name.clone())) {
             return None;
         }
+        let is_header = self.keys.last().is_some_and(|key| HEADER_SETTINGS.contains(&key.as_str()));
+        let usage = match (secret.usage, self.usage()) {
+            (Some(usage), _) => usage,
+            (None, Usage::Setting) if is_header => self.transport.usage(),
+            (None, usage) => usage,
+        };
         if let Some(text) = self.setting(&secret.name) {
             // Works, but the credential is readable by everyone who may read Destinations.
             self.warnings.push(Problem {
@@ -296,21 +360,24 @@ impl<'a> Evaluation<'a> {
                     self.instance.id
                 ),
             });
+            if let Some(why) = usage.problem(text) {
+                self.problem(Reason::InvalidSetting, data_field(&secret.name), why);
+            }
             let text = text.replace('$', "$$");
             return Some(Value::String(format!("{}{text}", secret.prefix)));
         }
-        let reference = self.reference(&secret.name)?;
+        let reference = self.reference(&secret.name, usage)?;
         Some(Value::String(format!("{}{reference}", secret.prefix)))
     }
 
     /// The `${env:…}` reference to a key of the destination's Secret, or a problem.
-    fn reference(&mut self, key: &str) -> Option<String> {
+    fn reference(&mut self, key: &str, usage: Usage) -> Option<String> {
         if !self.has_key(key) {
             return None;
         }
         let variable = variable_name(self.instance.id, key);
         let reference = format!("${{env:{variable}}}");
-        self.environment.insert(SecretVariable { variable, key: key.to_owned() });
+        self.environment.entry((variable, key.to_owned())).or_default().insert(usage);
         Some(reference)
     }
 
@@ -319,7 +386,11 @@ impl<'a> Evaluation<'a> {
             return None;
         }
         let path = self.named(&file.path);
-        self.files.insert(SecretFile { key: file.name.clone(), path: path.clone() });
+        self.files.insert(SecretFile {
+            key: file.name.clone(),
+            path: path.clone(),
+            usage: file.usage.unwrap_or(Usage::File),
+        });
         Some(Value::String(path))
     }
 
@@ -347,11 +418,38 @@ pub(crate) fn data_field(name: &str) -> String {
     format!("spec.data.{name}")
 }
 
+/// What is said of a setting that a normaliser takes.
+fn remarks(normaliser: &Normaliser, text: &str) -> Vec<String> {
+    match normaliser {
+        Normaliser::OtlpHttpUrl
+        | Normaliser::HttpUrl { .. }
+        | Normaliser::UrlRest
+        | Normaliser::LokiUrl
+        | Normaliser::GrafanaLokiUrl
+        | Normaliser::DynatraceUrl
+        | Normaliser::OracleUrl => normalise::appended(text).into_iter().chain(loki_remark(normaliser, text)).collect(),
+        Normaliser::SignalUrl => normalise::signal_url_remark(text).into_iter().collect(),
+        Normaliser::CauselyHostport => normalise::causely_remark(text).into_iter().collect(),
+        Normaliser::Headers => header::left_out(text, Transport::Http),
+        Normaliser::GrpcHeaders => header::left_out(text, Transport::Grpc),
+        Normaliser::DatadogSite => normalise::datadog_site_remark(text).into_iter().collect(),
+        Normaliser::AwsRegion => normalise::aws_region_remark(text).into_iter().collect(),
+        Normaliser::GcpProject => normalise::gcp_project_remark(text).into_iter().collect(),
+        Normaliser::Identifier => normalise::identifier_remark(text).into_iter().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn loki_remark(normaliser: &Normaliser, text: &str) -> Option<String> {
+    matches!(normaliser, Normaliser::LokiUrl).then(|| normalise::loki_remark(text)).flatten()
+}
+
 fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value, String> {
     Ok(match normaliser {
         Normaliser::Text => json!(text.trim()),
         Normaliser::GrpcHostport => json!(normalise::grpc_hostport(text, secure)?),
         Normaliser::OtlpHttpUrl => json!(normalise::otlp_http_url(text, None, None)?),
+        Normaliser::SignalUrl => json!(normalise::http_url(text, None, None)?),
         Normaliser::LokiUrl => json!(normalise::loki_url(text)?),
         Normaliser::PromRwUrl => json!(normalise::prom_rw_url(text)?),
         Normaliser::ClickhouseUrl => json!(normalise::clickhouse_url(text)?),
@@ -382,6 +480,7 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         Normaliser::CauselyHostport => json!(normalise::causely_hostport(text)?),
         Normaliser::SignozHostport => json!(normalise::signoz_hostport(text)?),
         Normaliser::DynatraceUrl => json!(normalise::dynatrace_url(text)?),
+        Normaliser::OracleUrl => json!(normalise::oracle_url(text)?),
         Normaliser::ChronosphereCompany => json!(normalise::chronosphere_company(text)?),
         Normaliser::UrlScheme => json!(normalise::url_scheme(text)?),
         Normaliser::UrlRest => json!(normalise::url_rest(text)?),
@@ -404,7 +503,8 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         },
         Normaliser::HostAndPort(port) => json!(normalise::host_and_default_port(text, *port)?),
         Normaliser::Url => json!(normalise::complete_url(text)?),
-        Normaliser::Headers => json!(normalise::headers(text)?),
+        Normaliser::Headers => json!(header::headers(text, Transport::Http)?),
+        Normaliser::GrpcHeaders => json!(header::headers(text, Transport::Grpc)?),
         Normaliser::Brokers => json!(normalise::brokers(text)?),
         Normaliser::Version => json!(normalise::version(text)?),
         Normaliser::KafkaVersion => json!(normalise::kafka_version(text)?),
@@ -415,7 +515,13 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         },
         Normaliser::Label => json!(normalise::label(text)?),
         Normaliser::Domain => json!(normalise::domain(text)?),
+        Normaliser::DatadogSite => json!(normalise::datadog_site(text)?),
         Normaliser::Bucket => json!(normalise::bucket(text)?),
+        Normaliser::AwsRegion => json!(normalise::aws_region(text)?),
+        Normaliser::GcpProject => json!(normalise::gcp_project(text)?),
+        Normaliser::AzureAccount => json!(normalise::azure_account(text)?),
+        Normaliser::AzureContainer => json!(normalise::azure_container(text)?),
+        Normaliser::Identifier => json!(normalise::identifier(text)?),
         Normaliser::Tags => json!(normalise::tags(text)?),
         Normaliser::LogName => json!(normalise::log_name(text)?),
         Normaliser::Labels => json!(normalise::labels(text)?),

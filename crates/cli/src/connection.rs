@@ -16,7 +16,7 @@ use kube::api::Api;
 use odigos_api::Signal;
 use odigos_api::destination::Destination;
 use odigos_catalog::render::{self, Instance, Secret};
-use odigos_plan::gateway::destinations::value_problems;
+use odigos_plan::gateway::destinations::{value_problems, value_remarks};
 use odigos_plan::gateway::{SecretKeys, SecretValue};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
@@ -53,14 +53,14 @@ pub(crate) async fn test(
     reach: Reach,
 ) -> anyhow::Result<Outcome> {
     let destinations: Api<Destination> = Api::namespaced(client.clone(), namespace);
-    let destination = destinations.get_opt(name).await.context("the Destination cannot be read")?;
+    let destination = destinations.get_opt(name).await.context("failed to read the Destination")?;
     let destination = destination.with_context(|| format!("there is no Destination {name} in {namespace}"))?;
     let spec = &destination.spec;
     let mut secrets: BTreeMap<String, String> = BTreeMap::new();
     let mut known = SecretKeys::new();
     if let Some(reference) = &spec.secret_ref {
         let api: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), namespace);
-        let secret = api.get_opt(&reference.name).await.context("the Secret cannot be read")?;
+        let secret = api.get_opt(&reference.name).await.context("failed to read the Secret")?;
         let data = secret.with_context(|| format!("there is no Secret {}", reference.name))?.data.unwrap_or_default();
         known.extend(data.iter().map(|(key, value)| (key.clone(), SecretValue::of(&value.0))));
         secrets.extend(data.into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value.0).into_owned())));
@@ -85,17 +85,8 @@ pub(crate) async fn test(
     if let Some((field, message)) = problems.first() {
         return Ok(Outcome { succeeded: false, message: format!("{field}: {message}") });
     }
-    let remarks: Vec<String> = rendered
-        .environment
-        .iter()
-        .filter_map(|used| Some((&used.key, known.get(&used.key)?)))
-        .flat_map(|(key, value)| {
-            value
-                .remarks(true)
-                .into_iter()
-                .map(move |remark| format!("; warning: key {key} of Secret {reference}: {remark}"))
-        })
-        .collect();
+    let remarks = value_remarks(&rendered, Some(&known), reference).into_iter();
+    let remarks: Vec<String> = remarks.map(|(_, remark)| format!("; warning: {remark}")).collect();
     let outcome =
         |succeeded, message: String| Ok(Outcome { succeeded, message: format!("{message}{}", remarks.concat()) });
     let otlp = rendered.exporters.iter().find(|(id, _)| id.starts_with("otlp_"));
@@ -244,7 +235,7 @@ impl Probe {
         let channel = endpoint
             .connect_with_connector(connector)
             .await
-            .with_context(|| format!("{} cannot be reached", self.url))?;
+            .with_context(|| format!("failed to reach {}", self.url))?;
         let mut request = tonic::Request::new(ExportTraceServiceRequest::default());
         for (key, value) in &self.headers {
             let key: tonic::metadata::MetadataKey<tonic::metadata::Ascii> =
@@ -285,7 +276,7 @@ impl Probe {
         let response = client
             .request(request.body(Empty::<Bytes>::new())?)
             .await
-            .with_context(|| format!("{} cannot be reached", self.url))?;
+            .with_context(|| format!("failed to reach {}", self.url))?;
         let status = response.status();
         if status.is_success() {
             return Ok(format!("{} answered {status}", self.url));

@@ -6,16 +6,19 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use odigos_api::{API_VERSION, names};
+use odigos_api::destination::Destination;
+use odigos_api::{API_VERSION, Signal, names};
 use odigos_catalog::destination::{DestinationType, find, types};
+use odigos_catalog::render::{self, Instance, Secret};
 use odigos_catalog::{ComponentType, Field};
 use odigos_pipeline::yaml;
 use odigos_plan::admission::destination::review;
 use odigos_plan::configuration::Configuration;
-use odigos_plan::gateway::SecretValue;
+use odigos_plan::gateway::destinations::{value_problems, value_remarks};
+use odigos_plan::gateway::{SecretKeys, SecretValue};
 use odigos_plan::spelling::nearest;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, IsTerminal, Read};
 use std::process::ExitCode;
 
@@ -263,6 +266,24 @@ fn show(one: &DestinationType, format: Format) -> Result<ExitCode, Failure> {
 
 // ---- add
 
+/// Refuses values that cannot work where the type uses them, and prints what is said of the others.
+fn judge_values(destination: &Destination, values: &SecretKeys, secret: &str) -> Result<(), Failure> {
+    let spec = &destination.spec;
+    let signals: BTreeSet<Signal> = spec.signals.iter().copied().collect();
+    let keys: BTreeSet<String> = values.keys().cloned().collect();
+    let id = destination.metadata.name.as_deref().unwrap_or_default();
+    let given = Secret::Keys { name: secret, keys: &keys };
+    let instance = Instance { id, type_id: &spec.type_, data: &spec.data, signals: &signals, secret: given };
+    // What keeps it from being rendered is reported by the review.
+    let Ok(rendered) = render::render(&instance) else { return Ok(()) };
+    if let Some((_, problem)) = value_problems(&rendered, Some(values), secret).into_iter().next() {
+        return Err(Failure::Input(anyhow::anyhow!("{problem}")));
+    }
+    let remarks = value_remarks(&rendered, Some(values), secret);
+    remarks.iter().for_each(|(_, remark)| output::error(&format!("warning: {remark}")));
+    Ok(())
+}
+
 async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
     let definition = known(&arguments.type_id)?;
     let name = arguments.name.clone().unwrap_or_else(|| definition.id.clone());
@@ -274,6 +295,7 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
         ask(definition, &mut values)?;
     }
     let (mut data, mut credentials) = (BTreeMap::new(), BTreeMap::new());
+    let mut values_known = SecretKeys::new();
     for (key, value) in values.into_iter().filter(|(_, value)| !value.is_empty()) {
         let field = definition.field(&key);
         if field.is_some_and(|field| field.secret) {
@@ -281,9 +303,7 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
             if let Some(obstacle) = known.obstacle() {
                 return Err(Failure::Input(anyhow::anyhow!("{key}: {obstacle}")));
             }
-            let is_variable = field.is_some_and(|field| field.component_type != ComponentType::Textarea);
-            let remarks = known.remarks(is_variable);
-            remarks.iter().for_each(|remark| output::error(&format!("warning: {key}: {remark}")));
+            values_known.insert(key.clone(), known);
             credentials.insert(key, value)
         } else {
             data.insert(key, value)
@@ -306,7 +326,8 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
     let destination = json!({
         "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": name, "namespace": arguments.namespace}, "spec": spec,
     });
-    let typed = serde_json::from_value(destination.clone())?;
+    let typed: Destination = serde_json::from_value(destination.clone())?;
+    judge_values(&typed, &values_known, &secret_name)?;
     let reviewed = review(&typed, None, &Configuration::default(), &arguments.namespace);
     if let Some(refusal) = reviewed.refusals.first() {
         return Err(Failure::Input(anyhow::anyhow!("{}: {}", refusal.field, refusal.message)));

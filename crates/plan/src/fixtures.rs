@@ -51,7 +51,7 @@ pub(crate) fn processor(name: &str, hint: i32) -> Processor {
 }
 
 pub(crate) fn secret(keys: &[&str]) -> SecretKeys {
-    keys.iter().map(|key| ((*key).to_owned(), SecretValue::of(key.as_bytes()))).collect()
+    keys.iter().map(|key| ((*key).to_owned(), SecretValue::to_come(key))).collect()
 }
 
 fn parse<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: Value) -> K {

@@ -30,7 +30,7 @@ use crate::streams;
 use crate::unowned::{self, Handling};
 use destinations::{DestinationPlan, Fragment};
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
-use odigos_api::condition::{ConditionDraft, kind};
+use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::destination::Destination;
 use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
 use odigos_api::processor::Processor;
@@ -96,6 +96,8 @@ pub struct GatewayPlan {
     pub size_problem: Option<String>,
     /// Conditions by Destination name.
     pub destinations: BTreeMap<String, ConditionDraft>,
+    /// Destinations with a component that the gateway of this release lacks, with what is said of it.
+    pub lacking: BTreeMap<String, String>,
     /// Conditions by Processor name.
     pub processors: BTreeMap<String, ConditionDraft>,
     /// Streams that have pipelines, with their signals.
@@ -142,6 +144,23 @@ impl Observed<'_> {
 #[must_use]
 pub fn name(group: &CollectorsGroupSpec) -> String {
     group.pool.as_ref().map_or_else(|| names::GATEWAY.to_owned(), |pool| names::pool_gateway(&pool.name))
+}
+
+impl GatewayPlan {
+    /// The condition of a Destination where it is known whether the gateways run the image of this release: what that image lacks is no
+    /// success, whatever another image may have.
+    #[must_use]
+    pub fn destination_condition(&self, name: &str, runs_own_image: bool) -> Option<ConditionDraft> {
+        let draft = self.destinations.get(name)?;
+        let lacking = self.lacking.get(name).filter(|_| runs_own_image && draft.status == Status::True);
+        Some(lacking.map_or_else(
+            || draft.clone(),
+            |message| {
+                let kind = kind::DESTINATION_CONFIGURED;
+                ConditionDraft::no(kind, "NotInCollector", format!("spec.type: {message}; until then nothing is sent."))
+            },
+        ))
+    }
 }
 
 /// Renders the gateway.
@@ -227,6 +246,7 @@ fn report(
         problems,
         size_problem,
         destinations: destinations.conditions,
+        lacking: destinations.lacking,
         processors: processors.conditions,
         streams,
         receiver_signals: [Signal::Logs, Signal::Metrics, Signal::Traces]

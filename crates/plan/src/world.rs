@@ -198,7 +198,7 @@ impl World {
         let key = (key.0.clone(), name.unwrap_or_else(|| key.1.clone()));
         if !self.secrets.contains_key(&key) {
             // The values do not exist yet; a digest of the key stands for each.
-            let digests = keys.into_iter().map(|one| (one.clone(), SecretValue::of(one.as_bytes()))).collect();
+            let digests = keys.into_iter().map(|one| (one.clone(), SecretValue::to_come(&one))).collect();
             self.secrets.insert(key.clone(), digests);
             self.announced_secrets.insert(key, title(object));
         }

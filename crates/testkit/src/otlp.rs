@@ -61,6 +61,8 @@ type Handler = Arc<dyn Fn(Item) + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Sink {
     items: Arc<Mutex<Vec<Item>>>,
+    /// Metadata of the requests with spans.
+    metadata: Arc<Mutex<Vec<tonic::metadata::MetadataMap>>>,
     /// Spans by name, and nothing else of them, where very many arrive.
     counted: Option<Arc<Mutex<BTreeMap<String, usize>>>>,
     /// Takes every item instead of remembering it.
@@ -134,6 +136,12 @@ impl Sink {
     #[must_use]
     pub fn items(&self) -> Vec<Item> {
         self.items.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Metadata of every request with spans so far, unless the sink counts.
+    #[must_use]
+    pub fn metadata(&self) -> Vec<tonic::metadata::MetadataMap> {
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Items by signal and service.
@@ -220,6 +228,7 @@ impl TraceService for Sink {
             groups.flat_map(|scope| scope.spans).for_each(|span| *counted.entry(span.name).or_default() += 1);
             return Ok(Response::new(ExportTraceServiceResponse::default()));
         }
+        self.metadata.lock().unwrap_or_else(PoisonError::into_inner).push(request.metadata().clone());
         for spans in request.into_inner().resource_spans {
             let resource = attributes(spans.resource.as_ref());
             let all = spans.scope_spans.iter().flat_map(|scope| &scope.spans);

@@ -50,7 +50,24 @@ fn split(text: &str) -> Result<Parts<'_>, String> {
         Some((path, query)) => (path, Some(query)),
         None => (without_fragment, None),
     };
+    if let Some(glued) =
+        path.trim_end_matches('/').rsplit('/').next().and_then(|last| last.rsplit_once(':')).map(|(_, end)| end)
+        && (2..=5).contains(&glued.len())
+        && glued.bytes().all(|byte| byte.is_ascii_digit())
+        && port.is_none()
+    {
+        return Err(format!("the port {glued} stands behind the path; write it behind the host: host:{glued}/path"));
+    }
     Ok(Parts { scheme, user, host, port, path, query, rest })
+}
+
+/// The path without slashes at its end and without what the exporter, or this product, appends to it, however often it is there.
+fn base_path<'a>(path: &'a str, appended: &[&str]) -> &'a str {
+    let mut path = path.trim_end_matches('/');
+    while let Some(rest) = appended.iter().find_map(|one| path.strip_suffix(one)) {
+        path = rest.trim_end_matches('/');
+    }
+    path
 }
 
 fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
@@ -158,12 +175,25 @@ pub fn grpc_hostport(text: &str, secure: bool) -> Result<String, String> {
 /// What an OTLP exporter appends to the URL of a server, one for each signal.
 const SIGNAL_PATHS: [&str; 4] = ["/v1/traces", "/v1/metrics", "/v1/logs", "/v1development/profiles"];
 
-/// A URL for OTLP over HTTP; the exporter appends `/v1/traces` and the like. With `port` and `path` a type's own
-/// defaults are filled in. A signal's path at its end is left out ([`signal_path`] says so).
+/// Paths of services behind which signals have their own.
+const SERVICE_PATHS: [&str; 5] = [
+    "/api/v1/prom/remote/write",
+    "/api/v2/otlp",
+    "/20200101/opentelemetry",
+    "/20200101/opentelemetry/private",
+    "/20200101/opentelemetry/public",
+];
+
+/// A URL for OTLP over HTTP, without a slash at the end; the exporter appends `/v1/traces` and the like. With `port` and `path` a type's own
+/// defaults are filled in. A signal's path at its end is left out ([`appended`] says so).
 ///
 /// # Errors
 /// When it is no URL, has another path than a given one, or has a query or fragment, behind which the exporter would append.
 pub fn otlp_http_url(text: &str, port: Option<u16>, path: Option<&str>) -> Result<String, String> {
+    base_url(text, port, path, &SIGNAL_PATHS)
+}
+
+fn base_url(text: &str, port: Option<u16>, path: Option<&str>, appended: &[&str]) -> Result<String, String> {
     let text = text.trim();
     let parts = split(text)?;
     if parts.query.is_some() {
@@ -171,10 +201,17 @@ pub fn otlp_http_url(text: &str, port: Option<u16>, path: Option<&str>) -> Resul
             "a query cannot be part of it: the exporter appends the path of each signal; write keys as headers".into(),
         );
     }
-    let url = http_url(text, port, path)?;
-    let bare = url.trim_end_matches('/');
-    let cut = SIGNAL_PATHS.iter().find_map(|signal| bare.strip_suffix(signal));
-    Ok(cut.map_or_else(|| url.clone(), str::to_owned))
+    let scheme = http_scheme(&parts)?;
+    no_fragment(&parts)?;
+    let user = parts.user.map(|user| format!("{user}@")).unwrap_or_default();
+    let port = parts.port.or(port).map(|port| format!(":{port}")).unwrap_or_default();
+    let written = base_path(parts.path, appended);
+    let rest = match path {
+        Some(path) if written.is_empty() => path,
+        Some(path) if written != path => return Err(format!("its path must be {path}, not {written}")),
+        _ => written,
+    };
+    Ok(format!("{scheme}://{user}{}{port}{rest}", parts.host))
 }
 
 /// The path of a signal at the end of a URL for OTLP, which the exporter appends by itself.
@@ -182,6 +219,24 @@ pub fn otlp_http_url(text: &str, port: Option<u16>, path: Option<&str>) -> Resul
 pub fn signal_path(text: &str) -> Option<&'static str> {
     let bare = text.trim().trim_end_matches('/');
     SIGNAL_PATHS.into_iter().find(|path| bare.ends_with(path))
+}
+
+/// What is said of an address that ends with a path which is appended to it anyway.
+#[must_use]
+pub fn appended(text: &str) -> Option<String> {
+    let bare = text.trim().trim_end_matches('/');
+    if let Some(path) = signal_path(text) {
+        return Some(format!("{path} at its end is left out: the exporter appends the path of each signal"));
+    }
+    let path = SERVICE_PATHS.iter().filter(|path| bare.ends_with(**path)).max_by_key(|path| path.len())?;
+    Some(format!("{path} at its end is left out where it is appended anyway"))
+}
+
+/// What is said of the URL of one signal: nothing is appended to it.
+#[must_use]
+pub fn signal_url_remark(text: &str) -> Option<String> {
+    let has_path = split(text.trim()).is_ok_and(|parts| !parts.path.trim_end_matches('/').is_empty());
+    (!has_path).then(|| "it has no path, and none is appended to this setting; most servers take a signal at a path such as /v1/traces".to_owned())
 }
 
 /// A URL with `http://` or `https://`; `port` and `path` are filled in where it has none.
@@ -224,28 +279,40 @@ fn http_scheme(parts: &Parts<'_>) -> Result<String, String> {
     }
 }
 
+/// Paths of Loki's own protocol, old and new, which take no OTLP.
+const LOKI_PATHS: [&str; 4] = ["/loki/api/v1/push", "/api/prom/push", "/loki/api/v1", "/api/prom"];
+const LOKI_PROTOCOL: &str = "that is the address of Loki's own protocol; write the one for OTLP, which ends with /otlp";
+
 /// The OTLP base URL of a Loki server: http unless given, port 3100, path `/otlp`.
 ///
 /// # Errors
-/// When it is no URL, has a query or fragment, or is the push path of Loki's own protocol, which takes no OTLP.
+/// When it is no URL, has a query or fragment, or is a path of Loki's own protocol, which takes no OTLP.
 pub fn loki_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let parts = split(&with_scheme)?;
     let scheme = http_scheme(&parts)?;
     no_fragment(&parts)?;
+    // A lone slash is the same address as none; kept, the exporter would push to a path that Loki does not serve.
+    let path = base_path(parts.path, &SIGNAL_PATHS);
+    if LOKI_PATHS.iter().any(|own| path.ends_with(own)) {
+        return Err(LOKI_PROTOCOL.into());
+    }
     if parts.query.is_some() {
         return Err("a query cannot be part of it: the exporter appends /v1/logs".into());
     }
-    if parts.path.trim_end_matches('/').ends_with("/loki/api/v1/push") {
-        return Err("that is the address of Loki's own protocol; write the one for OTLP, which ends with /otlp".into());
-    }
     let user = parts.user.map(|user| format!("{user}@")).unwrap_or_default();
-    // A lone slash is the same address as none; kept, the exporter would push to a path that Loki does not serve.
-    let path = parts.path.trim_end_matches('/');
-    let path = path.strip_suffix("/v1/logs").unwrap_or(path);
     let path = if path.is_empty() { "/otlp" } else { path };
     Ok(format!("{scheme}://{user}{}:{}{path}", parts.host, parts.port.unwrap_or(3100)))
+}
+
+/// What is said of an address of Loki with a path other than the one for OTLP.
+#[must_use]
+pub fn loki_remark(text: &str) -> Option<String> {
+    let url = loki_url(text).ok()?;
+    let path = split(&url).ok()?.path.to_owned();
+    (!path.ends_with("/otlp"))
+        .then(|| format!("Loki takes OTLP at a path that ends with /otlp; {path} is used as it is"))
 }
 
 /// Paths that take remote writes: Prometheus and what is compatible (Mimir, Cortex, Thanos, VictoriaMetrics, InfluxDB, GreptimeDB, New
@@ -359,11 +426,10 @@ pub fn grafana_loki_url(text: &str) -> Result<String, String> {
     if parts.user.is_some() {
         return Err("user and password cannot be part of it: they have settings of their own".into());
     }
-    match parts.path {
-        "" => otlp_http_url(&with_scheme, None, Some("/otlp")),
-        "/otlp" => Ok(with_scheme),
-        path => Err(format!("its path must be /otlp, not {path}")),
+    if LOKI_PATHS.iter().any(|own| parts.path.trim_end_matches('/').ends_with(own)) {
+        return Err(LOKI_PROTOCOL.into());
     }
+    otlp_http_url(&with_scheme, None, Some("/otlp"))
 }
 
 /// `host:port` of a Grafana Cloud Tempo; port 443 unless given.
@@ -391,10 +457,13 @@ pub fn grafana_tempo_hostport(text: &str) -> Result<String, String> {
 pub fn grafana_prometheus_url(text: &str) -> Result<String, String> {
     let text = text.trim();
     let parts = split(text)?;
-    if http_scheme(&parts)? != "https" || parts.path != "/api/prom/push" {
+    if http_scheme(&parts)? != "https" || parts.path.trim_end_matches('/') != "/api/prom/push" {
         return Err("it must be the remote write URL, https://…/api/prom/push".into());
     }
-    Ok(text.to_owned())
+    let user = parts.user.map(|user| format!("{user}@")).unwrap_or_default();
+    let port = parts.port.map(|port| format!(":{port}")).unwrap_or_default();
+    let query = parts.query.map(|query| format!("?{query}")).unwrap_or_default();
+    Ok(format!("https://{user}{}{port}/api/prom/push{query}", parts.host))
 }
 
 /// An Elasticsearch URL; port 9200 unless given.
@@ -431,6 +500,19 @@ pub fn causely_hostport(text: &str) -> Result<String, String> {
     Ok(format!("http://{}:{}", parts.host, parts.port.unwrap_or(4317)))
 }
 
+/// What is said of the address of a mediator of which not everything is used.
+#[must_use]
+pub fn causely_remark(text: &str) -> Option<String> {
+    let text = text.trim();
+    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let parts = split(&with_scheme).ok()?;
+    if parts.scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) {
+        return Some("TLS is not supported for this type: what is sent is not encrypted; write http:// for that, or use the type otlp".into());
+    }
+    let is_bare = parts.rest.trim_matches('/').is_empty() && parts.user.is_none();
+    (!is_bare).then(|| "only host and port of it are used".into())
+}
+
 /// `host:port` of a SigNoz collector without TLS; port 4317 unless given.
 ///
 /// # Errors
@@ -452,7 +534,15 @@ pub fn dynatrace_url(text: &str) -> Result<String, String> {
         return Err("only host, port and path can be part of it".into());
     }
     let port = parts.port.map(|port| format!(":{port}")).unwrap_or_default();
-    Ok(format!("https://{}{port}{}", parts.host, parts.path.trim_end_matches('/')))
+    Ok(format!("https://{}{port}{}", parts.host, base_path(parts.path, &[&SIGNAL_PATHS[..], &SERVICE_PATHS].concat())))
+}
+
+/// The data upload URL of an APM domain of Oracle Cloud, without the paths of signals.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn oracle_url(text: &str) -> Result<String, String> {
+    base_url(text, None, None, &[&SIGNAL_PATHS[..], &SERVICE_PATHS].concat())
 }
 
 /// The company's name in front of `.chronosphere.io`.
@@ -485,10 +575,10 @@ pub fn url_scheme(text: &str) -> Result<String, String> {
     http_scheme(&split(&whole)?)
 }
 
-/// Host, port and path of a URL, without a slash at the end.
+/// Host, port and path of a URL, without a slash at the end and without a path that is appended to it.
 ///
 /// # Errors
-/// What is wrong with the text.
+/// When it is no URL, or has a user, or a query or fragment, behind which a path would be appended.
 pub fn url_rest(text: &str) -> Result<String, String> {
     let whole = with_https(text);
     let parts = split(&whole)?;
@@ -496,8 +586,12 @@ pub fn url_rest(text: &str) -> Result<String, String> {
     if parts.user.is_some() {
         return Err("user and password cannot be part of it: they have settings of their own".into());
     }
+    no_fragment(&parts)?;
+    if parts.query.is_some() {
+        return Err("a query cannot be part of it: the path of each signal is appended".into());
+    }
     let port = parts.port.map(|port| format!(":{port}")).unwrap_or_default();
-    Ok(format!("{}{port}{}", parts.host, parts.rest))
+    Ok(format!("{}{port}{}", parts.host, base_path(parts.path, &[&SIGNAL_PATHS[..], &SERVICE_PATHS].concat())))
 }
 
 /// The host of a URL behind its first label, e.g. `saas.example.com` of `https://a.saas.example.com/x`.

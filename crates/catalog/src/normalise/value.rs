@@ -90,31 +90,6 @@ pub fn key_values(text: &str) -> Result<BTreeMap<String, String>, String> {
     Ok(pairs.into_iter().filter(|pair| !pair.key.trim().is_empty()).map(|pair| (pair.key, pair.value)).collect())
 }
 
-/// Headers of HTTP or gRPC, as a JSON list of `{key, value}`; names are trimmed.
-///
-/// # Errors
-/// When it is no such list, a name is not one that HTTP knows, a value holds a character that no header can carry, or two names differ only
-/// in case.
-pub fn headers(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let mut headers = BTreeMap::new();
-    let mut names = std::collections::BTreeSet::new();
-    for (name, value) in key_values(text)? {
-        let name = name.trim().to_owned();
-        let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        if let Some(c) = name.chars().find(|c| !is_token(*c)) {
-            return Err(format!("{} is not the name of a header: it holds {c:?}", shown(&name)));
-        }
-        if let Some(c) = value.chars().find(|c| c.is_control()) {
-            return Err(format!("the value of the header {name} holds {c:?}, which no header can carry"));
-        }
-        if !names.insert(name.to_ascii_lowercase()) {
-            return Err(format!("the header {name} occurs twice; upper and lower case are the same"));
-        }
-        headers.insert(name, value);
-    }
-    Ok(headers)
-}
-
 /// Kafka brokers: a JSON list of `host:port`.
 ///
 /// # Errors
@@ -188,20 +163,6 @@ pub fn label(text: &str) -> Result<String, String> {
         ));
     }
     Ok(text.to_owned())
-}
-
-/// The name of an S3 bucket.
-///
-/// # Errors
-/// When it is none; a path or `s3://` is not part of it.
-pub fn bucket(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-    // An access point's ARN stands in for a bucket.
-    if text.starts_with("arn:") || ((3..=255).contains(&text.len()) && text.chars().all(is_legal)) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("{} is not the name of a bucket; write the name alone, without s3:// and path", shown(text)))
 }
 
 /// A connection string of Azure: `InstrumentationKey=…;IngestionEndpoint=…`.

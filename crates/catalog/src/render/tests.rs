@@ -48,6 +48,7 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("*", "unused", "an exporter that no selected signal uses is not written"),
     ("alibabacloud", "traces only", "an exporter without a selected signal is not written"),
     ("azureblob", "type", "the custom azureblobstorage is contrib's azureblob: url, containers, identity of the pod"),
+    ("gcs", "", "a bucket has at least three characters: with one of a single letter the exporter does not start"),
     ("gcs", "type", "contrib's googlecloudstorage takes bucket.name; the custom one's block was misnamed"),
     ("mock", "type", "stock collectors cannot play a slow backend; everything is taken and forgotten"),
     ("splunk", "type", "sapm is gone from every release; the same backend takes OTLP"),
@@ -113,6 +114,11 @@ fn golden_examples() {
                 continue;
             }
             if signals.contains(&"PROFILES") && type_id != "pyroscope" {
+                continue;
+            }
+            if text("GCS_BUCKET") == "b" {
+                let problems = ours.expect_err(&what);
+                assert!(problems.iter().any(|problem| problem.field == "spec.data.GCS_BUCKET"), "{what}: {problems:?}");
                 continue;
             }
             if type_id == "sentry" || (type_id == "signalfx" && (case["data"] == json!({}) || signals == ["TRACES"])) {
@@ -317,6 +323,65 @@ fn signal_path_of_an_otlp_address_is_left_out_and_said() {
         rendered("otlphttp", &["TRACES"], &json!({"OTLP_HTTP_ENDPOINT": "http://o:4318/v1/traces"})).unwrap();
     assert_eq!(rendered.exporters.values().next().unwrap()["endpoint"], "http://o:4318");
     assert!(rendered.warnings.iter().any(|warning| warning.message.contains("/v1/traces")), "{:?}", rendered.warnings);
+}
+
+/// Where a value is used decides what it may hold, so each use is told: in headers of either transport, in URLs, and in settings.
+#[test]
+fn uses_of_secrets_are_told() {
+    use Usage::{File, GoogleCredentials, GrpcHeader, HttpHeader, OtlpUrl, Setting, UrlPassword};
+    for (type_id, signals, data, key, usage) in [
+        ("honeycomb", "TRACES", json!({}), "HONEYCOMB_API_KEY", GrpcHeader),
+        ("lumigo", "TRACES", json!({"LUMIGO_ENDPOINT": "https://l"}), "LUMIGO_TOKEN", HttpHeader),
+        (
+            "coralogix",
+            "TRACES",
+            json!({"CORALOGIX_DOMAIN": "eu2.coralogix.com", "CORALOGIX_APPLICATION_NAME": "a", "CORALOGIX_SUBSYSTEM_NAME": "b"}),
+            "CORALOGIX_PRIVATE_KEY",
+            GrpcHeader,
+        ),
+        ("datadog", "TRACES", json!({"DATADOG_SITE": "datadoghq.eu"}), "DATADOG_API_KEY", HttpHeader),
+        ("sumologic", "TRACES", json!({}), "SUMOLOGIC_COLLECTION_URL", OtlpUrl),
+        (
+            "qryn-oss",
+            "TRACES",
+            json!({"QRYN_OSS_URL": "http://q", "QRYN_OSS_USERNAME": "u"}),
+            "QRYN_OSS_PASSWORD",
+            UrlPassword,
+        ),
+        ("qryn", "METRICS", json!({"QRYN_URL": "http://q", "QRYN_API_KEY": "u"}), "QRYN_API_SECRET", UrlPassword),
+        ("loki", "LOGS", json!({"LOKI_URL": "http://l", "LOKI_USERNAME": "u"}), "LOKI_PASSWORD", Setting),
+    ] {
+        let rendered =
+            rendered(type_id, &[signals], &data).unwrap_or_else(|problems| panic!("{type_id}: {problems:?}"));
+        let found: Vec<_> = rendered.environment.iter().filter(|one| one.key == key).collect();
+        assert_eq!(found.len(), 1, "{type_id}");
+        assert_eq!(found[0].usages, [usage].into(), "{type_id}");
+    }
+    let google = rendered("googlecloud", &["TRACES"], &json!({})).unwrap();
+    assert!(google.files.iter().all(|one| one.usage == GoogleCredentials) && google.files.len() == 1);
+    let data = json!({"CLICKHOUSE_ENDPOINT": "c", "CLICKHOUSE_DATABASE_NAME": "otel", "CLICKHOUSE_TLS_ENABLED": "true", "CLICKHOUSE_USE_CUSTOM_CA": "true"});
+    let clickhouse = rendered("clickhouse", &["TRACES"], &data).unwrap();
+    assert!(clickhouse.files.iter().all(|one| one.usage == File) && clickhouse.files.len() == 1);
+}
+
+#[test]
+fn settings_that_are_sent_as_headers_are_checked() {
+    let refused = |type_id: &str, data: Value| rendered(type_id, &["TRACES"], &data).unwrap_err()[0].clone();
+    let long = json!({"UPTRACE_DSN": "https://é@uptrace", "UPTRACE_ENDPOINT": "http://u:4317"});
+    assert_eq!(refused("uptrace", long).field, "spec.data.UPTRACE_DSN");
+    let stream = json!({"OPEN_OBSERVE_ENDPOINT": "http://o", "OPEN_OBSERVE_STREAM_NAME": "a\nb"});
+    assert_eq!(refused("openobserve", stream).field, "spec.data.OPEN_OBSERVE_STREAM_NAME");
+    let own = json!({"DYNAMIC_DESTINATION_TYPE": "otlp_grpc", "DYNAMIC_CONFIGURATION_DATA": "{endpoint: 'a:1', headers: {'x y': v}}"});
+    let problem = refused("dynamic", own);
+    assert!(problem.field == "spec.data.DYNAMIC_CONFIGURATION_DATA" && problem.message.contains("x y"), "{problem:?}");
+    // The URL of one signal is whole: nothing is cut off or appended.
+    let whole =
+        json!({"OTLP_HTTP_TRACES_ENDPOINT": "http://t/v1/traces?team=a", "OTLP_HTTP_METRICS_ENDPOINT": "http://m"});
+    let rendered = rendered("otlphttp", &["TRACES"], &whole).unwrap();
+    let exporter = rendered.exporters.values().next().unwrap();
+    assert_eq!(exporter["traces_endpoint"], "http://t/v1/traces?team=a");
+    let said: Vec<&str> = rendered.warnings.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(said, ["spec.data.OTLP_HTTP_METRICS_ENDPOINT"]);
 }
 
 #[test]

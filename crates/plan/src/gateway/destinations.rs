@@ -12,6 +12,7 @@ use crate::unowned;
 use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination, DestinationSpec};
 use odigos_api::{CollectorRole, Finding, Signal};
+use odigos_catalog::Usage;
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
 use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::expansion::unexpanded_variable;
@@ -63,6 +64,8 @@ pub struct Fragment {
     delivery: Delivery,
     /// Drops metrics that this destination does not want although another one does.
     metric_filter: Option<Value>,
+    /// What is said of a component that the gateway of this release lacks.
+    lacking: Option<String>,
 }
 
 /// Settings of a component without its queue.
@@ -300,6 +303,8 @@ pub struct DestinationPlan {
     pub secrets: Vec<SecretUse>,
     /// Environment variables that libraries of the collector read; there is one of each for the whole pod.
     pub variables: BTreeMap<String, String>,
+    /// Those with a component that the gateway of this release lacks, by name, with what is said of it.
+    pub lacking: BTreeMap<String, String>,
     /// What people should know.
     pub findings: Vec<Finding>,
 }
@@ -383,6 +388,7 @@ pub fn plan(seen: &Observed<'_>) -> DestinationPlan {
                 message.push_str(&unowned_note(seen, &fragment));
                 message.push_str(span_metrics_note(destination));
                 result.secrets.extend(secrets);
+                result.lacking.extend(fragment.lacking.clone().map(|message| (name.to_owned(), message)));
                 result.fragments.push(*fragment);
                 ConditionDraft::yes(kind::DESTINATION_CONFIGURED, "TransformedToOtelcolConfig", message)
             }
@@ -567,17 +573,14 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
             "profiles are not collected by this release; nothing would be sent",
         );
     }
-    let unknown = not_in_gateway(&rendered).map(|missing| {
-        let message = format!(
-            "the gateway of this release has no {missing}; images.gateway or images.collector must name an image that has it"
-        );
-        ("spec.type".to_owned(), message)
+    let lacking = not_in_gateway(&rendered).map(|missing| {
+        format!("the gateway of this release has no {missing}; images.gateway or images.collector must name an image that has it")
     });
     let selection = Selection::of(spec);
     let wanted = MetricSources::of(spec);
     let takes_metrics = rendered.pipelines.keys().any(|(signal, _)| *signal == Signal::Metrics);
     warnings.extend(rendered.warnings.iter().map(|problem| (problem.field.clone(), problem.message.clone())));
-    warnings.extend(unknown);
+    warnings.extend(lacking.clone().map(|message| ("spec.type".to_owned(), message)));
     let delivery = spec.delivery.clone().unwrap_or_default();
     let problems = delivery::problems(&delivery);
     if !problems.is_empty() {
@@ -616,16 +619,11 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     if !problems.is_empty() {
         return Outcome::Refused { reason: "InvalidSetting", problems };
     }
-    for used in &secrets {
-        let is_variable = matches!(used.target, SecretTarget::Variable(_));
-        let value = values.and_then(|values| values.get(&used.key));
-        let remarks = value.map(|value| value.remarks(is_variable)).unwrap_or_default();
-        let remark = |remark| (SECRET_FIELD.to_owned(), format!("{}: {remark}", of_key(&used.key, &used.secret)));
-        warnings.extend(remarks.into_iter().map(remark));
-    }
+    warnings.extend(value_remarks(&rendered, values, secret_name.unwrap_or_default()));
     let pipelines = rendered.pipelines.keys().cloned().collect();
     let metric_filter = if takes_metrics { metric_filter(wanted) } else { None };
-    let fragment = Fragment { name: name.to_owned(), selection, pipelines, wanted, rendered, delivery, metric_filter };
+    let fragment =
+        Fragment { name: name.to_owned(), selection, pipelines, wanted, rendered, delivery, metric_filter, lacking };
     if let Some(problem) = fragment.retry_problem() {
         let states =
             |delivery: &Delivery| delivery.retry_max_elapsed_time.is_some() || delivery.retry_max_interval.is_some();
@@ -648,7 +646,32 @@ fn of_key(key: &str, secret: &str) -> String {
     format!("key {key} of Secret {secret}")
 }
 
-/// Values that no container can get as a variable, and references that the collector would not expand: each with its field.
+/// Where the values of a destination's Secret are used, by key.
+fn usages_by_key(rendered: &Rendered) -> BTreeMap<&str, BTreeSet<Usage>> {
+    let mut usages: BTreeMap<&str, BTreeSet<Usage>> = BTreeMap::new();
+    for used in &rendered.environment {
+        usages.entry(&used.key).or_default().extend(&used.usages);
+    }
+    for used in &rendered.files {
+        usages.entry(&used.key).or_default().insert(used.usage);
+    }
+    usages
+}
+
+/// What people should know about values that work, but perhaps not as meant: each with its field.
+#[must_use]
+pub fn value_remarks(rendered: &Rendered, values: Option<&SecretKeys>, secret: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for (key, usages) in usages_by_key(rendered) {
+        let remarks = values.and_then(|values| values.get(key)).map(|value| value.remarks(&usages)).unwrap_or_default();
+        let remark = |remark| (SECRET_FIELD.to_owned(), format!("{}: {remark}", of_key(key, secret)));
+        found.extend(remarks.into_iter().map(remark));
+    }
+    found
+}
+
+/// Values that no container can get as a variable or that cannot work where they are used, and references that the collector would not
+/// expand: each with its field.
 #[must_use]
 pub fn value_problems(rendered: &Rendered, values: Option<&SecretKeys>, secret: &str) -> Vec<(String, String)> {
     let value = |key: &str| values.and_then(|values| values.get(key));
@@ -657,6 +680,10 @@ pub fn value_problems(rendered: &Rendered, values: Option<&SecretKeys>, secret: 
         Some((SECRET_FIELD.to_owned(), format!("{}: {why}", of_key(&used.key, secret))))
     };
     let mut problems: Vec<(String, String)> = rendered.environment.iter().filter_map(obstacle).collect();
+    for (key, usages) in usages_by_key(rendered) {
+        let why = value(key).and_then(|value| usages.iter().find_map(|usage| value.problem(*usage)));
+        problems.extend(why.map(|why| (SECRET_FIELD.to_owned(), format!("{}: {why}", of_key(key, secret)))));
+    }
     let key = |variable: &str| rendered.environment.iter().find(|used| used.variable == variable).map(|used| &used.key);
     let holds_escaped =
         |variable: &str| key(variable).and_then(|key| value(key)).is_some_and(|value| value.holds_reference);

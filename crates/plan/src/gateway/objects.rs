@@ -36,6 +36,15 @@ pub struct Installation {
     pub rejection_metric: bool,
 }
 
+impl Installation {
+    /// Whether gateways run the image of this release, from whichever registry.
+    #[must_use]
+    pub fn runs_own_gateway(&self) -> bool {
+        let name = self.gateway_image.rsplit('/').next().unwrap_or_default();
+        name.split([':', '@']).next() == Some("odigos-gateway")
+    }
+}
+
 impl Default for Installation {
     /// The collectors of this release and a current cluster; what `render` shows without a cluster.
     fn default() -> Self {

@@ -1,10 +1,11 @@
 //! What is known of the values of Secrets: a digest, and what a collector or a container would make of them.
 //!
 //! Owns the rule which values reach the gateway as an escaped copy, which can be no environment variable at all, and what people are told about
-//! a value. Never keeps a value, and no message holds a part of one.
+//! a value, by where a Destination uses it. Never keeps a value, and no message holds a part of one.
 
 use crate::objects::hash;
 use odigos_api::destination::Destination;
+use odigos_catalog::{Usage, usage};
 use odigos_pipeline::expansion;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,6 +34,8 @@ pub struct SecretValue {
     remarks: Vec<&'static str>,
     /// What is probably not meant in a value that is part of a request.
     variable_remarks: Vec<&'static str>,
+    /// What is known of single uses: why it can never work there, and what is probably not meant.
+    by_usage: BTreeMap<Usage, (Option<&'static str>, Vec<&'static str>)>,
 }
 
 impl SecretValue {
@@ -48,6 +51,8 @@ impl SecretValue {
         let mut known = Self { digest: hash(value, 64), ..Self::default() };
         let Ok(text) = std::str::from_utf8(value) else {
             known.obstacle = Some("it is not UTF-8 text, which a collector needs here");
+            // No text is no JSON either.
+            known.by_usage = [(Usage::GoogleCredentials, (Usage::GoogleCredentials.problem(""), Vec::new()))].into();
             return known;
         };
         if text.contains('\0') {
@@ -61,12 +66,11 @@ impl SecretValue {
             known.remarks.push("it is empty");
         } else if text.trim().is_empty() {
             known.remarks.push("it is blank");
-        } else if text.trim() != text {
-            known.variable_remarks.push("it begins or ends with a blank or a line break, which is sent as part of it");
         }
-        if text.trim().chars().any(char::is_control) {
-            known.variable_remarks.push("it holds a control character such as a line break, which no header can carry");
-        }
+        let judged = usage::ALL.map(|usage| (usage, (usage.problem(text), usage.remarks(text))));
+        let is_said =
+            |(_, (problem, remarks)): &(Usage, (Option<&str>, Vec<&str>))| problem.is_some() || !remarks.is_empty();
+        known.by_usage = judged.into_iter().filter(is_said).collect();
         if known.holds_reference {
             known.remarks.push(
                 "it holds ${…} and is sent as it is written; a placeholder that no tool has filled in looks like this",
@@ -77,6 +81,18 @@ impl SecretValue {
                 .push("it holds $$, which is sent as it is written; write one $ where it was doubled for a collector");
         }
         known
+    }
+
+    /// A value that does not exist yet: nothing is known of it, and `key` stands for its digest.
+    #[must_use]
+    pub fn to_come(key: &str) -> Self {
+        Self { digest: hash(key, 64), ..Self::default() }
+    }
+
+    /// Why it can never work where it is used.
+    #[must_use]
+    pub fn problem(&self, usage: Usage) -> Option<&'static str> {
+        self.by_usage.get(&usage).and_then(|(problem, _)| *problem)
     }
 
     /// Why a container cannot get it as an environment variable.
@@ -90,11 +106,13 @@ impl SecretValue {
         self.obstacle.map(str::to_owned).or(copy)
     }
 
-    /// What people should know about the value, as an environment variable or as a file.
+    /// What people should know about the value where it is used.
     #[must_use]
-    pub fn remarks(&self, is_variable: bool) -> Vec<&'static str> {
+    pub fn remarks(&self, usages: &BTreeSet<Usage>) -> Vec<&'static str> {
+        let is_variable = usages.iter().any(|usage| !usage.is_file());
         let more = if is_variable { self.variable_remarks.as_slice() } else { &[] };
-        self.remarks.iter().chain(more).copied().collect()
+        let of_usages = usages.iter().filter_map(|usage| self.by_usage.get(usage)).flat_map(|(_, remarks)| remarks);
+        self.remarks.iter().chain(more).chain(of_usages).copied().collect()
     }
 }
 
@@ -138,20 +156,25 @@ mod tests {
             (b"   ", false, "is blank"),
             (b"secret-key\n", false, "line break"),
             (b"secret\x1bkey", false, "control character"),
+            (b" secret-key", false, "begins or ends with a blank"),
             (b"p@$$secret", false, "holds $$"),
             (b"${secret:=changeme}", false, "placeholder"),
             (b"\xff\xfe", true, ""),
             (b"secret\0", true, ""),
         ] {
             let known = SecretValue::of(value);
-            let said = format!("{:?} {:?}", known.obstacle(), known.remarks(true));
+            let remarks = known.remarks(&[Usage::Setting].into());
+            let problems = usage::ALL.map(|usage| known.problem(usage));
+            let said = format!("{:?} {remarks:?}", known.obstacle());
+            assert!(!format!("{problems:?}").contains("secret"), "{problems:?}");
             assert_eq!(known.obstacle().is_some(), obstacle, "{said}");
             assert!(said.contains(words) && !said.contains("secret"), "{said}");
-            assert_eq!(words.is_empty(), known.remarks(true).is_empty() || obstacle, "{said}");
+            assert_eq!(words.is_empty(), remarks.is_empty() || obstacle, "{said}");
         }
         assert!(SecretValue::of(&vec![b'a'; 200_000]).obstacle().is_some());
         // A file may have several lines.
-        assert!(SecretValue::of(b"{\n\"a\": 1}\n").remarks(false).is_empty());
+        assert!(SecretValue::of(b"{\n\"a\": 1}\n").remarks(&[Usage::File].into()).is_empty());
+        assert_eq!(SecretValue::to_come("k").problem(Usage::OtlpUrl), None);
     }
 
     #[test]

@@ -528,6 +528,22 @@ fn exporter_that_the_shipped_collector_lacks_is_reported() {
     assert!(!named("kafka").contains("has no exporter"));
     assert!(named("load_balancing").contains("has no exporter load_balancing"), "that of nodes has it");
     assert!(message("gcs", json!({})).contains("has no exporter googlecloudstorage"));
+    // The condition is no success where it is known that this image runs.
+    let plan = Given::new(vec![destination_with("d-1", "gcs", &["TRACES"], json!({}), Value::Null)]).plan();
+    let own = plan.destination_condition("d-1", true).unwrap();
+    assert_eq!((own.status, own.reason.as_str()), (Status::False, "NotInCollector"));
+    assert!(own.message.contains("has no exporter googlecloudstorage"), "{own:?}");
+    assert_eq!(plan.destination_condition("d-1", false).unwrap().status, Status::True);
+    for (image, is_own) in [
+        ("ghcr.io/odigos-rs/odigos-gateway:0.1.0", true),
+        ("registry:5000/mirror/odigos-gateway@sha256:00", true),
+        ("odigos-gateway", true),
+        ("otel/opentelemetry-collector-contrib:0.158.0", false),
+        ("registry/odigos-gateway-contrib:1", false),
+    ] {
+        let installation = objects::Installation { gateway_image: image.into(), ..objects::Installation::default() };
+        assert_eq!(installation.runs_own_gateway(), is_own, "{image}");
+    }
     // It knows neither a queue nor retries, and refuses keys that it does not know.
     let gcs = Given::new(vec![destination_with("d-1", "gcs", &["TRACES"], json!({}), Value::Null)]).plan();
     let settings = gcs.config.get(ComponentKind::Exporter, "googlecloudstorage/d-1").unwrap();

@@ -22,7 +22,8 @@ fn every_destination() -> Vec<Value> {
         "OTLP_HTTP_OAUTH2_CLIENT_ID": "id", "OTLP_HTTP_OAUTH2_TOKEN_URL": "https://backend.test/token",
     })));
     let fields = odigos_catalog::destination::types().values().flat_map(|one| &one.fields).filter(|field| field.secret);
-    let keys: BTreeMap<String, &str> = fields.map(|field| (field.name.clone(), "x")).collect();
+    let keys: BTreeMap<String, &str> =
+        fields.map(|field| (field.name.clone(), odigos_catalog::example::credential(&field.name, "x"))).collect();
     let mut documents =
         vec![json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": keys})];
     for (type_id, cases) in examples.iter().filter(|(type_id, _)| *type_id != "dynamic") {

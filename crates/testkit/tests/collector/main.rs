@@ -47,7 +47,8 @@ fn destination(name: &str, type_id: &str, signals: &Value, data: &Value, streams
 /// A Secret with every secret key of the catalogue.
 fn secret() -> Value {
     let fields = odigos_catalog::destination::types().values().flat_map(|one| &one.fields).filter(|field| field.secret);
-    let keys: BTreeMap<String, &str> = fields.map(|field| (field.name.clone(), "x")).collect();
+    let keys: BTreeMap<String, &str> =
+        fields.map(|field| (field.name.clone(), odigos_catalog::example::credential(&field.name, "x"))).collect();
     let metadata = json!({
         "name": "all", "labels": {"odigos.io/destination-secret": "true"}, "annotations": {"odigos.io/destinations": "*"},
     });

@@ -13,6 +13,7 @@
 
 mod backends;
 mod clickhouse;
+mod requests;
 
 use odigos_api::{API_VERSION, Signal, names};
 use odigos_plan::gateway::GatewayPlan;
@@ -50,7 +51,7 @@ fn plan(destinations: Vec<Value>, configuration: &str) -> GatewayPlan {
     let left_out = ["SIGNALFX_CA_PEM", "GCP_APPLICATION_CREDENTIALS", "KAFKA_CLIENT_CERT_PEM", "KAFKA_CLIENT_KEY_PEM"];
     let keys: BTreeMap<String, &str> = fields
         .filter(|field| !left_out.contains(&field.name.as_str()))
-        .map(|field| (field.name.clone(), SECRET))
+        .map(|field| (field.name.clone(), odigos_catalog::example::credential(&field.name, SECRET)))
         .collect();
     put(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "all"}, "stringData": keys}));
     put(
@@ -209,6 +210,43 @@ fn over_http() -> Vec<(&'static str, Value, &'static str, &'static str, String)>
             "qryn-oss",
             json!({"QRYN_OSS_URL": "http://{}", "QRYN_OSS_USERNAME": "u"}),
             "/api/v1/prom/remote/write",
+            "authorization",
+            basic("u"),
+        ),
+        // Addresses that end with what is appended to them, as people copy them.
+        (
+            "otlphttp",
+            json!({"OTLP_HTTP_ENDPOINT": "http://{}/otlp/v1/traces/", "OTLP_HTTP_HEADERS": "[{\"key\": \"host\", \"value\": \"tenant.example\"}]"}),
+            "/otlp/v1/logs",
+            "host",
+            "tenant.example".into(),
+        ),
+        (
+            "otlphttp",
+            json!({"OTLP_HTTP_TRACES_ENDPOINT": "http://{}/custom/v1/traces?team=shop", "OTLP_HTTP_ENDPOINT": "http://{}"}),
+            "/custom/v1/traces?team=shop",
+            "content-type",
+            "application/x-protobuf".into(),
+        ),
+        (
+            "loki",
+            json!({"LOKI_URL": "http://{}/otlp/v1/logs/", "LOKI_SCOPE_ORG_ID": "tenant"}),
+            "/otlp/v1/logs",
+            "x-scope-orgid",
+            "tenant".into(),
+        ),
+        ("seq", json!({"SEQ_ENDPOINT": "http://{}/v1/logs"}), "/ingest/otlp/v1/logs", "x-seq-apikey", SECRET.into()),
+        (
+            "oracle",
+            json!({"ORACLE_ENDPOINT": "http://{}/20200101/opentelemetry/private/v1/traces", "ORACLE_DATA_KEY_TYPE": "private"}),
+            "/20200101/opentelemetry/private/v1/traces",
+            "authorization",
+            format!("dataKey {SECRET}"),
+        ),
+        (
+            "qryn-oss",
+            json!({"QRYN_OSS_URL": "http://{}/api/v1/prom/remote/write/", "QRYN_OSS_USERNAME": "u"}),
+            "/v1/logs",
             "authorization",
             basic("u"),
         ),
