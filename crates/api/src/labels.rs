@@ -117,12 +117,37 @@ pub fn stream_name_problem(stream: &str) -> Option<String> {
     Some(format!("no workload can be in the data stream {stream:?}, since no label key can carry its name: {problem}"))
 }
 
+/// The one reader of labels that switch something: `"true"` and `"false"`, and nothing else.
+#[must_use]
+pub fn flag(value: &str) -> Option<bool> {
+    match value {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// What is wrong with the value of a label that switches something; `None` for one that [`flag`] reads.
+#[must_use]
+pub fn flag_problem(key: &str, value: &str) -> Option<String> {
+    flag(value)
+        .is_none()
+        .then(|| format!("the label {key} is {value:?}; write \"true\" or \"false\", in lower case and quoted"))
+}
+
+/// What is wrong with the stream labels among `labels`, by key. One that is neither true nor false joins no stream.
+#[must_use]
+pub fn stream_label_problems(labels: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let own = labels.iter().filter(|(key, _)| key.starts_with(STREAM_PREFIX));
+    own.filter_map(|(key, value)| Some((key.clone(), flag_problem(key, value)?))).collect()
+}
+
 /// The stream labels among `labels`, keyed by stream name; the value says whether it is exactly `"true"`.
 #[must_use]
 pub fn stream_labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, bool> {
     labels
         .iter()
-        .filter_map(|(key, value)| Some((key.strip_prefix(STREAM_PREFIX)?.to_owned(), value == "true")))
+        .filter_map(|(key, value)| Some((key.strip_prefix(STREAM_PREFIX)?.to_owned(), flag(value) == Some(true))))
         .collect()
 }
 
@@ -147,6 +172,20 @@ pub const DETECTION_REQUEST: &str = "odigos.io/detection-request";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_that_switch_are_true_or_false() {
+        assert_eq!((flag("true"), flag("false")), (Some(true), Some(false)));
+        for other in ["True", "TRUE", "yes", "1", "", " true", "on", "False", "no", "0"] {
+            assert_eq!(flag(other), None, "{other:?}");
+            let labels =
+                BTreeMap::from([(stream_label("a"), other.to_owned()), (stream_label("b"), "true".to_owned())]);
+            let problems = stream_label_problems(&labels);
+            assert_eq!(problems.len(), 1, "{other:?}");
+            assert!(problems[0].1.contains("odigos.io/data-stream-a") && problems[0].1.contains(&format!("{other:?}")));
+            assert_eq!(streams(&labels), ["b".to_owned()].into());
+        }
+    }
 
     #[test]
     fn stream_names_are_those_that_a_label_key_can_carry() {

@@ -56,7 +56,7 @@ fn destinations(state: &Arc<State>, namespace: &str) -> Handler {
 async fn record_access(state: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
     let response = AdmissionResponse::from(request);
     let (Some(raw), Some(object)) = (&request.object, read::<Destination>(request.object.as_ref())) else {
-        return response.deny("the Destination cannot be read");
+        return response.deny("failed to read the Destination");
     };
     let before: Option<Destination> = read(request.old_object.as_ref());
     let secret = destination::secret_to_ask_about(&object, before.as_ref());
@@ -72,7 +72,7 @@ async fn record_access(state: &State, namespace: &str, request: &AdmissionReques
     };
     let recorded = destination::recorded_access(&object, before.as_ref(), may_read);
     let (Ok(before), Ok(mut after)) = (serde_json::to_value(raw), serde_json::to_value(raw)) else {
-        return response.deny("the Destination cannot be read");
+        return response.deny("failed to read the Destination");
     };
     match (recorded, after["metadata"].get_mut("annotations").and_then(Value::as_object_mut)) {
         (Some(text), _) => after["metadata"]["annotations"][SECRET_ACCESS] = json!(text),
@@ -194,7 +194,7 @@ fn validate_destination(
 ) -> AdmissionResponse {
     let response = AdmissionResponse::from(request);
     let Some(object) = read::<Destination>(request.object.as_ref()) else {
-        return response.deny("the Destination cannot be read");
+        return response.deny("failed to read the Destination");
     };
     let before: Option<Destination> = read(request.old_object.as_ref());
     let configuration = state.configuration.load();

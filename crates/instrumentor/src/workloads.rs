@@ -29,7 +29,7 @@ pub(crate) enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Read(error) => write!(f, "the workload cannot be read: {error}"),
+            Self::Read(error) => write!(f, "failed to read the workload: {error}"),
             Self::Write(error) => error.fmt(f),
         }
     }

@@ -15,11 +15,12 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use container::silencing_rule;
 pub use injection::InjectionMode;
 pub use options::Options;
 pub use reason::Reason;
 pub use rules::injected_variables;
-pub use rules::{Covered, Expressed, Problem, expressed, problems, report, signals_off, variables};
+pub use rules::{Covered, Expressed, Problem, expressed, named_workloads, problems, report, signals_off, variables};
 
 use container::Subject;
 use odigos_api::condition::ConditionDraft;

@@ -280,6 +280,14 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
     let spec = &source.spec;
     let mut found: Vec<(String, String)> =
         pattern_remark(source).map(|message| ("spec.workload.name".to_owned(), message)).into_iter().collect();
+    let none = BTreeMap::new();
+    for (key, problem) in labels::stream_label_problems(source.metadata.labels.as_ref().unwrap_or(&none)) {
+        found.push((format!("metadata.labels[{key}]"), format!("{problem}; until then it joins no stream")));
+    }
+    if spec.otel_service_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
+        let message = "it is blank; remove it, or write the name under which the workload shall appear".to_owned();
+        found.push(("spec.otelServiceName".to_owned(), message));
+    }
     if is_namespace_source(source) && !spec.container_overrides.is_empty() {
         let message =
             "a Source for a namespace has no containers of its own; move the overrides to a Source for the workload";
@@ -300,6 +308,14 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
                 false => workload.containers.join(", "),
             };
             let message = format!("{} has no such container; it has: {known}", workload.reference);
+            found.push((field("containerName"), message));
+        }
+        let first = spec.container_overrides.iter().position(|other| other.container_name == one.container_name);
+        if let Some(first) = first.filter(|first| *first < position) {
+            let message = format!(
+                "spec.containerOverrides[{first}] is for the container {:?} too, and only that one counts; join them",
+                one.container_name
+            );
             found.push((field("containerName"), message));
         }
         if let Some(name) = one.otel_distro_name.as_deref().filter(|name| distribution::find(name).is_none()) {

@@ -289,8 +289,8 @@ impl Processors {
         result
     }
 
-    /// Reports the processors that no pipeline of `config` names: no item reaches them. One for both collectors may be in the
-    /// other one's.
+    /// Reports the processors that no pipeline of `config` names: no item reaches them. Of one for both collectors, which may be in the
+    /// other one's pipelines, the condition stays and says so.
     pub fn report_unreached<'a>(
         &mut self,
         role: CollectorRole,
@@ -302,7 +302,7 @@ impl Processors {
             CollectorRole::ClusterGateway => "gateway",
             CollectorRole::NodeCollector => "node collector",
         };
-        for processor in processors.into_iter().filter(|one| one.spec.collector_roles.len() < 2) {
+        for processor in processors {
             let name = processor.metadata.name.clone().unwrap_or_default();
             let id = format!("{}/{name}", processor.spec.type_);
             let is_usable = self.usable.iter().any(|one| one.id == id);
@@ -313,6 +313,20 @@ impl Processors {
             let streams = processor.spec.data_streams.clone().filter(|names| !names.is_empty());
             let of_streams =
                 streams.map(|names| format!(" of the data streams {}", names.join(", "))).unwrap_or_default();
+            let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
+            let object = format!("Processor {namespace}/{name}");
+            let lacking = format!("the {collector} has no pipeline for {}{of_streams} now", signals.join(", "));
+            let roles = &processor.spec.collector_roles;
+            if roles.contains(&role) && roles.iter().any(|other| *other != role) {
+                // The other collector may run it, and both share one condition.
+                if let Some(draft) = self.conditions.get_mut(&name) {
+                    draft.message.push_str(&format!(" But {lacking}."));
+                }
+                let message = format!("{lacking}, so it does not run there; it is added as soon as there is one");
+                self.findings.push(Finding::warning(object, "spec.signals", message));
+                continue;
+            }
+            self.findings.push(Finding::warning(object, "spec.signals", format!("it is in no pipeline: {lacking}")));
             let message = format!(
                 "The processor is in no pipeline: the {collector} has none for {}{of_streams} now. It is added as soon as there is one.",
                 signals.join(", ")
@@ -354,6 +368,14 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
             "spec.type",
             format!("the stock collector has no processor of the type {component_type:?}{hint}"),
         ));
+    }
+    if spec.collector_roles.is_empty() {
+        let message = "it names no collector, so it runs nowhere; write CLUSTER_GATEWAY or NODE_COLLECTOR";
+        return Err(("InvalidConfig", "spec.collectorRoles", message.into()));
+    }
+    if spec.signals.is_empty() {
+        let message = "it names no signal, so no item passes it; write TRACES, METRICS or LOGS";
+        return Err(("InvalidConfig", "spec.signals", message.into()));
     }
     let name = processor.metadata.name.as_deref().unwrap_or_default();
     let id = format!("{component_type}/{name}");
@@ -446,6 +468,57 @@ mod tests {
         assert_eq!(findings, 1);
         assert!(of("geoip", "CLUSTER_GATEWAY").0.contains("the gateway of this release has no processor geoip"));
         assert_eq!(of("redaction", "NODE_COLLECTOR").1, 0);
+    }
+
+    #[test]
+    fn processor_without_signal_or_collector_is_reported_once() {
+        let with = |signals: Value, roles: Value| -> Processor {
+            serde_json::from_value(json!({
+                "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
+                "spec": {"type": "resource", "processorConfig": {}, "signals": signals, "collectorRoles": roles},
+            }))
+            .unwrap()
+        };
+        for (signals, roles, field) in [
+            (json!([]), json!(["CLUSTER_GATEWAY"]), "spec.signals"),
+            (json!([]), json!(["NODE_COLLECTOR"]), "spec.signals"),
+            (json!(["TRACES"]), json!([]), "spec.collectorRoles"),
+        ] {
+            let processor = with(signals, roles);
+            let all = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector]
+                .map(|role| Processors::of_role(role, [&processor], &BTreeMap::new(), &[], &Permission::default()));
+            let findings: Vec<&Finding> = all.iter().flat_map(|one| &one.findings).collect();
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            assert_eq!(findings[0].field, field);
+            let conditions: Vec<&ConditionDraft> = all.iter().flat_map(|one| one.conditions.values()).collect();
+            assert_eq!(conditions.len(), 1, "{conditions:?}");
+            assert!(conditions[0].reason == "InvalidConfig" && all.iter().all(|one| one.usable.is_empty()));
+        }
+    }
+
+    #[test]
+    fn processor_that_no_pipeline_names_is_a_finding() {
+        let with = |roles: &[&str]| -> Processor {
+            serde_json::from_value(json!({
+                "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
+                "spec": {"type": "resource", "processorConfig": {}, "signals": ["LOGS"], "collectorRoles": roles},
+            }))
+            .unwrap()
+        };
+        let role = CollectorRole::ClusterGateway;
+        for (roles, reason) in [
+            (&["CLUSTER_GATEWAY"][..], "NotInPipeline"),
+            (&["CLUSTER_GATEWAY", "CLUSTER_GATEWAY"], "NotInPipeline"),
+            (&["CLUSTER_GATEWAY", "NODE_COLLECTOR"], "ConfigUpdated_ClusterGateway"),
+        ] {
+            let processor = with(roles);
+            let mut all = Processors::of_role(role, [&processor], &BTreeMap::new(), &[], &Permission::default());
+            all.report_unreached(role, &CollectorConfig::default(), [&processor]);
+            assert_eq!(all.conditions["p"].reason, reason, "{roles:?}");
+            assert!(all.conditions["p"].message.contains("LOGS"), "{:?}", all.conditions);
+            assert_eq!(all.findings.len(), 1, "{:?}", all.findings);
+            assert!(all.findings[0].message.contains("has no pipeline for LOGS"), "{:?}", all.findings);
+        }
     }
 
     #[test]

@@ -35,7 +35,8 @@ pub fn defaulted(source: &Source, namespace_has_streams: bool) -> Source {
     }
     labels.entry(labels::WORKLOAD_NAMESPACE.to_owned()).or_insert(workload.namespace);
     labels.entry(labels::WORKLOAD_KIND.to_owned()).or_insert(workload.kind);
-    let joins_any = labels.iter().any(|(key, value)| key.starts_with(STREAM_PREFIX) && value == "true");
+    let joins_any =
+        labels.iter().any(|(key, value)| key.starts_with(STREAM_PREFIX) && labels::flag(value) == Some(true));
     // An explicit `false` for default opts out of it; turning it round would undo what the user wrote.
     let opts_out = labels.contains_key(labels::DEFAULT_STREAM_LABEL);
     if !joins_any && !opts_out && !inherits {
@@ -91,6 +92,13 @@ pub fn refusals<'a>(
                 &format!("metadata.labels[{key}]"),
                 format!("{label:?} does not agree with spec.workload; it must be {expected:?}"),
             );
+        }
+    }
+    // What an older release took stays, so that its finalizer can be removed.
+    let had = before.and_then(|one| one.metadata.labels.as_ref()).unwrap_or(&none);
+    for (key, problem) in labels::stream_label_problems(own_labels) {
+        if had.get(&key) != own_labels.get(&key) {
+            refuse(&format!("metadata.labels[{key}]"), problem);
         }
     }
     let streams = |one: &Source| one.metadata.labels.as_ref().map_or(0, |all| labels::stream_labels(all).len());
@@ -194,7 +202,7 @@ pub fn namespace_has_streams<'a>(sources: impl IntoIterator<Item = &'a Source>) 
                 .labels
                 .iter()
                 .flatten()
-                .any(|(key, value)| key.starts_with(STREAM_PREFIX) && value == "true")
+                .any(|(key, value)| key.starts_with(STREAM_PREFIX) && labels::flag(value) == Some(true))
         })
 }
 
@@ -257,6 +265,26 @@ mod tests {
         assert_eq!(with("a", "false", false).as_deref(), Some("true"));
         assert_eq!(with("default", "false", false).as_deref(), Some("false"));
         assert_eq!(with("", "", true), None, "inherits the namespace's streams");
+    }
+
+    #[test]
+    fn stream_label_that_is_neither_true_nor_false_is_refused_unless_it_was_there() {
+        let with = |value: &str| {
+            let mut one = source("a", json!({"workload": {}}));
+            one.metadata.labels = Some([(labels::stream_label("shop"), value.to_owned())].into());
+            one
+        };
+        for value in ["True", "yes", "1", "", "on", "FALSE"] {
+            let refusals = refusals(&defaulted(&with(value), false), None, &[]);
+            assert_eq!(refusals.len(), 1, "{value:?}");
+            assert_eq!(refusals[0].field, "metadata.labels[odigos.io/data-stream-shop]");
+            assert!(refusals[0].message.contains("odigos.io/data-stream-shop"), "{}", refusals[0].message);
+            assert_eq!(fields(&with(value), Some(&with(value)), &[]), Vec::<String>::new(), "{value:?} was there");
+            assert_eq!(fields(&with(value), Some(&with("true")), &[]).len(), 1, "{value:?} is new");
+        }
+        for value in ["true", "false"] {
+            assert_eq!(fields(&with(value), None, &[]), Vec::<String>::new(), "{value}");
+        }
     }
 
     #[test]

@@ -262,8 +262,25 @@ fn supports(distribution: &Distribution, version: &str) -> Result<(), Blocked> {
             let message = format!("{} supports {constraint}, and the container runs {version}.", distribution.name);
             Err((Reason::UnsupportedRuntimeVersion, message))
         }
-        None => Err((Reason::UnsupportedRuntimeVersion, format!("{version:?} cannot be read as a version."))),
+        None => Err((Reason::UnsupportedRuntimeVersion, format!("Failed to read {version:?} as a version."))),
     }
+}
+
+/// What is said of a rule that leaves nothing to send, before and behind its name.
+const RULE: &str = "InstrumentationRule ";
+const SWITCHES_OFF: &str = " switches off all that would be sent";
+
+/// The InstrumentationRule that a message of `NoCollectedSignals` names as its cause.
+///
+/// ```
+/// use odigos_plan::agents::silencing_rule;
+/// assert_eq!(silencing_rule("app: InstrumentationRule quiet switches off all that would be sent."), Some("quiet"));
+/// assert_eq!(silencing_rule("No destination takes anything; create one."), None);
+/// ```
+#[must_use]
+pub fn silencing_rule(message: &str) -> Option<&str> {
+    let before = message.split_once(SWITCHES_OFF)?.0;
+    before.rsplit_once(RULE).map(|(_, name)| name)
 }
 
 /// What the agent shall send: of what it is told to send, what no rule switches off.
@@ -279,7 +296,7 @@ fn signals(
         return Ok(left);
     }
     let message = match off {
-        Some(rule) if !sent.is_empty() => format!("InstrumentationRule {rule} switches off all that would be sent."),
+        Some(rule) if !sent.is_empty() => format!("{RULE}{rule}{SWITCHES_OFF}."),
         _ => format!("No destination takes what {} sends, and agents.signals is asNeeded.", distribution.name),
     };
     Err((Reason::NoCollectedSignals, message))

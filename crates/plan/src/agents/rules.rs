@@ -16,7 +16,7 @@ mod validate;
 
 pub use express::{Expressed, expressed};
 pub use report::remarks;
-pub use report::{Covered, report};
+pub use report::{Covered, named_workloads, report};
 pub use settings::{injected_variables, variables};
 pub use signals::signals_off;
 pub use validate::{Problem, problems};

@@ -98,6 +98,18 @@ fn source_remarks_name_what_has_no_effect() {
     assert_eq!(source_remarks(&one, None), [unknown], "which containers there are is not known yet");
     let said = source_conditions(&opt_in(), &Matcher::new(&one), 1, &[], &[missing]);
     assert!(said[0].message.starts_with("It selects 1 workload. Warning: spec.containerOverrides[0]"), "{said:?}");
+    let doubled = json!([{"containerName": "app"}, {"containerName": "sidecar"}, {"containerName": "app"}]);
+    let twice = source("s", "Deployment", "web", json!({"containerOverrides": doubled, "otelServiceName": " "}), &[]);
+    let found = source_remarks(&twice, Some(&workload));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0].0, "spec.otelServiceName");
+    assert_eq!(found[1].0, "spec.containerOverrides[2].containerName");
+    assert!(found[1].1.contains("spec.containerOverrides[0]"), "{found:?}");
+    let switched = source("s", "Deployment", "web", json!({}), &[("a", "True"), ("b", "true")]);
+    let found = source_remarks(&switched, None);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "metadata.labels[odigos.io/data-stream-a]");
+    assert!(found[0].1.contains("\"True\""), "{found:?}");
     let of_namespace = source("s", "Namespace", "shop", json!({"containerOverrides": overrides}), &[]);
     assert_eq!(source_remarks(&of_namespace, None)[0].0, "spec.containerOverrides");
     for (pattern, expected) in [

@@ -37,7 +37,7 @@ impl Request {
     /// # Errors
     /// What the parser says.
     pub fn parse(text: &str) -> Result<Self, String> {
-        serde_json::from_str(text).map_err(|error| format!("what shall be looked at cannot be read: {error}"))
+        serde_json::from_str(text).map_err(|error| format!("failed to read what shall be looked at: {error}"))
     }
 }
 
@@ -240,7 +240,7 @@ pub fn read(request: &Request, message: &str) -> Result<Vec<Told>, String> {
         return Err(format!("its answer is longer than {LIMIT} bytes"));
     }
     let answer: Answer = serde_json::from_str(message)
-        .map_err(|error| format!("its answer {:?} cannot be read: {error}", shortened(message, 80)))?;
+        .map_err(|error| format!("failed to read its answer {:?}: {error}", shortened(message, 80)))?;
     if answer.pods.len() != request.pods.len() {
         return Err(format!("it was asked for {} pods and tells of {}", request.pods.len(), answer.pods.len()));
     }

@@ -17,11 +17,11 @@ use crate::sampling::report::Mode;
 use crate::sampling::{Accepted, Rule, accept_with, probes};
 use crate::scheduling::DEFAULT_TRACE_WAIT;
 use crate::streams::object_name;
-use odigos_api::Signal;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::data_stream::{DataStream, SamplingView};
 use odigos_api::instrumentation_config::WorkloadCollectorConfig;
 use odigos_api::sampling::Sampling;
+use odigos_api::{Signal, WorkloadRef};
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::{Value, json};
@@ -46,6 +46,12 @@ impl Rules {
         streams: impl IntoIterator<Item = &'a DataStream>,
     ) -> Self {
         let mut accepted = accept_with(configuration.built_in_sampling(), samplings);
+        let configs: Vec<(&str, &str, &[WorkloadCollectorConfig])> = configs.into_iter().collect();
+        let covered: BTreeSet<(&str, &str)> = configs.iter().map(|(namespace, name, _)| (*namespace, *name)).collect();
+        accepted.remark_uncovered(|one| {
+            let workload = WorkloadRef::new(one.namespace.clone(), one.kind, one.name.clone());
+            covered.contains(&(one.namespace.as_str(), workload.config_name().as_str()))
+        });
         if let Some(keep) = configuration.health_probes() {
             accepted.add(probes::of_configs(configs, keep));
         }

@@ -28,6 +28,8 @@ pub struct SecretMark {
     destinations: BTreeSet<String>,
     /// It belongs to Kubernetes, Helm or the product.
     is_reserved: bool,
+    /// What is wrong with its label.
+    label_problem: Option<String>,
 }
 
 impl SecretMark {
@@ -35,11 +37,13 @@ impl SecretMark {
     #[must_use]
     pub fn of(metadata: &ObjectMeta, secret_type: Option<&str>) -> Self {
         let label = |key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).map(String::as_str);
-        let is_marked = label(labels::DESTINATION_SECRET) == Some("true");
+        let value = label(labels::DESTINATION_SECRET);
+        let is_marked = value.and_then(labels::flag) == Some(true);
         let listed = metadata.annotations.as_ref().and_then(|all| all.get(labels::SECRET_DESTINATIONS));
         let listed = listed.filter(|_| is_marked).map(String::as_str).unwrap_or_default();
         let writers = metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.as_deref());
         Self {
+            label_problem: value.and_then(|value| labels::flag_problem(labels::DESTINATION_SECRET, value)),
             destinations: listed.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             is_reserved: secret_type.is_some_and(|one| RESERVED_TYPES.contains(&one))
                 || label("owner") == Some("helm")
@@ -110,11 +114,13 @@ pub fn access(destination: &Destination, secret: &str, mark: Option<&SecretMark>
         return Access::Granted;
     }
     let command = format!("odigos destinations mark-secret {name}");
+    let why = mark.and_then(|mark| mark.label_problem.as_ref());
+    let why = why.map(|problem| format!(" ({problem})")).unwrap_or_default();
     match recorded(destination) {
-        None => Access::Kept(format!("the Secret {secret} is not marked for this destination; run `{command}`")),
+        None => Access::Kept(format!("the Secret {secret} is not marked for this destination{why}; run `{command}`")),
         Some(text) if text == record(Some(secret), true) => Access::Granted,
         Some(_) => Access::Denied(format!(
-            "the Secret {secret} is not marked for this destination, and who wrote the destination may not read it; run `{command}` as somebody who may change the Secret"
+            "the Secret {secret} is not marked for this destination{why}, and who wrote the destination may not read it; run `{command}` as somebody who may change the Secret"
         )),
     }
 }

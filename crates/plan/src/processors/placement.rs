@@ -44,7 +44,8 @@ impl Placement {
             CollectorRole::NodeCollector if is_limited && is_guarded => Self::Guarded(streams),
             CollectorRole::NodeCollector if is_limited && is_refused => Self::Refused,
             CollectorRole::NodeCollector if is_limited || !is_for(role) => Self::Elsewhere,
-            CollectorRole::ClusterGateway if is_for(role) => Self::AsWritten,
+            // One for no collector at all is reported by the gateway.
+            CollectorRole::ClusterGateway if is_for(role) || spec.collector_roles.is_empty() => Self::AsWritten,
             CollectorRole::ClusterGateway if is_limited && !is_guarded && !is_refused => Self::Moved(streams),
             CollectorRole::ClusterGateway => Self::Elsewhere,
             CollectorRole::NodeCollector => Self::AsWritten,

@@ -3,11 +3,11 @@
 use super::built_in::BuiltIns;
 use super::foreign;
 use super::rule::{Alternative, Category, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
-use odigos_api::WorkloadKind;
 use odigos_api::operation::{HeadOperation, TailOperation};
 use odigos_api::sampling::Sampling;
 use odigos_api::scope::{AnyScope, SourcesScopes, WorkloadScope};
 use odigos_api::{Finding, Severity};
+use odigos_api::{WorkloadKind, WorkloadRef};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest text of a matcher; more would make every expression of the collector slow.
@@ -47,6 +47,8 @@ pub struct Accepted {
 /// What became of one Sampling object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectFacts {
+    /// Its kind, namespace and name, as findings say it.
+    pub title: String,
     /// Rules that it states.
     pub stated: usize,
     /// Rules that take part in decisions.
@@ -69,6 +71,31 @@ impl Accepted {
     #[must_use]
     pub fn of_stream(&self, stream: &str) -> Vec<&Rule> {
         self.enabled().filter(|rule| rule.is_for_stream(Some(stream))).collect()
+    }
+
+    /// Remarks on every workload that an enabled rule names and that `is_covered` does not hold for.
+    pub fn remark_uncovered(&mut self, is_covered: impl Fn(&SourceKey) -> bool) {
+        let mut remarks = Vec::new();
+        for rule in self.rules.iter().filter(|rule| rule.enabled) {
+            let named: Vec<SourceKey> = match &rule.scope {
+                Scope::Lists { sources, .. } => sources.iter().cloned().collect(),
+                Scope::AnyOf(alternatives) => alternatives.iter().filter_map(Alternative::source).collect(),
+                Scope::Everything | Scope::Containers(_) => Vec::new(),
+            };
+            for one in named.iter().filter(|one| !is_covered(one)) {
+                let field = format!("spec.{}[{}].sourceScopes", rule.category.field(), rule.origin.index);
+                let workload = WorkloadRef::new(one.namespace.clone(), one.kind, one.name.clone());
+                let message = format!("no Source covers {workload}, or it does not exist");
+                remarks.push((rule.origin.object.clone(), field, message));
+            }
+        }
+        for (object, field, message) in remarks {
+            if let Some(facts) = self.objects.get_mut(&object) {
+                facts.remarks.push(format!("{field}: {message}"));
+                self.findings.push(Finding::warning(facts.title.clone(), field, message));
+            }
+        }
+        self.findings.sort();
     }
 
     /// Adds rules that come from elsewhere, e.g. from health probes, and brings all into their order.
@@ -124,12 +151,13 @@ impl Reader {
         let name = object.metadata.name.clone().unwrap_or_default();
         let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         let disabled = object.spec.disabled == Some(true);
+        let title = format!("Sampling {namespace}/{name}");
         Self {
-            title: format!("Sampling {namespace}/{name}"),
+            title: title.clone(),
             name,
             streams: object.spec.data_streams.iter().flatten().cloned().collect(),
             disabled,
-            facts: ObjectFacts { disabled, ..ObjectFacts::default() },
+            facts: ObjectFacts { title, disabled, ..ObjectFacts::default() },
             findings: Vec::new(),
         }
     }

@@ -124,6 +124,14 @@ pub struct Alternative {
     pub language: Option<String>,
 }
 
+impl Alternative {
+    /// The one workload that it is for, where it names one whole.
+    #[must_use]
+    pub fn source(&self) -> Option<SourceKey> {
+        Some(SourceKey { namespace: self.namespace.clone()?, kind: self.kind?, name: self.name.clone()? })
+    }
+}
+
 /// One container, for rules that come from its probes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ContainerKey {

@@ -309,6 +309,11 @@ impl World {
             let problems = agents::problems(&rule.spec).into_iter();
             let said = |message| format!("{message}; nothing of the rule is in force");
             findings.extend(problems.map(|one| Finding::error(object.clone(), one.field, said(one.message))));
+            let named = agents::named_workloads(&rule.spec).into_iter().filter(|_| rule.spec.disabled != Some(true));
+            for (field, workload) in named.filter(|(_, workload)| covered.iter().all(|one| one.workload != *workload)) {
+                let message = format!("no Source covers {workload}, or it does not exist");
+                findings.push(Finding::warning(object.clone(), field, message));
+            }
         }
         let mut drafts = agents::report(&rules, &covered, measures_network).into_iter();
         let own = |namespace: &str| namespace == self.namespace;

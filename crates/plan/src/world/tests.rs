@@ -43,6 +43,47 @@ fn class_of(world: &World, name: &str) -> String {
     world.configs[&("shop".to_owned(), name.to_owned())].metadata.labels.as_ref().unwrap()[STREAM_CLASS].clone()
 }
 
+/// Who names a workload that no Source covers is told so, in a finding and in the condition; one that is covered is not mentioned.
+#[test]
+fn rules_that_name_uncovered_workloads_say_so() {
+    let named = |name: &str| format!("{{namespace: shop, kind: Deployment, name: {name}}}");
+    let manifests = deployment("web")
+        + &source("s", "Deployment", "web", "")
+        + &jaeger("j", "")
+        + &format!(
+            "apiVersion: odigos.io/v1alpha1\nkind: InstrumentationRule\nmetadata: {{name: r, namespace: odigos-system}}\nspec: {{workloads: [{}, {}], metricsConfig: {{disabled: true}}}}\n---\n",
+            named("web"),
+            named("wbe")
+        )
+        + &format!(
+            "apiVersion: odigos.io/v1alpha1\nkind: Sampling\nmetadata: {{name: a, namespace: odigos-system}}\nspec: {{noisyOperations: [{{sourceScopes: {{sources: [{}, {}]}}, percentageAtMost: 0}}]}}\n---\n",
+            named("web"),
+            named("wbe")
+        );
+    let (world, settled) = settled(&manifests);
+    for (object, field) in [
+        ("InstrumentationRule odigos-system/r", "spec.workloads[1]"),
+        ("Sampling odigos-system/a", "spec.noisyOperations[0].sourceScopes"),
+    ] {
+        let found: Vec<&Finding> = settled
+            .findings
+            .iter()
+            .filter(|one| one.object == object && one.message.starts_with("no Source"))
+            .collect();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].field, field);
+        assert!(found[0].message.contains("Deployment shop/wbe"), "{found:?}");
+    }
+    let rule = world.rules.values().next().unwrap();
+    let conditions = &rule.status.as_ref().unwrap().conditions;
+    assert!(
+        conditions
+            .iter()
+            .any(|one| one.message.contains("No Source covers Deployment shop/wbe, or it does not exist.")),
+        "{conditions:?}"
+    );
+}
+
 #[test]
 fn class_of_the_release_before_is_routed_until_pods_carry_the_new_one() {
     let a = || [String::from("a")].into();

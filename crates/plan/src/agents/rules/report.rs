@@ -7,11 +7,11 @@ use super::merge::merged;
 use super::signals::switched_off;
 use super::{Rules, in_scope, problems, settings, variables};
 use crate::streams;
-use odigos_api::WorkloadRef;
 use odigos_api::condition::kind::{RULE_APPLIED, RULE_VALIDATION};
 use odigos_api::condition::{ConditionDraft, Status};
 use odigos_api::instrumentation_config::{ContainerAgentConfig, InstrumentationConfig};
 use odigos_api::instrumentation_rule::{InstrumentationRule, InstrumentationRuleSpec};
+use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_catalog::distribution::{self, Distribution, RuleKind};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,7 +39,23 @@ pub fn report(
     covered: &[Covered<'_>],
     measures_network: bool,
 ) -> Vec<Vec<ConditionDraft>> {
-    let mut tallies: Vec<Tally> = rules.iter().map(|_| Tally::default()).collect();
+    let known: BTreeSet<&WorkloadRef> = covered.iter().map(|one| &one.workload).collect();
+    let uncovered = |rule: &&InstrumentationRule| {
+        let named = named_workloads(&rule.spec).into_iter().map(|(_, workload)| workload);
+        named.filter(|workload| !known.contains(workload)).collect()
+    };
+    judge(rules, covered, measures_network, uncovered)
+}
+
+/// As [`report`]; `uncovered` are the workloads that a rule names and that no Source covers.
+fn judge(
+    rules: &[&InstrumentationRule],
+    covered: &[Covered<'_>],
+    measures_network: bool,
+    uncovered: impl Fn(&&InstrumentationRule) -> BTreeSet<WorkloadRef>,
+) -> Vec<Vec<ConditionDraft>> {
+    let of_rule = |rule| Tally { uncovered: uncovered(rule), ..Tally::default() };
+    let mut tallies: Vec<Tally> = rules.iter().map(of_rule).collect();
     for one in covered {
         let none = BTreeMap::new();
         let labels = one.config.metadata.labels.as_ref().unwrap_or(&none);
@@ -78,7 +94,7 @@ pub fn remarks(rules: &[&InstrumentationRule], covered: &Covered<'_>, measures_n
         let fits = |language: &&str| in_scope(spec, &covered.workload, &streams, language);
         spec.disabled != Some(true) && languages.iter().any(fits)
     };
-    let drafts = report(rules, std::slice::from_ref(covered), measures_network);
+    let drafts = judge(rules, std::slice::from_ref(covered), measures_network, |_| BTreeSet::new());
     let judged = rules.iter().zip(drafts).filter(|(rule, _)| is_meant(&rule.spec));
     judged
         .filter_map(|(rule, drafts)| {
@@ -87,6 +103,21 @@ pub fn remarks(rules: &[&InstrumentationRule], covered: &Covered<'_>, measures_n
             Some((rule.metadata.name.clone().unwrap_or_default(), first.message))
         })
         .collect()
+}
+
+/// The workloads that a rule names, each with its field.
+#[must_use]
+pub fn named_workloads(spec: &InstrumentationRuleSpec) -> Vec<(String, WorkloadRef)> {
+    let lists = [
+        ("spec.scopes.sources", spec.scopes.as_ref().map(|scopes| scopes.sources.as_slice()).unwrap_or_default()),
+        ("spec.workloads", spec.workloads.as_deref().unwrap_or_default()),
+    ];
+    let all = lists.into_iter().flat_map(|(field, list)| list.iter().enumerate().map(move |(n, one)| (field, n, one)));
+    all.filter_map(|(field, n, one)| {
+        let kind = WorkloadKind::parse(&one.kind)?;
+        Some((format!("{field}[{n}]"), WorkloadRef::new(one.namespace.clone(), kind, one.name.clone())))
+    })
+    .collect()
 }
 
 fn validation(rule: &InstrumentationRule) -> ConditionDraft {
@@ -166,6 +197,8 @@ struct Tally {
     kept: BTreeMap<String, (WorkloadRef, usize)>,
     /// Streams that see the effect although the rule does not name them.
     other_streams: BTreeSet<String>,
+    /// Workloads that the rule names and that no Source covers.
+    uncovered: BTreeSet<WorkloadRef>,
 }
 
 impl Tally {
@@ -325,6 +358,12 @@ impl Tally {
 
     fn notes(&self, rule: &InstrumentationRule, waits_for_network: bool) -> Vec<String> {
         let mut notes = Vec::new();
+        if !self.uncovered.is_empty() {
+            let listed: Vec<String> = self.uncovered.iter().take(LISTED).map(ToString::to_string).collect();
+            let more = self.uncovered.len().saturating_sub(LISTED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            notes.push(format!("No Source covers {}{more}, or it does not exist.", listed.join(", ")));
+        }
         let unknown = self.unknown_distributions(rule);
         if !unknown.is_empty() {
             let known: Vec<&str> = distribution::all().values().map(|one| one.name.as_str()).collect();
