@@ -30,7 +30,7 @@ Examples:
   odigos describe destination jaeger -f manifests/
   odigos describe stream checkout -o yaml
 
-Exit codes: 0 nothing blocks it, 1 something does, 2 input or cluster that cannot be read.")]
+Exit codes: 0 nothing blocks it, 1 something does, 2 failed to read the input or the cluster.")]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     subject: Subject,
@@ -203,6 +203,26 @@ fn joined(items: impl IntoIterator<Item = String>) -> String {
     if items.is_empty() { "none".into() } else { items.join(", ") }
 }
 
+/// The streams of a workload that people named, and those of namespaces that Destinations select.
+fn shown_streams(set: &streams::StreamSet) -> String {
+    let shown = set.iter().filter(|one| streams::has_pipeline(one));
+    joined(shown.map(|one| match one.strip_prefix(streams::NAMESPACE_STREAM) {
+        Some(namespace) => format!("namespace {namespace}"),
+        None => one.clone(),
+    }))
+}
+
+/// Whether a covered workload is in a stream that a Destination selects.
+fn has_workload(world: &World, destination: &Destination) -> bool {
+    let selected = streams::selected_namespaces(world.destinations.values());
+    let selection = streams::Selection::of(&destination.spec);
+    let none = BTreeMap::new();
+    world.configs.iter().any(|((namespace, _), config)| {
+        let labels = config.metadata.labels.as_ref().unwrap_or(&none);
+        streams::membership(labels, namespace, &selected).iter().any(|stream| selection.includes(stream))
+    })
+}
+
 fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> anyhow::Result<Report> {
     let key = (namespace.to_owned(), name.to_owned());
     let Some(source) = world.sources.get(&key) else {
@@ -237,16 +257,27 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
         let broken: Vec<Blocked> =
             reached.iter().filter_map(|one| explain::workload::broken_destination(one)).collect();
         let is_any_well = broken.len() < reached.len();
+        let untaken = explain::workload::nothing_taken(workload, config, &reached);
+        report.notices.extend(explain::workload::agent_signals_untaken(workload, config, &reached));
         let reached = joined(reached.iter().filter_map(|one| one.metadata.name.clone()));
-        report
-            .facts
-            .push((workload.to_string(), format!("streams {} → destinations {reached}", joined(set.iter().cloned()))));
+        report.facts.push((workload.to_string(), format!("streams {} → destinations {reached}", shown_streams(&set))));
+        if let Some(untaken) = untaken {
+            report.block(untaken.cause, untaken.remedy);
+        }
+        let off: Vec<&str> = streams::SWITCHES
+            .iter()
+            .filter(|(_, signal)| set.contains(&streams::off_stream(*signal)))
+            .map(|(_, signal)| signal.as_pipeline())
+            .collect();
+        if !off.is_empty() {
+            report.facts.push(("  switched off".into(), format!("{}, by an InstrumentationRule", off.join(", "))));
+        }
         let agent = config.status.iter().flat_map(|status| &status.conditions).find(|one| one.type_ == "AgentEnabled");
         if let Some(condition) = agent {
             report.facts.push(("  agent".into(), format!("{}: {}", condition.reason, condition.message)));
             if condition.status != "True" {
                 let cause = format!("{workload}, {}: {}", condition.reason, condition.message);
-                let remedy = explain::next_step::next_step(&condition.reason, workload);
+                let remedy = explain::next_step::next_step_for(&condition.reason, &condition.message, workload);
                 // What is only waited for blocks nothing, and is not done either.
                 match condition.status == "False" {
                     true => report.block(cause, remedy.unwrap_or_else(|| "follow the message".into())),
@@ -264,11 +295,12 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
                 "container {} of {workload} has no agent, {}: {}",
                 one.container_name, one.agent_enabled_reason, one.agent_enabled_message
             );
-            let remedy = explain::next_step::next_step(&one.agent_enabled_reason, workload);
+            let remedy =
+                explain::next_step::next_step_for(&one.agent_enabled_reason, &one.agent_enabled_message, workload);
             report.notices.push(Blocked { cause, remedy: remedy.unwrap_or_else(|| "follow the message".into()) });
         }
         if reached == "none" {
-            let cause = format!("no Destination is in the streams of {workload}: {}", joined(set));
+            let cause = format!("no Destination is in the streams of {workload}: {}", shown_streams(&set));
             report.block(cause, "add one of the streams to spec.sourceSelector.dataStreams of a Destination");
         }
         for one in broken {
@@ -300,7 +332,7 @@ fn uncovered(report: &mut Report, world: &World, scope: &Scope, workload: &Workl
     let names = joined(selecting.iter().filter_map(|one| one.metadata.name.clone()));
     let decided = coverage::decide(scope, workload, &selecting);
     let draft = coverage::marked(&decided, workload, &names);
-    let remedy = explain::next_step::next_step(&draft.reason, workload);
+    let remedy = explain::next_step::next_step_for(&draft.reason, &draft.message, workload);
     let cause = format!("{workload}, {}: {}", draft.reason, draft.message);
     report.block(cause, remedy.unwrap_or_else(|| "follow the message".into()));
 }
@@ -337,6 +369,12 @@ fn destination(world: &World, live: &World, name: &str) -> anyhow::Result<Report
             "the Destination is switched off (spec.disabled)",
             "set spec.disabled to false, if it shall be used",
         );
+    }
+    if report.blocked.is_none() && !has_workload(world, destination) {
+        report.notices.push(Blocked {
+            cause: "no covered workload is in its streams, so no application sends to it".into(),
+            remedy: "odigos sources enable, with --stream and one of its streams, or change spec.sourceSelector".into(),
+        });
     }
     let written = live.destinations.get(&key).and_then(|one| one.status.as_ref());
     if let Some(written) = written.and_then(|status| condition(&status.conditions, "DestinationConfigured")) {
@@ -440,7 +478,8 @@ mod tests {
         let mut report = super::destination(&world, &live, "jaeger").unwrap();
         report.add_findings(&settled.findings, "Destination odigos-system/jaeger");
         report.add_findings(&settled.findings, "Destination odigos-system/jaeger");
-        let causes: Vec<&str> = report.notices.iter().map(|one| one.cause.as_str()).collect();
+        let causes = report.notices.iter().map(|one| one.cause.as_str());
+        let causes: Vec<&str> = causes.filter(|one| !one.starts_with("no covered workload")).collect();
         assert_eq!(causes.len(), 2, "{causes:?}");
         assert!(causes[0].starts_with("spec.metricsSettings.hostMetricsEnabled: "), "{causes:?}");
         let out = printed(&report);
@@ -448,6 +487,75 @@ mod tests {
     }
 
     const WELL: &str = "Nothing blocks it.";
+
+    fn rule(name: &str, spec: Value) -> Value {
+        json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "InstrumentationRule",
+            "metadata": {"name": name, "namespace": "odigos-system"}, "spec": spec,
+        })
+    }
+
+    #[test]
+    fn destination_that_no_workload_reaches_is_not_well() {
+        let of = |objects: &[Value]| {
+            let mut world = world(objects);
+            let live = world.clone();
+            world.settle(Timestamp::UNIX_EPOCH);
+            let report = super::destination(&world, &live, "jaeger").unwrap();
+            (printed(&report), report.blocked.is_some())
+        };
+        let (out, is_blocked) = of(&[destination("jaeger", "jaeger:4317")]);
+        assert!(out.contains("no covered workload is in its streams") && !out.contains(WELL) && !is_blocked, "{out}");
+        let mut elsewhere = destination("jaeger", "jaeger:4317");
+        elsewhere["spec"]["sourceSelector"] = json!({"dataStreams": ["payments"]});
+        let (out, _) = of(&[&deployment("java")[..], &[elsewhere]].concat());
+        assert!(out.contains("no covered workload is in its streams") && !out.contains(WELL), "{out}");
+        let (out, _) = of(&[&deployment("java")[..], &[destination("jaeger", "jaeger:4317")]].concat());
+        assert!(out.contains(WELL), "{out}");
+    }
+
+    #[test]
+    fn value_of_a_secret_that_cannot_work_is_shown() {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {
+                "name": "s", "namespace": "odigos-system", "labels": {"odigos.io/destination-secret": "true"},
+                "annotations": {"odigos.io/destinations": "*"},
+            },
+            "stringData": {"LUMIGO_TOKEN": "hunter2hunter2\n"},
+        });
+        let mut one = destination("lumigo", "");
+        one["spec"] = json!({
+            "type": "lumigo", "destinationName": "l", "data": {"LUMIGO_ENDPOINT": "https://l"}, "signals": ["TRACES"],
+            "secretRef": {"name": "s"},
+        });
+        let mut world = world(&[secret, one]);
+        let live = world.clone();
+        let settled = world.settle(Timestamp::UNIX_EPOCH);
+        let mut report = super::destination(&world, &live, "lumigo").unwrap();
+        report.add_findings(&settled.findings, "Destination odigos-system/lumigo");
+        let out = printed(&report);
+        assert!(out.contains("key LUMIGO_TOKEN of Secret s: it ends with a line break"), "{out}");
+        assert!(report.blocked.is_some() && !out.contains("hunter2") && !out.contains(WELL), "{out}");
+    }
+
+    #[test]
+    fn workload_of_which_nothing_is_taken_is_not_well() {
+        let with = |rules: &[Value], signals: &[&str]| {
+            let mut one = destination("jaeger", "otlp:4317");
+            one["spec"]["type"] = json!("otlp");
+            one["spec"]["data"] = json!({"OTLP_GRPC_ENDPOINT": "otlp:4317"});
+            one["spec"]["signals"] = json!(signals);
+            screen(&[&deployment("java")[..], &[one], rules].concat())
+        };
+        let off = rule("quiet", json!({"metricsConfig": {"disabled": true}}));
+        let (out, is_blocked) = with(std::slice::from_ref(&off), &["METRICS"]);
+        assert!(out.contains("nothing of Deployment shop/cart is taken") && !out.contains(WELL) && is_blocked, "{out}");
+        assert!(!out.contains("off:metrics") && out.contains("metrics, by an InstrumentationRule"), "{out}");
+        let (out, is_blocked) = with(&[off], &["TRACES", "METRICS"]);
+        assert!(!out.contains("off:metrics") && out.contains("streams default →") && !is_blocked, "{out}");
+        let (out, _) = with(&[], &["TRACES"]);
+        assert!(out.contains(WELL), "{out}");
+    }
 
     #[test]
     fn source_is_well_only_where_no_cause_is_printed() {

@@ -67,7 +67,7 @@ pub(crate) async fn world(client: &Client, namespace: &str) -> anyhow::Result<Wo
     {
         let api: Api<DynamicObject> =
             Api::namespaced_with(client.clone(), namespace, &resource("v1", "Secret", "secrets"));
-        if let Some(secret) = api.get_opt(&name).await.context("Secrets of the control plane cannot be read")? {
+        if let Some(secret) = api.get_opt(&name).await.context("failed to read Secrets of the control plane")? {
             // Reading it as a manifest keeps names and digests of the keys and drops the values.
             let mut object = serde_json::to_value(secret)?;
             object["apiVersion"] = json!("v1");
@@ -101,7 +101,7 @@ pub(crate) async fn get(client: &Client, object: &Value) -> anyhow::Result<Optio
     };
     match api.get_opt(&text("/metadata/name")).await {
         Ok(found) => Ok(found.map(serde_json::to_value).transpose()?),
-        Err(error) => Err(error).with_context(|| format!("{kind} cannot be read")),
+        Err(error) => Err(error).with_context(|| format!("failed to read {kind}")),
     }
 }
 

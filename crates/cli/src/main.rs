@@ -1,7 +1,7 @@
 //! The `odigos` command: renders, plans and explains, with the same planners as the controllers.
 //!
 //! Owns arguments, files and terminal output. Never decides anything: every answer comes from `plan`. Exit codes: 0 fine,
-//! 1 findings of severity error, 2 input that cannot be read; install, upgrade and uninstall also know 3 not installed,
+//! 1 findings of severity error, 2 failed to read the input; install, upgrade and uninstall also know 3 not installed,
 //! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending; the last two are also of `sources`.
 
 mod connection;
@@ -60,7 +60,7 @@ enum Command {
 /// Why a command ended without an answer; both print to standard error.
 #[derive(Debug)]
 enum Failure {
-    /// Input that cannot be read, or a cluster that cannot be reached: exit code 2.
+    /// Failed to read the input or to reach the cluster: exit code 2.
     Input(anyhow::Error),
     /// Anything else, with the exit code that tells what.
     Exit(u8, anyhow::Error),

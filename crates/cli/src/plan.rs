@@ -22,7 +22,7 @@ Examples:
   odigos plan --delete old.yaml    what would follow if this were deleted
 
 Lines begin with + created, ~ changed, - deleted, ! restarted, ? left out or perhaps restarted, = goes on as it is.
-Exit codes: 0 fine, 1 findings of severity error, 2 input or cluster that cannot be read.")]
+Exit codes: 0 fine, 1 findings of severity error, 2 failed to read the input or the cluster.")]
 pub(crate) struct Arguments {
     /// Manifests to be thought of as applied: files, directories, or -.
     #[arg(short, long = "filename", value_name = "PATH", num_args = 1..)]

@@ -22,7 +22,7 @@ Examples:
   kubectl get sources,destinations,deployments -A -o yaml | odigos render -f - -o json
 
 Findings go to standard error as 'severity object field: message'.
-Exit codes: 0 fine, 1 findings of severity error, 2 input that cannot be read.")]
+Exit codes: 0 fine, 1 findings of severity error, 2 failed to read the input.")]
 pub(crate) struct Arguments {
     /// Manifests: files, directories, or - for standard input.
     #[arg(short, long = "filename", value_name = "PATH", required = true, num_args = 1..)]

@@ -54,7 +54,7 @@ Examples:
   odigos sources status            every namespace
   odigos sources status --error    only what somebody must look at
 
-Exit codes: 0 nothing is blocked, 1 something is, 2 the cluster cannot be read.")]
+Exit codes: 0 nothing is blocked, 1 something is, 2 failed to read the cluster.")]
     Status {
         /// One namespace. Default: all.
         #[arg(short, long)]
@@ -74,7 +74,7 @@ Examples:
   odigos sources enable namespace shop
   odigos sources enable statefulset/db -n shop --dry-run
 
-Exit codes: 0 done, 1 it will not get agents, 2 input or cluster that cannot be read, 6 not within the time,
+Exit codes: 0 done, 1 it will not get agents, 2 failed to read the input or the cluster, 6 not within the time,
 10 --dry-run would change something.")]
     Enable(Edit),
     /// Take agents and telemetry of a workload back, or of a namespace, or leave a data stream.
@@ -97,7 +97,7 @@ Examples:
 
 A change of userInstrumentationEnvs, agentImages, agentEnvVarsInjectionMethod or agents.signals restarts nothing by itself;
 with rollout.onInputChange: restart of the configuration it does.
-Exit codes: 0 done, 1 a workload is paused, 2 input or cluster that cannot be read, 6 a rollout is not finished within the
+Exit codes: 0 done, 1 a workload is paused, 2 failed to read the input or the cluster, 6 a rollout is not finished within the
 time, 10 --dry-run would restart something.")]
     Restart(Restart),
 }

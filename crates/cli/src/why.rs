@@ -18,7 +18,7 @@ Examples:
 
 Needs to get pods and InstrumentationConfigs and to list Sources of the namespace; what else may not be read is left out.
 Names of variables and mounts are shown, never values.
-Exit codes: 0 the pod is as decided, 1 something keeps it from agents, 2 the cluster cannot be read.")]
+Exit codes: 0 the pod is as decided, 1 something keeps it from agents, 2 failed to read the cluster.")]
 pub(crate) struct Arguments {
     /// Name of the pod, or KIND/NAME of a workload.
     #[arg(value_name = "POD")]

@@ -3,7 +3,27 @@
 
 use super::{kubectl_name, restart};
 use odigos_api::WorkloadRef;
+use odigos_plan::agents::silencing_rule;
 use odigos_plan::instrumentation::OUTDATED_INPUTS;
+
+/// What a person can do about a reason whose message names the cause; `None` where nothing is to be done, or only to be waited.
+pub(crate) fn next_step_for(reason: &str, message: &str, workload: &WorkloadRef) -> Option<String> {
+    if reason == "NoCollectedSignals" {
+        if let Some(rule) = silencing_rule(message) {
+            return Some(format!(
+                "nothing, if that is meant; else take the workload out of InstrumentationRule {rule}, or disable the rule"
+            ));
+        }
+        if message.contains("asNeeded") {
+            return Some(
+                "add a Destination that takes what the agent sends (odigos destinations add), or remove agents.signals: asNeeded from \
+                 the configuration"
+                    .into(),
+            );
+        }
+    }
+    next_step(reason, workload)
+}
 
 /// What a person can do; `None` where nothing is to be done, or only to be waited.
 pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> {

@@ -4,7 +4,7 @@
 //! variables and mounts are shown, never values.
 
 use super::layout::{field, listed};
-use super::next_step::next_step;
+use super::next_step::next_step_for;
 use super::{Blocked, Carries, WAIT, kubectl_name, outdated_inputs, restart};
 use jiff::Timestamp;
 use odigos_api::WorkloadRef;
@@ -281,7 +281,7 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
             let cause = "no Source covers its workload any more, and the pod was made before".to_owned();
             return because(cause, format!("kubectl rollout restart {}", kubectl_name(workload)));
         }
-        let remedy = next_step(&draft.reason, workload);
+        let remedy = next_step_for(&draft.reason, &draft.message, workload);
         return because(
             draft.message.trim_end_matches('.').to_owned(),
             remedy.unwrap_or_else(|| "wait until the instrumentor has looked at it; it may not be running".into()),
@@ -301,7 +301,7 @@ fn blocked(facts: &Facts, carries: Carries) -> Option<Blocked> {
         let conditions = config.status.iter().flat_map(|status| &status.conditions);
         let agent = conditions.into_iter().find(|one| one.type_ == AGENT_ENABLED);
         let cause = agent.map(|one| format!("{}: {}", one.reason, one.message));
-        let remedy = agent.and_then(|one| next_step(&one.reason, workload));
+        let remedy = agent.and_then(|one| next_step_for(&one.reason, &one.message, workload));
         return because(
             cause.unwrap_or_else(|| "nothing is decided about agents yet".into()),
             remedy.unwrap_or_else(|| WAIT.into()),

@@ -217,6 +217,39 @@ fn the_first_cause_comes_first_and_pods_that_lack_something_too() {
 }
 
 #[test]
+fn destination_that_takes_nothing_of_the_agents_is_a_note() {
+    let mut facts = facts();
+    let signals = |facts: &mut Facts, signals: Value| {
+        let destination = facts.destinations.as_mut().unwrap().first_mut().unwrap();
+        destination.spec.signals = serde_json::from_value(signals).unwrap();
+    };
+    signals(&mut facts, json!(["LOGS"]));
+    let report = workload::report(&facts);
+    assert_eq!(report.blocked, None);
+    let causes: Vec<&str> = report.notices.iter().map(|one| one.cause.as_str()).collect();
+    assert!(causes.iter().any(|one| one.contains("send traces") && one.contains("take only logs")), "{causes:?}");
+    // A rule switches off the one signal that is taken.
+    let labels = facts.config.as_mut().unwrap().metadata.labels.as_mut().unwrap();
+    labels.insert("odigos.io/logs-disabled".to_owned(), "true".to_owned());
+    let blocked = workload::report(&facts).blocked.unwrap();
+    assert!(blocked.cause.contains("nothing of Deployment shop/cart is taken"), "{blocked:?}");
+    signals(&mut facts, json!(["TRACES"]));
+    assert_eq!(workload::report(&facts).blocked, None);
+}
+
+#[test]
+fn warning_of_a_destination_is_a_note_of_its_workloads() {
+    let mut facts = facts();
+    let destination = facts.destinations.as_mut().unwrap().first_mut().unwrap();
+    let message = "The destination is part of the gateway configuration. Warning: spec.secretRef: key K of Secret s: it is empty.";
+    let configured = condition("DestinationConfigured", "True", "TransformedToOtelcolConfig", message);
+    destination.status = serde_json::from_value(json!({"conditions": [configured]})).unwrap();
+    let report = workload::report(&facts);
+    let causes: Vec<&str> = report.notices.iter().map(|one| one.cause.as_str()).collect();
+    assert!(causes.contains(&"Destination jaeger, spec.secretRef: key K of Secret s: it is empty"), "{causes:?}");
+}
+
+#[test]
 fn destination_that_selects_the_namespace_counts() {
     let mut facts = facts();
     let destination = facts.destinations.as_mut().unwrap().first_mut().unwrap();
@@ -259,6 +292,12 @@ fn every_reason_that_stays_has_a_next_step() {
     ] {
         assert!(next_step::next_step(reason, &web).is_some(), "{reason}");
     }
+    let silenced = "app: InstrumentationRule quiet switches off all that would be sent.";
+    let said = next_step::next_step_for("NoCollectedSignals", silenced, &web).unwrap();
+    assert!(said.contains("InstrumentationRule quiet") && !said.contains("destinations add"), "{said}");
+    let sparing = "No destination takes what java-community sends, and agents.signals is asNeeded.";
+    let said = next_step::next_step_for("NoCollectedSignals", sparing, &web).unwrap();
+    assert!(said.contains("destinations add") && said.contains("asNeeded"), "{said}");
     for reason in [
         "WorkloadSource",
         "NamespaceSource",

@@ -1,7 +1,7 @@
 //! `odigos describe workload`: one screen about a workload (`spec/ui-and-cli.md` 7).
 
 use super::layout::{age, field, listed};
-use super::next_step::next_step;
+use super::next_step::next_step_for;
 use super::read::Facts;
 use super::{Blocked, Carries, WAIT, outdated_inputs, restart};
 use crate::output;
@@ -16,13 +16,14 @@ use odigos_api::instrumentation_config::{InstrumentationConfig, RuntimeDetails};
 use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::labels::{self, OWNER_POD_NAME};
 use odigos_api::source::Source;
+use odigos_api::{Signal, WorkloadRef};
 use odigos_plan::agents::{self, Backoff, Covered, Reason, inputs};
 use odigos_plan::coverage::{self, Coverage, Matcher};
 use odigos_plan::instrumentation::{OUTDATED_INPUTS, OWN_EXPORT};
 use odigos_plan::streams;
 use serde::Serialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pods that the screen lists; the rest is counted.
 const PODS: usize = 8;
@@ -235,7 +236,7 @@ fn conditions(facts: &Facts, decided: &Coverage) -> Vec<ConditionLine> {
             kind: draft.kind.to_owned(),
             question: question(draft.kind),
             answer: answer(draft.status.as_str()),
-            next_step: next_step(&draft.reason, &facts.workload),
+            next_step: next_step_for(&draft.reason, &draft.message, &facts.workload),
             reason: draft.reason,
             message: draft.message,
             since: None,
@@ -252,7 +253,7 @@ fn line(condition: &Condition, facts: &Facts) -> ConditionLine {
         reason: condition.reason.clone(),
         message: condition.message.clone(),
         since: Some(condition.last_transition_time.0),
-        next_step: next_step(&condition.reason, &facts.workload),
+        next_step: next_step_for(&condition.reason, &condition.message, &facts.workload),
     }
 }
 
@@ -350,6 +351,10 @@ fn blocked(
         let cause = "no Destination is in its data streams, so what it sends reaches nobody".to_owned();
         return Some(Blocked { cause, remedy: "odigos destinations add, with --stream and one of its streams".into() });
     }
+    let reached: Vec<&Destination> = reached_of(facts, destinations).collect();
+    if let Some(found) = facts.config.as_ref().and_then(|config| nothing_taken(&facts.workload, config, &reached)) {
+        return Some(found);
+    }
     let unhealthy = pods.list.iter().find(|one| one.health.starts_with("unhealthy"));
     unhealthy.map(|pod| Blocked {
         cause: format!("the agent in pod {} is {}", pod.name, pod.health),
@@ -374,7 +379,7 @@ fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> 
             "container {} has no agent, {}: {}",
             one.container_name, one.agent_enabled_reason, one.agent_enabled_message
         );
-        let remedy = next_step(&one.agent_enabled_reason, workload);
+        let remedy = next_step_for(&one.agent_enabled_reason, &one.agent_enabled_message, workload);
         notices.push(Blocked { cause, remedy: remedy.unwrap_or_else(|| WAIT.into()) });
     }
     let failing = pods.list.iter().find(|one| one.phase.ends_with("BackOff"));
@@ -382,12 +387,95 @@ fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> 
         cause: format!("pod {} does not start: {}", pod.name, pod.phase),
         remedy: format!("odigos why {} -n {}", pod.name, workload.namespace),
     }));
-    let reached = facts.destinations.iter().flatten().filter(|one| {
-        let name = one.metadata.name.as_deref().unwrap_or_default();
-        destinations.is_some_and(|names| names.iter().any(|reached| reached == name))
-    });
-    notices.extend(reached.filter_map(broken_destination));
+    let reached: Vec<&Destination> = reached_of(facts, destinations).collect();
+    notices.extend(reached.iter().filter_map(|one| broken_destination(one)));
+    notices.extend(reached.iter().flat_map(|one| destination_warnings(one)));
+    notices.extend(agent_signals_untaken(workload, config, &reached));
     notices
+}
+
+fn reached_of<'a>(facts: &'a Facts, names: Option<&'a [String]>) -> impl Iterator<Item = &'a Destination> {
+    facts.destinations.iter().flatten().filter(move |one| {
+        let name = one.metadata.name.as_deref().unwrap_or_default();
+        names.is_some_and(|names| names.iter().any(|reached| reached == name))
+    })
+}
+
+/// Signals of a workload that no rule switches off.
+fn signals_on(config: &InstrumentationConfig) -> BTreeSet<Signal> {
+    let none = BTreeMap::new();
+    let labels = config.metadata.labels.as_ref().unwrap_or(&none);
+    let set = streams::membership(labels, "", &BTreeSet::new());
+    Signal::PIPELINES.into_iter().filter(|signal| !set.contains(&streams::off_stream(*signal))).collect()
+}
+
+fn taken_by(reached: &[&Destination]) -> BTreeSet<Signal> {
+    reached.iter().flat_map(|one| one.spec.signals.iter().copied()).collect()
+}
+
+fn words(signals: &BTreeSet<Signal>) -> String {
+    signals.iter().map(|one| one.as_pipeline()).collect::<Vec<_>>().join(", ")
+}
+
+/// Destinations are in the streams of a workload, and none of them takes a signal that is collected of it.
+pub(crate) fn nothing_taken(
+    workload: &WorkloadRef,
+    config: &InstrumentationConfig,
+    reached: &[&Destination],
+) -> Option<Blocked> {
+    let (on, taken) = (signals_on(config), taken_by(reached));
+    if reached.is_empty() || !on.is_disjoint(&taken) {
+        return None;
+    }
+    let cause = match on.is_empty() {
+        true => format!("rules switch off every signal of {workload}"),
+        false => format!(
+            "nothing of {workload} is taken: rules leave {}, and the Destinations in its streams take {}",
+            words(&on),
+            words(&taken)
+        ),
+    };
+    Some(Blocked {
+        cause,
+        remedy: "change the signals of a Destination, or the InstrumentationRule that switches signals off".into(),
+    })
+}
+
+/// The agents of a workload send signals of which no Destination in its streams takes one.
+pub(crate) fn agent_signals_untaken(
+    workload: &WorkloadRef,
+    config: &InstrumentationConfig,
+    reached: &[&Destination],
+) -> Option<Blocked> {
+    let containers = || config.spec.containers.iter().filter(|one| one.agent_enabled);
+    let sent = [
+        (Signal::Traces, containers().any(|one| one.traces.is_some())),
+        (Signal::Metrics, containers().any(|one| one.metrics.is_some())),
+        (Signal::Logs, containers().any(|one| one.logs.is_some())),
+    ];
+    let sent: BTreeSet<Signal> = sent.into_iter().filter(|(_, is_sent)| *is_sent).map(|(signal, _)| signal).collect();
+    let taken: BTreeSet<Signal> = taken_by(reached).intersection(&signals_on(config)).copied().collect();
+    if reached.is_empty() || sent.is_empty() || taken.is_empty() || !sent.is_disjoint(&taken) {
+        return None;
+    }
+    let cause = format!(
+        "the agents of {workload} send {}, and the Destinations in its streams take only {}",
+        words(&sent),
+        words(&taken)
+    );
+    Some(Blocked { cause, remedy: "add a Destination that takes what the agents send: odigos destinations add".into() })
+}
+
+/// What the condition of a Destination that works warns of, such as a credential that is probably not meant so.
+fn destination_warnings(destination: &Destination) -> Vec<Blocked> {
+    let name = destination.metadata.name.as_deref().unwrap_or_default();
+    let conditions = destination.status.iter().flat_map(|status| &status.conditions);
+    let works = conditions.filter(|one| one.type_ == DESTINATION_CONFIGURED && one.status == "True");
+    let warning = |text: &str| Blocked {
+        cause: format!("Destination {name}, {}", text.trim_end_matches('.')),
+        remedy: format!("odigos describe destination {name}"),
+    };
+    works.flat_map(|one| one.message.split(" Warning: ").skip(1).map(warning).collect::<Vec<_>>()).collect()
 }
 
 /// Settings that decide about workloads. What is wrong with others (collectors, destinations) shows where it matters.

@@ -108,7 +108,7 @@ impl Cluster {
     pub(super) async fn get(&self, reference: &Reference) -> anyhow::Result<Option<Value>> {
         match self.api(reference).get_opt(&reference.name).await {
             Ok(found) => Ok(found.map(|object| value(object, &reference.api_version, &reference.kind)).transpose()?),
-            Err(error) => Err(error).with_context(|| format!("{reference} cannot be read")),
+            Err(error) => Err(error).with_context(|| format!("failed to read {reference}")),
         }
     }
 

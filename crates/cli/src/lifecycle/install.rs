@@ -140,7 +140,7 @@ fn given(common: &Common) -> Result<Value, Failure> {
     let mut given = json!({});
     for path in &common.files {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
+        let text = std::fs::read_to_string(path).with_context(|| format!("failed to read {shown}"))?;
         let values = odigos_chart::read(&text).map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
         given = odigos_chart::overlay(given, &values);
     }

@@ -65,7 +65,7 @@ impl Record {
     }
 
     fn parse(object: &Value) -> anyhow::Result<Self> {
-        let broken = || format!("the record of the installation, ConfigMap {}, cannot be read", names::DEPLOYMENT);
+        let broken = || format!("failed to read the record of the installation, ConfigMap {}", names::DEPLOYMENT);
         let part = |key: &str| text(object, &format!("/data/{key}"));
         Ok(Self {
             version: part("version").to_owned(),

@@ -26,7 +26,7 @@ pub(super) async fn find(
     let map = cluster.get(&Reference::new("v1", "ConfigMap", namespace, names::CONFIGURATION)).await?;
     let document = map.as_ref().map(|map| text(map, "/data/config.yaml")).unwrap_or_default();
     let configuration = Configuration::parse(document)
-        .map_err(|error| anyhow::anyhow!("ConfigMap {} cannot be read: {error}", names::CONFIGURATION))?;
+        .map_err(|error| anyhow::anyhow!("failed to read ConfigMap {}: {error}", names::CONFIGURATION))?;
     let usage = Usage {
         configuration,
         sources: typed(cluster.list(API_VERSION, "Source", Where::default()).await?)?,
@@ -45,7 +45,7 @@ pub(super) async fn find(
 fn typed<K: DeserializeOwned>(objects: Vec<Value>) -> anyhow::Result<Vec<K>> {
     let read = |object: Value| {
         let title = Reference::of(&object).to_string();
-        serde_json::from_value(object).with_context(|| format!("{title} cannot be read"))
+        serde_json::from_value(object).with_context(|| format!("failed to read {title}"))
     };
     objects.into_iter().map(read).collect()
 }

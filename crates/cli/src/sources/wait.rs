@@ -2,7 +2,7 @@
 
 use super::Target;
 use super::{configs, read};
-use crate::explain::next_step::next_step;
+use crate::explain::next_step::next_step_for;
 use crate::{Failure, live, output};
 use kube::Client;
 use odigos_api::WorkloadRef;
@@ -58,7 +58,8 @@ pub(crate) fn judge(target: &Target, is_covered: bool, configs: &[Instrumentatio
             if matches!(target, Target::Namespace(_)) {
                 done += 1;
             } else if is_wanted || agent.reason == Reason::IgnoredContainer.as_str() {
-                let remedy = next_step(&agent.reason, workload).unwrap_or_else(|| "read the message".into());
+                let remedy =
+                    next_step_for(&agent.reason, &agent.message, workload).unwrap_or_else(|| "read the message".into());
                 stuck = Some(Progress::Stuck { cause: format!("{}: {}", agent.reason, agent.message), remedy });
             }
             continue;
@@ -66,7 +67,8 @@ pub(crate) fn judge(target: &Target, is_covered: bool, configs: &[Instrumentatio
         match (agent, pods) {
             (Some(agent), Some(pods)) if agent.status == "True" && pods.status == "True" => done += 1,
             (Some(agent), Some(pods)) if agent.status == "True" && pods.status == "False" => {
-                let remedy = next_step(&pods.reason, workload).unwrap_or_else(|| "read the message".into());
+                let remedy =
+                    next_step_for(&pods.reason, &pods.message, workload).unwrap_or_else(|| "read the message".into());
                 stuck.get_or_insert(Progress::Stuck { cause: format!("{}: {}", pods.reason, pods.message), remedy });
             }
             (Some(agent), Some(pods)) if agent.status == "True" => {
