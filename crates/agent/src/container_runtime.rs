@@ -58,7 +58,7 @@ pub(crate) enum RuntimeError {
     #[error("the container runtime does not answer within {} s", .0.as_secs())]
     Silent(Duration),
     /// It said something else.
-    #[error("the container runtime on {socket} was asked, and {source}")]
+    #[error("the container runtime on {socket} was asked: {source}")]
     Answer {
         /// Its socket.
         socket: String,

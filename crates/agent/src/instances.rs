@@ -132,7 +132,7 @@ impl Instances {
                 }
                 Err(kube::Error::Api(status)) if status.code == 404 => return Written::new(),
                 Err(error) => {
-                    tracing::warn!(%error, "what is written about agents of this node cannot be read; it is tried again");
+                    tracing::warn!(%error, "failed to read what is written about agents of this node, retrying");
                     tokio::time::sleep(AGAIN).await;
                 }
             }

@@ -51,8 +51,8 @@ pub(crate) enum Error {
 impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Secrets(error) => write!(f, "the Secrets of Destinations cannot be read: {error}"),
-            Self::Configuration(error) => write!(f, "the configuration that serves cannot be read: {error}"),
+            Self::Secrets(error) => write!(f, "failed to read the Secrets of Destinations: {error}"),
+            Self::Configuration(error) => write!(f, "failed to read the configuration that serves: {error}"),
             Self::Uncertified(error) => write!(f, "collectors have no certificates: {error}"),
             Self::Write(error) => error.fmt(f),
             Self::Foreign(object) => {

@@ -17,7 +17,7 @@ const LONGEST: usize = 16 * 1024 * 1024;
 pub(crate) enum Unanswered {
     #[error("no complete answer within a second")]
     TooSlow,
-    #[error("it cannot be reached: {0}")]
+    #[error("failed to reach it: {0}")]
     Unreachable(#[from] hyper_util::client::legacy::Error),
     #[error("it answers {0}")]
     Refused(hyper::StatusCode),

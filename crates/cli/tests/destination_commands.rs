@@ -42,7 +42,7 @@ fn credential_is_judged_before_it_is_written_and_never_printed() {
     for (input, expected, words) in [
         ("hidden-0123\n", 0, ""),
         ("${hidden:=changeme}\n", 0, "placeholder"),
-        ("hidden\n\n", 0, "line break"),
+        ("hidden\n\n", 2, "line break"),
         ("hidden\0", 2, "NUL"),
     ] {
         let (code, out, error) = add(&settings, input);

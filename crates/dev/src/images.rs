@@ -328,7 +328,7 @@ impl Image {
         append(&mut layer, "etc/nsswitch.conf", 0o644, b"hosts: files dns\n")?;
         let files = self.files.iter().map(|(path, source)| (path, source, 0o755));
         for (path, source, mode) in files.chain(self.data.iter().map(|(path, source)| (path, source, 0o644))) {
-            let content = std::fs::read(source).with_context(|| format!("{} cannot be read", source.display()))?;
+            let content = std::fs::read(source).with_context(|| format!("failed to read {}", source.display()))?;
             append(&mut layer, path, mode, &content)?;
         }
         for (path, content) in &self.records {

@@ -30,7 +30,7 @@ pub enum ApplyError {
     #[error("the object to be written lacks apiVersion, kind or metadata.name")]
     Incomplete,
     /// What a status depends on cannot be read.
-    #[error("{kind} {name} cannot be read: {source}")]
+    #[error("failed to read {kind} {name}: {source}")]
     Read {
         /// Kind of the object.
         kind: String,

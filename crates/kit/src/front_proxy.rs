@@ -49,7 +49,7 @@ pub enum FrontProxyError {
     Authority(String),
     /// The ConfigMap cannot be read.
     #[error(
-        "the ConfigMap kube-system/extension-apiserver-authentication cannot be read, which the role extension-apiserver-authentication-reader allows: {0}"
+        "failed to read the ConfigMap kube-system/extension-apiserver-authentication, which the role extension-apiserver-authentication-reader allows: {0}"
     )]
     Read(#[from] kube::Error),
 }

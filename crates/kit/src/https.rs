@@ -206,7 +206,7 @@ async fn trust(client: &Client, server: &Server, bundle: &str) -> Told {
                 continue;
             }
             Err(error) => {
-                tracing::warn!(%error, kind, name, "who is to trust the authority cannot be read");
+                tracing::warn!(%error, kind, name, "failed to read who is to trust the authority");
                 told = Told::Failed;
                 continue;
             }

@@ -37,11 +37,17 @@ struct Plane {
     folder: PathBuf,
 }
 
-/// Objects of the control plane, and generations of Deployments of applications.
+/// Objects of the control plane, generations of Deployments of applications, and what statuses say of both.
 #[derive(Clone, Debug, PartialEq)]
 struct State {
     objects: BTreeSet<String>,
     generations: BTreeMap<String, i64>,
+    /// Deployments whose pods get agents.
+    instrumented: BTreeSet<String>,
+    /// Cluster-wide inputs of which pods run with older values, with how many pods, by Deployment.
+    outdated: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Destinations that collectors do not start with.
+    quarantined: BTreeSet<String>,
 }
 
 impl Plane {
@@ -81,7 +87,26 @@ impl Plane {
         let deployments = list(&self.client, "apps/v1", "Deployment").await.unwrap();
         let of_applications = deployments.into_iter().filter(|one| one.namespace().as_deref() == Some("shop"));
         let generations = of_applications.map(|one| (one.name_any(), one.metadata.generation.unwrap())).collect();
-        State { objects, generations }
+        let (mut instrumented, mut outdated) = (BTreeSet::new(), BTreeMap::new());
+        for one in list(&self.client, API_VERSION, "InstrumentationConfig").await.unwrap() {
+            let name = one.name_any();
+            let Some(deployment) = name.strip_prefix("deployment-") else { continue };
+            let workload = format!("Deployment {}/{deployment}", one.namespace().unwrap());
+            if one.data["spec"]["agentInjectionEnabled"] == true {
+                instrumented.insert(workload.clone());
+            }
+            let inputs = inputs_of(&one.data["status"]["outdatedInputs"]);
+            if !inputs.is_empty() {
+                outdated.insert(workload, inputs);
+            }
+        }
+        let destinations = list(&self.client, API_VERSION, "Destination").await.unwrap().into_iter();
+        let is_quarantined = |one: &kube::api::DynamicObject| {
+            let conditions = one.data["status"]["conditions"].as_array().into_iter().flatten();
+            conditions.into_iter().any(|one| one["reason"] == "ExporterStartFailed")
+        };
+        let quarantined = destinations.filter(is_quarantined).map(|one| one.name_any()).collect();
+        State { objects, generations, instrumented, outdated, quarantined }
     }
 
     /// Waits until the control plane has nothing left to do.
@@ -118,7 +143,26 @@ impl Plane {
         assert!(announced.is_subset(&restarted), "{announced:?} was announced, restarted is {restarted:?}");
         let all: BTreeSet<String> = announced.union(&possible).cloned().collect();
         assert!(restarted.is_subset(&all), "{restarted:?} was restarted, announced is {all:?}");
+        let lost: BTreeSet<String> = before.instrumented.difference(&after.instrumented).cloned().collect();
+        let said_lost: BTreeSet<String> =
+            said["uninstrumented"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+        assert_eq!(said_lost, lost, "agents lost: {said:#}");
+        let quarantined: BTreeSet<String> = said["quarantined"].as_object().unwrap().keys().cloned().collect();
+        assert_eq!(quarantined, after.quarantined, "quarantined: {said:#}");
+        // What is restarted takes the newest inputs.
+        let outdated = said["outdated"].as_array().unwrap().iter();
+        let outdated: BTreeMap<String, BTreeMap<String, u64>> = outdated
+            .map(|one| (one["workload"].as_str().unwrap().to_owned(), inputs_of(&one["inputs"])))
+            .filter(|(workload, _)| !restarted.contains(workload))
+            .collect();
+        assert_eq!(outdated, after.outdated, "outdated inputs: {said:#}");
     }
+}
+
+/// How many pods run with an older value, by input.
+fn inputs_of(list: &Value) -> BTreeMap<String, u64> {
+    let list = list.as_array().into_iter().flatten();
+    list.map(|one| (one["input"].as_str().unwrap().to_owned(), one["pods"].as_u64().unwrap())).collect()
 }
 
 fn restarts(plan: &Value, certainty: &str) -> Vec<String> {
@@ -260,6 +304,8 @@ async fn plan_says_what_happens() {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": quarantine::STORE, "namespace": NAMESPACE},
         "data": {"traces": serde_json::to_string(&entry).unwrap()},
     });
+    let before = plane.state().await;
+    let announced = plane.plan(&["-f", &plane.file("quarantine.json", &store)]).await;
     apply(&client, &store).await.unwrap();
     let is_out = async || {
         let status = api_of.get("traces").await.unwrap().status.unwrap_or_default();
@@ -268,6 +314,7 @@ async fn plan_says_what_happens() {
     eventually("the destination is left out", LIMIT, is_out).await.unwrap();
     let said = plane.settled().await;
     assert_eq!(said["quarantined"]["traces"], "Error: cannot start", "{said:#}");
+    plane.compare(&announced, &before, &plane.state().await);
     // Another specification of it is tried again.
     let mut changed = traces.clone();
     changed["spec"]["data"]["OTLP_GRPC_ENDPOINT"] = json!("elsewhere:4317");

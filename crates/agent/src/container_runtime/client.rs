@@ -26,7 +26,7 @@ const IMAGE_STATUS: &str = "/runtime.v1.ImageService/ImageStatus";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     /// Nobody listens.
-    #[error("it cannot be reached: {0}")]
+    #[error("failed to reach it: {0}")]
     Unreachable(String),
     /// It refused, or knows no such question.
     #[error("it refused: {0}")]
@@ -35,7 +35,7 @@ pub(crate) enum ClientError {
     #[error("it does not know the image of the container")]
     NoImage,
     /// What it says cannot be read.
-    #[error("what it says of the image cannot be read")]
+    #[error("failed to read what it says of the image")]
     Unreadable,
 }
 

@@ -176,8 +176,8 @@ async fn answers_that_help_nobody_are_told_and_asked_for_again() {
     for (manner, container, expected) in [
         (Manner::LostTheImage, "c-1", "does not know the image"),
         (tells(&[]), "another", "does not know the image"),
-        (Manner::Tells("{\"imageSpec\":{\"config\":{\"Env\":[1]}},\"x\":\"hunter2\"}".into()), "c-1", "cannot be read"),
-        (Manner::Tells("failed to marshal".into()), "c-1", "cannot be read"),
+        (Manner::Tells("{\"imageSpec\":{\"config\":{\"Env\":[1]}},\"x\":\"hunter2\"}".into()), "c-1", "failed to read"),
+        (Manner::Tells("failed to marshal".into()), "c-1", "failed to read"),
         (Manner::Tells(huge), "c-1", "it refused"),
     ] {
         *stage.stand_in.manner.lock().unwrap() = manner;
@@ -224,7 +224,7 @@ async fn the_first_socket_behind_which_a_runtime_answers_is_taken() {
     assert!(why.starts_with("no container runtime listens on") && why.ends_with("none.sock"), "{why}");
     runtime.sockets.extend(["left.sock", "file.sock", "babble.sock"].map(path));
     let why = runtime.image_environment("c-1", DIGEST).await.unwrap_err().to_string();
-    assert!(why.contains("left.sock was asked, and it cannot be reached"), "{why}");
+    assert!(why.contains("left.sock was asked: failed to reach it"), "{why}");
     runtime.sockets.push(path("runtime.sock"));
     let found = runtime.image_environment("c-1", DIGEST).await.unwrap();
     assert_eq!(found, Environment::of([("PYTHONPATH", "/app")]));
