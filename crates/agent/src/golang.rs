@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use odigos_detect::presence::Marks;
+use odigos_plan::detection::subject::Subject;
 
 /// Before it is tried again to reach the program.
 const AGAIN: Duration = Duration::from_secs(3);
@@ -128,10 +129,21 @@ fn heard(line: &str) -> Option<(ProcessKey, Said)> {
     Some(((pid, value.get("started")?.as_u64()?), Said { state: text("state"), message: text("message") }))
 }
 
-/// How the program is told of a process.
-pub(crate) fn target(process: ProcessKey, marks: &Marks, endpoint: &str) -> Value {
+/// How the program is told of a process. Its environment may say what it likes, and the collector believes the agent: so the pod is the
+/// one that the process was found in.
+pub(crate) fn target(process: ProcessKey, subject: &Subject, marks: &Marks, endpoint: &str) -> Value {
+    const KEPT: [&str; 4] = ["k8s.container.name", "k8s.node.name", "k8s.replicaset.name", "k8s.replicaset.uid"];
+    let is_identity = |key: &str| key.starts_with("odigos.") || (key.starts_with("k8s.") && !KEPT.contains(&key));
+    let mut attributes = marks.attributes.clone();
+    attributes.retain(|key, _| !is_identity(key));
+    let own = [
+        ("k8s.pod.uid", subject.uid.as_str()),
+        ("k8s.pod.name", subject.pod.as_str()),
+        ("k8s.namespace.name", subject.workload.namespace.as_str()),
+    ];
+    attributes.extend(own.map(|(key, value)| (key.to_owned(), value.to_owned())));
     json!({
-        "pid": process.0, "started": process.1, "service": marks.service, "attributes": marks.attributes, "endpoint": endpoint,
+        "pid": process.0, "started": process.1, "service": marks.service, "attributes": attributes, "endpoint": endpoint,
         "sampler": marks.sampler, "samplerArgument": marks.sampler_argument,
     })
 }
@@ -139,7 +151,41 @@ pub(crate) fn target(process: ProcessKey, marks: &Marks, endpoint: &str) -> Valu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use odigos_api::{WorkloadKind, WorkloadRef};
     use tokio::net::UnixListener;
+
+    fn subject() -> Subject {
+        Subject {
+            uid: "u-1".into(),
+            pod: "cart-5d4f-x2x7p".into(),
+            workload: WorkloadRef::new("shop", WorkloadKind::Deployment, "cart"),
+            created: None,
+            has_agents: true,
+            containers: Vec::new(),
+        }
+    }
+
+    /// A tenant writes the variables of his pods; the collector believes what the agent says.
+    #[test]
+    fn identity_of_process_is_that_of_its_pod_whatever_its_environment_says() {
+        let claimed = [
+            ("k8s.pod.uid", "u-of-another"),
+            ("k8s.pod.name", "vault-0"),
+            ("k8s.namespace.name", "payments"),
+            ("k8s.deployment.name", "vault"),
+            ("odigos.workload.name", "vault"),
+            ("odigos.stream.class", "c1"),
+            ("k8s.container.name", "app"),
+            ("team", "x"),
+        ];
+        let attributes = claimed.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let told = target((7, 70), &subject(), &Marks { attributes, ..Marks::default() }, "http://c:4318");
+        let expected = json!({
+            "k8s.pod.uid": "u-1", "k8s.pod.name": "cart-5d4f-x2x7p", "k8s.namespace.name": "shop",
+            "k8s.container.name": "app", "team": "x",
+        });
+        assert_eq!(told["attributes"], expected);
+    }
 
     #[tokio::test]
     async fn it_is_told_the_whole_list_whenever_it_starts_anew() {
@@ -149,7 +195,7 @@ mod tests {
         let agent = GoAgent::new(socket.clone(), changed.clone());
         let marks = Marks { service: "cart".into(), ..Marks::default() };
         assert_eq!(agent.says((7, 70)), None);
-        agent.want([((7, 70), target((7, 70), &marks, "http://c:4318"))].into());
+        agent.want([((7, 70), target((7, 70), &subject(), &marks, "http://c:4318"))].into());
         let mut tasks = odigos_kit::tasks::Tasks::new();
         tasks.spawn("connection", agent.clone().run(tasks.stop()));
         for round in 0..2 {

@@ -167,7 +167,8 @@ impl Instances {
             }
         }
         if let Some(go) = &self.go {
-            go.want(state.pods.values().flat_map(|pod| pod.go_targets(&self.endpoint)).collect());
+            let watched = subjects.iter().filter_map(|(uid, subject)| Some((state.pods.get(uid)?, subject)));
+            go.want(watched.flat_map(|(pod, subject)| pod.go_targets(subject, &self.endpoint)).collect());
         }
         self.write(state, &subjects).await;
     }

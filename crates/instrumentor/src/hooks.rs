@@ -1,5 +1,6 @@
 //! The admission hooks: Sources, Destinations, Processors and pods. Every decision is in `plan::admission`.
 
+use crate::pull_secrets;
 use crate::state::State;
 use jiff::Timestamp;
 use json_patch::Patch;
@@ -247,7 +248,11 @@ async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> 
     }
     let Ok(before) = serde_json::to_value(raw) else { return response };
     let mut after = match (&workload, &config) {
-        (Some(workload), Some(config)) => with_agents(state, workload, config, &before),
+        (Some(workload), Some(config)) => {
+            let lacks_pull_secret = config.spec.agent_injection_enabled
+                && pull_secrets::lacking(state, workload, PATIENCE).await.is_some();
+            with_agents(state, workload, config, &before, lacks_pull_secret)
+        }
         _ => before.clone(),
     };
     if brought != cron_job {
@@ -298,7 +303,13 @@ async fn newest(state: &State, workload: &WorkloadRef) -> Option<Arc<Instrumenta
     found.ok()?.ok()?.map(Arc::new)
 }
 
-fn with_agents(state: &State, workload: &WorkloadRef, config: &InstrumentationConfig, pod: &Value) -> Value {
+fn with_agents(
+    state: &State,
+    workload: &WorkloadRef,
+    config: &InstrumentationConfig,
+    pod: &Value,
+    lacks_pull_secret: bool,
+) -> Value {
     let namespace = state.namespaces.get("", &workload.namespace);
     let subject = injection::Subject {
         pod,
@@ -308,6 +319,7 @@ fn with_agents(state: &State, workload: &WorkloadRef, config: &InstrumentationCo
         has_host_path: state.index.have_host_path(workload),
         bounds: injection::Bounds::of(state.limit_ranges.namespace(&workload.namespace).iter().map(AsRef::as_ref)),
         has_prepared_nodes: !state.nodes.is_empty(),
+        lacks_pull_secret,
         options: &state.injection.load(),
     };
     match injection::inject(&subject) {

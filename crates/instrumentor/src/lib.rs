@@ -11,7 +11,7 @@
 //! | Namespace, Node with the agents' files | metadata | how agents' files come into pods |
 //!
 //! Reads one by one: a Job whose name does not tell whose it is, when a pod of it is admitted; a ReplicaSet or PodTemplate that holds
-//! the template of a Rollout.
+//! the template of a Rollout; the metadata of the Secret that images of agents are pulled with.
 //!
 //! Writes, as field manager `odigos-instrumentor`: InstrumentationConfig (spec, stream labels, conditions, rollout status),
 //! Source status and finalizer, InstrumentationRule status, the restart annotation of pod templates; evicts single pods. Where nodes
@@ -21,6 +21,7 @@
 mod detection;
 mod hooks;
 mod pods;
+mod pull_secrets;
 mod rollouts;
 mod rules;
 mod run;

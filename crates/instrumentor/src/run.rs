@@ -1,6 +1,7 @@
 //! Wiring: arguments, watches, queues, hooks. No decisions.
 
 use crate::pods::{self, PodFacts, PodIndex};
+use crate::pull_secrets::PullSecrets;
 use crate::state::{self, BUILT_IN, ClientHandle, OPTIONAL, State};
 use crate::{detection, hooks, rollouts, rules, sources, workloads};
 use anyhow::Context;
@@ -89,6 +90,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         looks: Mutex::default(),
         reporter: Applier::new(client.clone(), AGENT, metrics.clone()),
         config_maps: Hub::new("ConfigMap"),
+        pull_secrets: PullSecrets::default(),
         sources: Hub::new("Source"),
         configs: Hub::new("InstrumentationConfig"),
         workloads: BUILT_IN.into_iter().chain(OPTIONAL).map(|kind| (kind, Hub::new(kind.as_str()))).collect(),
@@ -328,7 +330,9 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
         let text = map.data.as_ref().and_then(|data| data.get(CONFIGURATION_KEY).cloned());
         // The same holds for broken text.
         let Ok(configuration) = Configuration::parse(&text.unwrap_or_default()) else { return };
-        state.injection.store(Arc::new(injection::Options::of(&configuration, &state.namespace)));
+        let injection = injection::Options::of(&configuration, &state.namespace);
+        let is_pull_secret_changed = state.injection.load().pull_secret != injection.pull_secret;
+        state.injection.store(Arc::new(injection));
         state.detection.store(Arc::new(odigos_plan::detection::Options::of(&configuration)));
         let options = Options::of(&configuration, &state.namespace);
         for (path, message) in odigos_plan::instrumentation::options::problems(&configuration) {
@@ -336,7 +340,7 @@ fn subscribe_to_what_concerns_all(state: &Arc<State>, workloads: &Queue<Workload
         }
         state.configuration.store(Arc::new(configuration));
         let before = state.options.load_full();
-        if *before == options {
+        if *before == options && !is_pull_secret_changed {
             return;
         }
         let is_scope_changed = before.scope != options.scope;

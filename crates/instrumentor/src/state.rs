@@ -1,6 +1,7 @@
 //! The stores that reconciles and hooks read: workloads of every kind, Sources, InstrumentationConfigs.
 
 use crate::pods::{PodFacts, PodIndex};
+use crate::pull_secrets::PullSecrets;
 use crate::rollouts::Remembered;
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -59,6 +60,8 @@ pub(crate) struct State {
     pub(crate) reporter: Applier,
     /// The ConfigMap that all of these come from.
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,
+    /// Whether the Secret for images of agents is in a namespace.
+    pub(crate) pull_secrets: PullSecrets,
     pub(crate) sources: Arc<Hub<Source>>,
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) workloads: Vec<(WorkloadKind, Arc<Hub<DynamicObject>>)>,

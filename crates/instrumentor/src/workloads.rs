@@ -1,5 +1,6 @@
 //! One workload: its coverage becomes an InstrumentationConfig, or none.
 
+use crate::pull_secrets;
 use crate::rollouts::{self, Remembered};
 use crate::state::State;
 use jiff::Timestamp;
@@ -18,6 +19,9 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long a reconcile waits for an answer without which it goes on.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a workload could not be reconciled.
 #[derive(Debug)]
@@ -70,11 +74,16 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
     let (signals, rules) = (state.node_signals(), state.rules.all());
     let rules: Vec<_> = rules.iter().map(|(_, rule)| rule.as_ref()).collect();
     let backoff = state.index.backoff_without_agent(&workload);
+    let lacking = match decided.decision.is_covered() {
+        true => pull_secrets::lacking(&state, &workload, PATIENCE).await,
+        false => None,
+    };
     let around = Surroundings {
         options: &options,
         node_collector: signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready),
         rules: &rules,
         backoff: backoff.as_ref(),
+        pull_secret: lacking.as_ref(),
         now: Timestamp::now(),
     };
     let plan = instrumentation::plan(&found, &decided, existing.as_deref(), &rivals.join(", "), &around);
@@ -130,6 +139,11 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
             // Without agents there are no inputs that could be older.
             progress.outdated_inputs.clear();
         }
+    }
+    if lacking.is_some() {
+        // Nothing tells that somebody created the Secret.
+        let recheck = outcome.recheck_after.unwrap_or(pull_secrets::RECHECK).min(pull_secrets::RECHECK);
+        outcome.recheck_after = Some(recheck);
     }
     write_status(&state, &workload, (config, before), &conditions, progress).await?;
     Ok(outcome)

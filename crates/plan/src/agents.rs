@@ -22,6 +22,7 @@ pub use reason::Reason;
 pub use rules::injected_variables;
 pub use rules::{Covered, Expressed, Problem, expressed, named_workloads, problems, report, signals_off, variables};
 
+use crate::injection::LackingPullSecret;
 use container::Subject;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{AGENT_ENABLED, WORKLOAD_ROLLOUT};
@@ -85,6 +86,8 @@ pub struct Seen<'a> {
     pub data_streams: &'a BTreeSet<String>,
     /// A pod of it without an agent that does not start.
     pub backoff_without_agent: Option<&'a Backoff>,
+    /// The Secret for images of agents, where it is named and its namespace lacks it.
+    pub pull_secret: Option<&'a LackingPullSecret>,
     /// The collectors on the nodes.
     pub node_collector: NodeCollector<'a>,
     /// Every InstrumentationRule of the control plane's namespace.
@@ -163,7 +166,22 @@ pub fn decide(seen: &Seen<'_>) -> AgentDecision {
             container::decide(&subject)
         })
         .collect();
+    if was_enabled && let Some(decision) = without_pull_secret(seen, &decided) {
+        return decision;
+    }
     finish(seen, decided)
+}
+
+/// Agents that run stay where the Secret for their images is gone; new pods are admitted without them, and nothing is restarted.
+fn without_pull_secret(seen: &Seen<'_>, decided: &[container::Decided]) -> Option<AgentDecision> {
+    let is_blocked = |one: &container::Decided| one.reason == Reason::MissingPullSecret;
+    if is_rolled_back(seen) || !decided.iter().any(is_blocked) {
+        return None;
+    }
+    let message = format!("{} Pods that run keep their agents; new ones get none.", seen.pull_secret?.message(&seen.workload.namespace));
+    let word = Reason::MissingPullSecret.as_str();
+    let conditions = [AGENT_ENABLED, WORKLOAD_ROLLOUT].map(|kind| ConditionDraft::no(kind, word, message.clone()));
+    Some(AgentDecision { spec: None, conditions: conditions.into() })
 }
 
 /// What is known of a container: what the user stated, else what was found.

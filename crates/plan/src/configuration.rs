@@ -192,6 +192,12 @@ impl Configuration {
         self.text("agentsImage").map(str::trim).filter(|image| !image.is_empty())
     }
 
+    /// Secret in the namespace of each application that images of agents are pulled with.
+    #[must_use]
+    pub fn agents_pull_secret(&self) -> Option<&str> {
+        self.text("agentImages.pullSecret").map(str::trim).filter(|name| !name.is_empty())
+    }
+
     /// Whether a UI is deployed: `uiMode` is anything but `none`, which is our word beside those of the reference.
     #[must_use]
     pub fn has_ui(&self) -> bool {

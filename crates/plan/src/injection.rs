@@ -12,6 +12,7 @@ mod limit_range;
 mod mount;
 mod options;
 mod patch;
+mod pull_secret;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ pub use limit_range::Bounds;
 pub use mount::{SecurityLevel, has_host_path};
 pub use options::{MountMethod, Options};
 pub use patch::patch;
+pub use pull_secret::{LackingPullSecret, has_files_from_node};
 
 use crate::agents::inputs;
 use environment::Container;
@@ -50,6 +52,8 @@ pub struct Subject<'a> {
     pub bounds: Bounds,
     /// Whether some node says by its label that it holds the agents' files.
     pub has_prepared_nodes: bool,
+    /// Whether the Secret for images of agents is named and the pod's namespace lacks it.
+    pub lacks_pull_secret: bool,
     /// Settings.
     pub options: &'a Options,
 }

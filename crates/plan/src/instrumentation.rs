@@ -26,6 +26,7 @@ use crate::configuration::Configuration;
 use crate::coverage::scope::Scope;
 use crate::coverage::{Coverage, Decision, marked};
 use crate::detection::Mode;
+use crate::injection::LackingPullSecret;
 use crate::sampling::Percentage;
 use crate::streams;
 use crate::workload::Workload;
@@ -108,6 +109,8 @@ pub struct Surroundings<'a> {
     pub rules: &'a [&'a InstrumentationRule],
     /// A pod of the workload without an agent that does not start.
     pub backoff: Option<&'a Backoff>,
+    /// The Secret for images of agents, where it is named and its namespace lacks it.
+    pub pull_secret: Option<&'a LackingPullSecret>,
     /// Stamped where the agents change.
     pub now: Timestamp,
 }
@@ -172,6 +175,7 @@ pub fn decide_agents(
         config,
         data_streams: &data_streams,
         backoff_without_agent: around.backoff,
+        pull_secret: around.pull_secret,
         node_collector: around.node_collector,
         rules: around.rules,
         options: &around.options.agents,
@@ -399,7 +403,7 @@ mod tests {
 
     fn around<'a>(options: &'a Options) -> Surroundings<'a> {
         let node_collector = NodeCollector::Ready(&[Signal::Traces]);
-        Surroundings { options, node_collector, rules: &[], backoff: None, now: Timestamp::UNIX_EPOCH }
+        Surroundings { options, node_collector, rules: &[], backoff: None, pull_secret: None, now: Timestamp::UNIX_EPOCH }
     }
 
     fn workload(replicas: i64, kind: WorkloadKind) -> Workload {

@@ -275,6 +275,21 @@ fn install_page_lists_every_permission() {
     assert_eq!(format!("{found}\n"), expected);
 }
 
+/// The Secret of a registry for images of agents: one name, to be read alone, and nothing where none is named.
+#[test]
+fn pull_secret_of_agents_adds_one_permission_where_it_is_named() {
+    let table = |sets: &[&str]| permissions(&render("a", sets).unwrap()).unwrap();
+    let before = table(&[]);
+    let after = table(&["config.agentImages.pullSecret=registry"]);
+    let added: Vec<&str> = after.lines().filter(|line| !before.lines().any(|one| one == *line)).collect();
+    assert_eq!(added.len(), 1, "{added:?}");
+    let words: Vec<&str> = added[0].split_whitespace().collect();
+    assert_eq!(words, ["cluster", "odigos-instrumentor", "get", "secrets", "only", "registry"]);
+    // Another image beside it, and no name at all.
+    assert_eq!(table(&["config.agentImages.ruby-community=r/ruby:1"]), before);
+    assert_eq!(table(&["config.agentImages.pullSecret="]), before);
+}
+
 /// The table itself is `tests/rbac.txt`, which `cargo xtask generate --check` compares; these are the rules that no table
 /// may break.
 #[test]

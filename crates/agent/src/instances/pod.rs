@@ -131,9 +131,9 @@ impl Watched {
     }
 
     /// Go processes that are to be instrumented from outside.
-    pub(super) fn go_targets(&self, endpoint: &str) -> impl Iterator<Item = (ProcessKey, Value)> {
+    pub(super) fn go_targets(&self, subject: &Subject, endpoint: &str) -> impl Iterator<Item = (ProcessKey, Value)> {
         let agents = self.agents().filter(|(_, one, ..)| self.wants_traces == Some(true) && one.attaches_from_node());
-        agents.map(move |(key, _, carrier, _)| (key, golang::target(key, &carrier.marks, endpoint)))
+        agents.map(move |(key, _, carrier, _)| (key, golang::target(key, subject, &carrier.marks, endpoint)))
     }
 
     /// The objects about it.

@@ -66,6 +66,7 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
             "use a version that the message names, or another distribution (otelDistroName of a Source)".into()
         }
         "NoAvailableAgent" => "follow the message, or leave it uncovered".into(),
+        "MissingPullSecret" => "create the named Secret in the namespace, or change agentImages.pullSecret of the configuration".into(),
         "MissingDistroParameter" => "state what is missing with containerOverrides[].runtimeInfo of a Source".into(),
         "OtherAgentDetected" => {
             "remove the other agent, or set containerOverrides[].allowConcurrentAgents of a Source".into()

@@ -14,7 +14,7 @@ use odigos_api::instrumentation_instance::InstrumentationInstance;
 use odigos_api::labels::{AGENTS_META_HASH, PREPARED_NODE, STREAM_CLASS};
 use odigos_api::source::Source;
 use odigos_catalog::distribution::{self, AGENTS_DIRECTORY};
-use odigos_plan::agents::{self, Backoff};
+use odigos_plan::agents::{self, Backoff, Reason};
 use odigos_plan::configuration::Configuration;
 use odigos_plan::coverage::scope::Scope;
 use odigos_plan::coverage::{self, Matcher};
@@ -359,6 +359,10 @@ fn admission(facts: &Facts, workload: &WorkloadRef, config: &InstrumentationConf
             .node_labels
             .as_ref()
             .is_none_or(|labels| label(Some(labels), PREPARED_NODE) == "true"),
+        // What the instrumentor found stands in the condition.
+        lacks_pull_secret: config.status.iter().flat_map(|status| &status.conditions).any(|one| {
+            one.type_ == AGENT_ENABLED && one.reason == Reason::MissingPullSecret.as_str()
+        }),
         options: &options,
     })
 }

@@ -279,6 +279,7 @@ fn every_reason_that_stays_has_a_next_step() {
         "UnsupportedRuntimeVersion",
         "NoAvailableAgent",
         "MissingDistroParameter",
+        "MissingPullSecret",
         "OtherAgentDetected",
         "CrashLoopBackOff",
         "ImagePullBackOff",

@@ -115,6 +115,13 @@ fn enabled(subject: &Subject<'_>) -> Result<Decided, Blocked> {
         return Err((Reason::InjectionConflict, message));
     }
     let parameters = complete(known, distribution, details, method)?;
+    let uses_loader = method == Some(EnvInjectionMethod::Loader);
+    // A rollback waits for nobody.
+    if let Some(secret) = seen.pull_secret.filter(|one| one.concerns(distribution, uses_loader))
+        && !super::is_rolled_back(seen)
+    {
+        return Err((Reason::MissingPullSecret, secret.message(&seen.workload.namespace)));
+    }
     let is_silenced = rules.traces_off().is_some();
     let mut config = ContainerAgentConfig {
         container_name: name.clone(),

@@ -60,6 +60,8 @@ impl Options {
 pub(crate) fn images(configuration: &Configuration) -> BTreeMap<String, String> {
     let image = |image: &Value| image.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     let stated = configuration.get("agentImages").and_then(Value::as_object).into_iter().flatten();
+    // The Secret that images are pulled with stands beside them.
+    let stated = stated.filter(|(name, _)| !name.eq_ignore_ascii_case("pullSecret"));
     stated.filter_map(|(name, value)| Some((name.clone(), image(value)?))).collect()
 }
 

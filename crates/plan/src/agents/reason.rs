@@ -30,6 +30,8 @@ pub enum Reason {
     NoAvailableAgent,
     /// Something must be known for the distribution and is not.
     MissingDistroParameter,
+    /// The Secret that images of agents are pulled with is not in its namespace.
+    MissingPullSecret,
     /// Another vendor's agent runs in it.
     OtherAgentDetected,
     /// Its pods crash.
@@ -42,7 +44,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason, by rank.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::EnabledSuccessfully,
         Self::EnabledWithOtherAgents,
         Self::RuntimeDetailsUnavailable,
@@ -55,6 +57,7 @@ impl Reason {
         Self::UnsupportedRuntimeVersion,
         Self::NoAvailableAgent,
         Self::MissingDistroParameter,
+        Self::MissingPullSecret,
         Self::OtherAgentDetected,
         Self::CrashLoopBackOff,
         Self::ImagePullBackOff,
@@ -113,6 +116,7 @@ impl Reason {
             Self::UnsupportedRuntimeVersion => ("UnsupportedRuntimeVersion", Status::False, "Unsupported", 60),
             Self::NoAvailableAgent => ("NoAvailableAgent", Status::False, "Unsupported", 70),
             Self::MissingDistroParameter => ("MissingDistroParameter", Status::False, "Unsupported", 80),
+            Self::MissingPullSecret => ("MissingPullSecret", Status::False, "Unsupported", 85),
             Self::OtherAgentDetected => ("OtherAgentDetected", Status::False, "Notice", 90),
             Self::CrashLoopBackOff => ("CrashLoopBackOff", Status::False, "Notice", 95),
             Self::ImagePullBackOff => ("ImagePullBackOff", Status::False, "Notice", 95),

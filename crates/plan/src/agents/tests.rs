@@ -16,6 +16,7 @@ struct Case {
     has_running_pods: bool,
     config: InstrumentationConfig,
     backoff: Option<Backoff>,
+    pull_secret: Option<LackingPullSecret>,
     signals: Option<Vec<Signal>>,
     rules: Vec<InstrumentationRule>,
     options: Options,
@@ -53,6 +54,7 @@ impl Case {
             has_running_pods: true,
             config,
             backoff: None,
+            pull_secret: None,
             signals: Some(vec![Signal::Traces]),
             rules: Vec::new(),
             options: Options { agent_images: configured.into(), ..Options::default() },
@@ -76,6 +78,7 @@ impl Case {
             config: &self.config,
             data_streams: &self.streams,
             backoff_without_agent: self.backoff.as_ref(),
+            pull_secret: self.pull_secret.as_ref(),
             node_collector: self.signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready),
             rules: &rules,
             options: &self.options,
@@ -752,4 +755,39 @@ fn distribution_that_was_withdrawn_is_missing_and_restarts_nothing() {
         message.starts_with("This release has no agent for cplusplus.") && !message.contains(withdrawn),
         "{message}"
     );
+}
+
+/// The Secret for images of agents is named, and the namespace has none.
+#[test]
+fn missing_pull_secret_enables_nothing_and_takes_nothing_out() {
+    let lacking = |has_files_from_node| LackingPullSecret {
+        name: "registry".into(),
+        is_absent: true,
+        has_files_from_node,
+    };
+    let mut case = Case::of("java", "17");
+    case.pull_secret = Some(lacking(false));
+    assert_eq!(case.outcome(), "MissingPullSecret");
+    assert!(!case.spec().agent_injection_enabled);
+    let message = &case.decide().conditions[0].message;
+    assert!(message.contains("Secret registry") && message.contains("namespace shop"), "{message}");
+    // Files from the node take no image; those that users bring always do.
+    case.pull_secret = Some(lacking(true));
+    assert_eq!(case.outcome(), "java-community");
+    let mut ruby = Case::of("ruby", "3.1");
+    ruby.pull_secret = Some(lacking(true));
+    assert_eq!(ruby.outcome(), "MissingPullSecret");
+    let mut go = Case::of("go", "1.22");
+    go.pull_secret = Some(lacking(false));
+    assert_eq!(go.outcome(), "golang-community");
+    // Agents that run stay, and the workload is not restarted while it is so.
+    let mut running = Case::of("java", "17");
+    let spec = running.spec();
+    running.config.spec.agent_injection_enabled = true;
+    running.config.spec.containers = spec.containers;
+    running.pull_secret = Some(lacking(false));
+    let decision = running.decide();
+    assert_eq!(decision.spec, None);
+    let said: Vec<_> = decision.conditions.iter().map(|one| (one.kind, one.reason.as_str())).collect();
+    assert_eq!(said, [(AGENT_ENABLED, "MissingPullSecret"), (WORKLOAD_ROLLOUT, "MissingPullSecret")]);
 }

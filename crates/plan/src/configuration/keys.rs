@@ -64,6 +64,7 @@ pub const KEYS: &[Key] = &[
     key("agents.signals", Shape::Word(&SignalMode::WORDS), "`all`: agents send every signal that they can. `asNeeded`: only what Destinations take. Default: `all`."),
     key("agentsImage", Shape::Text, "Image that holds the agents of the languages. Default of the chart: the agent's own; empty: nothing is instrumented."),
     key("agentImages", Shape::Block, "Images for distributions that the release does not bring."),
+    key("agentImages.pullSecret", Shape::Text, "Secret with credentials of the registry of agents, in the namespace of each application (docs/instrumentation.md)."),
     key("agentImages.*", Shape::Text, "Image of the distribution of that name."),
     key("agentLoader", Shape::Text, "Set when agents come with a loader that can be preloaded."),
     key("mountMethod", Shape::Word(&MOUNT_METHODS), "How files of agents come into pods. Default: from the node where the namespace is labelled for it, else by an init container."),

@@ -43,7 +43,9 @@ fn chosen_names(configuration: &Configuration) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (path, what, known) in sets {
         let chosen = configuration.get(path).and_then(Value::as_object).into_iter().flatten();
-        for (name, _) in chosen.filter(|(name, _)| !known.contains(name.as_str())) {
+        // What the table names is no choice.
+        let is_key = |name: &str| below(path).any(|(_, one)| one != "*" && one.eq_ignore_ascii_case(name));
+        for (name, _) in chosen.filter(|(name, _)| !known.contains(name.as_str()) && !is_key(name)) {
             let hint = match spelling::nearest(name, known.iter().copied()) {
                 Some(near) => format!("did you mean {near}?"),
                 None => format!("there are: {}", known.iter().copied().collect::<Vec<_>>().join(", ")),

@@ -5,6 +5,7 @@
 //! have registered, and keep them pending where schedulers cannot know it.
 
 use super::options::MountMethod;
+use super::pull_secret::{self, has_files_from_node};
 use super::{LOADER, Subject, Target};
 use odigos_api::labels::PREPARED_NODE;
 use odigos_catalog::distribution::{AGENTS_DIRECTORY, Distribution, Files};
@@ -84,6 +85,15 @@ pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value
             add_init_container(pod, name, image, &command, subject);
         }
     }
+    if let Some(name) = &subject.options.pull_secret
+        && volumes.values().any(|(source, _)| *source != Source::Node)
+    {
+        if subject.lacks_pull_secret {
+            let namespace = &subject.workload.namespace;
+            return Err(format!("Secret {name} (agentImages.pullSecret) is not in namespace {namespace}; create it there"));
+        }
+        pull_secret::add(pod, name)?;
+    }
     let from_node = volumes.values().any(|(source, _)| *source == Source::Node);
     if from_node && !subject.options.has_karpenter {
         require_prepared_node(pod);
@@ -110,10 +120,10 @@ fn wanted(subject: &Subject<'_>, target: &Target<'_>) -> Result<Vec<(String, Sou
 
 fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Result<(String, Source), String> {
     let options = subject.options;
-    // Where pods of the workload run with it, the namespace admits it, and they keep it.
-    let is_certain = subject.level == Some(SecurityLevel::Privileged) || subject.has_host_path;
-    let is_possible = is_certain || subject.level == Some(SecurityLevel::Unlabelled);
-    let has_files_on_nodes = subject.has_prepared_nodes && !options.lacks_node_agents;
+    let is_refused = matches!(subject.level, None | Some(SecurityLevel::Baseline | SecurityLevel::Restricted));
+    let is_possible = !is_refused || subject.has_host_path;
+    let comes_from_node =
+        has_files_from_node(options, subject.level, subject.has_host_path, subject.has_prepared_nodes);
     let own_image = || match options.agents_image.as_str() {
         "" => Err("no image with the agents' files is configured (agentsImage of the configuration)".to_owned()),
         image => Ok(image.to_owned()),
@@ -138,8 +148,7 @@ fn source(subject: &Subject<'_>, is_included: bool, distribution: &str) -> Resul
                 "mountMethod is k8s-host-path, and no node has the agents' files yet (label {PREPARED_NODE})"
             ));
         }
-        MountMethod::HostPath if is_included => Source::Node,
-        MountMethod::Automatic if is_included && is_certain && has_files_on_nodes => Source::Node,
+        _ if is_included && comes_from_node => Source::Node,
         MountMethod::ImageVolume => Source::Image { image: image? },
         _ => Source::Copied { image: image?, is_own: is_included },
     };

@@ -30,6 +30,8 @@ pub struct Options {
     pub agents_image: String,
     /// Images of distributions that the release has no files of (`agentImages.<distribution>`), laid out the same way.
     pub agent_images: BTreeMap<String, String>,
+    /// Secret in the namespace of each application that these images are pulled with (`agentImages.pullSecret`).
+    pub pull_secret: Option<String>,
     /// How the files come in.
     pub mount: MountMethod,
     /// No agent keeps files on nodes, whatever their labels say from earlier times.
@@ -55,6 +57,7 @@ impl Options {
             namespace: namespace.to_owned(),
             agents_image: configuration.agents_image().unwrap_or_default().to_owned(),
             agent_images: options::images(configuration),
+            pull_secret: configuration.agents_pull_secret().map(str::to_owned),
             mount: match configuration.text("mountMethod").unwrap_or_default() {
                 "k8s-host-path" => MountMethod::HostPath,
                 "k8s-init-container" => MountMethod::InitContainer,

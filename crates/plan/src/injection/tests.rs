@@ -16,6 +16,7 @@ struct Case {
     has_host_path: bool,
     bounds: Bounds,
     has_prepared_nodes: bool,
+    lacks_pull_secret: bool,
     options: Options,
     workload: WorkloadRef,
 }
@@ -70,6 +71,7 @@ impl Case {
             has_host_path: false,
             bounds: Bounds::default(),
             has_prepared_nodes: true,
+            lacks_pull_secret: false,
             options,
             workload,
         }
@@ -118,6 +120,7 @@ impl Case {
             has_host_path: self.has_host_path,
             bounds: self.bounds,
             has_prepared_nodes: self.has_prepared_nodes,
+            lacks_pull_secret: self.lacks_pull_secret,
             options: &self.options,
         })
     }
@@ -920,4 +923,22 @@ proptest! {
         case.config.spec.agent_injection_enabled = false;
         prop_assert_eq!(case.outcome(), Outcome::Unchanged);
     }
+}
+
+/// Pods that take images of agents name the Secret of the registry, or get no agents where their namespace has none.
+#[test]
+fn pull_secret_is_named_where_an_image_is_pulled() {
+    let mut case = Case::new("java-community");
+    (case.options.mount, case.options.pull_secret) = (MountMethod::InitContainer, Some("registry".into()));
+    assert_eq!(case.injected()["spec"]["imagePullSecrets"], json!([{"name": "registry"}]));
+    case.pod["spec"]["imagePullSecrets"] = json!([{"name": "own"}]);
+    assert_eq!(case.injected()["spec"]["imagePullSecrets"], json!([{"name": "own"}, {"name": "registry"}]));
+    case.lacks_pull_secret = true;
+    assert!(case.refusal().contains("Secret registry (agentImages.pullSecret) is not in namespace shop"));
+    // Files from the node take no image.
+    case.options.mount = MountMethod::HostPath;
+    assert_eq!(case.injected()["spec"]["imagePullSecrets"], json!([{"name": "own"}]));
+    // Nothing is named where nothing is set.
+    (case.options.mount, case.options.pull_secret) = (MountMethod::ImageVolume, None);
+    assert_eq!(case.injected()["spec"]["imagePullSecrets"], json!([{"name": "own"}]));
 }

@@ -80,35 +80,48 @@ impl Build<'_> {
 /// Id of the processor that names the workload.
 const WORKLOAD: &str = "transform/workload";
 
-/// Names the workload of a covered pod in the product's own attributes, unless its agent has. Sampling rules tell by them
-/// what is a source; pods that are not covered carry no class and get none (`spec/sampling.md` 3).
+/// Names the workload of a covered pod in the product's own attributes, by what the cluster says of the pod: sampling rules tell by
+/// them what is a source. Pods that are not covered carry no class and get none (`spec/sampling.md` 3). The kinds are those of
+/// [`crate::workload::pod_workload`].
 fn workload_identity() -> Value {
     let attribute = |key: &str| Expression::from(Path::keyed("attributes", key));
-    // Owners before what they own: a Job of a CronJob has both names.
-    let kinds = [
-        WorkloadKind::CronJob,
-        WorkloadKind::Job,
-        WorkloadKind::Deployment,
-        WorkloadKind::StatefulSet,
-        WorkloadKind::DaemonSet,
+    let is_there = |key: &str| Condition::NotEqual(attribute(key), Expression::Nil);
+    let of_kind = |kind: WorkloadKind| Some((kind, vec![resource_attribute(kind)?]));
+    // Owners before what they own: a Job of a CronJob has both names. The last key holds the name, all others must be there too.
+    let rows = [
+        of_kind(WorkloadKind::CronJob),
+        Some((WorkloadKind::CronJob, vec!["k8s.job.name", senders::CRON_JOB_NAME])),
+        of_kind(WorkloadKind::Job),
+        of_kind(WorkloadKind::Deployment),
+        of_kind(WorkloadKind::StatefulSet),
+        of_kind(WorkloadKind::DaemonSet),
+        Some((WorkloadKind::Rollout, vec![senders::ROLLOUT_HASH, senders::REPLICA_SET])),
+        Some((WorkloadKind::DeploymentConfig, vec![senders::DEPLOYMENT_CONFIG])),
     ];
     let mut statements: Vec<String> = senders::judgement().iter().map(ToString::to_string).collect();
-    for (kind, key) in kinds.into_iter().filter_map(|kind| Some((kind, resource_attribute(kind)?))) {
+    for (kind, keys) in rows.into_iter().flatten() {
+        let Some(name) = keys.last() else { continue };
         let condition = || {
-            Condition::All(vec![
-                Condition::NotEqual(attribute(STREAM_CLASS_ATTRIBUTE), Expression::Nil),
-                Condition::Equal(attribute("odigos.workload.name"), Expression::Nil),
-                Condition::NotEqual(attribute(key), Expression::Nil),
-            ])
+            let mut all = vec![
+                is_there(STREAM_CLASS_ATTRIBUTE),
+                Condition::Equal(attribute(senders::WORKLOAD_NAME), Expression::Nil),
+            ];
+            all.extend(keys.iter().map(|key| is_there(key)));
+            Condition::All(all)
         };
         // The kind first: once the name is there, no other kind is looked at.
         for (target, value) in
-            [("odigos.workload.kind", kind.as_str().into()), ("odigos.workload.name", attribute(key))]
+            [(senders::WORKLOAD_KIND, kind.as_str().into()), (senders::WORKLOAD_NAME, attribute(name))]
         {
             let arguments = vec![attribute(target), value];
             statements.push(Statement { editor: "set", arguments, condition: Some(condition()) }.to_string());
         }
     }
+    // The ReplicaSet of a Rollout is called like it, with a hash behind.
+    let is_rollout = Condition::Equal(attribute(senders::WORKLOAD_KIND), WorkloadKind::Rollout.as_str().into());
+    let arguments = vec![attribute(senders::WORKLOAD_NAME), "-[^-]+$".into(), "".into()];
+    statements.push(Statement { editor: "replace_pattern", arguments, condition: Some(is_rollout) }.to_string());
+    statements.extend(senders::rest().iter().map(ToString::to_string));
     let group = json!([{"context": "resource", "statements": statements}]);
     json!({"error_mode": "ignore", "trace_statements": group, "metric_statements": group, "log_statements": group})
 }

@@ -6,7 +6,8 @@
 //! what a class means.
 
 use crate::collector::STRIP_CLASS;
-use odigos_api::labels::{STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
+use crate::workload::OWNER_LABELS;
+use odigos_api::labels::{CRON_JOB, STREAM_CLASS, STREAM_CLASS_ATTRIBUTE};
 use odigos_api::names;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind};
@@ -33,7 +34,18 @@ const SENDER: &str = "odigos.sender";
 const TRUST: &str = "odigos.trust";
 const NODE_ADDRESS: &str = "odigos.node.ip";
 /// The pod and its workload, by any name that k8s_attributes gives them.
-const IDENTITY: &str = r"^k8s\.(pod\.(name|uid|hostname|start_time)|namespace\.name|(deployment|statefulset|daemonset|job|cronjob)\.name)$";
+const IDENTITY: &str = r"^k8s\.(pod\.(name|uid|hostname|start_time)|namespace\.name|(replicaset|deployment|statefulset|daemonset|job|cronjob)\.name)$";
+/// The workload of an item, in the product's own words: never what the item says ([`super::identity`]).
+pub(super) const WORKLOAD_KIND: &str = "odigos.workload.kind";
+pub(super) const WORKLOAD_NAME: &str = "odigos.workload.name";
+/// The ReplicaSet of a pod, which tells the name of a Rollout; items keep it only where they have brought it.
+pub(super) const REPLICA_SET: &str = "k8s.replicaset.name";
+const BROUGHT_REPLICA_SET: &str = "odigos.brought.replicaset";
+/// What a pod itself tells of owners that k8s_attributes does not know: the hash of a Rollout, the name of a DeploymentConfig, and of
+/// the CronJob that a Job was made from by hand.
+pub(super) const ROLLOUT_HASH: &str = "odigos.owner.rollout";
+pub(super) const DEPLOYMENT_CONFIG: &str = "odigos.owner.deploymentconfig";
+pub(super) const CRON_JOB_NAME: &str = "odigos.owner.cronjob";
 
 /// The order in which they stand.
 pub(super) const ORDER: [&str; 5] = [STRIP_CLASS, CLAIMS, CONNECTION, SENDERS, POD];
@@ -42,14 +54,28 @@ pub(super) const ORDER: [&str; 5] = [STRIP_CLASS, CLAIMS, CONNECTION, SENDERS, P
 pub(super) fn add(config: &mut CollectorConfig, namespace: &str) {
     let delete = |key: &str| json!({"key": key, "action": "delete"});
     let node = json!({"key": NODE_ADDRESS, "action": "upsert", "value": "${env:NODE_IP}"});
-    let own = [STREAM_CLASS_ATTRIBUTE, ADDRESS, CLAIMED_UID, CLAIMED_NAMESPACE, CLAIMED_NAME, SENDER, TRUST];
+    let own = [
+        STREAM_CLASS_ATTRIBUTE,
+        ADDRESS,
+        CLAIMED_UID,
+        CLAIMED_NAMESPACE,
+        CLAIMED_NAME,
+        SENDER,
+        TRUST,
+        WORKLOAD_KIND,
+        WORKLOAD_NAME,
+        BROUGHT_REPLICA_SET,
+        ROLLOUT_HASH,
+        DEPLOYMENT_CONFIG,
+        CRON_JOB_NAME,
+    ];
     let actions: Vec<Value> = own.map(delete).into_iter().chain([node]).collect();
     config.add(ComponentKind::Processor, STRIP_CLASS, json!({"attributes": actions}));
     config.add(ComponentKind::Processor, CLAIMS, transform(&claims()));
     let connection = json!([{"sources": [{"from": "connection"}]}]);
     let metadata = json!([UID, NAMESPACE, ADDRESS]);
     let labels = json!([{"tag_name": SENDER, "key": "app.kubernetes.io/name", "from": "pod"}]);
-    config.add(ComponentKind::Processor, CONNECTION, attributes(&metadata, &labels, &connection));
+    config.add(ComponentKind::Processor, CONNECTION, attributes(&metadata, &labels, &json!([]), &connection));
     config.add(ComponentKind::Processor, SENDERS, transform(&senders(namespace)));
     let from = |name: &str| json!({"from": "resource_attribute", "name": name});
     let named = json!([{"sources": [from(UID)]}, {"sources": [from("k8s.pod.name"), from(NAMESPACE)]}]);
@@ -58,6 +84,7 @@ pub(super) fn add(config: &mut CollectorConfig, namespace: &str) {
         "k8s.pod.name",
         UID,
         ADDRESS,
+        REPLICA_SET,
         "k8s.deployment.name",
         "k8s.statefulset.name",
         "k8s.daemonset.name",
@@ -65,13 +92,20 @@ pub(super) fn add(config: &mut CollectorConfig, namespace: &str) {
         "k8s.cronjob.name",
         "service.name",
     ]);
-    let labels = json!([{"tag_name": STREAM_CLASS_ATTRIBUTE, "key": STREAM_CLASS, "from": "pod"}]);
-    config.add(ComponentKind::Processor, POD, attributes(&metadata, &labels, &named));
+    let from_pod = |tag: &str, key: &str| json!({"tag_name": tag, "key": key, "from": "pod"});
+    let [_, hash, deployment_config] = OWNER_LABELS;
+    let labels = json!([
+        from_pod(STREAM_CLASS_ATTRIBUTE, STREAM_CLASS),
+        from_pod(ROLLOUT_HASH, hash),
+        from_pod(DEPLOYMENT_CONFIG, deployment_config),
+    ]);
+    let annotations = json!([from_pod(CRON_JOB_NAME, CRON_JOB)]);
+    config.add(ComponentKind::Processor, POD, attributes(&metadata, &labels, &annotations, &named));
 }
 
 /// Pods of this node only, nothing else is watched.
-fn attributes(metadata: &Value, labels: &Value, association: &Value) -> Value {
-    json!({
+fn attributes(metadata: &Value, labels: &Value, annotations: &Value, association: &Value) -> Value {
+    let mut settings = json!({
         "auth_type": "serviceAccount",
         "passthrough": false,
         // Items of the first second must not be routed without their class.
@@ -79,7 +113,11 @@ fn attributes(metadata: &Value, labels: &Value, association: &Value) -> Value {
         "filter": {"node_from_env_var": "NODE_NAME"},
         "extract": {"metadata": metadata, "labels": labels},
         "pod_association": association,
-    })
+    });
+    if annotations.as_array().is_some_and(|all| !all.is_empty()) {
+        settings["extract"]["annotations"] = annotations.clone();
+    }
+    settings
 }
 
 fn transform(statements: &[Statement]) -> Value {
@@ -109,11 +147,12 @@ fn delete(pattern: &str, condition: Option<Condition>) -> Statement {
     Statement { editor: "delete_matching_keys", arguments, condition }
 }
 
-fn claims() -> [Statement; 4] {
+fn claims() -> [Statement; 5] {
     [
         set(CLAIMED_UID, attribute(UID), is_there(UID)),
         set(CLAIMED_NAMESPACE, attribute(NAMESPACE), is_there(NAMESPACE)),
         set(CLAIMED_NAME, attribute(NAME), is_there(NAME)),
+        set(BROUGHT_REPLICA_SET, "true", is_there(REPLICA_SET)),
         delete(r"^k8s\.(pod\.uid|namespace\.name)$", None),
     ]
 }
@@ -169,5 +208,13 @@ pub(super) fn judgement() -> Vec<Statement> {
     vec![
         delete(&format!("^({named}|{class})$"), Some(is_false)),
         delete(r"^(k8s\.pod\.ip|odigos\.(trust|node\.ip))$", None),
+    ]
+}
+
+/// Removes what only the workload was told by.
+pub(super) fn rest() -> Vec<Statement> {
+    vec![
+        delete(r"^k8s\.replicaset\.name$", Some(is(BROUGHT_REPLICA_SET, Expression::Nil))),
+        delete(r"^odigos\.(brought|owner)\..*", None),
     ]
 }

@@ -185,8 +185,15 @@ impl World {
                 }
             }
             let backoff = self.backoffs.get(reference);
-            let around =
-                Surroundings { options: &options, node_collector: collector(&signals), rules: &rules, backoff, now };
+            let around = Surroundings {
+                options: &options,
+                node_collector: collector(&signals),
+                rules: &rules,
+                backoff,
+                // Manifests need not hold it, and a cluster is not asked for Secrets of applications.
+                pull_secret: None,
+                now,
+            };
             let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "), &around);
             if decided.decision == coverage::Decision::Ambiguous {
                 let object = reference.to_string();
@@ -281,8 +288,15 @@ impl World {
             let Some(reference) = WorkloadRef::from_config_name(&key.0, &key.1) else { continue };
             let Some(workload) = self.workloads.get(&reference) else { continue };
             let backoff = self.backoffs.get(&reference);
-            let around =
-                Surroundings { options: &options, node_collector: collector(&signals), rules: &rules, backoff, now };
+            let around = Surroundings {
+                options: &options,
+                node_collector: collector(&signals),
+                rules: &rules,
+                backoff,
+                // Manifests need not hold it, and a cluster is not asked for Secrets of applications.
+                pull_secret: None,
+                now,
+            };
             let drafts = instrumentation::decide_agents(workload, config, &around);
             let status = config.status.get_or_insert_default();
             let decided = merged(&status.conditions, &drafts, None, now);

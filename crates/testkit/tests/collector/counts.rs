@@ -51,18 +51,27 @@ async fn each_source_is_counted_however_its_items_come() {
     let mut config = node.config.to_value();
     for (_, pipeline) in config["service"]["pipelines"].as_object_mut().unwrap() {
         let of_a_cluster = |id: &Value| {
-            matches!(
-                id.as_str(),
-                Some("k8s_attributes" | "k8s_attributes/connection" | "kubelet_stats" | "host_metrics" | "file_log")
-            )
+            matches!(id.as_str(), Some("k8s_attributes/connection" | "kubelet_stats" | "host_metrics" | "file_log"))
         };
         for list in ["receivers", "processors"] {
             if let Some(ids) = pipeline.get_mut(list).and_then(Value::as_array_mut) {
                 ids.retain(|id| !of_a_cluster(id));
+                ids.iter_mut().filter(|id| *id == "k8s_attributes").for_each(|id| *id = json!("transform/pods"));
             }
         }
     }
     config["processors"].as_object_mut().unwrap().retain(|id, _| !id.starts_with("k8s_attributes"));
+    // What the API server would tell of the pods.
+    let of = |workload: &str| {
+        let condition = format!("IsMatch(attributes[\"k8s.pod.name\"], \"^{workload}-\")");
+        [
+            format!("set(attributes[\"odigos.stream.class\"], \"default\") where {condition}"),
+            format!("set(attributes[\"k8s.deployment.name\"], \"{workload}\") where {condition}"),
+        ]
+    };
+    let group = json!([{"context": "resource", "statements": [of("cart"), of("web")].concat()}]);
+    config["processors"]["transform/pods"] =
+        json!({"trace_statements": group, "metric_statements": group, "log_statements": group});
     config["receivers"].as_object_mut().unwrap().retain(|id, _| id == "otlp/in" || id.contains("self-metrics"));
     config["service"]["extensions"] = json!(["health_check"]);
     // Straight to the destination, which takes the place of the gateways.
@@ -76,15 +85,11 @@ async fn each_source_is_counted_however_its_items_come() {
     const BATCHES: usize = 60;
     let batch = |number: usize| -> Vec<String> { (0..=number % 7).map(|item| format!("{number}-{item}")).collect() };
     let mut senders = Vec::new();
-    for (pod, workload) in [("cart-1", "cart"), ("cart-2", "cart"), ("cart-3", "cart"), ("web-1", "web"), ("stray", "")]
-    {
+    for pod in ["cart-1", "cart-2", "cart-3", "web-1", "stray"] {
         let endpoint = collector.endpoint();
         senders.push(async move {
             let sender = Sender::connect(&endpoint).await.unwrap();
-            let mut resource = vec![("k8s.pod.name", pod), ("k8s.namespace.name", SHOP), ("service.name", pod)];
-            if !workload.is_empty() {
-                resource.extend([("odigos.workload.kind", "Deployment"), ("odigos.workload.name", workload)]);
-            }
+            let resource = vec![("k8s.pod.name", pod), ("k8s.namespace.name", SHOP), ("service.name", pod)];
             for number in 0..BATCHES {
                 for signal in Signal::PIPELINES {
                     sender.send(signal, &resource, &batch(number)).await.unwrap();

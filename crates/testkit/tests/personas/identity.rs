@@ -4,7 +4,7 @@
 //! items are sent.
 
 use crate::pod::settled_with;
-use odigos_api::labels::{STREAM_CLASS, stream_label};
+use odigos_api::labels::{CRON_JOB, STREAM_CLASS, stream_label};
 use odigos_api::{Signal, names};
 use odigos_plan::streams;
 use odigos_testkit::api_server::ApiServer;
@@ -19,10 +19,23 @@ use std::time::Duration;
 
 /// A pod on the node at this address; returns its uid.
 async fn pod(client: &kube::Client, namespace: &str, name: &str, labels: &Value, address: &str, host: bool) -> String {
-    let object = json!({
+    owned(client, namespace, (name, json!({})), labels, address, host).await
+}
+
+/// The same with further metadata.
+async fn owned(
+    client: &kube::Client,
+    namespace: &str,
+    (name, metadata): (&str, Value),
+    labels: &Value,
+    address: &str,
+    host: bool,
+) -> String {
+    let mut object = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"nodeName": "local", "hostNetwork": host, "containers": [{"name": "app", "image": "none"}]},
     });
+    object["metadata"].as_object_mut().unwrap().extend(metadata.as_object().unwrap().clone());
     let uid = apply(client, &object).await.unwrap().metadata.uid.unwrap();
     let api: kube::Api<k8s_openapi::api::core::v1::Pod> = kube::Api::namespaced(client.clone(), namespace);
     let status = json!({"status": {
@@ -60,7 +73,20 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
     }
     let covered = json!({STREAM_CLASS: class});
     let agent = json!({"app.kubernetes.io/name": names::AGENT_SERVICE});
-    let till = pod(&client, "shop", "till", &covered, "127.9.0.1", false).await;
+    let owner = |kind: &str, name: &str| {
+        json!({"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "uid": "u-1", "controller": true}]})
+    };
+    let labelled = |key: &str, value: &str| json!({STREAM_CLASS: class, key: value});
+    let replicas = ("till", owner("ReplicaSet", "till-5d4f"));
+    let till = owned(&client, "shop", replicas, &labelled("pod-template-hash", "5d4f"), "127.9.0.1", false).await;
+    // Owners that only labels and annotations of the pod tell.
+    let rollout = ("canary-1", owner("ReplicaSet", "canary-blue-77"));
+    owned(&client, "shop", rollout, &labelled("rollouts-pod-template-hash", "77"), "127.9.0.5", false).await;
+    let config = ("legacy-1", owner("ReplicationController", "legacy-3"));
+    owned(&client, "shop", config, &labelled("deploymentconfig", "legacy"), "127.9.0.6", false).await;
+    let mut job = owner("Job", "by-hand");
+    job["annotations"] = json!({CRON_JOB: "import"});
+    owned(&client, "shop", ("by-hand-1", job), &covered, "127.9.0.7", false).await;
     pod(&client, "aaa", "attacker", &json!({}), "127.9.0.2", false).await;
     // It calls itself an agent, in a namespace that is not the control plane's.
     pod(&client, "aaa", "impostor", &agent, "127.9.0.3", false).await;
@@ -89,11 +115,19 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
             ("odigos.trust", "agent"),
             ("odigos.sender", names::AGENT_SERVICE),
             ("odigos.claimed.uid", till),
+            ("odigos.workload.kind", "StatefulSet"),
+            ("odigos.workload.name", "vault"),
+            ("odigos.owner.rollout", "5d4f"),
+            ("k8s.deployment.name", "vault"),
+            ("k8s.replicaset.name", "vault-5d4f"),
         ];
         attributes.retain(|(_, value)| !value.is_empty());
         sender.send(Signal::Traces, &attributes, &[name.to_owned()]).await.unwrap();
     };
     send("of-till", "127.9.0.1", "").await;
+    send("of-canary", "127.9.0.5", "").await;
+    send("of-legacy", "127.9.0.6", "").await;
+    send("of-by-hand", "127.9.0.7", "").await;
     send("of-attacker", "127.9.0.2", till).await;
     send("of-impostor", "127.9.0.3", till).await;
     send("of-go-in-till", "127.9.0.4", till).await;
@@ -101,7 +135,7 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
     send("of-host-as-till", "127.0.0.1", till).await;
     let arrived = |sink: &Sink| -> BTreeSet<String> { sink.items().into_iter().map(|item| item.name).collect() };
     let all = eventually("everything arrives", Duration::from_secs(60), || async {
-        arrived(&payments).len() + arrived(&others).len() >= 6
+        arrived(&payments).len() + arrived(&others).len() >= 9
     });
     assert!(
         all.await.is_ok(),
@@ -112,7 +146,7 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
         gateway.output()
     );
     let of = |names: &[&str]| -> BTreeSet<String> { names.iter().map(ToString::to_string).collect() };
-    assert_eq!(arrived(&payments), of(&["of-till", "of-go-in-till", "of-on-host"]));
+    assert_eq!(arrived(&payments), of(&["of-till", "of-canary", "of-legacy", "of-by-hand", "of-go-in-till", "of-on-host"]));
     assert_eq!(arrived(&others), of(&["of-attacker", "of-impostor", "of-host-as-till"]));
     for item in payments.items().iter().chain(&others.items()) {
         let text = |key: &str| item.resource.get(key).map(String::as_str).unwrap_or_default();
@@ -121,9 +155,23 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
             "of-impostor" => ("aaa", "impostor"),
             "of-on-host" => ("shop", "on-host"),
             "of-host-as-till" => ("", ""),
+            "of-canary" => ("shop", "canary-1"),
+            "of-legacy" => ("shop", "legacy-1"),
+            "of-by-hand" => ("shop", "by-hand-1"),
             _ => ("shop", "till"),
         };
         assert_eq!((text("k8s.namespace.name"), text("k8s.pod.name")), expected, "{item:?}");
+        // By its owners, never by what it says.
+        let (kind, name) = match item.name.as_str() {
+            "of-till" | "of-go-in-till" => ("Deployment", "till"),
+            "of-canary" => ("Rollout", "canary-blue"),
+            "of-legacy" => ("DeploymentConfig", "legacy"),
+            "of-by-hand" => ("CronJob", "import"),
+            _ => ("", ""),
+        };
+        assert_eq!((text("odigos.workload.kind"), text("odigos.workload.name")), (kind, name), "{item:?}");
+        assert_ne!(text("k8s.deployment.name"), "vault", "{item:?}");
+        assert_ne!(text("k8s.replicaset.name"), "vault-5d4f", "{item:?}");
         let left = item.resource.keys().filter(|key| key.starts_with("odigos.") && !key.starts_with("odigos.version"));
         assert_eq!(left.filter(|key| !key.starts_with("odigos.workload.")).count(), 0, "{item:?}");
         assert!(!item.resource.contains_key("k8s.pod.ip"), "{item:?}");

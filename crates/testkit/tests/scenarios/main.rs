@@ -12,6 +12,7 @@
 mod admission;
 mod asking;
 mod decisions;
+mod pull_secret;
 mod restarts;
 mod scope;
 mod selection;
@@ -60,6 +61,7 @@ async fn which_agents_are_decided() {
     decisions::variables_of_the_owner_do_not_replace_the_users(&plane).await;
     decisions::what_nothing_covers_is_the_same_to_the_byte(&plane).await;
     decisions::the_last_destination_takes_no_agent_out(&plane).await;
+    pull_secret::of_agents_is_named_where_it_exists(&plane).await;
     permissions_suffice(&plane);
 }
 

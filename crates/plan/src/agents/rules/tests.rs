@@ -95,6 +95,7 @@ impl Plane {
             config,
             data_streams: &streams,
             backoff_without_agent: None,
+            pull_secret: None,
             node_collector: NodeCollector::Ready(&self.signals),
             rules: &rules,
             options: &options,
