@@ -203,7 +203,17 @@ fn agents_of_nodes_have_the_documented_capabilities_and_no_others() {
     assert_eq!((found.len(), &found["odiglet"]), (2, &reading));
     let mut of_go: Vec<&str> = found["golang"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     of_go.sort_unstable();
-    assert_eq!(of_go, ["DAC_READ_SEARCH", "IPC_LOCK", "SYS_ADMIN", "SYS_PTRACE"]);
+    assert_eq!(of_go, ["BPF", "DAC_READ_SEARCH", "IPC_LOCK", "PERFMON", "SYS_ADMIN", "SYS_PTRACE"]);
+    let go =
+        |pod: &Value| pod["containers"].as_array().unwrap().iter().find(|one| one["name"] == "golang").unwrap().clone();
+    let asks = |pod: &Value| go(pod)["args"].as_array().unwrap().iter().any(|one| one == "-context-propagation");
+    let is_admin = |pod: &Value| go(pod)["securityContext"]["capabilities"].to_string().contains("SYS_ADMIN");
+    // The program gives it back, unless it is asked for what takes it.
+    assert!(is_admin(&usual) && !asks(&usual) && !usual["volumes"].to_string().contains("/sys/fs/bpf"));
+    let never = agent(json!({"agent": {"golang": {"sysAdmin": false}}}));
+    assert!(!is_admin(&never) && !asks(&never) && never["volumes"].to_string().contains("/sys/fs/bpf"));
+    let propagating = agent(json!({"agent": {"golang": {"sysAdmin": false, "contextPropagation": true}}}));
+    assert!(is_admin(&propagating) && asks(&propagating));
     let without_go = agent(json!({"agent": {"golang": {"enabled": false}}}));
     assert_eq!(capabilities(&without_go), [("odiglet".to_owned(), reading)].into());
     let without_detection = agent(json!({"agent": {"detection": false}}));

@@ -249,8 +249,8 @@ async fn admit_pod(state: &State, request: &AdmissionRequest<DynamicObject>) -> 
     let Ok(before) = serde_json::to_value(raw) else { return response };
     let mut after = match (&workload, &config) {
         (Some(workload), Some(config)) => {
-            let lacks_pull_secret = config.spec.agent_injection_enabled
-                && pull_secrets::lacking(state, workload, PATIENCE).await.is_some();
+            let lacks_pull_secret =
+                config.spec.agent_injection_enabled && pull_secrets::lacking(state, workload, PATIENCE).await.is_some();
             with_agents(state, workload, config, &before, lacks_pull_secret)
         }
         _ => before.clone(),

@@ -178,7 +178,10 @@ fn without_pull_secret(seen: &Seen<'_>, decided: &[container::Decided]) -> Optio
     if is_rolled_back(seen) || !decided.iter().any(is_blocked) {
         return None;
     }
-    let message = format!("{} Pods that run keep their agents; new ones get none.", seen.pull_secret?.message(&seen.workload.namespace));
+    let message = format!(
+        "{} Pods that run keep their agents; new ones get none.",
+        seen.pull_secret?.message(&seen.workload.namespace)
+    );
     let word = Reason::MissingPullSecret.as_str();
     let conditions = [AGENT_ENABLED, WORKLOAD_ROLLOUT].map(|kind| ConditionDraft::no(kind, word, message.clone()));
     Some(AgentDecision { spec: None, conditions: conditions.into() })

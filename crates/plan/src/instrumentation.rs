@@ -403,7 +403,14 @@ mod tests {
 
     fn around<'a>(options: &'a Options) -> Surroundings<'a> {
         let node_collector = NodeCollector::Ready(&[Signal::Traces]);
-        Surroundings { options, node_collector, rules: &[], backoff: None, pull_secret: None, now: Timestamp::UNIX_EPOCH }
+        Surroundings {
+            options,
+            node_collector,
+            rules: &[],
+            backoff: None,
+            pull_secret: None,
+            now: Timestamp::UNIX_EPOCH,
+        }
     }
 
     fn workload(replicas: i64, kind: WorkloadKind) -> Workload {

@@ -7,8 +7,11 @@
 use crate::configuration::{Configuration, IGNORED_NAMESPACES};
 use crate::metric_sources;
 use crate::name_pattern::NamePatterns;
+use odigos_api::WorkloadRef;
 use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::source::Source;
+use odigos_catalog::distribution::{self, Attach};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -21,6 +24,8 @@ pub struct Usage {
     pub sources: Vec<Source>,
     /// The Destinations of the control plane's namespace.
     pub destinations: Vec<Destination>,
+    /// Every InstrumentationConfig.
+    pub configs: Vec<InstrumentationConfig>,
 }
 
 /// A default that became stricter.
@@ -74,7 +79,7 @@ pub enum Restored {
 }
 
 /// Every default that became stricter, oldest first.
-pub const ROWS: [StricterDefault; 2] = [
+pub const ROWS: [StricterDefault; 3] = [
     StricterDefault {
         id: "span-metrics-of-backends",
         since: "0.1.0",
@@ -86,6 +91,12 @@ pub const ROWS: [StricterDefault; 2] = [
         since: "0.1.0",
         change: "the release's own list of ignored namespaces is acted on",
         in_use: default_namespaces,
+    },
+    StricterDefault {
+        id: "go-context-propagation",
+        since: "0.1.0",
+        change: "outgoing requests of Go programs carry no trace context, for which the program beside the agent kept SYS_ADMIN",
+        in_use: go_context_propagation,
     },
 ];
 
@@ -148,6 +159,25 @@ fn default_namespaces(usage: &Usage) -> Vec<Restored> {
     vec![Restored::Value { path: "config.ignoreDefaultNamespaces", value: json!(false), used_by }]
 }
 
+/// Workloads whose Go programs are instrumented from outside.
+fn go_context_propagation(usage: &Usage) -> Vec<Restored> {
+    let is_from_outside = |config: &&InstrumentationConfig| {
+        config.spec.containers.iter().any(|one| {
+            let distribution = distribution::find(&one.otel_distro_name);
+            one.agent_enabled && distribution.is_some_and(|found| found.attach == Attach::Ebpf)
+        })
+    };
+    let affected = usage.configs.iter().filter(is_from_outside).filter_map(|config| {
+        let (namespace, name) = (config.metadata.namespace.as_deref()?, config.metadata.name.as_deref()?);
+        Some(WorkloadRef::from_config_name(namespace, name)?.to_string())
+    });
+    let used_by: Vec<String> = affected.collect();
+    if used_by.is_empty() {
+        return Vec::new();
+    }
+    vec![Restored::Value { path: "agent.golang.contextPropagation", value: json!(true), used_by }]
+}
+
 fn namespace(source: &Source) -> String {
     source.metadata.namespace.clone().unwrap_or_default()
 }
@@ -159,7 +189,7 @@ mod tests {
     use crate::coverage::scope::Scope;
     use crate::fixtures::destination;
     use crate::metric_sources::MetricSources;
-    use odigos_api::{WorkloadKind, WorkloadRef};
+    use odigos_api::WorkloadKind;
 
     fn source(namespace: &str, spec: &Value) -> Source {
         let mut workload = json!({"workload": {"name": "web", "namespace": namespace, "kind": "Deployment"}});
@@ -175,7 +205,7 @@ mod tests {
 
     fn usage(configuration: &str, sources: &[Source], destinations: &[Destination]) -> Usage {
         let configuration = Configuration::parse(configuration).unwrap();
-        Usage { configuration, sources: sources.to_vec(), destinations: destinations.to_vec() }
+        Usage { configuration, sources: sources.to_vec(), destinations: destinations.to_vec(), configs: Vec::new() }
     }
 
     fn restored(usage: &Usage) -> Vec<Restored> {
@@ -224,6 +254,24 @@ mod tests {
             cover(&Scope::of(&effective, "odigos-system"), &workload, [&mesh]).decision.is_covered()
         };
         assert!(!covers("{}") && covers("ignoreDefaultNamespaces: false"));
+    }
+
+    #[test]
+    fn context_propagation_is_restored_where_go_is_instrumented() {
+        let config = |name: &str, distribution: &str, is_enabled: bool| -> InstrumentationConfig {
+            let container = json!({"containerName": "app", "agentEnabled": is_enabled, "otelDistroName": distribution});
+            serde_json::from_value(json!({
+                "apiVersion": "odigos.io/v1alpha1", "kind": "InstrumentationConfig",
+                "metadata": {"name": name, "namespace": "shop"}, "spec": {"containers": [container]},
+            }))
+            .unwrap()
+        };
+        let with = |configs: Vec<InstrumentationConfig>| restored(&Usage { configs, ..Usage::default() });
+        let java = config("deployment-cart", "java-community", true);
+        assert_eq!(with(vec![java.clone(), config("deployment-idle", "golang-community", false)]), []);
+        let used_by = vec!["Deployment shop/till".to_owned()];
+        let value = Restored::Value { path: "agent.golang.contextPropagation", value: json!(true), used_by };
+        assert_eq!(with(vec![java, config("deployment-till", "golang-community", true)]), [value]);
     }
 
     #[test]

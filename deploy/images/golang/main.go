@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf/rlimit"
+	"go.opentelemetry.io/auto"
 	"go.opentelemetry.io/otel"
 
 	"odigos.io/go-agent/control"
@@ -33,6 +34,7 @@ const (
 func main() {
 	socket := flag.String("socket", "/run/odigos/go.sock", "path of the socket to listen on")
 	processes := flag.String("proc", "/proc", "where the proc file system of the node's processes is")
+	writes := flag.Bool("context-propagation", false, "write the trace into outgoing requests, which keeps CAP_SYS_ADMIN")
 	level := slog.LevelInfo
 	flag.TextVar(&level, "log-level", level, "debug, info, warn or error")
 	flag.Parse()
@@ -41,7 +43,7 @@ func main() {
 	library := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("telemetry cannot be sent", "error", err) }))
 	quiet()
-	if err := run(*socket, *processes, log, library); err != nil {
+	if err := run(*socket, *processes, *writes, log, library); err != nil {
 		log.Error("the program ends", "error", err)
 		os.Exit(1)
 	}
@@ -55,7 +57,23 @@ func quiet() {
 	}
 }
 
-func run(socket, processes string, log, library *slog.Logger) error {
+// restrict keeps CAP_SYS_ADMIN only for what is asked for, and where the kernel attaches nothing without it.
+func restrict(writes bool, log *slog.Logger) error {
+	if writes {
+		return nil
+	}
+	auto.DisableContextPropagation()
+	if !control.IsAdmin() {
+		return nil
+	}
+	if auto.NeedsAdmin() {
+		log.Info("the kernel attaches programs for CAP_SYS_ADMIN only (Linux 6.10 and later do without), so it is kept")
+		return nil
+	}
+	return control.DropAdmin()
+}
+
+func run(socket, processes string, writes bool, log, library *slog.Logger) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	listener, err := control.Listen(socket)
@@ -66,13 +84,19 @@ func run(socket, processes string, log, library *slog.Logger) error {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		log.Warn("the limit of locked memory stays", "error", err)
 	}
+	if err := mountMaps(); err != nil {
+		log.Warn("the file system of maps is not mounted", "error", err)
+	}
+	if err := restrict(writes, log); err != nil {
+		return fmt.Errorf("CAP_SYS_ADMIN cannot be given back: %w", err)
+	}
 	// Left by one that was killed. Nobody else is here: the socket is ours. In a container of its own there is no such folder yet, and
 	// the file system that it will be mounted over is read-only.
 	if err := os.RemoveAll(pinned); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
 		log.Warn("maps of an earlier process stay", "error", err)
 	}
-	note := propagation()
-	log.Info("ready", "socket", socket, "note", note)
+	note := propagation(writes)
+	log.Info("ready", "socket", socket, "admin", control.IsAdmin(), "note", note)
 	work := driver{library: library, note: note}
 	supervisor := control.New(work, control.Processes{Folder: processes}.Runs, control.Usual(), log)
 	served := make(chan error, 1)

@@ -17,7 +17,10 @@ const lockdown = "/sys/kernel/security/lockdown"
 
 // propagation says why no trace context can be written, or nothing when it can. The kernel is asked in the same way as in
 // library.patch, so what is said is what is done.
-func propagation() string {
+func propagation(writes bool) string {
+	if !writes {
+		return "outgoing requests carry no trace context: agent.golang.contextPropagation of the chart is false"
+	}
 	if features.HaveProgramHelper(ebpf.Kprobe, asm.FnProbeWriteUser) == nil {
 		return ""
 	}

@@ -360,9 +360,11 @@ fn admission(facts: &Facts, workload: &WorkloadRef, config: &InstrumentationConf
             .as_ref()
             .is_none_or(|labels| label(Some(labels), PREPARED_NODE) == "true"),
         // What the instrumentor found stands in the condition.
-        lacks_pull_secret: config.status.iter().flat_map(|status| &status.conditions).any(|one| {
-            one.type_ == AGENT_ENABLED && one.reason == Reason::MissingPullSecret.as_str()
-        }),
+        lacks_pull_secret: config
+            .status
+            .iter()
+            .flat_map(|status| &status.conditions)
+            .any(|one| one.type_ == AGENT_ENABLED && one.reason == Reason::MissingPullSecret.as_str()),
         options: &options,
     })
 }

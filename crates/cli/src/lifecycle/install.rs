@@ -240,12 +240,13 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
     checks.push(preflight::installation(&found, &common.namespace));
     checks.push(preflight::kinds(&cluster, &wanted.objects, &found).await.map_err(classified)?);
     checks.push(preflight::nodes(&cluster).await.map_err(classified)?);
+    checks.push(preflight::go(&cluster, &wanted.objects).await.map_err(classified)?);
     checks.push(preflight::pod_security(&cluster, &common.namespace).await.map_err(classified)?);
     checks.push(api_services::check(&cluster, &wanted.objects, &common.namespace).await.map_err(classified)?);
     if report::failed(&checks) {
         return refused(common, &checks);
     }
-    for check in checks.iter().filter(|check| check.state != report::State::Ok) {
+    for check in checks.iter().filter(|check| check.state != report::State::Ok || check.check == preflight::GO) {
         progress.say(&format!("preflight  {}: {}", check.check, check.message));
     }
     for path in &wanted.dropped {

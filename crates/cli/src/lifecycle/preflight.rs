@@ -136,6 +136,64 @@ pub(super) async fn nodes(cluster: &Cluster) -> anyhow::Result<Check> {
     })
 }
 
+/// Name of the check that is shown whatever it finds: people shall know what runs on their nodes.
+pub(super) const GO: &str = "Go by the kernel";
+/// Kernels from here on attach programs to processes without `SYS_ADMIN`.
+const WITHOUT_ADMIN: (u32, u32) = (6, 10);
+/// Kernels from here on have the capabilities that replace most of it.
+const OLDEST_KERNEL: (u32, u32) = (5, 8);
+
+/// What the program that instruments Go may do on the nodes, and where it cannot work.
+pub(super) async fn go(cluster: &Cluster, objects: &[Value]) -> anyhow::Result<Check> {
+    let Ok(nodes) = cluster.list("v1", "Node", Where::default()).await else {
+        return Ok(of_go(objects, &[]));
+    };
+    Ok(of_go(objects, &nodes))
+}
+
+fn of_go(objects: &[Value], nodes: &[Value]) -> Check {
+    let agents = objects.iter().filter(|one| text(one, "/kind") == "DaemonSet");
+    let containers = agents.filter_map(|one| one.pointer("/spec/template/spec/containers")?.as_array()).flatten();
+    let mut containers = containers.filter(|one| text(one, "/name") == "golang");
+    let Some(container) = containers.next() else {
+        return Check::ok(GO, "not installed (agent.golang.enabled, agent.mode)");
+    };
+    let list = |pointer: &str| -> Vec<&str> {
+        container.pointer(pointer).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+    };
+    let capabilities = list("/securityContext/capabilities/add");
+    let (is_admin, writes) = (capabilities.contains(&"SYS_ADMIN"), list("/args").contains(&"-context-propagation"));
+    let older_than = |version: (u32, u32)| -> Vec<String> {
+        let old = nodes.iter().filter_map(|node| {
+            let kernel = text(node, "/status/nodeInfo/kernelVersion");
+            (kernel_version(kernel)? < version).then(|| format!("{} (Linux {kernel})", text(node, "/metadata/name")))
+        });
+        old.collect()
+    };
+    let (too_old, keeping) = (older_than(OLDEST_KERNEL), older_than(WITHOUT_ADMIN));
+    if !too_old.is_empty() {
+        return Check::warning(GO, format!("older than 5.8: {}", names(&too_old)), "Go is not instrumented there");
+    }
+    if !is_admin && !keeping.is_empty() {
+        let found = format!("SYS_ADMIN is not given, and kernels may need it: {}", names(&keeping));
+        return Check::warning(GO, found, "Go is not instrumented there, unless agent.golang.sysAdmin is true");
+    }
+    let what = format!("container golang on each node: user 0, processes of the node, {}", capabilities.join(", "));
+    let why = match (writes, is_admin, keeping.is_empty()) {
+        (true, ..) => "; SYS_ADMIN writes traces into requests (agent.golang.contextPropagation)".to_owned(),
+        (false, true, true) => "; SYS_ADMIN is given back at start".to_owned(),
+        (false, true, false) => format!("; SYS_ADMIN is given back at start, but may stay on {}", names(&keeping)),
+        (false, false, _) => String::new(),
+    };
+    Check::ok(GO, what + &why)
+}
+
+/// Major and minor number of a kernel, as a node reports it; `None` where it reports none.
+fn kernel_version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
 /// The namespace takes the pods.
 pub(super) async fn pod_security(cluster: &Cluster, namespace: &str) -> anyhow::Result<Check> {
     let check = "Pod Security";
@@ -155,4 +213,43 @@ pub(super) async fn pod_security(cluster: &Cluster, namespace: &str) -> anyhow::
             format!("kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=privileged --overwrite"),
         ),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::install::release;
+    use super::super::report::State;
+    use super::*;
+    use odigos_chart::Chart;
+    use serde_json::json;
+
+    /// The objects of the chart with these values.
+    fn objects(golang: &Value) -> Vec<Value> {
+        let values = json!({"agent": {"golang": golang}});
+        Chart::embedded().unwrap().render(&values, &release("odigos-system")).unwrap()
+    }
+
+    fn node(name: &str, kernel: &str) -> Value {
+        json!({"metadata": {"name": name}, "status": {"nodeInfo": {"kernelVersion": kernel}}})
+    }
+
+    #[test]
+    fn go_instrumentation_says_what_it_may_do_and_where_it_cannot_work() {
+        let (new, old) = (node("a", "6.12.0-1-amd64"), node("b", "5.15.0-105-generic"));
+        let check = |golang: Value, nodes: &[Value]| of_go(&objects(&golang), nodes);
+        let usual = check(json!({}), std::slice::from_ref(&new));
+        assert!(usual.state == State::Ok && usual.message.ends_with("SYS_ADMIN is given back at start"), "{usual:?}");
+        assert!(usual.message.contains("BPF, PERFMON, SYS_ADMIN, SYS_PTRACE"), "{usual:?}");
+        let mixed = check(json!({}), &[new.clone(), old.clone()]);
+        assert!(mixed.state == State::Ok && mixed.message.contains("may stay on b (Linux 5.15.0"), "{mixed:?}");
+        let never = check(json!({"sysAdmin": false}), std::slice::from_ref(&new));
+        assert!(never.state == State::Ok && !never.message.contains("SYS_ADMIN"), "{never:?}");
+        let missing = check(json!({"sysAdmin": false}), &[new.clone(), old]);
+        assert!(missing.state == State::Warning && missing.message.contains("b (Linux 5.15.0"), "{missing:?}");
+        let writes = check(json!({"contextPropagation": true}), std::slice::from_ref(&new));
+        assert!(writes.message.contains("contextPropagation"), "{writes:?}");
+        assert_eq!(check(json!({}), &[node("c", "4.18.0")]).state, State::Warning);
+        assert_eq!(check(json!({}), &[node("d", "")]).state, State::Ok, "a node that says nothing");
+        assert!(check(json!({"enabled": false}), &[new]).message.contains("not installed"));
+    }
 }

@@ -31,6 +31,7 @@ pub(super) async fn find(
         configuration,
         sources: typed(cluster.list(API_VERSION, "Source", Where::default()).await?)?,
         destinations: typed(cluster.list(API_VERSION, "Destination", Where::namespace(namespace)).await?)?,
+        configs: typed(cluster.list(API_VERSION, "InstrumentationConfig", Where::default()).await?)?,
     };
     let stated = odigos_chart::leaves(given);
     let is_stated = |restoration: &Restoration| match &restoration.restored {

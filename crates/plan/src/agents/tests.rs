@@ -760,11 +760,8 @@ fn distribution_that_was_withdrawn_is_missing_and_restarts_nothing() {
 /// The Secret for images of agents is named, and the namespace has none.
 #[test]
 fn missing_pull_secret_enables_nothing_and_takes_nothing_out() {
-    let lacking = |has_files_from_node| LackingPullSecret {
-        name: "registry".into(),
-        is_absent: true,
-        has_files_from_node,
-    };
+    let lacking =
+        |has_files_from_node| LackingPullSecret { name: "registry".into(), is_absent: true, has_files_from_node };
     let mut case = Case::of("java", "17");
     case.pull_secret = Some(lacking(false));
     assert_eq!(case.outcome(), "MissingPullSecret");

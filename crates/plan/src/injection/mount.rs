@@ -90,7 +90,9 @@ pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value
     {
         if subject.lacks_pull_secret {
             let namespace = &subject.workload.namespace;
-            return Err(format!("Secret {name} (agentImages.pullSecret) is not in namespace {namespace}; create it there"));
+            return Err(format!(
+                "Secret {name} (agentImages.pullSecret) is not in namespace {namespace}; create it there"
+            ));
         }
         pull_secret::add(pod, name)?;
     }

@@ -69,7 +69,8 @@ async fn each_source_is_counted_however_its_items_come() {
             format!("set(attributes[\"k8s.deployment.name\"], \"{workload}\") where {condition}"),
         ]
     };
-    let group = json!([{"context": "resource", "statements": [of("cart"), of("web")].concat()}]);
+    let statements = [of("cart"), of("web")].concat();
+    let group = json!([{"context": "resource", "statements": statements}]);
     config["processors"]["transform/pods"] =
         json!({"trace_statements": group, "metric_statements": group, "log_statements": group});
     config["receivers"].as_object_mut().unwrap().retain(|id, _| id == "otlp/in" || id.contains("self-metrics"));

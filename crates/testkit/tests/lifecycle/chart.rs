@@ -101,6 +101,8 @@ fn cases() -> Vec<Value> {
         json!({"agent": {"detection": false}}),
         json!({"agent": {"labelNode": false}}),
         json!({"agent": {"golang": {"enabled": false}}}),
+        json!({"agent": {"golang": {"contextPropagation": true}}}),
+        json!({"agent": {"golang": {"sysAdmin": false}}}),
         json!({"agent": {"golang": {"log": "debug", "resources": {"requests": null, "limits": {"cpu": null, "memory": "1Gi"}}}}}),
         json!({"agent": {"containerRuntime": {"enabled": true}}}),
         json!({"agent": {"containerRuntime": {"enabled": true, "socket": "/var/run/cri-dockerd.sock"}}}),

@@ -73,9 +73,7 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
     }
     let covered = json!({STREAM_CLASS: class});
     let agent = json!({"app.kubernetes.io/name": names::AGENT_SERVICE});
-    let owner = |kind: &str, name: &str| {
-        json!({"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "uid": "u-1", "controller": true}]})
-    };
+    let owner = |kind: &str, name: &str| json!({"ownerReferences": [{"apiVersion": "v1", "kind": kind, "name": name, "uid": "u-1", "controller": true}]});
     let labelled = |key: &str, value: &str| json!({STREAM_CLASS: class, key: value});
     let replicas = ("till", owner("ReplicaSet", "till-5d4f"));
     let till = owned(&client, "shop", replicas, &labelled("pod-template-hash", "5d4f"), "127.9.0.1", false).await;
@@ -146,7 +144,10 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
         gateway.output()
     );
     let of = |names: &[&str]| -> BTreeSet<String> { names.iter().map(ToString::to_string).collect() };
-    assert_eq!(arrived(&payments), of(&["of-till", "of-canary", "of-legacy", "of-by-hand", "of-go-in-till", "of-on-host"]));
+    assert_eq!(
+        arrived(&payments),
+        of(&["of-till", "of-canary", "of-legacy", "of-by-hand", "of-go-in-till", "of-on-host"])
+    );
     assert_eq!(arrived(&others), of(&["of-attacker", "of-impostor", "of-host-as-till"]));
     for item in payments.items().iter().chain(&others.items()) {
         let text = |key: &str| item.resource.get(key).map(String::as_str).unwrap_or_default();

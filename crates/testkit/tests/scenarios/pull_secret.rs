@@ -31,7 +31,11 @@ pub async fn of_agents_is_named_where_it_exists(plane: &Plane) {
     let message = until_says(plane, "private", "deployment-till", "AgentEnabled", "False/MissingPullSecret").await;
     assert!(message.contains("Secret registry (agentImages.pullSecret) is not in namespace private"), "{message}");
     tokio::time::sleep(STILL).await;
-    assert_eq!(plane.generation("private", "till").await.unwrap(), 1, "it was restarted for agents that could not come");
+    assert_eq!(
+        plane.generation("private", "till").await.unwrap(),
+        1,
+        "it was restarted for agents that could not come"
+    );
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "registry", "namespace": "private"},
         "type": "kubernetes.io/dockerconfigjson", "stringData": {".dockerconfigjson": "{\"auths\": {}}"},
