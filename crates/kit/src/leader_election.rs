@@ -4,6 +4,8 @@
 //! whatever hangs. Never decides ([`candidate`] does), and never lets a process that lost its lease go on.
 
 mod candidate;
+#[cfg(test)]
+mod outage_tests;
 
 use crate::metrics::Metrics;
 use candidate::{Candidate, Step};

@@ -14,6 +14,8 @@ mod settle;
 #[cfg(test)]
 mod component_tests;
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;
 
 pub use ineffective::ACTION_HAS_NO_EFFECT;

@@ -8,6 +8,8 @@ use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use std::collections::BTreeMap;
 
+/// Sources with a pattern in one namespace.
+pub const PATTERN_QUOTA: usize = 128;
 /// Longest value of a label.
 const LABEL_LIMIT: usize = 63;
 
@@ -154,12 +156,25 @@ pub fn refusals<'a>(
             );
         }
     }
+    let mut patterns = 0;
     for other in
         others.into_iter().filter(|other| other.metadata.name != source.metadata.name || source.metadata.name.is_none())
     {
+        if other.spec.match_workload_name_as_regex == Some(true) && !crate::coverage::is_terminating(other) {
+            patterns += 1;
+        }
         if let Some(message) = rivalry(&matcher, source, other) {
             refuse("spec.workload.name", message);
         }
+    }
+    // Each of them is tried on every workload of the namespace. Those that exist stay, however many there are.
+    if is_pattern && before.is_none() && patterns >= PATTERN_QUOTA {
+        refuse(
+            "spec.matchWorkloadNameAsRegex",
+            format!(
+                "the namespace has {patterns} Sources with a pattern, and may have {PATTERN_QUOTA}; use fewer, wider ones"
+            ),
+        );
     }
     found
 }
@@ -323,6 +338,22 @@ mod tests {
         for kind in ["Job", "ReplicaSet"] {
             assert_eq!(fields(&source("a", json!({"workload": {"kind": kind}})), None, &[]), ["spec.workload.kind"]);
         }
+    }
+
+    #[test]
+    fn namespace_has_a_quota_of_patterns_and_keeps_those_that_exist() {
+        let pattern = |number: usize| {
+            let text = format!("^app-{number}$");
+            source(&format!("p{number}"), json!({"workload": {"name": text}, "matchWorkloadNameAsRegex": true}))
+        };
+        let mut all: Vec<Source> = (0..PATTERN_QUOTA).map(pattern).collect();
+        let further = pattern(PATTERN_QUOTA);
+        assert_eq!(fields(&further, None, &all), ["spec.matchWorkloadNameAsRegex"]);
+        assert_eq!(fields(&further, None, &all[1..]), Vec::<String>::new());
+        // Of the release before: it stays, may be edited, and keeps no exact Source out.
+        all.push(further.clone());
+        assert_eq!(fields(&further, Some(&further), &all), Vec::<String>::new());
+        assert_eq!(fields(&source("a", json!({"workload": {}})), None, &all), Vec::<String>::new());
     }
 
     #[test]
