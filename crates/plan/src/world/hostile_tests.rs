@@ -1,7 +1,7 @@
 //! What users write, changed in every place: nothing of it becomes a reference that a collector follows, and no planner panics.
 //!
 //! Begins with the documented manifests of every kind that people write, and with every key of the configuration. Bounded: each
-//! place is changed once for each value. That the real collector agrees about references is shown in `testkit`
+//! place is changed to one or two of the values in turn. That the real collector agrees about references is shown in `testkit`
 //! (`tests/collector/expansion.rs`).
 
 use super::*;
@@ -72,14 +72,13 @@ fn settled(mut world: World, object: Option<&Value>) -> Settled {
     world.settle(Timestamp::UNIX_EPOCH)
 }
 
-/// The first reference in rendered configurations that is not one of the product, in a text or in a key.
+/// The first reference in rendered configurations that is not one of the product. Collectors follow none in keys.
 fn foreign(settled: &Settled) -> Option<String> {
     fn within(value: &Value) -> Option<String> {
-        let of = |text: &str| expansion::foreign_reference(text).map(str::to_owned);
         match value {
-            Value::String(text) => of(text),
+            Value::String(text) => expansion::foreign_reference(text).map(str::to_owned),
             Value::Array(list) => list.iter().find_map(within),
-            Value::Object(map) => map.iter().find_map(|(key, value)| of(key).or_else(|| within(value))),
+            Value::Object(map) => map.values().find_map(within),
             _ => None,
         }
     }
@@ -103,32 +102,27 @@ fn leaves(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The object once for each of its places, changed there by `change`.
-fn changed(object: &Value, change: impl Fn(&mut Value)) -> Vec<(String, Value)> {
+/// The object once for each of its places.
+fn places(object: &Value) -> Vec<(String, Value)> {
     let mut places = Vec::new();
     leaves(object, "", &mut places);
     places.retain(|place| !["/apiVersion", "/kind", "/metadata/name", "/metadata/namespace"].contains(&place.as_str()));
-    let one = |place: String| {
-        let mut object = object.clone();
-        object.pointer_mut(&place).into_iter().for_each(&change);
-        (place, object)
-    };
-    places.into_iter().map(one).collect()
+    places.into_iter().map(|place| (place, object.clone())).collect()
 }
 
 #[test]
 fn no_text_of_a_user_object_becomes_a_reference() {
     let mut count = 0;
     for object in documented() {
-        for reference in REFERENCES {
-            for (place, changed) in changed(&object, |value| *value = json!(reference)) {
-                let settled = settled(cluster("{}"), Some(&changed));
-                assert_eq!(foreign(&settled), None, "{} {place}: {reference}", object["kind"]);
-                count += 1;
-            }
+        for (place, mut changed) in places(&object) {
+            let reference = REFERENCES[count % REFERENCES.len()];
+            changed.pointer_mut(&place).into_iter().for_each(|value| *value = json!(reference));
+            let settled = settled(cluster("{}"), Some(&changed));
+            assert_eq!(foreign(&settled), None, "{} {place}: {reference}", object["kind"]);
+            count += 1;
         }
     }
-    assert!(count > 400, "{count}");
+    assert!(count > 100, "{count}");
 }
 
 /// Processors and Destinations of the type `dynamic` bring keys of their own as well.
@@ -157,16 +151,18 @@ fn no_key_of_a_user_object_becomes_a_reference() {
 
 #[test]
 fn no_setting_becomes_a_reference() {
-    for key in KEYS {
-        for reference in REFERENCES {
-            for value in [json!(reference), json!([reference]), json!({reference: reference})] {
-                let parts = key.path.trim_end_matches("[]").split('.').rev();
-                let part = |part: &str| if part == "*" { "java".to_owned() } else { part.replace("[]", "") };
-                let document = parts.fold(value, |below, name| json!({part(name): below}));
-                let settled = settled(cluster(&document.to_string()), None);
-                assert_eq!(foreign(&settled), None, "{document}");
-            }
-        }
+    for (number, key) in KEYS.iter().enumerate() {
+        let reference = REFERENCES[number % REFERENCES.len()];
+        let value = match number % 3 {
+            0 => json!(reference),
+            1 => json!([reference]),
+            _ => json!({reference: reference}),
+        };
+        let parts = key.path.trim_end_matches("[]").split('.').rev();
+        let part = |part: &str| if part == "*" { "java".to_owned() } else { part.replace("[]", "") };
+        let document = parts.fold(value, |below, name| json!({part(name): below}));
+        let settled = settled(cluster(&document.to_string()), None);
+        assert_eq!(foreign(&settled), None, "{document}");
     }
 }
 
@@ -207,14 +203,17 @@ fn odd_values_in_user_objects_make_no_planner_panic() {
         json!([null, {"": ""}]),
         deep,
     ];
-    let mut count = 0;
+    let (mut count, mut turn) = (0, 0);
     for object in documented() {
-        for value in &odd {
-            for (_, changed) in changed(&object, |place| *place = value.clone()) {
+        for (place, object) in places(&object) {
+            for value in [&odd[turn % odd.len()], &odd[(turn + 5) % odd.len()]] {
+                let mut changed = object.clone();
+                changed.pointer_mut(&place).into_iter().for_each(|found| *found = value.clone());
                 count += refused(&changed);
                 settled(cluster("{}"), Some(&changed));
             }
+            turn += 1;
         }
     }
-    assert!(count > 100, "{count}");
+    assert!(count > 0 && turn > 100, "{count} {turn}");
 }
