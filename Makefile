@@ -65,6 +65,8 @@ bench: ## figures: planning core, and 5,000 Sources on a real API server (writes
 	cargo bench --package odigos-plan --bench settle
 	cargo test --release --package odigos-testkit --test load -- --nocapture --ignored
 	cargo test --release --package odigos-testkit --test sampling -- --nocapture --ignored
+	cargo test --release --package odigos-testkit --test collector -- --nocapture --ignored tls_costs
+	cargo test --release --package odigos-testkit --test personas -- --nocapture --ignored hostile
 	cargo test --release --package odigos-testkit --test injection -- --nocapture --ignored
 	cargo test --release --package odigos-testkit --test detection -- --nocapture --ignored
 	ODIGOS_SAMPLING_SETS=10000 cargo test --release --package odigos-plan -- judge_and_policies

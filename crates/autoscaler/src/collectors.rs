@@ -163,6 +163,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         rules,
         set_aside: &set_aside,
         senders: *senders,
+        is_own_collector: state.installation.is_own_collector(CollectorRole::ClusterGateway),
     };
     let plan = gateway::plan(&seen);
     state.remember_destinations(name, &plan.components);
@@ -334,6 +335,7 @@ async fn node(state: &State) -> Result<(), Error> {
         provider: state.provider(),
         has_certificate: mutual_tls::is_used_by_nodes(daemon_set(state).as_ref(), &state.all_gateway_pods()),
         authorities: authorities.as_deref().ok(),
+        is_own_collector: state.installation.is_own_collector(CollectorRole::NodeCollector),
     };
     let Some(plan) = node::plan(&seen) else { return Ok(()) };
     let outcome = match plan.problems.first() {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::{ConditionDraft, Status, kind, merged};
-use odigos_api::{API_VERSION, CollectorRole, Severity, names};
+use odigos_api::{API_VERSION, CollectorRole, Finding, Severity, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
@@ -42,7 +42,7 @@ async fn conditions(
 }
 
 pub(crate) async fn destinations(state: &State, plan: &GatewayPlan) -> Result<(), ApplyError> {
-    let own_image = state.installation.runs_own_gateway();
+    let own_image = state.installation.is_own_collector(CollectorRole::ClusterGateway);
     let drafts: BTreeMap<&String, ConditionDraft> = plan
         .destinations
         .keys()
@@ -274,7 +274,7 @@ pub(crate) async fn gateway_group(
     let waiting_for = quarantine::waiting_for(&state.gateway_pods(pool), version);
     let mut drafts = vec![
         valid(&plan.problems, refused),
-        deployed(GATEWAY_DEPLOYED, trouble.error.as_deref()),
+        with_choices(deployed(GATEWAY_DEPLOYED, trouble.error.as_deref()), &plan.findings),
         progressing(rolled_out, version, waiting_for),
     ];
     drafts.extend(of_load(state, load, group));
@@ -324,13 +324,7 @@ pub(crate) async fn node_group(
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
     let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
-    let mut deployed = deployed(NODE_DEPLOYED, error.as_deref());
-    // What it does not do by choice is no fault, and said where people look for it.
-    for lacking in
-        plan.findings.iter().filter(|one| one.severity == Severity::Info && one.object.starts_with("CollectorsGroup "))
-    {
-        deployed.message = format!("{} By the configuration {}.", deployed.message, lacking.message);
-    }
+    let deployed = with_choices(deployed(NODE_DEPLOYED, error.as_deref()), &plan.findings);
     let drafts = [valid(&plan.problems, None), deployed, progressing(rolled_out, version, None)];
     let facts = json!({
         "ready": ready >= 1,
@@ -340,6 +334,15 @@ pub(crate) async fn node_group(
         "unownedStreamClasses": unowned_classes(group, plan, rolled_out),
     });
     group_status(state, group, names::NODE_COLLECTOR, facts, &drafts).await
+}
+
+/// What a collector does not do by choice is no fault, and said where people look for it.
+fn with_choices(mut deployed: ConditionDraft, findings: &[Finding]) -> ConditionDraft {
+    let is_choice = |one: &&Finding| one.severity == Severity::Info && one.object.starts_with("CollectorsGroup ");
+    for choice in findings.iter().filter(is_choice) {
+        deployed.message = format!("{} By the configuration {}.", deployed.message, choice.message);
+    }
+    deployed
 }
 
 /// The pools that any node may send to: until every node runs the new routes, those of the old ones as well.

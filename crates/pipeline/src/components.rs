@@ -142,6 +142,12 @@ pub const COMPONENTS: &[Component] = &[
     component(ComponentKind::Extension, "k8s_leader_elector", Collectors::Gateway, 121),
 ];
 
+/// Extensions of our own, which no contrib release has: they are rendered only where the image is one of ours.
+pub const OWN_EXTENSIONS: &[&str] = &[REQUEST_LIMIT];
+
+/// Bounds what OTLP receivers decode (`deploy/collector/requestlimitextension`).
+pub const REQUEST_LIMIT: &str = "request_limit";
+
 /// Processors that only users name (kind Processor), besides those of the table: in both collectors, since a Processor may name
 /// either role.
 pub const PROCESSORS_OF_USERS: &[&str] = &[
@@ -174,7 +180,8 @@ pub fn shipped(role: CollectorRole) -> impl Iterator<Item = (ComponentKind, &'st
     let is_rendered =
         move |one: &&&str| find(ComponentKind::Processor, one).is_some_and(|found| found.collectors.include(role));
     let of_users = PROCESSORS_OF_USERS.iter().filter(move |one| !is_rendered(one));
-    rendered.chain(of_users.map(|one| (ComponentKind::Processor, *one)))
+    let own = OWN_EXTENSIONS.iter().map(|one| (ComponentKind::Extension, *one));
+    rendered.chain(of_users.map(|one| (ComponentKind::Processor, *one))).chain(own)
 }
 
 /// Whether the collector of that role contains the component of that id, in whichever of its spellings.

@@ -66,6 +66,8 @@ pub struct Observed<'a> {
     pub set_aside: &'a BTreeMap<String, String>,
     /// Who sends to it.
     pub senders: Senders,
+    /// Whether its image is one of this release ([`objects::Installation::is_own_collector`]).
+    pub is_own_collector: bool,
 }
 
 /// What of its senders the gateway depends on.
@@ -222,6 +224,10 @@ fn report(
         }
     }
     let mut findings = destinations.findings;
+    if !seen.is_own_collector {
+        let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
+        findings.push(Finding::info(object, "", receivers::NO_REQUEST_LIMIT));
+    }
     findings.extend(seen.rules.accepted.findings.iter().cloned());
     findings.extend(processors.findings.iter().cloned());
     for problem in &problems {
@@ -333,6 +339,9 @@ fn assemble(
     }
     add_own_metrics(&mut config, seen, fragments);
     config.remove_unused();
+    if seen.is_own_collector {
+        receivers::add_request_limit(&mut config, &spec.resources_settings);
+    }
     (config, samplers)
 }
 

@@ -25,6 +25,7 @@ use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
 use crate::processors::{Permission, Processors};
+use crate::receivers as limits;
 use crate::unowned::Handling;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::ConditionDraft;
@@ -59,6 +60,8 @@ pub struct Observed<'a> {
     pub has_certificate: bool,
     /// Hash of the authorities that certify gateways, once they are known.
     pub authorities: Option<&'a str>,
+    /// Whether its image is one of this release ([`crate::gateway::objects::Installation::is_own_collector`]).
+    pub is_own_collector: bool,
 }
 
 /// The rendered node collector.
@@ -133,6 +136,13 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         pools = routes.iter().map(routes::Route::told).collect();
     }
     config.remove_unused();
+    if seen.is_own_collector {
+        if let Some(group) = seen.group {
+            limits::add_request_limit(&mut config, &group.spec.resources_settings);
+        }
+    } else {
+        findings.push(Finding::info(group_object(seen), "", limits::NO_REQUEST_LIMIT));
+    }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
     let problems = config.check();
     for problem in &problems {

@@ -98,6 +98,10 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
                     protocols["grpc"].as_object_mut().map(|grpc| grpc.remove("tls"));
                     protocols["http"] =
                         json!({"endpoint": loopback(around.http), "max_request_body_size": 4 * 1024 * 1024});
+                    if let Some(middlewares) = protocols["grpc"].get("middlewares").cloned() {
+                        protocols["http"]["middlewares"] = middlewares;
+                        protocols["http"]["compression_algorithms"] = json!([]);
+                    }
                 }
             }
         }

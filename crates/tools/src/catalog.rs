@@ -16,6 +16,11 @@ pub(crate) const PYTHON_LOCK: &str = "requirements.txt";
 /// Lock file of a tool in Rust: `name@version` of one crate, which brings its own `Cargo.lock`.
 pub(crate) const CRATE_LOCK: &str = "crate.txt";
 
+/// The module of the collectors.
+pub(crate) const COLLECTOR_MODULE: &str = "deploy/collector";
+/// Packages of the collectors' module that are part of each of its programs, as folders.
+pub(crate) const COLLECTOR_PACKAGES: [&str; 2] = ["program", "requestlimitextension"];
+
 /// One tool.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
@@ -56,7 +61,7 @@ impl Tool {
     /// A program of the collectors' module; service discoveries of the Prometheus receiver that nothing renders are left out.
     const fn collector(name: &'static str, package: &'static str) -> Self {
         let tags = "grpcnotrace,remove_all_sd";
-        Self { tags, is_optimised: true, ..Self::peer(name, "deploy/collector", package) }
+        Self { tags, is_optimised: true, ..Self::peer(name, COLLECTOR_MODULE, package) }
     }
 }
 

@@ -47,6 +47,11 @@ impl Tool {
         Ok(self.installed.and_then(|installed| installed.find(self.name)).unwrap_or(built))
     }
 
+    /// Whether it is a collector of this repository.
+    fn is_collector(&self) -> bool {
+        self.module == catalog::COLLECTOR_MODULE && self.package.starts_with('.')
+    }
+
     /// Names everything that its binary is made from.
     fn digest(&self) -> anyhow::Result<String> {
         let module = crate::root().join(self.module);
@@ -54,6 +59,12 @@ impl Tool {
         if let Some(folder) = self.package.strip_prefix("./") {
             files.extend(self::files(&module.join(folder))?);
         }
+        if self.is_collector() {
+            for folder in catalog::COLLECTOR_PACKAGES {
+                files.extend(self::files(&module.join(folder))?);
+            }
+        }
+        files.retain(|file| !file.to_string_lossy().ends_with("_test.go"));
         let mut digest = Sha256::new();
         for file in files {
             digest.update(std::fs::read(&file).with_context(|| format!("failed to read {}", file.display()))?);
@@ -99,6 +110,8 @@ mod tests {
         assert_ne!(of(catalog::SAMPLE_COLLECTOR), of(catalog::COLLECTOR));
         let folder = crate::root().join("deploy/collector/sample");
         assert!(files(&folder).unwrap().iter().any(|file| file.ends_with("components.go")));
+        let is_collector = |name: &str| catalog::named(name).unwrap().is_collector();
+        assert!(is_collector(catalog::GATEWAY) && is_collector(catalog::COLLECTOR) && !is_collector("prometheus"));
     }
 
     #[test]

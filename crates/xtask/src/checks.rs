@@ -22,6 +22,7 @@ const KUBERNETES: &str = "etcd and Kubernetes";
 const COLLECTOR_BUILD: &str = "collectors";
 const BACKENDS: &str = "Prometheus, Helm, Kafka, ClickHouse";
 const GO_AGENT: &str = "tests of the Go agent";
+const COLLECTOR_TESTS: &str = "tests of the collectors' own extension";
 const WORKFLOWS: &str = "workflows";
 const GENERATED: &str = "generated files";
 const PEERS: &str = "tests with API server and collector";
@@ -52,7 +53,7 @@ pub(crate) fn test(prepare_e2e: bool) -> anyhow::Result<()> {
     }
     let mut steps = vec![FORMAT, BOUNDARIES, SUPPLY_CHAIN, UNUSED];
     steps.extend(if clippy_compiles() { &[LINTED_BINARIES][..] } else { &[LINTS, BINARIES] });
-    steps.extend([PURE, KUBERNETES, COLLECTOR_BUILD, BACKENDS, GO_AGENT, WORKFLOWS, GENERATED, PEERS]);
+    steps.extend([PURE, KUBERNETES, COLLECTOR_BUILD, BACKENDS, GO_AGENT, COLLECTOR_TESTS, WORKFLOWS, GENERATED, PEERS]);
     if prepare_e2e {
         steps.extend([NODES, AGENTS]);
     }
@@ -180,6 +181,12 @@ fn peers(board: &Board) -> anyhow::Result<()> {
         // As it is built: without C, it changes the privileges of all its threads.
         go.args(["test", "./control/..."]).env("CGO_ENABLED", "0").current_dir(root().join("deploy/images/golang"));
         run(GO_AGENT, &mut go, progress)
+    })?;
+    board.step(COLLECTOR_TESTS, |progress| {
+        let mut go = Command::new("go");
+        go.args(["test", "-tags=grpcnotrace,remove_all_sd", "./requestlimitextension"])
+            .current_dir(root().join("deploy/collector"));
+        run(COLLECTOR_TESTS, &mut go, progress)
     })?;
     board.step(WORKFLOWS, workflows)
 }

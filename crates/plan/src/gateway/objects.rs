@@ -37,11 +37,17 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// Whether gateways run the image of this release, from whichever registry.
+    /// Whether the collector of a role is one of this repository, by the last part of its image's name: only these have the
+    /// extensions of ours ([`odigos_pipeline::components::OWN_EXTENSIONS`]).
     #[must_use]
-    pub fn runs_own_gateway(&self) -> bool {
-        let name = self.gateway_image.rsplit('/').next().unwrap_or_default();
-        name.split([':', '@']).next() == Some("odigos-gateway")
+    pub fn is_own_collector(&self, role: CollectorRole) -> bool {
+        let (image, own) = match role {
+            CollectorRole::ClusterGateway => (&self.gateway_image, "odigos-gateway"),
+            CollectorRole::NodeCollector => (&self.node_collector_image, "odigos-node-collector"),
+        };
+        let repository = image.split('@').next().unwrap_or_default();
+        let name = repository.rsplit('/').next().unwrap_or_default();
+        name.split(':').next() == Some(own)
     }
 }
 

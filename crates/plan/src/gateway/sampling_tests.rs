@@ -69,6 +69,7 @@ impl Given {
             rules: &self.rules,
             set_aside: &BTreeMap::new(),
             senders: crate::gateway::Senders::default(),
+            is_own_collector: true,
         };
         let plan = plan(&seen);
         assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());

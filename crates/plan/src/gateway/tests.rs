@@ -57,6 +57,7 @@ impl Given {
             rules: &self.rules,
             set_aside: &self.set_aside,
             senders: Senders::default(),
+            is_own_collector: true,
         }
     }
 
@@ -542,7 +543,7 @@ fn exporter_that_the_shipped_collector_lacks_is_reported() {
         ("registry/odigos-gateway-contrib:1", false),
     ] {
         let installation = objects::Installation { gateway_image: image.into(), ..objects::Installation::default() };
-        assert_eq!(installation.runs_own_gateway(), is_own, "{image}");
+        assert_eq!(installation.is_own_collector(odigos_api::CollectorRole::ClusterGateway), is_own, "{image}");
     }
     // It knows neither a queue nor retries, and refuses keys that it does not know.
     let gcs = Given::new(vec![destination_with("d-1", "gcs", &["TRACES"], json!({}), Value::Null)]).plan();
@@ -770,7 +771,8 @@ fn rendered_components_are_all_in_the_release_table() {
     let plan = given.plan();
     for kind in ComponentKind::ALL {
         for (id, _) in plan.config.section(kind) {
-            assert!(odigos_pipeline::components::find(kind, id).is_some(), "{id}");
+            let is_own = odigos_pipeline::components::OWN_EXTENSIONS.contains(&id.as_str());
+            assert!(is_own || odigos_pipeline::components::find(kind, id).is_some(), "{id}");
         }
     }
 }
@@ -1071,4 +1073,38 @@ fn volume_of_queues_has_a_limit() {
     let volumes = deployment.pointer("/spec/template/spec/volumes").unwrap().as_array().unwrap();
     let queues = volumes.iter().find(|one| one["name"] == "queues").unwrap();
     assert_eq!(queues["emptyDir"], json!({"sizeLimit": "456Mi"}));
+}
+
+/// A contrib image lacks our extension, and would not start with it.
+#[test]
+fn extension_of_ours_is_rendered_for_images_of_ours_alone() {
+    use odigos_api::CollectorRole::{ClusterGateway, NodeCollector};
+    use odigos_pipeline::components::REQUEST_LIMIT;
+    let installation = |image: &str| objects::Installation {
+        gateway_image: image.into(),
+        node_collector_image: image.into(),
+        ..objects::Installation::default()
+    };
+    let own = objects::Installation::default();
+    assert!(own.is_own_collector(ClusterGateway) && own.is_own_collector(NodeCollector));
+    for image in [
+        "odigos-gateway",
+        "registry:5000/a/odigos-gateway:1",
+        "a/odigos-gateway@sha256:0",
+        "a/odigos-gateway:1@sha256:0",
+    ] {
+        assert!(installation(image).is_own_collector(ClusterGateway), "{image}");
+        assert!(!installation(image).is_own_collector(NodeCollector), "{image}");
+    }
+    for image in ["otel/opentelemetry-collector-contrib:0.158.0", "odigos-gateway/contrib:1", ""] {
+        assert!(!installation(image).is_own_collector(ClusterGateway), "{image}");
+    }
+    let given = Given::new(vec![otlp("d-1", &["TRACES"], Value::Null)]);
+    let of = |is_own_collector: bool| plan(&Observed { is_own_collector, ..given.seen() });
+    let own = of(true);
+    assert!(own.config.to_yaml().contains(REQUEST_LIMIT), "{}", own.config.to_yaml());
+    assert!(!own.findings.iter().any(|one| one.message.contains("images.collector")), "{:?}", own.findings);
+    let contrib = of(false);
+    assert!(!contrib.config.to_yaml().contains(REQUEST_LIMIT) && contrib.problems.is_empty());
+    assert!(contrib.findings.iter().any(|one| one.message.contains("images.collector")), "{:?}", contrib.findings);
 }

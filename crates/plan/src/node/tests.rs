@@ -40,6 +40,7 @@ impl Given {
             provider: self.provider,
             has_certificate: true,
             authorities: None,
+            is_own_collector: true,
         };
         let plan = plan(&seen).unwrap();
         assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());
@@ -243,7 +244,8 @@ fn rendered_components_are_all_in_the_release_table() {
     let plan = Given::new(&[Signal::Traces, Signal::Metrics, Signal::Logs], all_metrics()).plan();
     for kind in ComponentKind::ALL {
         for (id, _) in plan.config.section(kind) {
-            assert!(odigos_pipeline::components::find(kind, id).is_some(), "{id}");
+            let is_own = odigos_pipeline::components::OWN_EXTENSIONS.contains(&id.as_str());
+            assert!(is_own || odigos_pipeline::components::find(kind, id).is_some(), "{id}");
         }
     }
 }
@@ -458,6 +460,7 @@ fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
         provider: CloudProvider::Unknown,
         has_certificate,
         authorities: Some("abc"),
+        is_own_collector: true,
     };
     for has_certificate in [true, false] {
         let seen = seen(has_certificate);
@@ -501,6 +504,7 @@ fn root_of_the_machine_is_not_mounted_for_host_metrics() {
             provider: given.provider,
             has_certificate: true,
             authorities: Some("abc"),
+            is_own_collector: true,
         };
         let plan = plan(&seen).unwrap();
         let objects = objects::desired(&seen, &plan, &crate::gateway::objects::Installation::default());

@@ -3,7 +3,7 @@
 
 use super::*;
 use odigos_api::{CollectorRole, names};
-use odigos_pipeline::components::{COMPONENTS, is_shipped};
+use odigos_pipeline::components::{COMPONENTS, OWN_EXTENSIONS, is_shipped};
 use odigos_pipeline::{CollectorConfig, ComponentKind};
 use serde_json::json;
 
@@ -119,6 +119,7 @@ fn list_of_each_collector_is_what_is_rendered_for_it() {
             .iter()
             .filter(|one| one.collectors.include(role))
             .map(|one| (one.kind.section(), one.component_type.to_owned()))
+            .chain(OWN_EXTENSIONS.iter().map(|one| ("extensions", (*one).to_owned())))
             .collect();
         let missing: Vec<_> = types.difference(&listed).collect();
         assert!(missing.is_empty(), "{} renders what its list lacks: {missing:?}", role.as_str());

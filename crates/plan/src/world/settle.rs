@@ -528,6 +528,7 @@ impl World {
             rules: &rules,
             set_aside: &set_aside,
             senders: gateway::Senders::default(),
+            is_own_collector: self.installation.is_own_collector(CollectorRole::ClusterGateway),
         };
         let plan = gateway::plan(&seen);
         let objects = gateway::objects::desired(&seen, &plan, &self.installation);
@@ -619,6 +620,7 @@ impl World {
             provider: self.provider,
             has_certificate: true,
             authorities: None,
+            is_own_collector: self.installation.is_own_collector(CollectorRole::NodeCollector),
         };
         let Some(plan) = node::plan(&seen) else { return };
         for one in node::objects::desired(&seen, &plan, &self.installation) {

@@ -142,7 +142,10 @@ fn shipped_collectors_have_the_components_of_their_role_and_no_others() {
             };
             let expected: BTreeSet<String> = of_kind.map(|(_, component_type)| listed_as(component_type)).collect();
             assert_eq!(there, expected, "{} {}", role.as_str(), kind.section());
-            for module in components.iter().filter_map(|one| one["module"].as_str()) {
+            // What is of that module itself has no line in it.
+            let own = text.lines().find_map(|line| line.strip_prefix("module ")).unwrap();
+            let modules = components.iter().filter_map(|one| one["module"].as_str());
+            for module in modules.filter(|one| !one.starts_with(own)) {
                 assert!(text.contains(module), "{module} is not what deploy/collector/go.mod has");
             }
         }
