@@ -617,7 +617,7 @@ async fn three_gateways_behind_random_nodes_decide_as_one() {
     pipelines.retain(|id, _| id == "traces" || id == "metrics/sources" || id.contains("own-metrics"));
     assert_eq!(pipelines["traces"]["exporters"], json!(["load_balancing/traces", "count/sources"]));
     config["receivers"].as_object_mut().unwrap().retain(|id, _| id == "otlp/in" || id.contains("self-metrics"));
-    config["service"]["extensions"] = json!(["health_check"]);
+    config["service"]["extensions"] = json!(["health_check", "request_limit"]);
     let mut senders = Vec::new();
     let mut nodes = Vec::new();
     for directory in &directories[3..] {

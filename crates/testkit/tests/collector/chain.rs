@@ -72,7 +72,7 @@ pub(crate) async fn node_of(
     for section in ["receivers", "processors"] {
         config[section].as_object_mut().unwrap().retain(|id, _| !is_left_out(&json!(id)));
     }
-    config["service"]["extensions"] = json!(["health_check"]);
+    config["service"]["extensions"] = json!(["health_check", "request_limit"]);
     let directory = tempfile::tempdir().unwrap();
     let mut around = Surroundings::new(directory.path()).unwrap();
     around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];

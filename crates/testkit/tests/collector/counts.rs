@@ -74,7 +74,7 @@ async fn each_source_is_counted_however_its_items_come() {
     config["processors"]["transform/pods"] =
         json!({"trace_statements": group, "metric_statements": group, "log_statements": group});
     config["receivers"].as_object_mut().unwrap().retain(|id, _| id == "otlp/in" || id.contains("self-metrics"));
-    config["service"]["extensions"] = json!(["health_check"]);
+    config["service"]["extensions"] = json!(["health_check", "request_limit"]);
     // Straight to the destination, which takes the place of the gateways.
     let directory = tempfile::tempdir().unwrap();
     let mut around = Surroundings::new(directory.path()).unwrap();
