@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use odigos_api::{Finding, names};
+use odigos_pipeline::components::OWN_EXTENSIONS;
 use odigos_pipeline::yaml;
 use odigos_plan::world::{Settled, World};
 use serde_json::Value;
@@ -55,6 +56,13 @@ pub(crate) enum Collector {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (mut world, mut findings) = input::world(&arguments.filename, &arguments.namespace)?;
+    if let Some(program) = &arguments.validate
+        && !has_own_extensions(program)?
+    {
+        // It gets what it would get as `images.collector`: an extension that it lacks is not rendered there.
+        world.installation.gateway_image = String::new();
+        world.installation.node_collector_image = String::new();
+    }
     // Rendering shows what would be written, not when: conditions are not printed, so the time does not matter.
     let settled = world.settle(Timestamp::UNIX_EPOCH);
     findings.extend(settled.findings.iter().cloned());
@@ -85,6 +93,17 @@ fn configuration(settled: &Settled, collector: Collector, format: Manifests) -> 
         Manifests::Yaml => config.to_yaml(),
         Manifests::Json => format!("{}\n", serde_json::to_string_pretty(&config.to_value())?),
     })
+}
+
+/// Whether a collector has the extensions of this repository, by the list that it prints; one that prints none is taken for ours.
+fn has_own_extensions(program: &Path) -> anyhow::Result<bool> {
+    let listed = std::process::Command::new(program).arg("components").output();
+    let listed = listed.with_context(|| format!("failed to start {}", program.display()))?;
+    Ok(!listed.status.success() || lists_own_extensions(&String::from_utf8_lossy(&listed.stdout)))
+}
+
+fn lists_own_extensions(components: &str) -> bool {
+    OWN_EXTENSIONS.iter().all(|name| components.contains(name))
 }
 
 /// What the collector says against the configuration, if anything. Secrets have no values here: each of their variables holds a text of a
@@ -138,4 +157,16 @@ fn write_files(world: &World, directory: &Path, format: Manifests) -> anyhow::Re
         std::fs::write(&path, content).with_context(|| format!("{} cannot be written", path.display()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A contrib image lacks our extension, and is validated without.
+    #[test]
+    fn collector_is_known_by_the_extensions_that_it_lists() {
+        assert!(lists_own_extensions("extensions:\n    - name: health_check\n    - name: request_limit\n"));
+        assert!(!lists_own_extensions("extensions:\n    - name: health_check\n"));
+    }
 }
