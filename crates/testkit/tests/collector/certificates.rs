@@ -141,7 +141,7 @@ fn seconds(collector: &Collector) -> f64 {
 
 /// Processor seconds of the gateway for each million spans that a node's collector hands to it.
 async fn cost(certificates: Option<&Path>) -> f64 {
-    const BATCHES: usize = 600;
+    const BATCHES: usize = 3_000;
     let port = free_port().unwrap();
     let sink = Sink::listen_counting(port).await.unwrap();
     let settled = given(port);
