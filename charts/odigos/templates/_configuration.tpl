@@ -34,6 +34,7 @@ where an alias says something else, x-contradictions lists its path, which the s
 {{- $config := fromYaml (toYaml .Values.config) -}}
 {{- $contradictions := include "odigos.contradictions" (dict "path" "" "config" $config "alias" $aliases) -}}
 {{- include "odigos.underlay" (dict "config" $config "alias" (fromYaml (toYaml $aliases))) -}}
+{{- include "odigos.rejected" $config -}}
 {{- toYaml $config -}}
 {{- if $contradictions }}
 x-contradictions:
@@ -66,6 +67,21 @@ x-contradictions:
 {{- include "odigos.contradictions" (dict "path" (printf "%s%s." $at.path $key) "config" $other "alias" $value) -}}
 {{- else if ne (toYaml $value) (toYaml $other) }}
 - {{ printf "%s%s" $at.path $key }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings that the control plane rejects as well, in its words (crates/plan/src/configuration/sampling.rs). */}}
+{{- define "odigos.rejected" -}}
+{{- if hasKey . "sampling" -}}
+{{- if kindIs "map" .sampling -}}
+{{- if hasKey .sampling "headSampling" -}}
+{{- if .sampling.headSampling -}}
+{{- if eq (printf "%v" .sampling.headSampling) "onRestart" -}}
+{{- fail "sampling.headSampling: no agent of this release takes sampling rules, so the setting has no effect: ratio samplers of agents keep other traces than gateways, and agents know neither routes nor errors when a trace begins. Gateways apply all rules; remove the setting" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -1,7 +1,7 @@
 //! Asks the container runtime of the node what an image sets (`spec/sources-and-instrumentation.md` 4.7).
 //!
 //! Owns which socket, how long an answer may take, and what is remembered. A socket of a container runtime may do everything on
-//! a node, so the agent asks only where it is told to (`--container-runtime`), only for containers that depend on the answer
+//! a node, so the agent asks only where it is enabled (`--container-runtime`), only for containers that depend on the answer
 //! (`detect::image`), once for each image, and only what changes nothing. Of an image it keeps variables of agents, never others,
 //! and it does not ask for the variables of containers, among which secrets are.
 

@@ -1,7 +1,7 @@
 //! The agent as a pod that looks once (`spec/sources-and-instrumentation.md` 4.11): it is asked by a variable, answers by its
 //! termination message, and ends. It talks to nobody and writes nothing else.
 //!
-//! Owns when it looks: like the agent of a node, a few times while something is unclear. What is told, within what a kubelet keeps,
+//! Owns when it looks: like the agent of a node, a few times while something is unclear. What is reported, within what a kubelet keeps,
 //! is decided in `plan::detection::message`.
 
 use crate::look::{self, Look};

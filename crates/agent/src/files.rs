@@ -1,4 +1,4 @@
-//! The agents' files as a task of the process, and as the init container of a pod: when they are copied, who is told.
+//! The agents' files as a task of the process, and as the init container of a pod: when they are copied, who is notified.
 //!
 //! What is written where, and when a version may go, is in [`crate::install`].
 

@@ -1,7 +1,7 @@
-//! The program that instruments Go processes of the node through the kernel (`deploy/images/golang`): what it is told, and what
+//! The program that instruments Go processes of the node through the kernel (`deploy/images/golang`): what it is sent, and what
 //! it says.
 //!
-//! Owns the connection, a socket of the pod. It is told the whole list each time, so nothing is lost when either side starts anew;
+//! Owns the connection, a socket of the pod. It is sent the whole list each time, so nothing is lost when either side starts anew;
 //! what is instrumented stays so meanwhile. Which processes those are is decided in [`crate::instances`].
 
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ pub(crate) struct GoAgent {
 }
 
 impl GoAgent {
-    /// The program behind a socket; `changed` is told when it says something.
+    /// The program behind a socket; `changed` is notified when it reports something.
     pub(crate) fn new(socket: PathBuf, changed: Arc<Notify>) -> Self {
         Self { socket, targets: Arc::new(watch::Sender::default()), said: Arc::default(), changed }
     }
@@ -129,7 +129,7 @@ fn heard(line: &str) -> Option<(ProcessKey, Said)> {
     Some(((pid, value.get("started")?.as_u64()?), Said { state: text("state"), message: text("message") }))
 }
 
-/// How the program is told of a process. Its environment may say what it likes, and the collector believes the agent: so the pod is the
+/// How a process is described to the program. Its environment may say what it likes, and the collector believes the agent: so the pod is the
 /// one that the process was found in.
 pub(crate) fn target(process: ProcessKey, subject: &Subject, marks: &Marks, endpoint: &str) -> Value {
     const KEPT: [&str; 4] = ["k8s.container.name", "k8s.node.name", "k8s.replicaset.name", "k8s.replicaset.uid"];

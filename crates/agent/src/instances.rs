@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Pauses between the first looks at a pod; the last one stays. An agent that sends nothing is told of after three minutes.
+/// Pauses between the first looks at a pod; the last one stays. An agent that sends nothing is reported after three minutes.
 const PAUSES: [Duration; 11] = {
     const fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)

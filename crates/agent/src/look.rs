@@ -90,7 +90,7 @@ impl Look {
         }
     }
 
-    /// What is told of the pod.
+    /// What is reported of the pod.
     pub(crate) fn finding(self) -> Finding {
         if self.containers.is_empty() {
             Finding::Failed(self.problems.join("; "))

@@ -167,10 +167,10 @@ pub struct SourceSelector {
     /// Data streams by name; `*` means every stream. An empty list without namespaces selects nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_streams: Option<Vec<String>>,
-    /// Namespaces whose covered workloads are sent here, whatever their streams.
+    /// Namespaces whose covered workloads are sent here, whatever their streams; by name, patterns are not supported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<Vec<String>>,
-    /// Older spelling: `all` means every stream; other values are ignored.
+    /// Older spelling: `all` means every stream; other words are ignored, and reported unless they name the lists beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,
     /// Older spelling of `dataStreams`.

@@ -2,7 +2,7 @@
 //!
 //! Every replica answers from its stores, at once and without asking a gateway: the value stands in the status of the gateway's
 //! group, where the leader writes it after each round. Documents and decisions are in `plan::scaling::custom_metrics`; who may
-//! ask is decided by `kit::front_proxy`. Health is told to everybody, everything else to the API server's front proxy only.
+//! ask is decided by `kit::front_proxy`. Health is reported to everybody, everything else to the API server's front proxy only.
 
 use crate::collectors::Target;
 use crate::state::State;

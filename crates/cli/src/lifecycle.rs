@@ -62,7 +62,7 @@ fn failure(code: u8, message: impl std::fmt::Display) -> Failure {
     Failure::Exit(code, anyhow::anyhow!("{message}"))
 }
 
-/// An error of the API server: not permitted, or failed. What the server said is told once, without its wrapping.
+/// An error of the API server: not permitted, or failed. What the server said is printed once, without its wrapping.
 #[allow(clippy::needless_pass_by_value, reason = "taken by map_err")]
 fn classified(error: anyhow::Error) -> Failure {
     let mut told = Vec::new();

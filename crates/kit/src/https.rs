@@ -1,4 +1,4 @@
-//! An HTTPS server that API servers call. Certificates renew themselves, and who must trust them is told of each new bundle.
+//! An HTTPS server that API servers call. Certificates renew themselves, and whoever must trust them is notified of each new bundle.
 //!
 //! Owns the leaf that is served, and `caBundle` of the objects that [`TrustedBy`] names. Never decides who may
 //! call what: [`crate::front_proxy`] does.

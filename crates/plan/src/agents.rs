@@ -306,6 +306,7 @@ fn cluster_inputs(seen: &Seen<'_>, decided: &[container::Decided]) -> inputs::Cl
         user_variables: &options.user_variables,
         images: &options.agent_images,
         injection: options.injection,
+        agents_image: &options.agents_image,
     };
     let containers: Vec<ContainerAgentConfig> = decided.iter().map(|one| one.config.clone()).collect();
     let mut all = inputs::of(&containers, settings);

@@ -104,36 +104,17 @@ pub fn add_own_telemetry(config: &mut CollectorConfig, own: &OwnTelemetry<'_>) {
         "resource/odigos-collector-role",
         json!({"attributes": [{"key": "odigos.collector.role", "action": "upsert", "value": own.role.as_str()}]}),
     );
-    let exporter = if own.has_ui {
-        config.add(
-            ComponentKind::Exporter,
-            "otlp_grpc/odigos-own-telemetry-ui",
-            json!({
-                "endpoint": format!("ui.{}:{}", own.namespace, odigos_api::names::OTLP_GRPC_PORT),
-                "tls": {"insecure": true},
-                "compression": "none",
-                "retry_on_failure": {"enabled": false},
-            }),
-        );
-        "otlp_grpc/odigos-own-telemetry-ui"
-    } else {
-        // A name that nobody serves would be an error in the log every ten seconds.
-        config.add(ComponentKind::Exporter, "nop", json!({}));
-        "nop"
-    };
+    // No UI is deployed (`ui.mode`). An address that no component serves would be an error in the log every ten seconds.
+    config.add(ComponentKind::Exporter, "nop", json!({}));
     let pipeline = config.pipeline(Signal::Metrics, own.pipeline);
     pipeline.receivers = vec![own.receiver.to_owned()];
     pipeline.processors = vec!["resource/pod-name".into(), "resource/odigos-collector-role".into()];
-    pipeline.exporters = vec![exporter.into()];
+    pipeline.exporters = vec!["nop".into()];
 }
 
 /// What [`add_own_telemetry`] needs to know.
 #[derive(Debug)]
 pub struct OwnTelemetry<'a> {
-    /// Namespace of the control plane, where the UI listens.
-    pub namespace: &'a str,
-    /// Whether there is a UI.
-    pub has_ui: bool,
     /// Which collector.
     pub role: CollectorRole,
     /// Port of its own metrics.

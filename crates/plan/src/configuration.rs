@@ -4,18 +4,21 @@
 //! their case, and one value of a wrong type is a finding, not a failure of the whole.
 
 pub mod keys;
+mod relations;
 mod sampling;
 pub mod shapes;
+pub mod texts;
 mod unknown;
+pub(crate) mod values;
 
 use crate::coverage::scope::KUBE_SYSTEM;
-use crate::name_pattern;
 use crate::pools::Pools;
 use crate::sampling::Percentage;
 use crate::{duration, sizing};
 use odigos_api::{Finding, names, yaml};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
+use texts::Text;
 
 /// A configuration document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,7 +65,14 @@ const IGNORED_CONTAINERS: [&str; 6] =
     ["istio-proxy", "vault-agent", "filebeat", "linkerd-proxy", "fluentd", "akeyless-init"];
 
 /// Other spellings of keys, by path (3.3): written, meant.
-const ALIASES: [(&str, &str); 11] = [
+const ALIASES: [(&str, &str); 18] = [
+    ("uiMode", "ui.mode"),
+    ("collectorGateway.memoryRequest", "collectorGateway.requestMemoryMiB"),
+    ("collectorGateway.memoryLimit", "collectorGateway.limitMemoryMiB"),
+    ("collectorGateway.cpuRequest", "collectorGateway.requestCPUm"),
+    ("collectorNode.memoryRequest", "collectorNode.requestMemoryMiB"),
+    ("collectorNode.memoryLimit", "collectorNode.limitMemoryMiB"),
+    ("collectorNode.cpuRequest", "collectorNode.requestCPUm"),
     ("clickhouseDestinationJsonType", "clickhouseJsonTypeEnabled"),
     ("metricsSources.odigosOwnMetrics.scrapeInterval", "metricsSources.odigosOwnMetrics.interval"),
     ("collectorGateway.serviceGraphDisabled", "collectorGateway.serviceGraph.disabled"),
@@ -99,7 +109,7 @@ impl Configuration {
     pub fn parse(text: &str) -> Result<Self, String> {
         match yaml::value(text).map_err(|error| error.to_string())?.value {
             Value::Null => Ok(Self { root: json!({}) }),
-            root @ Value::Object(_) => Ok(Self { root: lowered(root) }.with_aliases()),
+            Value::Object(root) => Ok(Self { root: spelt("", root) }.with_aliases()),
             _ => Err("the configuration must be an object".into()),
         }
     }
@@ -115,7 +125,7 @@ impl Configuration {
             if self.get(meant).is_none()
                 && let Some(value) = self.get(written).cloned()
             {
-                self.set(meant, value);
+                self.set(meant, if value == "normal" { json!("default") } else { value });
             }
         }
         self
@@ -156,7 +166,7 @@ impl Configuration {
     #[must_use]
     pub fn number(&self, path: &str) -> Option<i32> {
         let value = self.get(path)?;
-        let number = value.as_i64().or_else(|| value.as_str()?.parse().ok())?;
+        let number = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok())?;
         i32::try_from(number).ok().filter(|number| *number > 0)
     }
 
@@ -186,7 +196,7 @@ impl Configuration {
     }
 
     /// Image that holds the files of the release's own agents below `/instrumentations`; without one no agent of the release is
-    /// offered. Ours.
+    /// offered. One that no pod could pull is reported, and brought into none. Ours.
     #[must_use]
     pub fn agents_image(&self) -> Option<&str> {
         self.text("agentsImage").map(str::trim).filter(|image| !image.is_empty())
@@ -198,10 +208,10 @@ impl Configuration {
         self.text("agentImages.pullSecret").map(str::trim).filter(|name| !name.is_empty())
     }
 
-    /// Whether a UI is deployed: `uiMode` is anything but `none`, which is our word beside those of the reference.
+    /// [`Self::agents_image`] as far as pods can be created with it.
     #[must_use]
-    pub fn has_ui(&self) -> bool {
-        self.text("uiMode") != Some("none")
+    pub fn usable_agents_image(&self) -> Option<&str> {
+        self.agents_image().filter(|image| Text::Image.problem(image).is_none())
     }
 
     /// Level of the collectors' own logs.
@@ -240,7 +250,7 @@ impl Configuration {
     /// Directory that symbolic links of `/var/log` lead to, where that is elsewhere.
     #[must_use]
     pub fn node_logs_directory(&self) -> Option<&str> {
-        self.text("collectorNode.k8sNodeLogsDirectory").filter(|directory| directory.starts_with('/'))
+        self.text("collectorNode.k8sNodeLogsDirectory")
     }
 
     /// The document as YAML, the same bytes for the same content.
@@ -255,21 +265,20 @@ fn child<'a>(value: &'a Value, key: &str) -> Option<&'a Value> {
     map.get(key).or_else(|| map.iter().find(|(one, _)| one.eq_ignore_ascii_case(key)).map(|(_, value)| value))
 }
 
-/// Capitalised keys, as some templates write them, in the lower camel case of the documentation.
-fn lowered(value: Value) -> Value {
-    match value {
-        Value::Object(map) => {
-            let mut lower = Map::new();
-            for (key, value) in map {
-                let mut chars = key.chars();
-                let key =
-                    chars.next().map(|first| first.to_lowercase().chain(chars).collect::<String>()).unwrap_or_default();
-                lower.insert(key, lowered(value));
+/// Keys in the spelling of the table, whatever the case in which templates write them. What a user names, such as labels and variables,
+/// stays as it is, and so does what the table lacks.
+fn spelt(known: &str, map: Map<String, Value>) -> Value {
+    let one = |(name, value): (String, Value)| match (unknown::find(known, &name), value) {
+        (Some(key), value) => {
+            let last = key.path.rsplit('.').next().filter(|last| *last != "*").map_or(name, str::to_owned);
+            match value {
+                Value::Object(below) if key.shape == shapes::Shape::Block => (last, spelt(key.path, below)),
+                other => (last, other),
             }
-            Value::Object(lower)
         }
-        other => other,
-    }
+        (None, value) => (name, value),
+    };
+    Value::Object(map.into_iter().map(one).collect())
 }
 
 /// Merges the base with the overlays of the central backend and the UI, fills defaults, sorts lists and checks durations.
@@ -281,7 +290,7 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
     let mut configuration = match Configuration::parse(base) {
         Ok(configuration) => configuration,
         Err(error) => {
-            let message = format!("it cannot be read, so the last good configuration stays: {error}");
+            let message = format!("failed to read it, so the last good configuration stays: {error}");
             return Effective {
                 result: Err(Finding::error(object(names::CONFIGURATION), names::CONFIGURATION_KEY, message)),
                 findings,
@@ -301,12 +310,11 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
                 findings.extend(warnings(name, merge(&mut configuration, &overlay)));
             }
             Err(error) => {
-                let message = format!("it cannot be read and is left out: {error}");
+                let message = format!("failed to read it, so it is left out: {error}");
                 findings.push(Finding::error(object(name), names::CONFIGURATION_KEY, message));
             }
         }
     }
-    findings.extend(warnings(names::CONFIGURATION, name_problems(&configuration)));
     let contradictions = configuration.texts(CONTRADICTIONS).into_iter();
     let message =
         "another value of the chart sets it differently; the block config of the values counts, remove one".to_owned();
@@ -318,31 +326,23 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
             "profiles are kept but not acted on by this release",
         ));
     }
-    if configuration.flag("traceCorrelations.serviceIO.enabled") == Some(true) {
-        let message =
-            "no component of the stock collector computes service I/O correlations; the setting has no effect";
-        findings.push(Finding::warning(object(names::CONFIGURATION), "traceCorrelations.serviceIO", message));
+    let invalid = invalid_duration(&configuration, &object(names::CONFIGURATION));
+    let errors = |problems: Vec<(String, String)>| -> Vec<Finding> {
+        let about = |(path, message): (String, String)| Finding::error(object(names::CONFIGURATION), path, message);
+        problems.into_iter().map(about).collect()
+    };
+    findings.extend(errors(values::reject(&mut configuration)));
+    findings.extend(errors(sampling::problems(&configuration)));
+    findings.extend(warnings(names::CONFIGURATION, relations::settle(&mut configuration)));
+    if configuration.flag("ignoreOdigosNamespace") == Some(false) {
+        let message = "the control plane's own namespace is never instrumented; value ignored";
+        findings.push(Finding::warning(object(names::CONFIGURATION), "ignoreOdigosNamespace", message));
     }
-    if configuration.text("traceIdSuffix").is_some() {
-        let message = "no agent of this release can mark the ids of traces; the setting has no effect";
-        findings.push(Finding::warning(object(names::CONFIGURATION), "traceIdSuffix", message));
-    }
-    if configuration.flag("odigosOwnTelemetryStore.metricsStoreDisabled") == Some(false) {
-        let message = "this release deploys no metrics store, so nothing is sent to one; own metrics reach Destinations that set \
-                       metricsSettings.odigosOwnMetricsEnabled";
-        let path = "odigosOwnTelemetryStore.metricsStoreDisabled";
-        findings.push(Finding::warning(object(names::CONFIGURATION), path, message));
-    }
-    findings.extend(
-        shapes::problems(&configuration)
-            .into_iter()
-            .chain(sampling::problems(&configuration).into_iter().map(|(path, message)| (path.to_owned(), message)))
-            .map(|(path, message)| Finding::error(object(names::CONFIGURATION), path, message)),
-    );
-    fill_defaults(&mut configuration, own_namespace);
-    if let Some(finding) = invalid_duration(&configuration, &object(names::CONFIGURATION)) {
+    if let Some(finding) = invalid {
+        findings.retain(|one| one.field != finding.field);
         return Effective { result: Err(finding), findings };
     }
+    fill_defaults(&mut configuration, own_namespace);
     findings.extend(sizing::findings(&configuration, &object(names::CONFIGURATION)));
     let (pools, about_pools) = Pools::of(&configuration);
     findings
@@ -360,72 +360,15 @@ const MOUNT_METHODS: [&str; 5] =
 
 /// What of a document has no effect: keys that are repeated, unknown, or read by nothing.
 fn document_problems(text: &str, configuration: &Configuration) -> Vec<(String, String)> {
-    let remarks = yaml::value(text).map(|document| document.remarks).unwrap_or_default();
-    let remarks = remarks.into_iter().map(|one| (one.path, format!("line {}: {}", one.line, one.message)));
-    remarks.chain(unknown::problems(configuration)).collect()
-}
-
-/// Entries of lists of names that can match nothing, and what cannot be switched off.
-fn name_problems(configuration: &Configuration) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    for path in ["ignoredNamespaces", "ignoredContainers"] {
-        let entries = configuration.texts(path);
-        found.extend(entries.iter().filter_map(|one| Some((path.to_owned(), name_pattern::problem(one)?))));
-    }
-    let path = "instrumentation.optOutDataStreams";
-    let streams = configuration.texts(path).into_iter().filter(|name| !crate::streams::is_name(name));
-    found.extend(streams.map(|name| {
-        (
-            path.to_owned(),
-            format!("{name:?} is no name of a data stream: letters, digits, - and _ only, at most 40; ignored"),
-        )
-    }));
-    found.extend(value_problems(configuration));
-    if configuration.flag("ignoreOdigosNamespace") == Some(false) {
-        let message = "the control plane's own namespace is never instrumented; value ignored".to_owned();
-        found.push(("ignoreOdigosNamespace".to_owned(), message));
-    }
-    found
+    let Ok(document) = yaml::value(text) else { return Vec::new() };
+    let remarks = document.remarks.into_iter().map(|one| (one.path, format!("line {}: {}", one.line, one.message)));
+    remarks.chain(unknown::repeated(&document.value)).chain(unknown::problems(configuration)).collect()
 }
 
 /// Whether a Deployment of ours can have that name, with room for what is appended to it.
 pub(crate) fn is_object_name(name: &str) -> bool {
     let is_legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (1..=50).contains(&name.len()) && name.chars().all(is_legal) && !name.starts_with('-') && !name.ends_with('-')
-}
-
-/// Values that have the right shape and cannot be used.
-fn value_problems(configuration: &Configuration) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let mut report = |path: &str, message: String| found.push((path.to_owned(), message));
-    if let Some(name) = configuration.text("collectorGateway.deploymentName").filter(|name| !is_object_name(name)) {
-        let allowed = "lower-case letters, digits and - only, at most 50";
-        report("collectorGateway.deploymentName", format!("no Deployment can be called {name:?}: {allowed}; ignored"));
-    }
-    if configuration.number("collectorNode.collectorOwnMetricsPort").is_some_and(|port| port > 65_535) {
-        report("collectorNode.collectorOwnMetricsPort", "a port is at most 65535; value ignored".to_owned());
-    }
-    for (request, limit, default) in [("requestCPUm", "limitCPUm", 300), ("requestMemoryMiB", "limitMemoryMiB", 300)] {
-        let value = |key: &str| configuration.number(&format!("agentsInitContainerResources.{key}"));
-        let limit = value(limit).unwrap_or(default);
-        if value(request).is_some_and(|request| request > limit) {
-            let path = format!("agentsInitContainerResources.{request}");
-            report(&path, format!("it is above the limit, {limit}, which is used: no pod could be created with it"));
-        }
-    }
-    let languages = configuration.get("userInstrumentationEnvs.languages").and_then(Value::as_object);
-    for (language, settings) in languages.into_iter().flatten() {
-        let is_pair = |one: &Value| one.get("name").is_some_and(Value::is_string) && one.get("value").is_some();
-        let is_read = settings.get("env").is_none_or(|env| match env {
-            Value::Array(list) => list.iter().all(is_pair),
-            other => other.is_object() || other.is_null(),
-        });
-        if !is_read {
-            let expected = "expected a mapping, or a list of name and value; what is neither is ignored";
-            report(&format!("userInstrumentationEnvs.languages.{language}.env"), expected.to_owned());
-        }
-    }
-    found
 }
 
 /// Sets what an overlay may set; returns what of it is ignored.
@@ -562,6 +505,9 @@ fn invalid_duration(configuration: &Configuration, object: &str) -> Option<Findi
 }
 
 #[cfg(test)]
+mod accepted_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -686,22 +632,5 @@ mod tests {
             let first = effective(&base, Some(&overlay), None, "ns");
             proptest::prop_assert_eq!(first, effective(&base, Some(&overlay), None, "ns"));
         }
-    }
-
-    #[test]
-    fn value_that_cannot_be_used_is_reported() {
-        let named = |text: &str| {
-            let found = value_problems(&Configuration::parse(text).unwrap());
-            found.into_iter().map(|(path, _)| path).collect::<Vec<_>>()
-        };
-        assert_eq!(named("collectorGateway: {deploymentName: Not A Name}"), ["collectorGateway.deploymentName"]);
-        assert_eq!(named("collectorNode: {collectorOwnMetricsPort: 99999}"), ["collectorNode.collectorOwnMetricsPort"]);
-        let above = "agentsInitContainerResources: {requestCPUm: 500, requestMemoryMiB: 64, limitCPUm: 100}";
-        assert_eq!(named(above), ["agentsInitContainerResources.requestCPUm"]);
-        let java = |env: &str| named(&format!("userInstrumentationEnvs: {{languages: {{java: {{env: {env}}}}}}}"));
-        assert_eq!(java("[A, B]"), ["userInstrumentationEnvs.languages.java.env"]);
-        assert_eq!(java("{A: b}").len() + java("[{name: A, value: b}]").len(), 0);
-        let fine = "collectorGateway: {deploymentName: my-gateway}\ncollectorNode: {collectorOwnMetricsPort: 8889}";
-        assert_eq!(named(fine), [] as [&str; 0]);
     }
 }

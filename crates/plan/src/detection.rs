@@ -15,6 +15,7 @@ pub mod subject;
 pub mod waiting;
 
 use crate::configuration::Configuration;
+use crate::configuration::texts::Text;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -86,7 +87,8 @@ impl Options {
         let at = |key: &str| format!("runtimeDetection.{key}");
         let text = |key: &str| configuration.text(&at(key)).unwrap_or_default().to_owned();
         let object = |key: &str| configuration.get(&at(key)).and_then(Value::as_object).cloned().unwrap_or_default();
-        let image = configuration.text(&at("image")).or_else(|| configuration.agents_image());
+        let image = configuration.text(&at("image")).map(str::trim).or_else(|| configuration.agents_image());
+        let image = image.filter(|image| Text::Image.problem(image).is_none());
         let selector = configuration.texts(&at("nodeSelector")).into_iter();
         Self {
             mode: Mode::of(configuration),

@@ -370,8 +370,6 @@ fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
     collector::add_own_telemetry(
         config,
         &OwnTelemetry {
-            namespace: seen.namespace,
-            has_ui: seen.configuration.has_ui(),
             role: CollectorRole::ClusterGateway,
             port,
             receiver: "prometheus/self-metrics",

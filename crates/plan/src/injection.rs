@@ -4,7 +4,7 @@
 //! Owns the change of a pod, from the recorded decision of its InstrumentationConfig. All or nothing for each pod, the same
 //! again changes nothing, and nothing of the user's is lost: [`inject`] either returns the whole pod or a refusal in words.
 //! Never decides which agent a container gets (`agents` did), never asks a server. Steps: `mount` brings the files,
-//! `environment` the variables, `attributes` says what the telemetry is about, `patch` what the API server is told.
+//! `environment` the variables, `attributes` says what the telemetry is about, `patch` what the API server is sent.
 
 mod attributes;
 mod environment;
@@ -126,9 +126,14 @@ fn injected(subject: &Subject<'_>, pod: &mut Value) -> Result<bool, String> {
         environment.add_agent(subject).map_err(in_container)?;
         container["env"] = environment.into_list();
     }
-    mount::add(subject, &targets, pod)?;
+    let has_image = mount::add(subject, &targets, pod)?;
+    let mut inputs = cluster_inputs(subject);
+    if !has_image {
+        // The agent of the node keeps its files up to date.
+        inputs.remove(inputs::AGENTS_IMAGE);
+    }
     pod["metadata"]["labels"][AGENTS_META_HASH] = json!(spec.agents_meta_hash);
-    pod["metadata"]["annotations"][CLUSTER_INPUTS] = json!(inputs::annotation(&cluster_inputs(subject)));
+    pod["metadata"]["annotations"][CLUSTER_INPUTS] = json!(inputs::annotation(&inputs));
     Ok(true)
 }
 
@@ -139,6 +144,7 @@ fn cluster_inputs(subject: &Subject<'_>) -> inputs::ClusterInputs {
         user_variables: &options.user_variables,
         images: &options.agent_images,
         injection: options.injection,
+        agents_image: &options.agents_image,
     };
     let mut all = spec.cluster_inputs.clone();
     all.extend(inputs::of(&spec.containers, settings));

@@ -10,7 +10,7 @@ mod own_metrics;
 mod pipelines;
 mod receivers;
 mod routes;
-mod scraped;
+pub(crate) mod scraped;
 mod senders;
 mod sources;
 mod span_metrics;
@@ -100,12 +100,6 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let mut pools = Vec::new();
     let mut unowned_class = None;
     let mut findings = processors.findings.clone();
-    for path in seen.configuration.texts("metricsSources.hostMetrics.mountPoints") {
-        if let Some(problem) = scraped::mount_point_problem(&path) {
-            let message = format!("{path:?} is not mounted: {problem}");
-            findings.push(Finding::warning(group_object(seen), "metricsSources.hostMetrics.mountPoints", message));
-        }
-    }
     let port = seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
     add_idle_parts(&mut config, seen, port);
     if let Some(group) = seen.group {
@@ -203,8 +197,6 @@ fn add_idle_parts(config: &mut CollectorConfig, seen: &Observed<'_>, port: i32) 
     collector::add_own_telemetry(
         config,
         &OwnTelemetry {
-            namespace: seen.namespace,
-            has_ui: seen.configuration.has_ui(),
             role: CollectorRole::NodeCollector,
             port,
             receiver: "prometheus/self-metrics-ui",

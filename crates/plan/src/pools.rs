@@ -5,7 +5,7 @@
 //! well, so that an item is right wherever it arrives. A pool serves a class before any node sends it there, and serves it
 //! until no node does. Never renders: gateways of pools are rendered as the main ones are.
 
-use crate::configuration::Configuration;
+use crate::configuration::{Configuration, values};
 use crate::streams::{self, StreamSet};
 use crate::{scheduling, sizing};
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use odigos_api::collectors_group::{
     CollectorsGroup, CollectorsGroupSpec, GatewayPool, PoolWorkload, RoutedPool, StreamClass,
 };
 use odigos_api::destination::Destination;
-use odigos_api::labels::DEFAULT_STREAM;
+use odigos_api::labels::{self, DEFAULT_STREAM};
 use odigos_api::{Finding, Signal, WorkloadRef, names};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,7 +83,7 @@ pub struct PoolPlan {
 }
 
 impl Pools {
-    /// Reads the configuration; what is wrong is told by its path and left out, the other pools stay.
+    /// Reads the configuration; what is wrong is reported by its path and left out, the other pools stay.
     #[must_use]
     pub fn of(configuration: &Configuration) -> (Self, Vec<(String, String)>) {
         let mut found = Self::default();
@@ -124,7 +124,11 @@ impl Pools {
         }
         let mut said: Vec<(String, String)> =
             unknown.into_iter().map(|key| (key, "unknown key, ignored".to_owned())).collect();
-        let mut data_streams: BTreeSet<String> = entry.texts("dataStreams").into_iter().collect();
+        let (data_streams, impossible): (BTreeSet<String>, BTreeSet<String>) =
+            entry.texts("dataStreams").into_iter().partition(|stream| labels::stream_name_problem(stream).is_none());
+        let mut data_streams = data_streams;
+        let problems = impossible.iter().filter_map(|stream| labels::stream_name_problem(stream));
+        said.extend(problems.map(|problem| ("dataStreams".to_owned(), format!("{problem}; it is left out"))));
         if data_streams.remove(DEFAULT_STREAM) {
             let message = "the stream default belongs to the main gateways; put the workloads into another stream";
             said.push(("dataStreams".to_owned(), message.to_owned()));
@@ -151,8 +155,14 @@ impl Pools {
                 format!("the pool {name:?} names neither streams nor workloads; it is left out"),
             ));
         }
-        let own = OWN_KEYS.into_iter().filter_map(|key| Some((key, entry.get(key)?.clone())));
-        self.own.insert(name.to_owned(), own.collect());
+        let mut own = Vec::new();
+        for key in OWN_KEYS {
+            let Some(stated) = entry.get(key) else { continue };
+            let (accepted, messages) = values::accepted(&format!("collectorGateway.{key}"), stated);
+            said.extend(messages.into_iter().map(|message| (key.to_owned(), message)));
+            own.extend(accepted.map(|value| (key, value)));
+        }
+        self.own.insert(name.to_owned(), own);
         let data_streams = data_streams.into_iter().collect();
         let pool = GatewayPool { name: name.to_owned(), data_streams, workloads, signals, retired_at: None };
         self.pools.insert(name.to_owned(), pool);
@@ -163,8 +173,12 @@ impl Pools {
     #[must_use]
     pub fn size_findings(&self, configuration: &Configuration, object: &str) -> Vec<Finding> {
         let of_pool = |pool: &GatewayPool| {
-            let sizes = sizing::gateway(&self.own_configuration(&pool.name, configuration));
-            sizing::findings_of(&sizes, object, &format!("{PATH}[{}]", pool.name))
+            let own = self.own_configuration(&pool.name, configuration);
+            let found = sizing::findings_of_pool(&own, object, &format!("{PATH}[{}]", pool.name));
+            // What the pool does not state gives way to what it does.
+            let keys = self.own.get(&pool.name).into_iter().flatten().map(|(key, _)| *key);
+            let stated: BTreeSet<&str> = keys.collect();
+            found.into_iter().filter(move |one| one.field.rsplit('.').next().is_some_and(|key| stated.contains(key)))
         };
         self.pools.values().flat_map(of_pool).collect()
     }

@@ -1,4 +1,4 @@
-//! The Processors of users: which can be rendered, in which order, and what is told of each.
+//! The Processors of users: which can be rendered, in which order, and what is reported of each.
 //!
 //! Owns the shapes of `spec/collectors-and-pipelines.md` 4.6 and the names that users cannot have. Never decides in which pipelines
 //! they stand, nor which of them a collector does not start with ([`crate::quarantine`]).
@@ -542,6 +542,6 @@ mod tests {
         assert_eq!((refused[1].reason.as_str(), spoken), ("ProcessorStartFailed", vec![true, true]));
         let mut disabled = of_both(&condition("False", "ConfigRemovedDisabled_NodeCollector", 3));
         disabled.spec.disabled = Some(true);
-        assert_eq!(told(&disabled, false), [false, true], "that it is disabled is told once, too");
+        assert_eq!(told(&disabled, false), [false, true], "that it is disabled is reported once, too");
     }
 }

@@ -5,7 +5,7 @@
 //! asks a gateway, never writes: readings and the time come in.
 //!
 //! A gateway whose memory limiter or whose full queues turn items away counts them as refused by its receivers. Whether that
-//! is the gateway's fault or a destination's is told by the exporters: what they send against what they give up or find no
+//! is the gateway's fault or a destination's is known from the exporters: what they send against what they give up or find no
 //! room for.
 
 pub mod custom_metrics;
@@ -28,7 +28,7 @@ const ROUNDS: u32 = 2;
 const QUIET_ROUNDS: u32 = 6;
 /// Rounds without a sign of a blocked exporter after which it is forgotten although it sends nothing.
 const FORGOTTEN_ROUNDS: u32 = 30;
-/// Rounds in which no gateway answers at all before that is told; new ones start meanwhile.
+/// Rounds in which no gateway answers at all before that is reported; new ones start meanwhile.
 const UNHEARD_ROUNDS: u32 = 12;
 /// How full a queue is that counts as full (6.2, ours 3).
 const FULL: f64 = 0.7;

@@ -9,8 +9,7 @@ use crate::streams::Selection;
 use crate::{duration, sizing, streams, unowned};
 use odigos_api::collectors_group::{
     CollectorMetrics, CollectorsGroupSpec, Empty, OtlpExporterConfiguration, OwnMetrics, ResourceDetectors,
-    RetryOnFailure, ScrapedMetrics, ServiceIo, SpanMetrics, SpanSamplingAttributes, StreamClass, TailSampling,
-    TraceCorrelations,
+    ScrapedMetrics, ServiceIo, SpanMetrics, SpanSamplingAttributes, StreamClass, TailSampling, TraceCorrelations,
 };
 use odigos_api::destination::Destination;
 use odigos_api::{CollectorRole, Finding, Signal, names};
@@ -226,14 +225,13 @@ fn node_metrics(
 
 fn exporter_configuration(configuration: &Configuration) -> Option<OtlpExporterConfiguration> {
     let stated: Option<OtlpExporterConfiguration> = typed(configuration, "collectorNode.otlpExporterConfiguration");
-    stated.or_else(|| {
-        let flag = configuration.flag("collectorNode.enableDataCompression")?;
-        Some(OtlpExporterConfiguration {
-            enable_data_compression: Some(flag),
-            timeout: None,
-            retry_on_failure: None::<RetryOnFailure>,
-        })
-    })
+    let compression = configuration.flag("collectorNode.enableDataCompression");
+    let mut settings = match (stated, compression) {
+        (None, None) => return None,
+        (stated, _) => stated.unwrap_or_default(),
+    };
+    settings.enable_data_compression = settings.enable_data_compression.or(compression);
+    Some(settings)
 }
 
 /// A CollectorsGroup as the scheduler applies it.
@@ -245,6 +243,30 @@ pub fn group_object(name: &str, namespace: &str, spec: &CollectorsGroupSpec) -> 
         "metadata": {"name": name, "namespace": namespace},
         "spec": spec,
     })
+}
+
+/// Data streams of `instrumentation.optOutDataStreams` that no Destination is in: what workloads send in them is dropped.
+#[must_use]
+pub fn unreached_opt_out(
+    configuration: &Configuration,
+    destinations: &[&Destination],
+    object: &str,
+) -> Option<Finding> {
+    let path = "instrumentation.optOutDataStreams";
+    if configuration.text("instrumentation.mode") != Some("optOut") {
+        return None;
+    }
+    let selections: Vec<Selection> =
+        streams::enabled(destinations.iter().copied()).map(|one| Selection::of(&one.spec)).collect();
+    let is_reached = |stream: &String| selections.iter().any(|selection| selection.includes(stream));
+    let unreached: Vec<String> = configuration.texts(path).into_iter().filter(|one| !is_reached(one)).collect();
+    let message = || {
+        format!(
+            "no Destination receives the data stream {}: what workloads without a Source send in it is dropped; name it in spec.sourceSelector.dataStreams of a Destination",
+            unreached.join(", ")
+        )
+    };
+    (!unreached.is_empty()).then(|| Finding::warning(object, path, message()))
 }
 
 /// Key of the effective configuration's ConfigMap that holds what is wrong with the configuration.
@@ -276,6 +298,24 @@ pub fn effective_configuration_object(namespace: &str, document: &str, findings:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn opt_out_stream_that_reaches_no_destination_is_reported() {
+        let mut shop = crate::fixtures::destination("d", "debug", &["TRACES"], json!({}));
+        shop.spec.source_selector = serde_json::from_value(json!({"dataStreams": ["shop"]})).unwrap();
+        let found = |text: &str, destinations: &[&Destination]| {
+            let configuration = Configuration::parse(text).unwrap();
+            unreached_opt_out(&configuration, destinations, "x").map(|one| one.message)
+        };
+        let text = "instrumentation: {mode: optOut, optOutDataStreams: [shop, lost]}";
+        assert!(found(text, &[&shop]).is_some_and(|message| message.contains("data stream lost:")));
+        let mut every = shop.clone();
+        every.spec.source_selector = serde_json::from_value(json!({"dataStreams": ["*"]})).unwrap();
+        assert_eq!(found(text, &[&shop, &every]), None);
+        every.spec.disabled = Some(true);
+        assert!(found(text, &[&shop, &every]).is_some());
+        assert_eq!(found("instrumentation: {optOutDataStreams: [lost]}", &[&shop]), None, "reported as without effect");
+    }
     use crate::configuration::effective;
     use crate::fixtures::destination;
 

@@ -117,10 +117,11 @@ pub fn gateway(configuration: &Configuration) -> ResourcesSettings {
     let replicas = preset.map_or((1, 10), |preset| preset.replicas);
     let stated = own.memory_is_stated();
     let computed = size.and_then(|size| size.limiter).filter(|_| !stated).unwrap_or(limits(request.min(limit)));
+    let (least, most) = range(own.number("minReplicas"), own.number("maxReplicas"), replicas);
     ResourcesSettings {
-        min_replicas: Some(own.number("minReplicas").unwrap_or(replicas.0)),
-        max_replicas: Some(own.number("maxReplicas").unwrap_or(replicas.1)),
-        ..own.settings((request, limit), cpu, computed)
+        min_replicas: Some(least),
+        max_replicas: Some(most),
+        ..own.settings((request.min(limit), limit), cpu, computed)
     }
 }
 
@@ -130,8 +131,8 @@ pub fn node(configuration: &Configuration) -> ResourcesSettings {
     let preset = preset(configuration);
     let own = Own { configuration, block: "collectorNode" };
     let size = preset.map(|preset| preset.node);
-    let request = own.number("requestMemoryMiB").or_else(|| own.number("memoryRequest"));
-    let limit = own.number("limitMemoryMiB").or_else(|| own.number("memoryLimit"));
+    let request = own.number("requestMemoryMiB");
+    let limit = own.number("limitMemoryMiB");
     let (request, limit) = match (request, limit, size) {
         (Some(request), Some(limit), _) => (request, limit),
         (Some(one), None, Some(_)) => (one, one),
@@ -143,7 +144,18 @@ pub fn node(configuration: &Configuration) -> ResourcesSettings {
     let cpu = size.map_or((250, 500), |size| size.cpu);
     let stated = own.memory_is_stated();
     let computed = size.and_then(|size| size.limiter).filter(|_| !stated).unwrap_or(limits(limit));
-    own.settings((request, limit), cpu, computed)
+    own.settings((request.min(limit), limit), cpu, computed)
+}
+
+/// A lower and an upper number that an API server accepts together: a default gives way to the other one, and of two that are stated the
+/// upper one counts.
+fn range(least: Option<i32>, most: Option<i32>, default: (i32, i32)) -> (i32, i32) {
+    match (least, most) {
+        (Some(least), Some(most)) => (least.min(most), most),
+        (Some(least), None) => (least, default.1.max(least)),
+        (None, Some(most)) => (default.0.min(most), most),
+        (None, None) => default,
+    }
 }
 
 /// The user's own numbers of one collector.
@@ -158,26 +170,29 @@ impl Own<'_> {
     }
 
     fn memory_is_stated(&self) -> bool {
-        ["requestMemoryMiB", "limitMemoryMiB", "memoryRequest", "memoryLimit"]
-            .iter()
-            .any(|key| self.number(key).is_some())
+        ["requestMemoryMiB", "limitMemoryMiB"].iter().any(|key| self.number(key).is_some())
     }
 
     fn settings(&self, memory: (i32, i32), cpu: (i32, i32), limiter: (i32, i32, i32)) -> ResourcesSettings {
-        let (hard, _, _) = limiter;
-        let hard = self.number("memoryLimiterLimitMiB").unwrap_or(hard);
+        // A limiter at the container's limit would leave it to the kernel to end the collector.
+        let hard = self.number("memoryLimiterLimitMiB").filter(|hard| *hard < memory.1).unwrap_or(limiter.0);
         // The other two follow the hard limit that is in force.
         let (spike, soft) = if hard == limiter.0 { (limiter.1, limiter.2) } else { (hard * 20 / 100, hard * 80 / 100) };
+        let cpu = range(self.number("requestCPUm"), self.number("limitCPUm"), cpu);
         ResourcesSettings {
             min_replicas: None,
             max_replicas: None,
             memory_request_mib: memory.0,
             memory_limit_mib: memory.1,
-            cpu_request_millicores: self.number("requestCPUm").or_else(|| self.number("cpuRequest")).unwrap_or(cpu.0),
-            cpu_limit_millicores: self.number("limitCPUm").unwrap_or(cpu.1),
+            cpu_request_millicores: cpu.0,
+            cpu_limit_millicores: cpu.1,
             memory_limiter_limit_mib: hard,
-            memory_limiter_spike_limit_mib: self.number("memoryLimiterSpikeLimitMiB").unwrap_or(spike),
-            gomemlimit_mib: self.number("goMemLimitMiB").unwrap_or(soft),
+            // The collector does not start with a spike limit at the hard limit.
+            memory_limiter_spike_limit_mib: self
+                .number("memoryLimiterSpikeLimitMiB")
+                .filter(|spike| *spike < hard)
+                .unwrap_or(spike),
+            gomemlimit_mib: self.number("goMemLimitMiB").filter(|soft| *soft <= memory.1).unwrap_or(soft),
         }
     }
 }
@@ -187,44 +202,61 @@ impl Own<'_> {
 pub fn findings(configuration: &Configuration, object: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (block, sizes) in [("collectorGateway", gateway(configuration)), ("collectorNode", node(configuration))] {
-        findings.extend(findings_of(&sizes, object, block));
-    }
-    if let Some(name) = configuration.text("resourceSizePreset")
-        && !PRESETS.iter().any(|preset| preset.name == name)
-    {
-        findings.push(Finding::warning(
-            object,
-            "resourceSizePreset",
-            format!("{name:?} is no preset; size_m is used. Presets: size_s, size_m, size_l, size_xl"),
-        ));
+        findings.extend(findings_of(&Own { configuration, block }, &sizes, object, block));
     }
     findings
 }
 
-/// What of one collector's sizes cannot work; `block` is the path of its settings.
+/// What of the sizes of a dedicated pool cannot work; `path` is where its settings are, `configuration` has them as those of gateways.
 #[must_use]
-pub fn findings_of(sizes: &ResourcesSettings, object: &str, block: &str) -> Vec<Finding> {
+pub fn findings_of_pool(configuration: &Configuration, object: &str, path: &str) -> Vec<Finding> {
+    let own = Own { configuration, block: "collectorGateway" };
+    findings_of(&own, &gateway(configuration), object, path)
+}
+
+/// What of one collector's own numbers is not used, and what is used instead.
+fn findings_of(own: &Own<'_>, sizes: &ResourcesSettings, object: &str, path: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     if sizes.memory_limit_mib < MINIMUM_MEMORY {
         let message =
             format!("{} MiB are too little for a collector; use at least {MINIMUM_MEMORY}", sizes.memory_limit_mib);
-        findings.push(Finding::error(object, format!("{block}.limitMemoryMiB"), message));
+        findings.push(Finding::error(object, format!("{path}.limitMemoryMiB"), message));
     }
-    if sizes.memory_limiter_limit_mib >= sizes.memory_limit_mib {
-        let message = format!(
-            "the memory limiter's {} MiB are not below the container's limit of {} MiB: the kernel would end the collector first",
-            sizes.memory_limiter_limit_mib, sizes.memory_limit_mib
-        );
-        findings.push(Finding::error(object, format!("{block}.memoryLimiterLimitMiB"), message));
-    }
-    if let (Some(least), Some(most)) = (sizes.min_replicas, sizes.max_replicas)
-        && least > most
-    {
-        findings.push(Finding::error(
-            object,
-            format!("{block}.minReplicas"),
-            format!("{least} is more than maxReplicas {most}"),
-        ));
+    let memory = format!("the memory limit of {} MiB", sizes.memory_limit_mib);
+    let hard = format!("the memory limiter's {} MiB", sizes.memory_limiter_limit_mib);
+    let rejected = "an API server rejects that";
+    for (key, used, bound, why) in [
+        ("requestMemoryMiB", sizes.memory_request_mib, format!("above {memory}"), rejected),
+        (
+            "requestCPUm",
+            sizes.cpu_request_millicores,
+            format!("above limitCPUm {}", sizes.cpu_limit_millicores),
+            rejected,
+        ),
+        (
+            "memoryLimiterLimitMiB",
+            sizes.memory_limiter_limit_mib,
+            format!("not below {memory}"),
+            "the kernel would end the collector first",
+        ),
+        (
+            "memoryLimiterSpikeLimitMiB",
+            sizes.memory_limiter_spike_limit_mib,
+            format!("not below {hard}"),
+            "the collector does not start with it",
+        ),
+        ("goMemLimitMiB", sizes.gomemlimit_mib, format!("above {memory}"), "the kernel would end the collector first"),
+        (
+            "minReplicas",
+            sizes.min_replicas.unwrap_or_default(),
+            format!("above maxReplicas {}", sizes.max_replicas.unwrap_or_default()),
+            rejected,
+        ),
+    ] {
+        if let Some(stated) = own.number(key).filter(|stated| *stated != used) {
+            let message = format!("{stated} is {bound}, and {why}; {used} is used. Write a lower number");
+            findings.push(Finding::error(object, format!("{path}.{key}"), message));
+        }
     }
     findings
 }
@@ -302,19 +334,49 @@ mod tests {
     }
 
     #[test]
+    fn number_that_another_excludes_is_not_used() {
+        let (gateway, node) = sizes(
+            "collectorGateway: {requestMemoryMiB: 800, limitMemoryMiB: 600, requestCPUm: 2000, limitCPUm: 500, memoryLimiterSpikeLimitMiB: 700, goMemLimitMiB: 900, minReplicas: 9, maxReplicas: 5}\n\
+             collectorNode: {memoryLimiterLimitMiB: 500, requestMemoryMiB: 250, limitMemoryMiB: 500}",
+        );
+        assert_eq!((gateway.memory_request_mib, gateway.memory_limit_mib), (600, 600));
+        assert_eq!((gateway.cpu_request_millicores, gateway.cpu_limit_millicores), (500, 500));
+        assert_eq!((gateway.min_replicas, gateway.max_replicas), (Some(5), Some(5)));
+        assert_eq!((trio(&gateway), trio(&node)), ((550, 110, 440), (450, 90, 360)));
+    }
+
+    #[test]
+    fn default_gives_way_to_a_stated_number() {
+        let (gateway, node) = sizes(
+            "resourceSizePreset: size_m\ncollectorGateway: {minReplicas: 9, requestCPUm: 2000}\ncollectorNode: {limitCPUm: 100}",
+        );
+        assert_eq!((gateway.min_replicas, gateway.max_replicas), (Some(9), Some(9)));
+        assert_eq!((gateway.cpu_request_millicores, gateway.cpu_limit_millicores), (2000, 2000));
+        assert_eq!((node.cpu_request_millicores, node.cpu_limit_millicores), (100, 100));
+    }
+
+    #[test]
     fn sizes_that_cannot_work_are_named() {
         let configuration = Configuration::parse(
-            "resourceSizePreset: huge\ncollectorGateway: {memoryLimiterLimitMiB: 700, minReplicas: 9}\ncollectorNode: {limitMemoryMiB: 64, requestMemoryMiB: 64}",
+            "collectorGateway: {requestMemoryMiB: 800, limitMemoryMiB: 600, requestCPUm: 2000, limitCPUm: 500, memoryLimiterLimitMiB: 600, \
+             memoryLimiterSpikeLimitMiB: 700, goMemLimitMiB: 900, minReplicas: 9, maxReplicas: 5}\n\
+             collectorNode: {limitMemoryMiB: 64, requestMemoryMiB: 64}",
         )
         .unwrap();
         let fields: Vec<String> = findings(&configuration, "x").into_iter().map(|finding| finding.field).collect();
-        for field in [
-            "collectorGateway.memoryLimiterLimitMiB",
-            "collectorGateway.minReplicas",
-            "collectorNode.limitMemoryMiB",
-            "resourceSizePreset",
-        ] {
-            assert!(fields.contains(&field.to_owned()), "{field} in {fields:?}");
-        }
+        assert_eq!(
+            fields,
+            [
+                "collectorGateway.requestMemoryMiB",
+                "collectorGateway.requestCPUm",
+                "collectorGateway.memoryLimiterLimitMiB",
+                "collectorGateway.memoryLimiterSpikeLimitMiB",
+                "collectorGateway.goMemLimitMiB",
+                "collectorGateway.minReplicas",
+                "collectorNode.limitMemoryMiB",
+            ]
+        );
+        let (gateway, _) = sizes("collectorGateway: {requestMemoryMiB: 800, limitMemoryMiB: 600}");
+        assert_eq!((gateway.memory_request_mib, gateway.memory_limit_mib), (600, 600));
     }
 }

@@ -118,7 +118,8 @@ impl Selection {
         if selector.mode.as_deref() == Some("all") || named().any(|stream| stream == EVERY_STREAM) {
             return Self::Every;
         }
-        let namespaces = selector.namespaces.iter().flatten().map(|namespace| format!("{NAMESPACE_STREAM}{namespace}"));
+        let namespaces = selector.namespaces.iter().flatten().filter(|name| is_namespace(name));
+        let namespaces = namespaces.map(|namespace| format!("{NAMESPACE_STREAM}{namespace}"));
         // A stream that no label can name has no member, ever: it gets no pipeline.
         let possible = named().filter(|stream| labels::stream_name_problem(stream).is_none());
         Self::Streams(possible.cloned().chain(namespaces).collect())
@@ -134,9 +135,41 @@ impl Selection {
     }
 }
 
-/// The streams of a selector that no workload can be in: the field of each, and why.
+/// Whether a namespace can have this name.
+fn is_namespace(name: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&name.len()) && name.bytes().all(is_inner) && !name.starts_with('-') && !name.ends_with('-')
+}
+
+/// Words that older manifests have in `mode`; only `all` means more than the lists beside it.
+const MODES: [&str; 4] = ["all", "namespaces", "groups", "dataStreams"];
+
+/// What of a selector has no effect: streams and namespaces that no workload can be in, and an unknown mode. The field of each, and why.
 #[must_use]
-pub fn impossible_streams(spec: &DestinationSpec) -> Vec<(String, String)> {
+pub fn selector_problems(spec: &DestinationSpec) -> Vec<(String, String)> {
+    let mut found = impossible_streams(spec);
+    let Some(selector) = &spec.source_selector else { return found };
+    if let Some(mode) = selector.mode.as_deref().filter(|mode| !mode.is_empty() && !MODES.contains(mode)) {
+        let message = format!(
+            "{mode:?} is no mode, and it is ignored: write all, which means every data stream, or remove it and list dataStreams or namespaces"
+        );
+        found.push(("spec.sourceSelector.mode".to_owned(), message));
+    }
+    for (position, name) in selector.namespaces.iter().flatten().enumerate().filter(|(_, name)| !is_namespace(name)) {
+        let hint = match name.contains(['*', '?', '[', '.']) {
+            true => "; patterns are not supported here: list each namespace, or put the workloads into a data stream",
+            false => ": lower-case letters, digits and - only, at most 63",
+        };
+        found.push((
+            format!("spec.sourceSelector.namespaces[{position}]"),
+            format!("no namespace can be called {name:?}{hint}"),
+        ));
+    }
+    found
+}
+
+/// The streams of a selector that no workload can be in: the field of each, and why.
+fn impossible_streams(spec: &DestinationSpec) -> Vec<(String, String)> {
     let Some(selector) = &spec.source_selector else { return Vec::new() };
     let lists = [("dataStreams", &selector.data_streams), ("groups", &selector.groups)];
     let named = lists.into_iter().flat_map(|(field, list)| {
@@ -265,6 +298,29 @@ mod tests {
             "spec": {"type": "debug", "destinationName": "d", "data": {}, "signals": ["TRACES"], "sourceSelector": selector},
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn part_of_a_selector_that_selects_nothing_is_reported() {
+        let problems =
+            |selector: serde_json::Value| -> Vec<(String, String)> { selector_problems(&destination(selector).spec) };
+        for (selector, field, part) in [
+            (json!({"namespaces": ["shop-*"]}), "spec.sourceSelector.namespaces[0]", "patterns are not supported"),
+            (json!({"namespaces": ["a", "Shop"]}), "spec.sourceSelector.namespaces[1]", "lower-case"),
+            (json!({"namespaces": [""]}), "spec.sourceSelector.namespaces[0]", "\"\""),
+            (json!({"mode": "every", "dataStreams": ["a"]}), "spec.sourceSelector.mode", "write all"),
+            (json!({"dataStreams": ["a b"]}), "spec.sourceSelector.dataStreams[0]", "a b"),
+        ] {
+            let found = problems(selector);
+            assert!(found.len() == 1 && found[0].0 == field && found[0].1.contains(part), "{found:?}");
+        }
+        for fine in
+            [json!({"namespaces": ["shop"]}), json!({"mode": "all"}), json!({"mode": "groups", "groups": ["a"]})]
+        {
+            assert_eq!(problems(fine), []);
+        }
+        let pattern = Selection::of(&destination(json!({"namespaces": ["shop-*"]})).spec);
+        assert_eq!(pattern, Selection::Streams(StreamSet::new()), "no pipeline without a member");
     }
 
     #[test]

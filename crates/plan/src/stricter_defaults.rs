@@ -79,7 +79,7 @@ pub enum Restored {
 }
 
 /// Every default that became stricter, oldest first.
-pub const ROWS: [StricterDefault; 3] = [
+pub const ROWS: [StricterDefault; 4] = [
     StricterDefault {
         id: "span-metrics-of-backends",
         since: "0.1.0",
@@ -97,6 +97,12 @@ pub const ROWS: [StricterDefault; 3] = [
         since: "0.1.0",
         change: "outgoing requests of Go programs carry no trace context, for which the program beside the agent kept SYS_ADMIN",
         in_use: go_context_propagation,
+    },
+    StricterDefault {
+        id: "rollout-limits",
+        since: "0.1.0",
+        change: "at most 10 workloads are restarted at a time, and 2 in a namespace",
+        in_use: rollout_limits,
     },
 ];
 
@@ -178,6 +184,26 @@ fn go_context_propagation(usage: &Usage) -> Vec<Restored> {
     vec![Restored::Value { path: "agent.golang.contextPropagation", value: json!(true), used_by }]
 }
 
+/// Limits on rollouts that nobody stated, where there is something that is rolled out.
+fn rollout_limits(usage: &Usage) -> Vec<Restored> {
+    let configuration = &usage.configuration;
+    let enabled = usage.sources.iter().filter(|source| source.spec.disable_instrumentation != Some(true)).count();
+    let used_by = match enabled {
+        0 if configuration.text("instrumentation.mode") == Some("optOut") => "instrumentation.mode optOut".to_owned(),
+        0 => return Vec::new(),
+        1 => "1 Source".to_owned(),
+        many => format!("{many} Sources"),
+    };
+    [
+        ("rollout.maxConcurrentRollouts", "config.rollout.maxConcurrentRollouts"),
+        ("rollout.maxConcurrentRolloutsPerNamespace", "config.rollout.maxConcurrentRolloutsPerNamespace"),
+    ]
+    .into_iter()
+    .filter(|(key, _)| configuration.get(key).is_none())
+    .map(|(_, path)| Restored::Value { path, value: json!(0), used_by: vec![used_by.clone()] })
+    .collect()
+}
+
 fn namespace(source: &Source) -> String {
     source.metadata.namespace.clone().unwrap_or_default()
 }
@@ -208,8 +234,10 @@ mod tests {
         Usage { configuration, sources: sources.to_vec(), destinations: destinations.to_vec(), configs: Vec::new() }
     }
 
+    /// Without what every installation with Sources has.
     fn restored(usage: &Usage) -> Vec<Restored> {
-        restorations(&BTreeSet::new(), usage).into_iter().map(|one| one.restored).collect()
+        let found = restorations(&BTreeSet::new(), usage).into_iter().filter(|one| one.id != "rollout-limits");
+        found.map(|one| one.restored).collect()
     }
 
     #[test]
@@ -272,6 +300,29 @@ mod tests {
         let used_by = vec!["Deployment shop/till".to_owned()];
         let value = Restored::Value { path: "agent.golang.contextPropagation", value: json!(true), used_by };
         assert_eq!(with(vec![java, config("deployment-till", "golang-community", true)]), [value]);
+    }
+
+    #[test]
+    fn rollout_limits_are_restored_where_something_is_rolled_out() {
+        let limits = |usage: &Usage| -> Vec<&'static str> {
+            let found = restorations(&BTreeSet::new(), usage).into_iter().filter(|one| one.id == "rollout-limits");
+            let path = |one: Restoration| match one.restored {
+                Restored::Value { path, .. } => path,
+                Restored::Destination { field, .. } => field,
+            };
+            found.map(path).collect()
+        };
+        let one = [source("shop", &json!({}))];
+        let (total, each) =
+            ("config.rollout.maxConcurrentRollouts", "config.rollout.maxConcurrentRolloutsPerNamespace");
+        assert_eq!(limits(&usage("{}", &one, &[])), [total, each]);
+        assert_eq!(limits(&usage("rollout: {maxConcurrentRollouts: 5}", &one, &[])), [each], "it was chosen");
+        assert_eq!(limits(&usage("instrumentation: {mode: optOut}", &[], &[])), [total, each]);
+        assert_eq!(limits(&usage("{}", &[source("shop", &json!({"disableInstrumentation": true}))], &[])), [""; 0]);
+        // What is written means what the default meant.
+        let written = Configuration::parse("rollout: {maxConcurrentRollouts: 0, maxConcurrentRolloutsPerNamespace: 0}");
+        let limits = crate::instrumentation::options::Options::of(&written.unwrap()).limits;
+        assert_eq!((limits.total, limits.in_namespace), (None, None));
     }
 
     #[test]

@@ -23,9 +23,9 @@ use std::time::{Duration, Instant};
 const REPORT_AGAIN: Duration = Duration::from_secs(600);
 
 pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, ApplyError> {
-    let configuration = effective(&state).await?;
     let destinations: Vec<Destination> =
         state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
+    let configuration = effective(&state, &destinations).await?;
     let (pools, _) = Pools::of(&configuration);
     let memberships = memberships(&state, &destinations, &pools);
     let recheck = groups(&state, &configuration, &destinations, &memberships, &pools).await?;
@@ -33,8 +33,8 @@ pub(crate) async fn reconcile(state: Arc<State>) -> Result<Outcome, ApplyError> 
     Ok(Outcome { recheck_after: Some(recheck.unwrap_or(Duration::from_secs(600))) })
 }
 
-/// Merges the configuration; a broken one leaves the last good one in force and is told as an Event.
-async fn effective(state: &State) -> Result<Configuration, ApplyError> {
+/// Merges the configuration; a broken one leaves the last good one active and is reported as an Event.
+async fn effective(state: &State, destinations: &[Destination]) -> Result<Configuration, ApplyError> {
     let base = state.configuration(names::CONFIGURATION).unwrap_or_default();
     let (remote, ui) = (state.configuration(names::REMOTE_CONFIGURATION), state.configuration(names::UI_CONFIGURATION));
     let merged = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &state.namespace);
@@ -42,6 +42,9 @@ async fn effective(state: &State) -> Result<Configuration, ApplyError> {
     let mut findings = merged.findings;
     match merged.result {
         Ok(configuration) => {
+            let object = format!("ConfigMap {}/{}", state.namespace, names::CONFIGURATION);
+            let destinations: Vec<&Destination> = destinations.iter().collect();
+            findings.extend(scheduling::unreached_opt_out(&configuration, &destinations, &object));
             report(state, &findings).await;
             write_effective(state, &configuration.to_yaml(), &findings).await?;
             Ok(configuration)

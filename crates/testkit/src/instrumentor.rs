@@ -94,7 +94,10 @@ impl Plane {
     pub async fn configure(&self, lines: &str) -> anyhow::Result<()> {
         let configuration = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::EFFECTIVE_CONFIGURATION, "namespace": NAMESPACE},
-            "data": {"config.yaml": format!("agentsImage: registry/agents:1\n{lines}")},
+            "data": {"config.yaml": match lines.contains("agentsImage:") {
+                true => lines.to_owned(),
+                false => format!("agentsImage: registry/agents:1\n{lines}"),
+            }},
         });
         apply(&self.client, &configuration).await?;
         Ok(())

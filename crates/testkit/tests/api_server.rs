@@ -707,7 +707,7 @@ async fn five_hundred_sources_at_once_cost_a_bounded_number_of_writes() {
         println!("  {name}: {:?}", of(name));
     }
     // Config, its status, its class, and the status of the Source: four for each workload, and a constant rest. What sums up many
-    // workloads, the members of a stream, is told once in 200 ms at most for as long as they come.
+    // workloads, the members of a stream, is written once in 200 ms at most for as long as they come.
     let sums: usize = BINARIES.iter().filter_map(|name| of(name).by_resource.get("datastreams/status").copied()).sum();
     assert!(writes - sums <= 500 * 4 + 300, "{writes} writes, {sums} of them sums");
     assert!(sums as u128 <= whole.as_millis() / 200 + 20, "{sums} in {whole:?}");
@@ -804,6 +804,72 @@ async fn a_changed_secret_reaches_the_gateway() {
     assert_ne!(first, second);
 }
 
+/// Settings that an API server would reject; all of them are reported.
+const ODD_SETTINGS: &str = "
+resourceSizePreset: size_s
+imagePullSecrets: [Bad Name, regcred, regcred]
+collectorGateway:
+  requestMemoryMiB: 900
+  limitMemoryMiB: 600
+  requestCPUm: 2000
+  limitCPUm: 500
+  minReplicas: 9
+  maxReplicas: 3
+  deploymentName: Not A Name
+  nodeSelector: {'bad key!': a, zone: 'a b', disk: ssd}
+  queueVolume: {size: 2GB, storageClass: Not A Class}
+  httpsProxyAddress: 'no proxy'
+  pools: [{name: p, dataStreams: [payments], limitCPUm: 100, requestCPUm: 900, nodeSelector: {'x y': z}}]
+collectorNode:
+  requestCPUm: 900
+  limitCPUm: 100
+  collectorOwnMetricsPort: 99999
+  k8sNodeLogsDirectory: ../logs
+metricsSources: {hostMetrics: {filesystem: true, mountPoints: [data, /, /mnt/../etc]}}
+";
+
+/// Whatever the configuration says, what is rendered from it is accepted by an API server.
+async fn odd_settings_are_rendered_into_accepted_objects(client: &Client) {
+    let mut world = World::new(NAMESPACE);
+    for file in ["10-shop.yaml", "20-sources.yaml", "30-destinations.yaml"] {
+        let text = std::fs::read_to_string(root().join("deploy/samples").join(file)).unwrap();
+        read(&text).unwrap().into_iter().for_each(|object| world.insert(object).unwrap());
+    }
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION},
+        "data": {"config.yaml": ODD_SETTINGS},
+    });
+    world.insert(map).unwrap();
+    let settled = world.settle(jiff::Timestamp::UNIX_EPOCH);
+    let kinds = ["Deployment", "DaemonSet", "HorizontalPodAutoscaler", "StatefulSet", "Service", "ConfigMap"];
+    let mut tried = 0;
+    for ((_, kind, _), object) in world.outputs.iter().filter(|((_, kind, _), _)| kinds.contains(&kind.as_str())) {
+        let accepted = control_plane::try_out(client, object).await;
+        accepted.unwrap_or_else(|error| panic!("{kind}: {error:#}\n{object}"));
+        tried += 1;
+    }
+    assert!(tried > 6, "{tried} objects: {:?}", world.outputs.keys());
+    for path in [
+        "imagePullSecrets[0]",
+        "collectorGateway.requestMemoryMiB",
+        "collectorGateway.requestCPUm",
+        "collectorGateway.minReplicas",
+        "collectorGateway.deploymentName",
+        "collectorGateway.nodeSelector.zone",
+        "collectorGateway.queueVolume.size",
+        "collectorGateway.queueVolume.storageClass",
+        "collectorGateway.httpsProxyAddress",
+        "collectorGateway.pools[p].requestCPUm",
+        "collectorGateway.pools[0].nodeSelector",
+        "collectorNode.requestCPUm",
+        "collectorNode.collectorOwnMetricsPort",
+        "collectorNode.k8sNodeLogsDirectory",
+        "metricsSources.hostMetrics.mountPoints[0]",
+    ] {
+        assert!(settled.findings.iter().any(|one| one.field == path), "{path}: {:#?}", settled.findings);
+    }
+}
+
 /// A slip in the configuration is an Event of its ConfigMap and a line beside the effective configuration, and goes when it is mended.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unknown_setting_is_an_event_and_a_line_of_the_effective_configuration() {
@@ -812,6 +878,7 @@ async fn unknown_setting_is_an_event_and_a_line_of_the_effective_configuration()
     api.start_controller_manager().unwrap();
     let client = api.client().await.unwrap();
     control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
+    odd_settings_are_rendered_into_accepted_objects(&client).await;
     let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
     control_plane::install(&client, launch.webhook_port).await.unwrap();
     let _scheduler = launch.start(&api, names::SCHEDULER, 0).await.unwrap();

@@ -422,6 +422,18 @@ fn config_wins_over_an_alias_and_the_contradiction_is_reported() {
     assert_eq!(agreeing, Vec::<String>::new());
 }
 
+/// What the finding of the scheduler says; the chart says the same before anything is installed.
+const HEAD_SAMPLING: &str = "sampling.headSampling: no agent of this release takes sampling rules, so the setting has no effect: ratio samplers of agents keep other traces than gateways, and agents know neither routes nor errors when a trace begins. Gateways apply all rules; remove the setting";
+
+#[test]
+fn chart_rejects_head_sampling_in_the_words_of_the_finding() {
+    let text = "sampling: {headSampling: onRestart}";
+    let findings = odigos_plan::configuration::effective(text, None, None, "odigos-system").findings;
+    let found: Vec<String> = findings.into_iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    assert_eq!(found, [HEAD_SAMPLING]);
+    assert!(effective(&["sampling.headSampling=off"]).1.is_empty());
+}
+
 #[test]
 fn documented_values_without_an_effect_are_refused_with_what_to_use() {
     for (set, said) in [
@@ -439,6 +451,11 @@ fn documented_values_without_an_effect_are_refused_with_what_to_use() {
         ("signals={traces}", "Destinations"),
         ("ownTelemetry.metricsStore.disabled=false", "odigosOwnMetricsEnabled"),
         ("config.smapling.dryRun=true", "smapling"),
+        ("image.prefix=my registry", "prefix"),
+        ("image.pullSecrets={Bad Name}", "pullSecrets"),
+        ("images.gateway=r.test/a b", "gateway"),
+        ("sampling.headSampling=onRestart", HEAD_SAMPLING),
+        ("config.sampling.headSampling=onRestart", HEAD_SAMPLING),
         ("sampling.tailSampling.disable=true", "disable"),
         ("collectorGateway.minReplicas=many", "minReplicas"),
     ] {

@@ -163,6 +163,15 @@ async fn agents_follow_their_inputs_and_destinations_change_nothing() {
     let pod = plane.rolled_out("shop", "cart", 5).await.unwrap();
     assert_eq!(value_of(&pod, "ZONE"), Some("d"));
     is_still(&plane, 5).await;
+
+    // Another image of the agents, as a new release brings, is reported and restarts nothing, even with the setting.
+    let newer = format!("agentsImage: registry/agents:2\n{}rollout: {{onInputChange: restart}}\n", zone("d"));
+    plane.configure(&newer).await.unwrap();
+    let message = until(&plane, "True/PodsAppliedWithOutdatedInputs").await;
+    assert!(message.contains("1 pod runs with an older agentsImage since 20"), "{message}");
+    is_still(&plane, 5).await;
+    let status = plane.config("shop", "cart").await.unwrap().status.unwrap();
+    assert_eq!((status.outdated_inputs[0].input.as_str(), status.outdated_inputs[0].pods), ("agentsImage", 1));
     for (agent, did) in plane.api.audited() {
         assert!(did.forbidden.is_empty(), "{agent} may not {:?}", did.forbidden);
     }

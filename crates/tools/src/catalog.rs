@@ -8,7 +8,7 @@ pub const KUBERNETES: Version = Version(1, 34, 4);
 
 /// The newest Go that a module of this repository requires.
 pub const GO: Version = Version(1, 26, 8);
-/// The oldest Go that fetches a newer one by itself, unless it is told not to.
+/// The oldest Go that fetches a newer one by itself, unless it is configured not to.
 pub const GO_THAT_FETCHES: Version = Version(1, 21, 0);
 
 /// Lock file of a tool in Python: exact versions with the digests of their packages.

@@ -75,7 +75,7 @@ pub(crate) async fn an_agent_comes_from_an_image_of_the_user(cluster: Cluster) -
     let begun = Instant::now();
     let message = is_told(&office, "False", "ImagePullBackOff").await?;
     println!("  rolled back {:.1} s after a wrong image was named: {message}", begun.elapsed().as_secs_f64());
-    assert!(message.contains(wrong), "the cause is told: {message}");
+    assert!(message.contains(wrong), "the cause is in the message: {message}");
     eventually("only the pod from before is left", LIMIT, || async {
         let pods = office.pods().await?;
         assert!(pods.iter().any(Pod::is_ready), "some pod is ready all the time");

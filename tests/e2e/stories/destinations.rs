@@ -35,7 +35,7 @@ async fn condition(cluster: &Cluster, kind: &str, name: &str, condition: &str) -
     conditions.into_iter().find(|one| one["type"] == condition).context("the condition is not there")
 }
 
-/// Counts ready gateways until it is told to stop, and remembers the fewest.
+/// Counts ready gateways until it is stopped, and remembers the fewest.
 fn watch_gateways(cluster: &Cluster, stop: Arc<AtomicBool>, fewest: Arc<AtomicUsize>) -> tokio::task::JoinHandle<()> {
     let cluster = cluster.clone();
     #[allow(clippy::disallowed_methods, reason = "the story waits for it")]

@@ -83,7 +83,7 @@ pub(crate) async fn what_crashes_is_left_alone(cluster: Cluster) -> anyhow::Resu
         let message = condition(&cluster.config(NAMESPACE, service.name).await?, "AgentEnabled");
         let message = message["message"].as_str().unwrap_or_default().to_owned();
         println!("  {message}");
-        assert!(causes.iter().any(|cause| message.contains(cause)), "the cause is told: {message}");
+        assert!(causes.iter().any(|cause| message.contains(cause)), "the cause is in the message: {message}");
     }
     let well = cluster.pods(NAMESPACE, &format!("app={STEADY}")).await?;
     assert!(well.iter().all(|pod| pod.is_ready() && pod.has_agent()), "{STEADY} keeps its agent");

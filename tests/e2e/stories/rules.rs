@@ -223,7 +223,7 @@ pub(crate) async fn reach_traces(cluster: Cluster) -> anyhow::Result<()> {
     })
     .await?;
     assert_eq!(pod(&cluster, STRANGER).await?.identity(), stranger, "what the pattern leaves out is left alone");
-    assert!(arrived(&cluster).await?.of("traces", STRANGER).names.is_empty(), "nothing tells of it");
+    assert!(arrived(&cluster).await?.of("traces", STRANGER).names.is_empty(), "nothing of it arrives");
     say("span metrics of both, and the edge between them");
 
     cluster.delete(API_VERSION, "Destination", (&cluster.namespace, BACKEND)).await?;

@@ -113,7 +113,7 @@ async fn settled(cluster: &Cluster, stage: &Stage<'_>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A new request is told of by the agents of both services.
+/// A new request is reported by the agents of both services.
 async fn one_trace_arrives(office: &Office<'_>) -> anyhow::Result<()> {
     eventually("one trace crosses both services", LIMIT, || async {
         office.ask().await?;

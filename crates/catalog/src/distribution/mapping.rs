@@ -1,4 +1,4 @@
-//! How an agent is told what an InstrumentationRule asks for: which of its variables take which values
+//! How an agent learns what an InstrumentationRule asks for: which of its variables take which values
 //! (`spec/actions-and-rules.md` 4.1).
 //!
 //! Data only; which rule is in force for which container is `plan`'s. What a block needs beyond this an agent cannot do, and
@@ -37,7 +37,7 @@ pub enum RuleKind {
 }
 
 impl RuleKind {
-    /// Whether an agent is told of it by variables of its own.
+    /// Whether an agent receives it in variables of its own.
     #[must_use]
     pub const fn takes_variables(self) -> bool {
         !matches!(self, Self::TraceConfig | Self::OtelDistros)
@@ -182,7 +182,7 @@ impl Support {
                 return Err(format!("{key} belongs to another block"));
             }
             if !is_stated && of == kind {
-                return Err(format!("{key} is missing: nothing says how the agent is told"));
+                return Err(format!("{key} is missing: it says how the agent receives the setting"));
             }
         }
         let known = |names: &BTreeMap<String, Values>, words: &[&str]| {

@@ -325,7 +325,7 @@ fn signal_path_of_an_otlp_address_is_left_out_and_said() {
     assert!(rendered.warnings.iter().any(|warning| warning.message.contains("/v1/traces")), "{:?}", rendered.warnings);
 }
 
-/// Where a value is used decides what it may hold, so each use is told: in headers of either transport, in URLs, and in settings.
+/// Where a value is used decides what it may hold, so each use is listed: in headers of either transport, in URLs, and in settings.
 #[test]
 fn uses_of_secrets_are_told() {
     use Usage::{File, GoogleCredentials, GrpcHeader, HttpHeader, OtlpUrl, Setting, UrlPassword};

@@ -66,7 +66,7 @@ pub(super) struct Removal<'a> {
     pub(super) helm: Option<&'a str>,
     /// How long one wait may take.
     pub(super) limit: Duration,
-    /// Where progress is told.
+    /// Where progress is printed.
     pub(super) progress: Progress,
     /// What the agents said of their nodes.
     pub(super) nodes: OnceLock<nodes::Cleaned>,

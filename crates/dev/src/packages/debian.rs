@@ -88,7 +88,7 @@ fn owner(path: &Path) -> anyhow::Result<(String, String)> {
             return Ok((owner.to_owned(), candidate));
         }
     }
-    bail!("{text} is of no Debian package: nobody could say what it is")
+    bail!("{text} is of no Debian package; failed to name its source")
 }
 
 fn dpkg(arguments: &[&str]) -> anyhow::Result<String> {

@@ -129,10 +129,10 @@ fn credentials_in_data(spec: &DestinationSpec, before: Option<&Destination>) -> 
         .collect()
 }
 
-/// What is accepted but has no effect: settings that the type lacks, and streams that no workload can be in. Each with its field.
+/// What is accepted but has no effect: settings that the type lacks, and what of the selector selects nothing. Each with its field.
 #[must_use]
 pub fn remarks(spec: &DestinationSpec) -> Vec<(String, String)> {
-    let mut found = streams::impossible_streams(spec);
+    let mut found = streams::selector_problems(spec);
     if let Some(of_type) = odigos_catalog::destination::find(&spec.type_) {
         let unknown = spec.data.keys().filter(|key| of_type.field(key).is_none());
         found.extend(unknown.map(|key| {

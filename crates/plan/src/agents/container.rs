@@ -29,7 +29,7 @@ pub(super) struct Decided {
     pub(super) is_silenced: bool,
     /// Variables that rules set, whatever destinations take.
     pub(super) rule_variables: BTreeMap<String, String>,
-    /// What its agent is told to send, before any rule.
+    /// What its agent is configured to send, before any rule.
     pub(super) signals: BTreeSet<Signal>,
 }
 
@@ -290,7 +290,7 @@ pub fn silencing_rule(message: &str) -> Option<&str> {
     before.rsplit_once(RULE).map(|(_, name)| name)
 }
 
-/// What the agent shall send: of what it is told to send, what no rule switches off.
+/// What the agent shall send: of what it is configured to send, what no rule switches off.
 fn signals(
     sent: &BTreeSet<Signal>,
     distribution: &Distribution,

@@ -24,7 +24,8 @@ pub(super) fn of(seen: &Seen<'_>, decided: &[Decided], inputs: &inputs::ClusterI
     let before = &seen.config.spec;
     let workload_inputs = workload_inputs(&before.service_name, decided);
     let fresh = |since: &str| {
-        let inputs = inputs::annotation(inputs);
+        let restarting = inputs.iter().filter(|(path, _)| inputs::restarts(path));
+        let inputs = inputs::annotation(&restarting.map(|(path, value)| (path.clone(), value.clone())).collect());
         objects::hash(format!("{workload_inputs}\n{inputs}\n{since}"), 16)
     };
     let is_comparable = before.workload_inputs_hash.starts_with(VERSION);
@@ -32,8 +33,8 @@ pub(super) fn of(seen: &Seen<'_>, decided: &[Decided], inputs: &inputs::ClusterI
         true => before.workload_inputs_hash != workload_inputs,
         false => is_changed_since_version_1(seen, decided),
     };
-    let is_restarted_for_inputs =
-        || seen.options.restarts_on_input_change && !inputs::changed(&before.cluster_inputs, inputs).is_empty();
+    let is_input_changed = || inputs::changed(&before.cluster_inputs, inputs).into_iter().any(inputs::restarts);
+    let is_restarted_for_inputs = || seen.options.restarts_on_input_change && is_input_changed();
     let agents = if before.agents_meta_hash.is_empty() || is_changed || is_restarted_for_inputs() {
         fresh("")
     } else if !seen.options.restarts_on_input_change {
@@ -42,6 +43,7 @@ pub(super) fn of(seen: &Seen<'_>, decided: &[Decided], inputs: &inputs::ClusterI
         // Pods that were created before the setting was switched on. The time makes the hash another one, and the same
         // one until they are restarted.
         let outdated = seen.config.status.iter().flat_map(|status| &status.outdated_inputs);
+        let outdated = outdated.filter(|one| inputs::restarts(&one.input));
         let since = outdated.filter_map(|one| one.since.as_ref()).map(|time| time.0.as_second()).min();
         since.map_or_else(|| before.agents_meta_hash.clone(), |since| fresh(&since.to_string()))
     };

@@ -24,6 +24,11 @@ pub const SIGNALS: &str = "agents.signals";
 const USER_VARIABLES: &str = "userInstrumentationEnvs";
 const IMAGES: &str = "agentImages";
 const INJECTION: &str = "agentEnvVarsInjectionMethod";
+/// Path of the setting that names the image of the release's own agents. Pods that have the files from their node record none.
+pub const AGENTS_IMAGE: &str = "agentsImage";
+
+/// Inputs that are reported and never restart anything: the image changes with every release, and no upgrade restarts an application.
+const REPORTED_ONLY: [&str; 1] = [AGENTS_IMAGE];
 
 /// The setting `agents.signals`: which signals agents are told to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +51,7 @@ impl SignalMode {
         if word == "asNeeded" { Self::AsNeeded } else { Self::All }
     }
 
-    /// What an agent is told to send, before any rule.
+    /// What an agent is configured to send, before any rule.
     pub(super) fn signals(self, distribution: &Distribution, taken: &BTreeSet<Signal>) -> BTreeSet<Signal> {
         match self {
             Self::All => distribution.signals.iter().copied().collect(),
@@ -64,6 +69,8 @@ pub struct Settings<'a> {
     pub images: &'a BTreeMap<String, String>,
     /// How appended variables come in (`agentEnvVarsInjectionMethod`).
     pub injection: InjectionMode,
+    /// Image of the release's own agents (`agentsImage`).
+    pub agents_image: &'a str,
 }
 
 /// The inputs of a workload's agents, except for [`SIGNALS`], which the decision adds.
@@ -84,10 +91,15 @@ pub fn of(containers: &[ContainerAgentConfig], settings: Settings<'_>) -> Cluste
         .collect();
     let is_injected = in_pods().any(|one| one.is_loader_capable && one.appended().next().is_some());
     let digest = |is_set: bool, text: String| if is_set { objects::hash(text, 8) } else { String::new() };
+    let has_own_files = in_pods().any(|one| one.files == Files::Included);
     BTreeMap::from([
         (USER_VARIABLES.to_owned(), digest(!variables.is_empty(), json!(variables).to_string())),
         (IMAGES.to_owned(), digest(!images.is_empty(), json!(images).to_string())),
         (INJECTION.to_owned(), if is_injected { settings.injection.as_str().to_owned() } else { String::new() }),
+        (
+            AGENTS_IMAGE.to_owned(),
+            digest(has_own_files && !settings.agents_image.is_empty(), settings.agents_image.to_owned()),
+        ),
     ])
 }
 
@@ -97,6 +109,12 @@ pub fn of(containers: &[ContainerAgentConfig], settings: Settings<'_>) -> Cluste
 pub fn changed<'a>(older: &ClusterInputs, current: &'a ClusterInputs) -> Vec<&'a str> {
     let differs = |(path, value): &(&String, &String)| older.get(*path).is_some_and(|before| before != *value);
     current.iter().filter(differs).map(|(path, _)| path.as_str()).collect()
+}
+
+/// Whether a change of an input restarts workloads where that is requested (`rollout.onInputChange: restart`).
+#[must_use]
+pub fn restarts(path: &str) -> bool {
+    !REPORTED_ONLY.contains(&path)
 }
 
 /// Reads the annotation of a pod; `None` where there is none that can be read.

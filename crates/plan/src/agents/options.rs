@@ -3,6 +3,7 @@
 use super::injection::InjectionMode;
 use super::inputs::SignalMode;
 use crate::configuration::Configuration;
+use crate::configuration::texts::Text;
 use crate::detection::Mode;
 use crate::name_pattern::NamePatterns;
 use serde_json::Value;
@@ -27,6 +28,8 @@ pub struct Options {
     pub signals: SignalMode,
     /// Whether a change of a cluster-wide input restarts workloads (`rollout.onInputChange: restart`).
     pub restarts_on_input_change: bool,
+    /// Image of the release's own agents (`agentsImage`); empty when there is none that a pod can pull.
+    pub agents_image: String,
     /// Whether the files of the release's own agents are nowhere: no image that holds them is named (`agentsImage`). Nothing is
     /// restarted or changed for an agent that could not come.
     pub lacks_agents: bool,
@@ -49,6 +52,7 @@ impl Options {
             user_variables: user_variables(configuration),
             signals: SignalMode::parse(configuration.text("agents.signals").unwrap_or_default()),
             restarts_on_input_change: configuration.text("rollout.onInputChange") == Some("restart"),
+            agents_image: configuration.usable_agents_image().unwrap_or_default().to_owned(),
             lacks_agents: configuration.agents_image().is_none(),
             lacks_node_agents: !Mode::of(configuration).has_node_agents(),
             trace_id_suffix: configuration.text("traceIdSuffix").map(str::to_owned),
@@ -58,7 +62,8 @@ impl Options {
 
 /// Images of distributions that the release has no files of, by distribution.
 pub(crate) fn images(configuration: &Configuration) -> BTreeMap<String, String> {
-    let image = |image: &Value| image.as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    let fits = |image: &&str| !image.is_empty() && Text::Image.problem(image).is_none();
+    let image = |image: &Value| image.as_str().map(str::trim).filter(fits).map(str::to_owned);
     let stated = configuration.get("agentImages").and_then(Value::as_object).into_iter().flatten();
     // The Secret that images are pulled with stands beside them.
     let stated = stated.filter(|(name, _)| !name.eq_ignore_ascii_case("pullSecret"));

@@ -652,6 +652,30 @@ fn cluster_wide_inputs_restart_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn image_of_agents_is_an_input_that_restarts_nothing() {
+    let mut case = Case::of("java", "17");
+    case.options.agents_image = "registry/agents:1".into();
+    case.apply();
+    let first = case.config.spec.clone();
+    case.options.agents_image = "registry/agents:2".into();
+    case.options.restarts_on_input_change = true;
+    let changed = case.spec();
+    assert_eq!(inputs::changed(&first.cluster_inputs, &changed.cluster_inputs), [inputs::AGENTS_IMAGE]);
+    assert_eq!(changed.agents_meta_hash, first.agents_meta_hash);
+    // Pods of an earlier release record none, and count as current.
+    let mut earlier = first.cluster_inputs.clone();
+    earlier.remove(inputs::AGENTS_IMAGE);
+    assert_eq!(inputs::changed(&earlier, &changed.cluster_inputs), [""; 0]);
+    // Reported pods with older images restart nothing either, beside those that do.
+    let since = "2026-01-31T12:00:00Z".parse().ok().map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+    let outdated = odigos_api::rollout::OutdatedInput { input: inputs::AGENTS_IMAGE.into(), pods: 2, since };
+    case.config.status.as_mut().unwrap().outdated_inputs = vec![outdated];
+    case.apply();
+    assert_eq!(case.spec().agents_meta_hash, first.agents_meta_hash);
+    assert!(!inputs::annotation(&first.cluster_inputs).contains("registry"), "only a digest is recorded");
+}
+
+#[test]
 fn inputs_name_what_their_agents_read() {
     let mut case = Case::of("ruby", "3.3.1");
     case.apply();

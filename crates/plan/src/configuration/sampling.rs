@@ -24,17 +24,17 @@ impl Configuration {
 }
 
 /// Path and message of each setting that is well-formed and not acted on.
-pub(super) fn problems(configuration: &Configuration) -> Vec<(&'static str, String)> {
+pub(super) fn problems(configuration: &Configuration) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let is_reduced = configuration.flag(&format!("{DROP_TRACES_CLUSTER_WIDE}.enabled")) == Some(true);
     if is_reduced && configuration.get(KEEP).is_none() {
         let message = "required while the rule is enabled: a number from 0 to 100; without it the rule is off";
-        found.push((KEEP, message.to_owned()));
+        found.push((KEEP.to_owned(), message.to_owned()));
     }
     if configuration.text("sampling.headSampling") == Some("onRestart") {
         let message = "no agent of this release takes sampling rules, so the setting has no effect: ratio samplers of agents keep other traces than \
                        gateways, and agents know neither routes nor errors when a trace begins. Gateways apply all rules; remove the setting";
-        found.push(("sampling.headSampling", message.to_owned()));
+        found.push(("sampling.headSampling".to_owned(), message.to_owned()));
     }
     found
 }

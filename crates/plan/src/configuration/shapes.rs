@@ -1,44 +1,73 @@
-//! Values of the configuration that are of another type than what reads them.
+//! What a key of the configuration accepts.
 //!
-//! Owns what values fit which shape. A value of another type, or a word that is not known, is ignored and reported: a list of namespaces
-//! to ignore that is no list would ignore none. The numbers of rollouts are judged where they are read
-//! (`plan::instrumentation::options`), durations that collectors are made of in `configuration`.
+//! Owns the accepted set of every key of the table and what is wrong with a value outside it. What becomes of such a value is decided in
+//! `values`; settings that depend on each other are judged in `relations`, sizes in [`crate::sizing`], pools in [`crate::pools`].
 
-use super::Configuration;
-use super::keys::KEYS;
+use super::texts::{Text, label_problem};
 use crate::duration;
 use crate::sampling::Percentage;
-use serde_json::Value;
+use jiff::Timestamp;
+use serde_json::{Map, Value};
 
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// True or false, as text too.
     Flag,
-    /// A whole number, as text too.
-    Number,
+    /// A whole number within these bounds, as text too. Where they exclude 0, it counts as not set.
+    Number(i32, i32),
     /// A text.
-    Text,
+    Text(Text),
     /// One of these texts.
     Word(&'static [&'static str]),
-    /// A list of texts.
-    Texts,
-    /// Texts by key.
+    /// A list of texts, each once.
+    Texts(Text),
+    /// Labels of Kubernetes objects.
     Labels,
     /// A number from 0 to 100, as text too.
     Percentage,
-    /// A time above zero.
-    Duration,
+    /// A duration within these bounds.
+    Duration(&'static str, &'static str),
+    /// Durations in ascending order.
+    Durations,
+    /// A point in time.
+    Time,
     /// An amount of storage, as Kubernetes writes it.
     Quantity,
+    /// Environment variables: a mapping, or a list of `name` and `value`.
+    Variables,
+    /// Requests and limits of a container.
+    Resources,
+    /// Tolerations of a pod.
+    Tolerations,
+    /// Dedicated pools of gateways.
+    Pools,
     /// A mapping whose keys are in the table.
     Block,
-    /// A mapping of any keys.
+    /// A mapping of any keys; only for keys that nothing reads.
     Free,
-    /// A list of anything.
+    /// A list of anything; only for keys that nothing reads.
     List,
-    /// Judged where it is read.
-    Any,
+}
+
+/// A value that is not accepted, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    /// Where in the value; empty for the whole of it.
+    pub(super) at: Vec<Step>,
+    /// What is wrong, without the value.
+    pub(super) message: String,
+    /// Whether it stays although it is reported.
+    pub(super) stays: bool,
+}
+
+/// A step into a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Into a mapping.
+    Key(String),
+    /// Into a list.
+    Index(usize),
 }
 
 /// When agents take new sampling rules.
@@ -53,40 +82,199 @@ impl Shape {
     pub fn words(self) -> String {
         match self {
             Self::Flag => "true or false".into(),
-            Self::Number => "a whole number from 0 on".into(),
-            Self::Text => "a string".into(),
+            Self::Number(0, i32::MAX) => "a whole number from 0 on".into(),
+            Self::Number(least, most) if least == most => format!("{least}"),
+            Self::Number(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Text(text) => text.words().into(),
             Self::Word(all) => format!("one of {}", all.join(", ")),
-            Self::Texts => "a list of strings".into(),
-            Self::Labels => "a mapping of strings to strings".into(),
+            Self::Texts(Text::Any) => "a list of strings".into(),
+            Self::Texts(text) => format!("a list of strings, each {}", text.words()),
+            Self::Labels => "a mapping of strings to strings: labels".into(),
             Self::Percentage => "a number from 0 to 100".into(),
-            Self::Duration => "a duration above zero such as 30s or 1m30s".into(),
+            Self::Duration(least, most) => format!("a duration from {least} to {most}, such as 30s or 1m30s"),
+            Self::Durations => "a list of durations in ascending order, such as 2ms, 10ms, 1s".into(),
+            Self::Time => "a time such as 2026-01-31T12:00:00Z".into(),
             Self::Quantity => "an amount such as 2Gi".into(),
+            Self::Variables => "a mapping, or a list of `name` and `value`".into(),
+            Self::Resources => "`requests` and `limits` of `cpu` and `memory`".into(),
+            Self::Tolerations => "a list of tolerations".into(),
+            Self::Pools => "a list of pools".into(),
             Self::Block | Self::Free => "a mapping".into(),
             Self::List => "a list".into(),
-            Self::Any => "a value".into(),
         }
     }
 
-    fn fits(self, value: &Value) -> bool {
+    /// What of a value is not accepted. A text without anything is the way to set nothing, where texts are expected.
+    pub(super) fn problems(self, value: &Value) -> Vec<Problem> {
+        let unless =
+            |fits: bool| if fits { Vec::new() } else { vec![Problem::whole(format!("expected {}", self.words()))] };
         match (self, value) {
-            (Self::Flag, Value::Bool(_))
-            | (Self::Text, Value::String(_))
-            | (Self::Block | Self::Free, Value::Object(_)) => true,
-            (Self::List, Value::Array(_)) | (Self::Any, _) => true,
-            // A text without anything is the way to set nothing.
-            (Self::Word(all), Value::String(text)) => text.is_empty() || all.contains(&text.as_str()),
+            (_, Value::Null) => Vec::new(),
+            (Self::Text(_) | Self::Word(_) | Self::Duration(..) | Self::Quantity | Self::Time, Value::String(text))
+                if text.is_empty() =>
+            {
+                Vec::new()
+            }
+            (Self::Flag, Value::Bool(_)) | (Self::Block | Self::Free, Value::Object(_)) => Vec::new(),
+            // Whoever reads pools judges them.
+            (Self::List, Value::Array(_)) | (Self::Pools, _) => Vec::new(),
             // Helm and shells turn everything into texts.
-            (Self::Flag, Value::String(text)) => text.parse::<bool>().is_ok(),
-            (Self::Number, Value::String(text)) => text.parse::<i32>().is_ok_and(|number| number >= 0),
-            (Self::Number, value) => value.as_u64().is_some_and(|number| i32::try_from(number).is_ok()),
-            (Self::Texts, Value::Array(list)) => list.iter().all(Value::is_string),
-            (Self::Labels, Value::Object(map)) => map.values().all(Value::is_string),
-            (Self::Percentage, value) => percentage(value).is_some(),
-            (Self::Duration, Value::String(text)) => duration::is_positive(text),
-            (Self::Quantity, Value::String(text)) => is_quantity(text),
-            _ => false,
+            (Self::Flag, Value::String(text)) => unless(text.parse::<bool>().is_ok()),
+            (Self::Number(least, most), value) => {
+                let number = value.as_i64().or_else(|| value.as_str()?.trim().parse().ok());
+                unless(number.is_some_and(|number| (i64::from(least)..=i64::from(most)).contains(&number)))
+            }
+            (Self::Text(kind), Value::String(text)) => {
+                let problem =
+                    kind.problem(text).map(|message| Problem { stays: kind.stays(), ..Problem::whole(message) });
+                problem.into_iter().collect()
+            }
+            (Self::Word(all), Value::String(text)) => unless(all.contains(&text.as_str())),
+            (Self::Texts(kind), Value::Array(list)) => entries(kind, list),
+            (Self::Labels, Value::Object(map)) => labels(map),
+            (Self::Percentage, value) if percentage(value).is_some() => Vec::new(),
+            // It stays, so that its rule is off: every guess would drop traces.
+            (Self::Percentage, _) => {
+                let message = format!("expected {}; the rule is off", self.words());
+                vec![Problem { stays: true, ..Problem::whole(message) }]
+            }
+            (Self::Duration(least, most), Value::String(text)) => {
+                let bounds = duration::milliseconds(least).zip(duration::milliseconds(most));
+                let is_within = |amount: i64| bounds.is_some_and(|(least, most)| (least..=most).contains(&amount));
+                unless(duration::milliseconds(text).is_some_and(is_within))
+            }
+            (Self::Durations, Value::Array(list)) => {
+                let amounts: Option<Vec<i64>> =
+                    list.iter().map(|one| one.as_str().and_then(duration::milliseconds)).collect();
+                unless(amounts.is_some_and(|all| all.iter().all(|one| *one > 0) && all.is_sorted_by(|a, b| a < b)))
+            }
+            (Self::Time, Value::String(text)) => unless(text.parse::<Timestamp>().is_ok()),
+            (Self::Quantity, Value::String(text)) => unless(quantity(text).is_some_and(|amount| amount > 0.0)),
+            (Self::Variables, value) => variables(value),
+            (Self::Resources, Value::Object(map)) => unless(are_resources(map)),
+            (Self::Tolerations, Value::Array(list)) => {
+                let wrong = list.iter().enumerate().filter(|(_, one)| !is_toleration(one));
+                wrong.map(|(index, _)| Problem::entry(index, "it is no toleration: `key`, `operator` Exists or Equal, `value`, `effect`, `tolerationSeconds`")).collect()
+            }
+            _ => unless(false),
         }
     }
+}
+
+impl Problem {
+    fn whole(message: impl Into<String>) -> Self {
+        Self { at: Vec::new(), message: message.into(), stays: false }
+    }
+
+    fn entry(index: usize, message: impl Into<String>) -> Self {
+        Self { at: vec![Step::Index(index)], ..Self::whole(message) }
+    }
+
+    fn key(key: &str, message: impl Into<String>) -> Self {
+        Self { at: vec![Step::Key(key.to_owned())], ..Self::whole(message) }
+    }
+}
+
+fn entries(kind: Text, list: &[Value]) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for (index, one) in list.iter().enumerate() {
+        let Some(text) = one.as_str() else {
+            found.push(Problem::entry(index, "expected a string"));
+            continue;
+        };
+        let problem = if text.is_empty() && kind != Text::Any {
+            Some("the entry is empty".to_owned())
+        } else if list.iter().take(index).any(|other| other == one) {
+            Some("it is in the list twice".to_owned())
+        } else {
+            kind.problem(text)
+        };
+        let stays = kind.stays() && !text.is_empty();
+        found.extend(problem.map(|message| Problem { stays, ..Problem::entry(index, message) }));
+    }
+    found
+}
+
+fn labels(map: &Map<String, Value>) -> Vec<Problem> {
+    let problem = |key: &str, value: &Value| match value.as_str() {
+        Some(text) => label_problem(key, text),
+        None => Some("expected a string"),
+    };
+    map.iter().filter_map(|(key, value)| Some(Problem::key(key, problem(key, value)?))).collect()
+}
+
+/// Why a container cannot have a variable of this name, whatever the release of the API server.
+fn variable_problem(name: &str) -> Option<&'static str> {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let fits = !name.is_empty() && name.chars().all(is_inner) && !name.starts_with(|c: char| c.is_ascii_digit());
+    (!fits).then_some("no variable can have this name: letters, digits, _, - and . only, no digit first")
+}
+
+fn variables(value: &Value) -> Vec<Problem> {
+    let is_value = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
+    let unread = "expected a string, a number or a flag as its value";
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter_map(|(name, value)| {
+                let problem = variable_problem(name).or((!is_value(value)).then_some(unread));
+                Some(Problem::key(name, problem?))
+            })
+            .collect(),
+        Value::Array(list) => {
+            let problem = |one: &Value| match one.get("name").and_then(Value::as_str) {
+                Some(name) => variable_problem(name).or((!one.get("value").is_some_and(is_value)).then_some(unread)),
+                None => Some("expected `name` and `value`"),
+            };
+            let wrong = list.iter().enumerate().filter_map(|(index, one)| Some((index, problem(one)?)));
+            wrong.map(|(index, message)| Problem::entry(index, message)).collect()
+        }
+        _ => vec![Problem::whole(format!("expected {}", Shape::Variables.words()))],
+    }
+}
+
+/// Requests within their limits, all of them amounts.
+fn are_resources(map: &Map<String, Value>) -> bool {
+    let empty = Map::new();
+    let part = |name: &str| match map.get(name) {
+        None | Some(Value::Null) => Some(&empty),
+        Some(other) => other.as_object(),
+    };
+    let (Some(requests), Some(limits)) = (part("requests"), part("limits")) else { return false };
+    let amount = |value: &Value| match value {
+        Value::String(text) => quantity(text),
+        other => other.as_f64().filter(|amount| *amount >= 0.0),
+    };
+    map.keys().all(|key| ["requests", "limits"].contains(&key.as_str()))
+        && requests
+            .iter()
+            .chain(limits)
+            .all(|(name, value)| label_problem(name, "").is_none() && amount(value).is_some())
+        && requests.iter().all(|(name, value)| {
+            limits.get(name).is_none_or(|limit| amount(value).zip(amount(limit)).is_some_and(|(one, most)| one <= most))
+        })
+}
+
+fn is_toleration(value: &Value) -> bool {
+    let Some(map) = value.as_object() else { return false };
+    let text = |key: &str| map.get(key).map_or(Some(""), Value::as_str);
+    let (Some(key), Some(operator), Some(effect), Some(stated)) =
+        (text("key"), text("operator"), text("effect"), text("value"))
+    else {
+        return false;
+    };
+    let known = ["key", "operator", "value", "effect", "tolerationSeconds"];
+    let is_complete = match operator {
+        "Exists" => stated.is_empty(),
+        "" | "Equal" => !key.is_empty(),
+        _ => false,
+    };
+    let seconds = map.get("tolerationSeconds");
+    map.keys().all(|key| known.contains(&key.as_str()))
+        && is_complete
+        && (key.is_empty() || label_problem(key, stated).is_none())
+        && ["", "NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect)
+        && seconds.is_none_or(|seconds| seconds.is_i64() && effect == "NoExecute")
 }
 
 /// A percentage, written as number or text.
@@ -95,52 +283,39 @@ pub(super) fn percentage(value: &Value) -> Option<Percentage> {
     Percentage::new(number).ok()
 }
 
-/// Whether Kubernetes takes a text as an amount of storage.
-fn is_quantity(text: &str) -> bool {
+/// The number that Kubernetes reads from a text as an amount.
+fn quantity(text: &str) -> Option<f64> {
+    const UNITS: [(&str, f64); 14] = [
+        ("", 1.0),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+        ("E", 1e18),
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("Ei", 1_152_921_504_606_846_976.0),
+    ];
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
-    let units = ["", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-    number.parse::<f64>().is_ok_and(|number| number > 0.0) && units.contains(&unit)
-}
-
-/// Path and message of each value that does not fit, in the order of paths; of a block that does not, its keys are not looked for.
-pub(super) fn problems(configuration: &Configuration) -> Vec<(String, String)> {
-    let mut wrong = Vec::new();
-    for key in KEYS {
-        for (path, value) in at(configuration, key.path) {
-            if !value.is_null() && !key.shape.fits(value) {
-                wrong.push((path, format!("expected {}; value ignored", key.shape.words())));
-            }
-        }
-    }
-    wrong.sort();
-    wrong
-}
-
-/// The values at a path of the table, each with its own path.
-fn at<'a>(configuration: &'a Configuration, path: &str) -> Vec<(String, &'a Value)> {
-    let mut found = vec![(String::new(), &configuration.root)];
-    for part in path.split('.') {
-        let mut below = Vec::new();
-        for (at, value) in found {
-            let joined = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
-            match value.as_object().filter(|_| part == "*") {
-                Some(map) => below.extend(map.iter().map(|(name, value)| (joined(name), value))),
-                None => below.extend(super::child(value, part).map(|value| (joined(part), value))),
-            }
-        }
-        found = below;
-    }
-    found
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
+    Some(number.parse::<f64>().ok()? * factor)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Configuration, values};
     use super::*;
+    use serde_json::json;
 
     fn problems_of(text: &str) -> Vec<String> {
-        let configuration = Configuration::parse(text).unwrap();
-        problems(&configuration).into_iter().map(|(path, message)| format!("{path}: {message}")).collect()
+        let mut configuration = Configuration::parse(text).unwrap();
+        values::reject(&mut configuration).into_iter().map(|(path, message)| format!("{path}: {message}")).collect()
     }
 
     #[test]
@@ -149,52 +324,105 @@ mod tests {
         let found = problems_of(text);
         let paths: Vec<&str> = found.iter().filter_map(|one| one.split(':').next()).collect();
         assert_eq!(paths, ["allowConcurrentAgents", "collectorGateway", "ignoredNamespaces", "rollout"]);
-        assert!(found[2].ends_with("expected a list of strings; value ignored"));
-        assert_eq!(problems_of("ignoredContainers: [a, 1]\n").len(), 1);
+        assert!(
+            found[0].ends_with("expected true or false; \"maybe\" is ignored, the default is used: false"),
+            "{found:?}"
+        );
+        assert_eq!(
+            problems_of("ignoredContainers: [a, 1]\n"),
+            ["ignoredContainers[1]: 1 is ignored: expected a string"]
+        );
         let languages = "userInstrumentationEnvs: {languages: {java: {enabled: perhaps}}}";
         assert_eq!(
             problems_of(languages),
-            ["userInstrumentationEnvs.languages.java.enabled: expected true or false; value ignored"]
+            [
+                "userInstrumentationEnvs.languages.java.enabled: expected true or false; \"perhaps\" is ignored, the default is used: false"
+            ]
         );
     }
 
     #[test]
     fn a_word_that_nobody_knows_is_said_with_those_that_are() {
         let found = problems_of("runtimeDetection: {mode: pods}\nmountMethod: ''\nresourceSizePreset: size_m\n");
-        let expected = "runtimeDetection.mode: expected one of agent, none, pod; value ignored";
+        let expected = "runtimeDetection.mode: expected one of agent, none, pod; \"pods\" is ignored, the default is used: `agent`";
         assert_eq!(found, [expected]);
         assert_eq!(problems_of("mountMethod: host\nresourceSizePreset: [large]\n").len(), 2);
     }
 
     #[test]
-    fn value_that_would_silently_become_a_default_is_reported() {
-        for text in [
-            "sampling: {k8sHealthProbesSampling: {enabled: true, keepPercentage: 150}}",
-            "sampling: {k8sHealthProbesSampling: {enabled: true, keepPercentage: 10%}}",
-            "sampling: {tailSampling: {traceAggregationWaitDuration: abc}}",
-            "sampling: {dropTracesClusterWide: {enabled: true, keepPercentage: most}}",
-            "sampling: {dropTracesClusterWide: 10}",
-            "sampling: {keepAllErrorTraces: true}",
-            "sampling: {headSampling: always}",
-            "sampling: {tailSampling: {traceAggregationWaitDuration: 30}}",
-            "sampling: {tailSampling: {traceAggregationWaitDuration: 0s}}",
-            "imagePullSecrets: regcred",
-            "collectorGateway: {nodeSelector: {zone: 1}}",
-            "collectorGateway: {logLevel: trace}",
-            "componentLogLevels: {collector: DEBUG}",
-            "collectorGateway: {queueVolume: {size: 2GB}}",
+    fn rejected_value_is_taken_out_and_the_others_stay() {
+        let text = "collectorGateway: {nodeSelector: {zone: a, disk: fast ssd}, requestCPUm: -5, minReplicas: 3}\n\
+                    imagePullSecrets: [regcred, Bad Name, regcred]\nautoRollback: {graceTime: soon}\n\
+                    userInstrumentationEnvs: {languages: {java: {enabled: true, env: {'A B': c, GOOD: d}}}}\n";
+        let mut configuration = Configuration::parse(text).unwrap();
+        let found = values::reject(&mut configuration);
+        let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [
+                "autoRollback.graceTime",
+                "collectorGateway.nodeSelector.disk",
+                "collectorGateway.requestCPUm",
+                "imagePullSecrets[1]",
+                "imagePullSecrets[2]",
+                "userInstrumentationEnvs.languages.java.env.A B",
+            ]
+        );
+        let again = Configuration::parse(&configuration.to_yaml()).unwrap();
+        assert_eq!(again.get("rollbackGraceTime"), None, "no reader takes it from another spelling");
+        assert_eq!(configuration.get("collectorGateway.nodeSelector"), Some(&json!({"zone": "a"})));
+        assert_eq!(configuration.number("collectorGateway.minReplicas"), Some(3));
+        assert_eq!(configuration.texts("imagePullSecrets"), ["regcred"]);
+        assert_eq!(
+            (configuration.get("collectorGateway.requestCPUm"), configuration.get("rollbackGraceTime")),
+            (None, None)
+        );
+        assert_eq!(configuration.get("userInstrumentationEnvs.languages.java.env"), Some(&json!({"GOOD": "d"})));
+    }
+
+    #[test]
+    fn what_may_be_a_credential_is_not_repeated() {
+        let text = "collectorGateway: {httpsProxyAddress: 'http://me:secret@proxy example'}\n\
+                    userInstrumentationEnvs: {languages: {java: {enabled: true, env: SECRET=secret}}}\n";
+        let found = problems_of(text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.iter().all(|one| !one.contains("secret")), "{found:?}");
+    }
+
+    #[test]
+    fn resources_and_tolerations_are_what_an_api_server_takes() {
+        let fits = |shape: Shape, value: Value| shape.problems(&value).is_empty();
+        for (value, expected) in [
+            (json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": 1, "memory": "1Gi"}}), true),
+            (json!({"limits": {"cpu": "500m"}}), true),
+            (json!({"requests": {"cpu": "2"}, "limits": {"cpu": "500m"}}), false),
+            (json!({"requests": {"memory": "64 MB"}}), false),
+            (json!({"request": {"cpu": 1}}), false),
+            (json!({"requests": {"cpu": -1}}), false),
         ] {
-            assert_eq!(problems_of(text).len(), 1, "{text}: {:?}", problems_of(text));
+            assert_eq!(fits(Shape::Resources, value.clone()), expected, "{value}");
         }
-        let fine = "sampling: {k8sHealthProbesSampling: {enabled: \"true\", keepPercentage: \"10\"}, tailSampling: {traceAggregationWaitDuration: 1m}}\n\
-                    collectorGateway: {queueVolume: {size: 2Gi}, nodeSelector: {zone: a}}\n";
-        assert_eq!(problems_of(fine), [] as [String; 0]);
+        for (value, expected) in [
+            (json!({"operator": "Exists"}), true),
+            (
+                json!({"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}),
+                true,
+            ),
+            (json!({"key": "a", "value": "b", "effect": "NoSchedule"}), true),
+            (json!({"key": "a", "operator": "exists"}), false),
+            (json!({"key": "a", "effect": "NoWay"}), false),
+            (json!({"value": "b"}), false),
+            (json!("a"), false),
+        ] {
+            assert_eq!(fits(Shape::Tolerations, json!([value.clone()])), expected, "{value}");
+        }
     }
 
     #[test]
     fn usual_ways_to_write_them_are_fine() {
         let text = "ignoredNamespaces: [a]\nrollbackDisabled: \"true\"\ncollectorGateway: {minReplicas: \"2\", maxReplicas: 4}\n\
-                    mountMethod: k8s-host-path\nclusterName:\n";
+                    mountMethod: k8s-host-path\nclusterName:\nrollout: {maxConcurrentRollouts: 0}\n\
+                    sampling: {k8sHealthProbesSampling: {enabled: \"true\", keepPercentage: \"10\"}, tailSampling: {traceAggregationWaitDuration: 1m}}\n";
         assert_eq!(problems_of(text), [] as [String; 0]);
     }
 }

@@ -8,7 +8,7 @@ use super::{ALIASES, Configuration};
 use crate::spelling;
 use odigos_catalog::distribution;
 use serde_json::{Map, Value};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Path and message of each key that has no effect as it is written: one that is not known, one that nothing reads, another
 /// spelling that contradicts the key itself.
@@ -78,6 +78,28 @@ fn walk(at: &str, known: &str, map: &Map<String, Value>, found: &mut Vec<(String
     }
 }
 
+/// Path and message of each key that stands in a mapping twice, in spellings that differ in case alone.
+pub(super) fn repeated(document: &Value) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut waiting: Vec<(String, &str, &Value)> = vec![(String::new(), "", document)];
+    while let Some((at, known, value)) = waiting.pop() {
+        let Some(map) = value.as_object() else { continue };
+        let mut last: BTreeMap<&str, &String> = BTreeMap::new();
+        for (name, value) in map {
+            let Some(key) = find(known, name) else { continue };
+            let is_chosen = key.path.ends_with('*');
+            if let Some(other) = last.insert(key.path, name).filter(|_| !is_chosen) {
+                let message = format!("the key is set as {other} too; the value of {name} is used, remove one");
+                found.push((joined(&at, name), message));
+            }
+            if key.shape == Shape::Block {
+                waiting.push((joined(&at, name), key.path, value));
+            }
+        }
+    }
+    found
+}
+
 fn joined(at: &str, name: &str) -> String {
     if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
 }
@@ -90,7 +112,8 @@ fn below(known: &str) -> impl Iterator<Item = (&'static Key, &'static str)> {
     })
 }
 
-fn find(known: &str, name: &str) -> Option<&'static Key> {
+/// The row of a key right below a path of the table.
+pub(super) fn find(known: &str, name: &str) -> Option<&'static Key> {
     let exact = below(known).find(|(_, one)| one.eq_ignore_ascii_case(name));
     exact.or_else(|| below(known).find(|(_, one)| *one == "*")).map(|(key, _)| key)
 }
@@ -170,6 +193,15 @@ mod tests {
                 "collectorNode.resourceDetectors.nimbus: there is no such detector, ignored; there are: aks, azure, ec2, eks, gcp",
             ]
         );
+    }
+
+    #[test]
+    fn key_in_two_spellings_is_reported() {
+        let document = serde_json::json!({"collectorGateway": {"MinReplicas": 2, "minReplicas": 3}});
+        let found = repeated(&document);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].0 == "collectorGateway.minReplicas" && found[0].1.contains("MinReplicas"), "{found:?}");
+        assert_eq!(repeated(&serde_json::json!({"agentImages": {"a": "x", "A": "y"}})), []);
     }
 
     #[test]

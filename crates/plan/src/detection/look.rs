@@ -1,4 +1,4 @@
-//! What was seen of one container → what is told of it (`spec/sources-and-instrumentation.md` 4.3, 4.7).
+//! What was seen of one container → what is reported of it (`spec/sources-and-instrumentation.md` 4.3, 4.7).
 //!
 //! Owns what the pod adds to what its processes show: which image they are of, and which variables the image brings.
 

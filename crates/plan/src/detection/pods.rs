@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use odigos_api::WorkloadRef;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Containers that one pod looks at: what is told of so many fits into a termination message, unless their variables are long.
+/// Containers that one pod looks at: what is reported of so many fits into a termination message, unless their variables are long.
 const CONTAINERS: usize = 8;
 /// Seconds after which the kubelet ends a detection pod; pulling its image counts.
 pub const DEADLINE_SECONDS: i64 = 300;

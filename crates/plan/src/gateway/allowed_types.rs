@@ -12,6 +12,12 @@ pub const PATH: &str = "destinations.additionalTypes";
 const RESTRICTED: [(&str, &str); 2] =
     [("dynamic", "its author writes any settings of any exporter"), ("file", "it writes files inside the gateways")];
 
+/// The types that have to be listed.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    RESTRICTED.iter().map(|(name, _)| *name).collect()
+}
+
 /// What is wrong with a type, as a sentence; nothing where it may be used.
 #[must_use]
 pub fn problem(configuration: &Configuration, type_id: &str) -> Option<String> {

@@ -594,7 +594,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     }
     warnings.extend(metric_requests_in_vain(seen.configuration, spec, takes_metrics));
     if selection == Selection::Streams(BTreeSet::new()) {
-        let problems = streams::impossible_streams(spec);
+        let problems = streams::selector_problems(spec);
         return match problems.is_empty() {
             true => Outcome::Unreachable,
             false => Outcome::Refused { reason: "EmptySelector", problems },

@@ -130,7 +130,7 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Whether the decision about a trace is told at all.
+    /// Whether the decision about a trace is recorded at all.
     pub(super) fn decision(self) -> bool {
         self.category || self.rule
     }

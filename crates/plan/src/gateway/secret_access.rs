@@ -1,7 +1,7 @@
 //! Which Secret a Destination may read.
 //!
 //! Owns the mark of Secrets, what admission records about writers of Destinations, and what nobody may read through one. A Destination that
-//! was last written before admission recorded anything keeps its Secret, and is told how to mark it: an upgrade stops no export. Never sees a
+//! was last written before admission recorded anything keeps its Secret, and its condition says how to mark it: an upgrade stops no export. Never sees a
 //! value.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

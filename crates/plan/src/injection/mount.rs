@@ -4,7 +4,7 @@
 //! Mounts are read-only, one for each folder. Virtual devices and CSI volumes are not offered: both tie pods to what nodes
 //! have registered, and keep them pending where schedulers cannot know it.
 
-use super::options::MountMethod;
+use super::options::{CPU_REQUEST, LIMIT, MEMORY_REQUEST, MountMethod};
 use super::pull_secret::{self, has_files_from_node};
 use super::{LOADER, Subject, Target};
 use odigos_api::labels::PREPARED_NODE;
@@ -67,8 +67,8 @@ enum Source {
 /// Folders that containers need, by name of the volume.
 type Volumes = BTreeMap<String, (Source, BTreeSet<String>)>;
 
-/// Adds volumes, mounts, init containers and affinity.
-pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value) -> Result<(), String> {
+/// Adds volumes, mounts, init containers and affinity; returns whether the pod has files of the release's own agents from their image.
+pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value) -> Result<bool, String> {
     let mut volumes = Volumes::new();
     for target in targets {
         for (volume, source, folder) in wanted(subject, target)? {
@@ -100,7 +100,7 @@ pub(super) fn add(subject: &Subject<'_>, targets: &[Target<'_>], pod: &mut Value
     if from_node && !subject.options.has_karpenter {
         require_prepared_node(pod);
     }
-    Ok(())
+    Ok(volumes.get(VOLUME).is_some_and(|(source, _)| *source != Source::Node))
 }
 
 /// Volume, source and folder for everything that a container needs.
@@ -240,8 +240,9 @@ fn add_init_container(pod: &mut Value, volume: &str, image: &str, command: &[Str
     let name = volume.replacen("odigos-agent", "odigos-agents", 1);
     let options = subject.options;
     let amount = |key: &str, default: i64| options.init_resources.get(key).copied().unwrap_or(default);
-    let cpu = subject.bounds.cpu.fit((amount("requestCPUm", 10), amount("limitCPUm", 300)));
-    let memory = subject.bounds.memory.fit((amount("requestMemoryMiB", 32), amount("limitMemoryMiB", 300)));
+    let cpu = subject.bounds.cpu.fit((amount("requestCPUm", CPU_REQUEST), amount("limitCPUm", LIMIT)));
+    let memory =
+        subject.bounds.memory.fit((amount("requestMemoryMiB", MEMORY_REQUEST), amount("limitMemoryMiB", LIMIT)));
     let mut security = json!({
         "privileged": false,
         "allowPrivilegeEscalation": false,

@@ -3,7 +3,6 @@
 use crate::agents::{InjectionMode, options};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
-use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// How the agents' files come into a pod (5.5).
@@ -19,6 +18,19 @@ pub enum MountMethod {
     InitContainer,
     /// As a volume that is an image; needs a cluster that has such volumes.
     ImageVolume,
+}
+
+impl MountMethod {
+    /// Reads `mountMethod`.
+    #[must_use]
+    pub fn of(configuration: &Configuration) -> Self {
+        match configuration.text("mountMethod").unwrap_or_default() {
+            "k8s-host-path" => Self::HostPath,
+            "k8s-init-container" => Self::InitContainer,
+            "k8s-image-volume" => Self::ImageVolume,
+            _ => Self::Automatic,
+        }
+    }
 }
 
 /// Settings of the change of pods.
@@ -52,25 +64,21 @@ impl Options {
     /// Reads them. `namespace` is the control plane's.
     #[must_use]
     pub fn of(configuration: &Configuration, namespace: &str) -> Self {
-        let object = |path: &str| configuration.get(path).and_then(Value::as_object).into_iter().flatten();
+        let amount = |key: &str| configuration.number(&format!("agentsInitContainerResources.{key}"));
         Self {
             namespace: namespace.to_owned(),
-            agents_image: configuration.agents_image().unwrap_or_default().to_owned(),
+            agents_image: configuration.usable_agents_image().unwrap_or_default().to_owned(),
             agent_images: options::images(configuration),
             pull_secret: configuration.agents_pull_secret().map(str::to_owned),
-            mount: match configuration.text("mountMethod").unwrap_or_default() {
-                "k8s-host-path" => MountMethod::HostPath,
-                "k8s-init-container" => MountMethod::InitContainer,
-                "k8s-image-volume" => MountMethod::ImageVolume,
-                _ => MountMethod::Automatic,
-            },
+            mount: MountMethod::of(configuration),
             lacks_node_agents: !Mode::of(configuration).has_node_agents(),
             injection: InjectionMode::parse(configuration.text("agentEnvVarsInjectionMethod").unwrap_or_default()),
             has_karpenter: configuration.flag("karpenterEnabled").unwrap_or_default(),
             is_openshift: configuration.flag("openshiftEnabled").unwrap_or_default(),
             init_resources: bounded(
-                object("agentsInitContainerResources")
-                    .filter_map(|(name, value)| Some((name.clone(), value.as_i64().filter(|amount| *amount > 0)?)))
+                ["requestCPUm", "limitCPUm", "requestMemoryMiB", "limitMemoryMiB"]
+                    .into_iter()
+                    .filter_map(|key| Some((key.to_owned(), i64::from(amount(key)?))))
                     .collect(),
             ),
             user_variables: options::user_variables(configuration),
@@ -83,13 +91,22 @@ impl Options {
     }
 }
 
+/// CPU in thousandths of a core that the init container requests by default: it copies files.
+pub(super) const CPU_REQUEST: i64 = 10;
+/// Memory in MiB that it requests by default.
+pub(super) const MEMORY_REQUEST: i64 = 32;
+
+/// Limits of both by default.
+pub(super) const LIMIT: i64 = 300;
+
 /// Requests within their limits: one above would keep every pod of the application from being created. The configuration reports it.
 fn bounded(mut amounts: BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     for (request, limit) in [("requestCPUm", "limitCPUm"), ("requestMemoryMiB", "limitMemoryMiB")] {
-        let limit = amounts.get(limit).copied().unwrap_or(300);
-        if let Some(request) = amounts.get_mut(request) {
-            *request = (*request).min(limit);
-        }
+        let most = amounts.get(limit).copied().unwrap_or(LIMIT);
+        // A limit below the default of its request bounds it as well.
+        let default = if request == "requestCPUm" { CPU_REQUEST } else { MEMORY_REQUEST };
+        let request = amounts.entry(request.to_owned()).or_insert(default);
+        *request = (*request).min(most);
     }
     amounts
 }

@@ -663,6 +663,21 @@ fn each_mount_method_leaves_its_own_marks_and_no_others() {
 }
 
 #[test]
+fn pod_records_the_image_of_its_agents_where_the_files_come_from_it() {
+    let recorded = |case: &Case| {
+        let pod = case.injected();
+        let text = pod.pointer("/metadata/annotations").unwrap()[CLUSTER_INPUTS].as_str().unwrap().to_owned();
+        inputs::parse(&text).unwrap().contains_key(inputs::AGENTS_IMAGE)
+    };
+    let mut case = Case::new("java-community");
+    assert!(!recorded(&case), "the agent of the node keeps its files up to date");
+    case.level = Some(SecurityLevel::Unlabelled);
+    assert!(recorded(&case));
+    case.options.mount = MountMethod::ImageVolume;
+    assert!(recorded(&case));
+}
+
+#[test]
 fn files_that_the_release_does_not_have_come_from_the_configured_image() {
     let mut case = Case::new("python-community3.8");
     let pod = case.injected();

@@ -1,5 +1,5 @@
 //! Settings of rollouts, from the effective configuration (`spec/sources-and-instrumentation.md` 8, and keys of ours), and what
-//! is wrong with them: a value that cannot be read is told and its default used, so that it stops nothing.
+//! is wrong with them: a value that is not accepted is reported and its default used, so that it stops nothing.
 
 use super::rollback::stated;
 use super::{brake, places, rollback};
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_read_is_told_and_its_default_used() {
+    fn value_that_is_not_accepted_is_reported_and_its_default_used() {
         let (options, paths) = of("{}");
         assert_eq!((options, paths), (Options::default(), vec![]));
         let (options, paths) = of(

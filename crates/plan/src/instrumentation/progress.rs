@@ -1,6 +1,6 @@
 //! What a workload's own object says about its rollouts (`spec/sources-and-instrumentation.md` 3.4).
 //!
-//! Whether one goes on is told from generations and revisions, not from health, so that one pod that never becomes ready
+//! Whether one goes on is known from generations and revisions, not from health, so that one pod that never becomes ready
 //! blocks nothing.
 
 use super::creation::CreationFailure;

@@ -38,7 +38,7 @@ pub(super) fn host_mount_points(configuration: &Configuration) -> Vec<String> {
 }
 
 /// What is wrong with a mount point.
-pub(super) fn mount_point_problem(path: &str) -> Option<&'static str> {
+pub(crate) fn mount_point_problem(path: &str) -> Option<&'static str> {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     if path == "/" {
         return Some("it is the whole file system of the machine; name the mount points that you need");

@@ -23,6 +23,12 @@ const RESTRICTED: [(&str, &str); 6] = [
     ("schema", "it sends requests to addresses that telemetry names"),
 ];
 
+/// The types that have to be listed.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    RESTRICTED.iter().map(|(name, _)| *name).collect()
+}
+
 /// What the configuration allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Permission {
@@ -33,7 +39,7 @@ pub struct Permission {
 }
 
 /// A type in the spelling of [`RESTRICTED`]: releases of the collector differ in `_` alone.
-fn canonical(component_type: &str) -> String {
+pub(crate) fn canonical(component_type: &str) -> String {
     component_type.trim().replace('_', "")
 }
 

@@ -240,6 +240,6 @@ mod tests {
         assert!(starts.iter().all(|out| out.len() <= 1), "{starts:?}");
         let mut unchanged = Lab::new(&["a", "b"], Some(&["a", "b"]));
         unchanged.run(|_| Some(""));
-        assert_eq!(unchanged.out(), Vec::<&str>::new(), "nobody is suspected");
+        assert_eq!(unchanged.out(), Vec::<&str>::new(), "there is no candidate");
     }
 }

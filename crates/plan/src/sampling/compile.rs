@@ -199,7 +199,7 @@ fn by_rule(lists: &Lists<'_>, blocked: &[String], out: &mut Writer) {
             out.push(drop_policy(&name, &format!("{name}-fail"), &[condition.to_string()]), 1, None);
         }
     }
-    // The lowest cap decides, so it stands first and is the one that is told.
+    // The lowest cap decides, so it stands first and is the one that is reported.
     for rule in lists.noisy.iter().filter(|rule| rule.percentage > Percentage::ZERO) {
         let name = out.unique("noisy-keep", rule);
         out.push(ottl(&name, &[predicate::matches(rule).to_string()]), 1, Some(told(rule)));

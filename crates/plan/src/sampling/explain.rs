@@ -1,6 +1,6 @@
 //! A rule set in plain sentences: what is dropped, what is always kept, what can never decide, what contradicts.
 //!
-//! Shadowing is told only where it is certain: by comparing scopes and operations, never by guessing about traffic.
+//! Shadowing is reported only where it is certain: by comparing scopes and operations, never by guessing about traffic.
 
 use super::compile;
 use super::report::Mode;

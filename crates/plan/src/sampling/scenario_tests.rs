@@ -157,11 +157,11 @@ fn agree(seeds: std::ops::Range<u64>) {
                     let decided =
                         decision.decided_by.map(|(category, position)| (category, rules[position].percentage));
                     let told = told.map(|told| (told.category, told.rule.as_ref().unwrap().2));
-                    assert_eq!(told, decided, "seed {seed}: the deciding rule is told");
+                    assert_eq!(told, decided, "seed {seed}: the deciding rule is recorded");
                 }
                 if keep && compiled == &forms[1] && !compiled.policies.is_empty() {
                     let category = decision.decided_by.map(|(category, _)| category);
-                    assert_eq!(told.map(|told| told.category), category, "seed {seed}: the category is told");
+                    assert_eq!(told.map(|told| told.category), category, "seed {seed}: the category is recorded");
                 }
             }
             let dropped = !complement.is_empty() && model::keeps(&complement, &trace).0;

@@ -10,7 +10,7 @@ use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::labels;
 use serde_json::{Value, json};
 
-/// How long metrics may be missing before that is told: a new pod has none for its first minute.
+/// How long metrics may be missing before that is reported: a new pod has none for its first minute.
 const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// How much of the cluster's own words is repeated, in characters.
 const WORDS: usize = 300;

@@ -366,6 +366,8 @@ impl World {
     fn configure(&mut self, findings: &mut Vec<Finding>) -> Configuration {
         let mut about = Vec::new();
         let configuration = self.stated_configuration(&mut about);
+        let object = format!("ConfigMap {}/{}", self.namespace, names::CONFIGURATION);
+        about.extend(scheduling::unreached_opt_out(&configuration, &self.own_destinations(), &object));
         let text = scheduling::findings_text(&about);
         findings.extend(about);
         let object = scheduling::effective_configuration_object(&self.namespace, &configuration.to_yaml(), &text);

@@ -43,7 +43,7 @@ fn class_of(world: &World, name: &str) -> String {
     world.configs[&("shop".to_owned(), name.to_owned())].metadata.labels.as_ref().unwrap()[STREAM_CLASS].clone()
 }
 
-/// Who names a workload that no Source covers is told so, in a finding and in the condition; one that is covered is not mentioned.
+/// A workload that is named and that no Source covers is reported, in a finding and in the condition; one that is covered is not mentioned.
 #[test]
 fn rules_that_name_uncovered_workloads_say_so() {
     let named = |name: &str| format!("{{namespace: shop, kind: Deployment, name: {name}}}");

@@ -39,7 +39,7 @@ fn given(port: u16) -> Settled {
     settled(&documents, |_| {})
 }
 
-/// Sends spans with names of their own until it is told to end; what is not accepted is sent again, as an SDK does.
+/// Sends spans with names of their own until it is stopped; what is not accepted is sent again, as an SDK does.
 async fn load(endpoint: String, stop: Arc<AtomicBool>, sent: Arc<AtomicUsize>) {
     let mut sender = None;
     while !stop.load(Ordering::SeqCst) {

@@ -259,6 +259,17 @@ fn the_sample_and_every_optional_part_are_accepted() {
         "collectorGateway: {serviceGraph: {extraDimensions: [k8s.namespace.name], virtualNodePeerAttributes: [peer.service]}}",
         "metricsSources: {spanMetrics: {histogramDisabled: true, additionalDimensions: [http.route, a.b]}}",
         "collectorNode: {enableDataCompression: true, resourceDetectors: {ec2: {enabled: true}}}",
+        // Odd values: what the collector would reject is reported, and not rendered.
+        "collectorGateway: {memoryLimiterLimitMiB: 550, memoryLimiterSpikeLimitMiB: 560, goMemLimitMiB: 1}",
+        "collectorNode: {memoryLimiterLimitMiB: 9999, memoryLimiterSpikeLimitMiB: 9999}",
+        "collectorNode: {otlpExporterConfiguration: {retryOnFailure: {initialInterval: 10m, maxElapsedTime: 1s}}}",
+        "collectorNode: {otlpExporterConfiguration: {retryOnFailure: {maxInterval: 10m}, timeout: -5s}}",
+        "collectorNode: {collectorOwnMetricsPort: 4317}",
+        "metricsSources: {spanMetrics: {additionalDimensions: [service.name, span.kind, tenant, tenant, '', 'a b']}}",
+        "metricsSources: {spanMetrics: {explicitHistogramBuckets: [2s, 1s, 1s]}}",
+        "collectorGateway: {serviceGraph: {extraDimensions: [a, a, '', 'b c']}}",
+        "sampling: {dropTracesClusterWide: {enabled: true, keepPercentage: 5}, tailSampling: {traceAggregationWaitDuration: 1ms}}",
+        "ui: {mode: readonly}",
     ];
     for option in options {
         let mut with = documents.clone();

@@ -446,7 +446,7 @@ async fn eight_healthy_destinations_do_not_notice_twelve_sick_ones() {
     for sick in ["hangs-0", "refuses-0", "answers-429", "answers-503", "forged-0"] {
         // A request to one that hangs fails after its time limit, and the collector waits in between.
         let told =
-            eventually("it is told", Duration::from_secs(180), || async { gateway.output().contains(sick) }).await;
+            eventually("it is reported", Duration::from_secs(180), || async { gateway.output().contains(sick) }).await;
         assert!(told.is_ok(), "the collector says that {sick} fails");
     }
     println!(

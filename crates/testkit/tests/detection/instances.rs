@@ -149,7 +149,7 @@ async fn every_process_with_an_agent_has_an_object_that_tells_its_health() {
     api_of(&client, "Pod", "v1").delete("web-5d4f-a", &DeleteParams::default().grace_period(0)).await.unwrap();
     until(&client, &node, "the pod is gone", <[_]>::is_empty).await;
 
-    // 65: one that cannot be instrumented is told as such, by its number on the node.
+    // 65: one that cannot be instrumented is reported as such, by its number on the node.
     let uid = carrying(&client, "web-5d4f-b", 2).await;
     process(&node, (200, 1), (&uid, &id(2)), "/app/shipping", "golang-community", &[]);
     // What makes it a Go program: the build information of any.

@@ -213,7 +213,7 @@ async fn a_pod_without_processes_says_so() {
     is_ready(&client, "web-5d4f-a", &[("app", id(1), "app@sha256:1")]).await;
     node.start(&api, &binary).await;
     let told = || async { detection(&client).await == "False/Error" };
-    eventually("the failure is told", Duration::from_secs(90), told).await.unwrap();
+    eventually("the failure is reported", Duration::from_secs(90), told).await.unwrap();
     assert_eq!(details(&client).await, Vec::<String>::new());
 }
 

@@ -194,13 +194,15 @@ async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
     for said in [
         "keeps Destination odigos-system/dd spec.metricsSettings.spanMetricsEnabled: true (since 0.1.0",
         "keeps value config.ignoreDefaultNamespaces: false, for Source linkerd/proxy (since 0.1.0",
+        "keeps value config.rollout.maxConcurrentRollouts: 0, for ",
+        "keeps value config.rollout.maxConcurrentRolloutsPerNamespace: 0, for ",
     ] {
         assert!(plan.out.contains(said), "{said}\n{}", plan.out);
     }
     assert!(!plan.out.contains("generic"), "{}", plan.out);
     assert_eq!(spans("dd").await, None, "a plan writes nothing");
     let chosen = lab.odigos(&["upgrade", "--plan", "--set", "config.ignoreDefaultNamespaces=true"]).await.ended(10);
-    assert!(!chosen.out.contains("keeps value"), "{}", chosen.out);
+    assert!(!chosen.out.contains("keeps value config.ignoreDefaultNamespaces"), "{}", chosen.out);
 
     // The webhooks of the older release, which would answer: the upgrade puts them back.
     lab.open_webhooks().await;

@@ -225,7 +225,7 @@ pub(crate) async fn many_streams_hold_nobody_up(plane: &Plane) {
     assert_eq!(of_crowd().await, 256);
     let events = list(&plane.client, "events.k8s.io/v1", "Event").await.unwrap();
     let mut told = events.iter().filter(|event| event.namespace().as_deref() == Some("crowd"));
-    assert!(told.any(|event| event.data["reason"] == "NamespaceStreamQuota"), "its namespace is told");
+    assert!(told.any(|event| event.data["reason"] == "NamespaceStreamQuota"), "its namespace has the Event");
 }
 
 /// H3: a gateway that mounts a ConfigMap that does not exist never starts.

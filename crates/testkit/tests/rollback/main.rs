@@ -365,7 +365,7 @@ async fn places_are_given_in_turn(plane: &Plane) {
         plane.until_available("shop", name, 3).await;
     }
     for name in names {
-        // Who waits longest is told by whole seconds.
+        // Who waits longest is known by whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         plane.detect("shop", name).await;
         plane

@@ -175,7 +175,7 @@ async fn the_cluster_reads_what_gateways_refuse_and_falls_back_without() {
     assert_eq!(live.data["spec"]["caBundle"], "bm9uZQ==", "nothing of another's is changed");
     assert_eq!(live.data["spec"]["service"]["name"], "prometheus-adapter");
 
-    // It goes; so would ours with the release. Then it is told, and namespaces go as ever.
+    // It goes; so would ours with the release. Then it is reported, and namespaces are deleted as ever.
     services.delete(API_SERVICE, &Default::default()).await.unwrap();
     plane.comes_to_say("CustomMetricsAvailable", "False/NotRegistered", 90).await;
     create_namespace(&plane.client, "passing").await.unwrap();

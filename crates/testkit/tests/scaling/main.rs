@@ -52,7 +52,7 @@ async fn refusals_add_gateways_and_a_backend_that_is_down_does_not() {
     let message = plane.comes_to_say("DestinationBackpressure", "True/DestinationsFail", 240).await;
     assert!(message.contains("send to shop:"), "{message}");
     plane.comes_to_say("ItemsRefused", "True/DestinationBackpressure", 120).await;
-    println!("a backend that is down is told after {:?}", begun.elapsed());
+    println!("a backend that is down is reported after {:?}", begun.elapsed());
     // Figures are renewed once a minute. What differs in the end is reported by the assertions below.
     let _ = eventually("the figures and the autoscaler follow", Duration::from_secs(120), || async {
         let load = plane.load().await;
@@ -145,7 +145,7 @@ async fn refusals_add_gateways_and_a_backend_that_is_down_does_not() {
     restored.await.unwrap_or_else(|error| panic!("{error}: {}", plane.autoscaler.process.tail()));
     assert_eq!(plane.note().await, None);
 
-    // There is no metrics server here, and that is told.
+    // There is no metrics server here, and that is reported.
     let message = plane.comes_to_say("HPAMetricsUnavailable", "True/FailedGetResourceMetric", 300).await;
     assert!(message.contains("Install metrics-server"), "{message}");
     // No gateway answers at the addresses any more. The condition may have been written by the previous leader; metrics are

@@ -169,7 +169,7 @@ pub async fn the_last_destination_takes_no_agent_out(plane: &Plane) {
         groups.patch_status(names::NODE_COLLECTOR, &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
     };
     takes(json!([])).await;
-    // Somebody who comes now is told that there is nothing to send to, so it is known by then.
+    // A new workload is reported to have nothing to send to, so it is known by then.
     runs(plane, "owned", "late", &found("java", "17")).await;
     until_says(plane, "owned", "deployment-late", AGENT, "False/NoCollectedSignals").await;
     tokio::time::sleep(STILL).await;

@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Signals to send.
     #[arg(long, value_delimiter = ',', default_value = "traces,metrics,logs")]
     signals: Vec<String>,
-    /// Begin at once instead of when it is told to.
+    /// Begin at once instead of on request.
     #[arg(long)]
     at_once: bool,
     /// Lines to write in a second.

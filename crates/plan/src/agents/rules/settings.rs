@@ -54,7 +54,7 @@ pub(super) fn record(config: &mut ContainerAgentConfig, merged: &Instrumentation
     }
 }
 
-/// The variables by which a container's agent is told what its decision holds of rules. Values are meant as they are; a
+/// The variables by which a container's agent receives what its decision holds of rules. Values are meant as they are; a
 /// manifest must write `$` twice.
 #[must_use]
 pub fn variables(config: &ContainerAgentConfig, distribution: &Distribution) -> BTreeMap<String, String> {
