@@ -51,21 +51,21 @@ pub(crate) struct Instances {
 /// Where an object is, and a digest of what was written of it last, without the time: nodes have thousands of them.
 type Written = BTreeMap<(String, String), Said>;
 
-/// What an object said.
+/// What an object said: of itself, and with its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Said {
-    spec: u64,
+    itself: u64,
     whole: u64,
 }
 
 impl Said {
     fn of(object: &Value) -> Self {
-        let digest = |value: &Value| {
+        let digest = |values: &[&Value]| {
             let mut hasher = DefaultHasher::new();
-            value.hash(&mut hasher);
+            values.hash(&mut hasher);
             hasher.finish()
         };
-        Self { spec: digest(&object["spec"]), whole: digest(object) }
+        Self { itself: digest(&[&object["metadata"], &object["spec"]]), whole: digest(&[object]) }
     }
 }
 
@@ -210,9 +210,9 @@ impl Instances {
         }
         let applier = &self.sight.reporter.applier;
         let (whole, status) = object::applied(object, Timestamp::now());
-        let has_other_spec = before.is_none_or(|before| before.spec != said.spec);
+        let is_other = before.is_none_or(|before| before.itself != said.itself);
         let outcome = async {
-            if has_other_spec {
+            if is_other {
                 applier.apply(&whole).await?;
             }
             applier.apply_status(&status).await

@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 /// Label with the node of the agent that wrote it.
 pub(super) const NODE: &str = "odigos.io/node";
+/// Annotation with the whole name of that node, where a label cannot hold it. Policies of the release compare it.
+const NODE_NAME: &str = "odigos.io/node-name";
 /// Names hold no more.
 const NAME: usize = 253;
 
@@ -73,11 +75,14 @@ pub(super) fn of(subject: &Subject, node: &str, instance: &Instance<'_>, is_take
         OWNER_POD_NAME: labels::value(&subject.pod),
     });
     let owner = json!({"apiVersion": "v1", "kind": "Pod", "name": subject.pod, "uid": subject.uid, "controller": true});
+    let mut metadata = json!({
+        "name": name, "namespace": subject.workload.namespace, "labels": labels, "ownerReferences": [owner],
+    });
+    if metadata["labels"][NODE] != node {
+        metadata["annotations"] = json!({NODE_NAME: node});
+    }
     json!({
-        "apiVersion": API_VERSION, "kind": "InstrumentationInstance",
-        "metadata": {
-            "name": name, "namespace": subject.workload.namespace, "labels": labels, "ownerReferences": [owner],
-        },
+        "apiVersion": API_VERSION, "kind": "InstrumentationInstance", "metadata": metadata,
         "spec": {"containerName": marks.container},
         "status": status,
     })
@@ -106,10 +111,13 @@ pub(super) fn written(found: &InstrumentationInstance) -> Option<((String, Strin
     let mut object = serde_json::to_value(found).ok()?;
     let key = key(&object);
     let metadata = &object["metadata"];
-    let kept = json!({
+    let mut kept = json!({
         "name": metadata["name"], "namespace": metadata["namespace"], "labels": metadata["labels"],
         "ownerReferences": metadata["ownerReferences"],
     });
+    if let Some(node) = metadata.pointer("/annotations").and_then(|all| all.get(NODE_NAME)) {
+        kept["annotations"] = json!({NODE_NAME: node});
+    }
     object["metadata"] = kept;
     let status = object.get_mut("status")?.as_object_mut()?;
     status.remove("lastStatusTime");
@@ -168,12 +176,19 @@ mod tests {
         whole["status"] = status["status"].clone();
         let stored: InstrumentationInstance = serde_json::from_value(whole).unwrap();
         assert_eq!(stored.status.as_ref().unwrap().components.len(), 2);
-        assert_eq!(written(&stored), Some((key(&object), object)));
+        assert_eq!(written(&stored), Some((key(&object), object.clone())));
         let second = of(&subject, "n", &instance, |name| name == "cart-1-1");
         assert_eq!(second["metadata"]["name"], "cart-1-app-1", "another container's first process");
         let unknown = Health { healthy: None, reason: "Starting", message: String::new() };
         let instance = Instance { health: unknown, is_on_node: true, sends: None, ..instance };
-        let object = of(&subject, &"n".repeat(70), &instance, |_| false);
+        assert!(object["metadata"].get("annotations").is_none(), "a label holds the name");
+        let long = "n".repeat(70);
+        let object = of(&subject, &long, &instance, |_| false);
+        assert_eq!(object["metadata"]["annotations"], json!({NODE_NAME: long}));
+        let (mut whole, status) = applied(&object, Timestamp::UNIX_EPOCH);
+        whole["status"] = status["status"].clone();
+        let stored: InstrumentationInstance = serde_json::from_value(whole).unwrap();
+        assert_eq!(written(&stored), Some((key(&object), object.clone())));
         assert!(object["status"].get("healthy").is_none(), "not known is not false");
         assert!(
             object.to_string().contains("process.pid")

@@ -3,9 +3,11 @@
 //! Accounts and policies are the chart's. What each account needs passes, what it needs not is refused.
 
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use odigos_api::labels::{PREPARED_NODE, STREAM_CLASS};
+use odigos_api::labels::{
+    DEFAULT_STREAM_LABEL, METRICS_OFF, PREPARED_NODE, ROLLBACK_RECOVERY, SOURCE_FINALIZER, STREAM_CLASS,
+};
 use odigos_api::names;
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::control_plane::{self, NAMESPACE, apply, create_namespace};
@@ -29,9 +31,44 @@ async fn patched(api: &Api<DynamicObject>, name: &str, change: Value) -> Result<
     api.patch(name, &PatchParams::default(), &Patch::Merge(&change)).await.map(drop).map_err(|error| error.to_string())
 }
 
+/// The same of the status.
+async fn status_patched(api: &Api<DynamicObject>, name: &str, status: &Value) -> Result<(), String> {
+    let patch = json!({"status": status});
+    let answer = api.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+    answer.map(drop).map_err(|error| error.to_string())
+}
+
+/// What nobody but its author has to do with the metadata of an object: each of them is refused.
+async fn metadata_stays(api: &Api<DynamicObject>, name: &str) {
+    let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "nowhere", "uid": "00000000-0000-0000-0000-000000000000"});
+    for (what, change) in [
+        ("an owner that does not exist", json!({"ownerReferences": [owner]})),
+        ("a finalizer", json!({"finalizers": ["example.com/mine"]})),
+        ("a label", json!({"labels": {"pool": "mine"}})),
+        ("an annotation", json!({"annotations": {"example.com/mine": "b"}})),
+    ] {
+        refused(patched(api, name, json!({"metadata": change})).await, &format!("{what} of {name}"));
+    }
+}
+
+fn instance(name: &str, metadata: Value) -> DynamicObject {
+    let mut object = json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "InstrumentationInstance", "metadata": metadata,
+        "spec": {"containerName": "app"},
+    });
+    object["metadata"]["name"] = json!(name);
+    object["metadata"]["namespace"] = json!("shop");
+    serde_json::from_value(object).unwrap()
+}
+
 fn refused(answer: Result<(), String>, what: &str) {
     let error = answer.expect_err(what);
     assert!(error.contains("denied request") && error.contains("odig"), "{what}: {error}");
+}
+
+/// Names of nodes that are the same as far as a label goes.
+fn long_node(end: &str) -> String {
+    format!("{}.{end}", "n".repeat(70))
 }
 
 async fn prepare(client: &Client) {
@@ -42,9 +79,9 @@ async fn prepare(client: &Client) {
     // No webhook answers here.
     for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
         let webhooks = api(client, "admissionregistration.k8s.io/v1", kind, "");
-        webhooks.delete(names::INSTRUMENTOR, &kube::api::DeleteParams::default()).await.unwrap();
+        webhooks.delete(names::INSTRUMENTOR, &DeleteParams::default()).await.unwrap();
     }
-    for name in ["local", "other"] {
+    for name in ["local", "other", &long_node("a"), &long_node("b")] {
         apply(client, &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})).await.unwrap();
     }
     let pod = |namespace: &str, name: &str, account: &str| {
@@ -55,6 +92,11 @@ async fn prepare(client: &Client) {
     };
     for name in [names::AGENT_SERVICE, names::SCHEDULER, names::INSTRUMENTOR] {
         apply(client, &pod(NAMESPACE, name, name)).await.unwrap();
+    }
+    for end in ["a", "b"] {
+        let mut agent = pod(NAMESPACE, &format!("agent-{end}"), names::AGENT_SERVICE);
+        agent["spec"]["nodeName"] = json!(long_node(end));
+        apply(client, &agent).await.unwrap();
     }
     apply(client, &pod("shop", "till", "default")).await.unwrap();
     let template =
@@ -69,6 +111,12 @@ async fn prepare(client: &Client) {
         "metadata": {"name": "deployment-till", "namespace": "shop"}, "spec": {},
     });
     apply(client, &config).await.unwrap();
+    let source = json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "Source",
+        "metadata": {"name": "till", "namespace": "shop", "finalizers": [SOURCE_FINALIZER, "example.com/theirs"]},
+        "spec": {"workload": {"namespace": "shop", "kind": "Deployment", "name": "till"}},
+    });
+    apply(client, &source).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,27 +139,25 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     refused(patched(&nodes, "local", json!({"metadata": {"labels": {"pool": "mine"}}})).await, "another label");
     let taint = json!({"spec": {"taints": [{"key": "a", "effect": "NoExecute"}]}});
     refused(patched(&nodes, "local", taint).await, "a taint");
+    metadata_stays(&nodes, "local").await;
 
     let instances = api(&agent, odigos_api::API_VERSION, "InstrumentationInstance", "shop");
-    let instance = |name: &str, node: &str| -> DynamicObject {
-        serde_json::from_value(json!({
-            "apiVersion": odigos_api::API_VERSION, "kind": "InstrumentationInstance",
-            "metadata": {"name": name, "namespace": "shop", "labels": {"odigos.io/node": node}}, "spec": {"containerName": "app"},
-        }))
-        .unwrap()
-    };
-    instances.create(&PostParams::default(), &instance("mine", "local")).await.unwrap();
-    let theirs = instances.create(&PostParams::default(), &instance("theirs", "other")).await;
+    let on = |node: &str| json!({"labels": {"odigos.io/node": node}});
+    instances.create(&PostParams::default(), &instance("mine", on("local"))).await.unwrap();
+    let theirs = instances.create(&PostParams::default(), &instance("theirs", on("other"))).await;
     refused(theirs.map(drop).map_err(|error| error.to_string()), "an instance of another node");
     let moved = json!({"metadata": {"labels": {"odigos.io/node": "other"}}});
     refused(patched(&instances, "mine", moved).await, "a node's instances stay with it");
+    let well = json!({"healthy": true, "lastStatusTime": "2026-01-01T00:00:00Z"});
+    status_patched(&instances, "mine", &well).await.unwrap();
+    api(&admin, odigos_api::API_VERSION, "InstrumentationInstance", "shop")
+        .create(&PostParams::default(), &instance("theirs", on("other")))
+        .await
+        .unwrap();
+    refused(status_patched(&instances, "theirs", &well).await, "the status of another node's instance");
 
     let configs = api(&agent, odigos_api::API_VERSION, "InstrumentationConfig", "shop");
-    let status = async |status: Value| {
-        let patch = json!({"status": status});
-        let answer = configs.patch_status("deployment-till", &PatchParams::default(), &Patch::Merge(&patch)).await;
-        answer.map(drop).map_err(|error| error.to_string())
-    };
+    let status = async |status: Value| status_patched(&configs, "deployment-till", &status).await;
     let condition = |kind: &str| json!({"conditions": [{"type": kind, "status": "True", "reason": "A", "message": "a", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
     status(condition("RuntimeDetection")).await.unwrap();
     refused(status(condition("Rollout")).await, "a condition of others");
@@ -125,7 +171,11 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     let answer = pods.patch("till", &PatchParams::default(), &image).await;
     refused(answer.map(drop).map_err(|error| error.to_string()), "an image in a running pod");
     refused(patched(&pods, "till", json!({"metadata": {"labels": {"app": "other"}}})).await, "another label");
-    refused(patched(&pods, "till", json!({"metadata": {"annotations": {"a": "b"}}})).await, "an annotation");
+    metadata_stays(&pods, "till").await;
+    let configs = api(&scheduler, odigos_api::API_VERSION, "InstrumentationConfig", "shop");
+    patched(&configs, "deployment-till", json!({"metadata": {"labels": {STREAM_CLASS: "c1"}}})).await.unwrap();
+    refused(patched(&configs, "deployment-till", json!({"spec": {"serviceName": "b"}})).await, "a decision");
+    metadata_stays(&configs, "deployment-till").await;
 
     let instrumentor = as_(names::INSTRUMENTOR).await;
     let deployments = api(&instrumentor, "apps/v1", "Deployment", "shop");
@@ -138,4 +188,84 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     refused(patched(&deployments, "till", image).await, "an image");
     let labels = json!({"spec": {"template": {"metadata": {"labels": {"b": "c"}}}}});
     refused(patched(&deployments, "till", labels).await, "a label of the template");
+    metadata_stays(&deployments, "till").await;
+    sources_are_let_go_and_nothing_else(&admin, &instrumentor).await;
+    configs_are_decided_and_keep_what_others_add(&admin, &instrumentor).await;
+    long_names_are_compared_whole(&server, &admin).await;
+}
+
+/// The instrumentor takes its own finalizers, however its webhook fills in a Source meanwhile.
+async fn sources_are_let_go_and_nothing_else(admin: &Client, instrumentor: &Client) {
+    let sources = api(instrumentor, odigos_api::API_VERSION, "Source", "shop");
+    metadata_stays(&sources, "till").await;
+    refused(patched(&sources, "till", json!({"spec": {"disableInstrumentation": true}})).await, "a Source's spec");
+    let finalizers = |all: &[&str]| json!({"metadata": {"finalizers": all}});
+    refused(patched(&sources, "till", finalizers(&[SOURCE_FINALIZER])).await, "the finalizer of others");
+    let mut release = finalizers(&["example.com/theirs"]);
+    release["metadata"]["labels"] = json!({"odigos.io/workload-name": "till", DEFAULT_STREAM_LABEL: "true"});
+    patched(&sources, "till", release).await.unwrap();
+    let other = json!({"metadata": {"labels": {DEFAULT_STREAM_LABEL: "false"}}});
+    refused(patched(&sources, "till", other).await, "a label that stands");
+    patched(&api(admin, odigos_api::API_VERSION, "Source", "shop"), "till", finalizers(&[])).await.unwrap();
+}
+
+async fn configs_are_decided_and_keep_what_others_add(admin: &Client, instrumentor: &Client) {
+    let configs = api(instrumentor, odigos_api::API_VERSION, "InstrumentationConfig", "shop");
+    metadata_stays(&configs, "deployment-till").await;
+    let class = json!({"metadata": {"labels": {STREAM_CLASS: "c2"}}});
+    refused(patched(&configs, "deployment-till", class).await, "the class of streams");
+    let deployment = api(admin, "apps/v1", "Deployment", "shop").get("till").await.unwrap();
+    let owner = |name: &str, uid: &str| json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": uid, "controller": true, "blockOwnerDeletion": true}]);
+    let uid = deployment.metadata.uid.unwrap();
+    let written = |owners: Value| {
+        json!({
+            "apiVersion": odigos_api::API_VERSION, "kind": "InstrumentationConfig",
+            "metadata": {
+                "name": "deployment-till", "namespace": "shop", "ownerReferences": owners,
+                "labels": {DEFAULT_STREAM_LABEL: "true", METRICS_OFF: "true"},
+                "annotations": {ROLLBACK_RECOVERY: "2026-01-01T00:00:00Z"},
+            },
+            "spec": {"serviceName": "till"},
+        })
+    };
+    let parameters = PatchParams::apply(names::INSTRUMENTOR).force();
+    let applied = async |owners: Value| {
+        let answer = configs.patch("deployment-till", &parameters, &Patch::Apply(&written(owners))).await;
+        answer.map_err(|error| error.to_string())
+    };
+    let stands = applied(owner("till", &uid)).await.unwrap();
+    assert_eq!(stands.metadata.labels.unwrap()[STREAM_CLASS], "c1", "what the scheduler decides stays");
+    refused(applied(owner("other", "1")).await.map(drop), "the owner of another config");
+    // The workload was made anew.
+    applied(owner("till", "00000000-0000-0000-0000-000000000000")).await.unwrap();
+    applied(json!([])).await.unwrap();
+}
+
+async fn long_names_are_compared_whole(server: &ApiServer, admin: &Client) {
+    let in_pod = async |pod: &str| {
+        let client = server.client_in_pod(NAMESPACE, names::AGENT_SERVICE, pod).await.unwrap();
+        api(&client, odigos_api::API_VERSION, "InstrumentationInstance", "shop")
+    };
+    let (first, second) = (in_pod("agent-a").await, in_pod("agent-b").await);
+    let label = odigos_api::labels::value(&long_node("a"));
+    let on = |end: &str| json!({"labels": {"odigos.io/node": label}, "annotations": {"odigos.io/node-name": long_node(end)}});
+    let well = json!({"healthy": true, "lastStatusTime": "2026-01-01T00:00:00Z"});
+    first.create(&PostParams::default(), &instance("long", on("a"))).await.unwrap();
+    status_patched(&first, "long", &well).await.unwrap();
+    let made = second.create(&PostParams::default(), &instance("made", on("a"))).await;
+    refused(made.map(drop).map_err(|error| error.to_string()), "an instance of the other node");
+    refused(status_patched(&second, "long", &well).await, "the status of the other node's instance");
+    refused(patched(&second, "long", json!({"metadata": on("b")})).await, "the other node's instance");
+    let gone = second.delete("long", &DeleteParams::default()).await;
+    refused(gone.map(drop).map_err(|error| error.to_string()), "the other node's instance goes");
+    let unnamed =
+        second.create(&PostParams::default(), &instance("made", json!({"labels": {"odigos.io/node": label}}))).await;
+    refused(unnamed.map(drop).map_err(|error| error.to_string()), "an instance without the whole name");
+    // Of a release that wrote the label alone: it is taken over, and then stays with who did.
+    let old = instance("old", json!({"labels": {"odigos.io/node": label}}));
+    let all = api(admin, odigos_api::API_VERSION, "InstrumentationInstance", "shop");
+    all.create(&PostParams::default(), &old).await.unwrap();
+    status_patched(&first, "old", &well).await.unwrap();
+    patched(&first, "old", json!({"metadata": on("a")})).await.unwrap();
+    refused(status_patched(&second, "old", &well).await, "one that was taken over");
 }
