@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub grpc: u16,
     /// Port for OTLP over HTTP.
     pub http: u16,
+    /// Address of that port on a node; 127.0.0.1 unless senders come by IPv6.
+    pub http_host: String,
     /// Port of the health check.
     pub health: u16,
     /// Port of the collector's own metrics.
@@ -58,6 +60,7 @@ impl Surroundings {
             directory: directory.to_path_buf(),
             grpc: free_port()?,
             http: free_port()?,
+            http_host: "127.0.0.1".into(),
             health: free_port()?,
             metrics: free_port()?,
             metrics_host: "127.0.0.1".into(),
@@ -111,7 +114,7 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         }
         "otlp" if settings.pointer("/protocols/grpc").is_some() => {
             settings["protocols"]["grpc"]["endpoint"] = loopback(around.grpc);
-            settings["protocols"]["http"]["endpoint"] = loopback(around.http);
+            settings["protocols"]["http"]["endpoint"] = json!(format!("{}:{}", around.http_host, around.http));
         }
         // There is no kubelet, and the root of the machine is not mounted elsewhere.
         "kubelet_stats" => settings["auth_type"] = json!("none"),

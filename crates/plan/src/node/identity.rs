@@ -3,8 +3,9 @@
 //! Owns the processors that name the node and the workload of an item (its pod and class: [`super::senders`]), and which detectors can
 //! answer where the cluster runs (`spec/collectors-and-pipelines.md` 5.4). Never decides where an item goes ([`super::routes`]).
 
+use super::Observed;
 use super::pipelines::Build;
-use super::{Observed, senders};
+use super::senders::{self, Origin};
 use crate::collector;
 use crate::workload::resource_attribute;
 use odigos_api::WorkloadKind;
@@ -66,9 +67,9 @@ impl Build<'_> {
 
     /// Processors that every pipeline starts with. The class that an application claims is removed before the pod's own
     /// is read, so that it cannot choose its stream (A49).
-    pub(super) fn opening(&self, config: &CollectorConfig) -> Vec<String> {
+    pub(super) fn opening(&self, config: &CollectorConfig, origin: Origin) -> Vec<String> {
         let mut ids = vec![collector::MEMORY_LIMITER.to_owned()];
-        ids.extend(senders::ORDER.map(str::to_owned));
+        ids.extend(origin.order().iter().map(|id| (*id).to_owned()));
         ids.extend([WORKLOAD.to_owned(), "resource/node-name".to_owned()]);
         if config.get(ComponentKind::Processor, "resource_detection").is_some() {
             ids.push("resource_detection".into());

@@ -5,6 +5,7 @@
 
 use super::receivers::{self, FILE_LOG, FILE_STORAGE, LOG_OFFSETS, OTLP};
 use super::routes::{self, Route};
+use super::senders::Origin;
 use super::{Observed, own_metrics, scraped, sources, span_metrics};
 use crate::collector;
 use crate::configuration::Configuration;
@@ -37,6 +38,14 @@ pub(super) struct Build<'a> {
 
 pub(super) const FORWARD_SPAN_METRICS: &str = "forward/trace/spanmetrics";
 const FORWARD_TRACES: &str = "forward/traces-exporting";
+
+/// Name of the pipeline of items of one origin.
+pub(super) const fn pipeline_of(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Sent => "",
+        Origin::Read => "read",
+    }
+}
 
 impl<'a> Build<'a> {
     pub(super) fn takes(&self, signal: Signal) -> bool {
@@ -86,7 +95,7 @@ impl<'a> Build<'a> {
 
     fn add_traces(&self, config: &mut CollectorConfig) {
         let late = self.user_processors(Signal::Traces, true);
-        let mut processors = self.opening(config);
+        let mut processors = self.opening(config, Origin::Sent);
         processors.extend(self.user_processors(Signal::Traces, false));
         let last = if self.takes(Signal::Traces) { self.way_out(Signal::Traces) } else { "nop".to_owned() };
         let mut exporters = Vec::new();
@@ -134,33 +143,27 @@ impl<'a> Build<'a> {
             config.add(ComponentKind::Receiver, "host_metrics", scraped::host_metrics(interval, self.configuration));
             scraping.push("host_metrics".to_owned());
         }
-        let mut receivers = Vec::new();
-        if metrics.agents_telemetry.is_some() {
-            receivers.push(OTLP.to_owned());
-        }
-        if let Some(unowned) = self.unowned_processor(config) {
-            self.add_metrics_of(config, "scraped", scraping, Some(unowned));
-        } else {
-            receivers.extend(scraping);
-        }
-        self.add_metrics_of(config, "", receivers, None);
+        let unowned = self.unowned_processor(config);
+        self.add_metrics_of(config, Origin::Read, scraping, unowned);
+        let sent = metrics.agents_telemetry.iter().map(|_| OTLP.to_owned()).collect();
+        self.add_metrics_of(config, Origin::Sent, sent, None);
     }
 
     /// A pipeline of metrics; `unowned` stands behind what tells whose they are.
     fn add_metrics_of(
         &self,
         config: &mut CollectorConfig,
-        name: &str,
+        origin: Origin,
         receivers: Vec<String>,
         unowned: Option<String>,
     ) {
         if receivers.is_empty() {
             return;
         }
-        let mut processors = self.opening(config);
+        let mut processors = self.opening(config, origin);
         processors.extend(unowned);
         processors.extend(self.user_processors(Signal::Metrics, false));
-        *config.pipeline(Signal::Metrics, name) =
+        *config.pipeline(Signal::Metrics, pipeline_of(origin)) =
             Pipeline { receivers, processors, exporters: vec![self.way_out(Signal::Metrics)] };
     }
 
@@ -183,17 +186,21 @@ impl<'a> Build<'a> {
     }
 
     fn add_logs(&self, config: &mut CollectorConfig) {
-        let mut receivers = vec![OTLP.to_owned()];
         if self.has_agent {
             let directory = json!({"directory": LOG_OFFSETS, "create_directory": true});
             config.add(ComponentKind::Extension, FILE_STORAGE, directory);
             config.started_extensions.insert(FILE_STORAGE.into());
             config.add(ComponentKind::Receiver, FILE_LOG, receivers::file_log(self.namespace));
-            receivers.insert(0, FILE_LOG.to_owned());
+            self.add_logs_of(config, Origin::Read, FILE_LOG);
         }
-        let mut processors = self.opening(config);
+        self.add_logs_of(config, Origin::Sent, OTLP);
+    }
+
+    fn add_logs_of(&self, config: &mut CollectorConfig, origin: Origin, receiver: &str) {
+        let mut processors = self.opening(config, origin);
         processors.extend(self.user_processors(Signal::Logs, false));
         let exporters = vec![self.way_out(Signal::Logs)];
-        *config.pipeline(Signal::Logs, "") = Pipeline { receivers, processors, exporters };
+        *config.pipeline(Signal::Logs, pipeline_of(origin)) =
+            Pipeline { receivers: vec![receiver.into()], processors, exporters };
     }
 }

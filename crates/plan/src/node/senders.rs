@@ -1,8 +1,8 @@
 //! Whose an item is: the pod at the other end of the connection, whatever the item says of itself.
 //!
-//! Owns the processors that every pipeline of a node starts with. What an item says counts in three cases: it comes from no
-//! connection (logs and figures that the collector reads itself), from the product's agent on the node (which instruments Go in
-//! other pods), or from the node's own network, where it may name a pod of this node that uses that network too. Never decides
+//! Owns the processors that every pipeline of a node starts with. What an item says counts in three cases: its pipeline takes
+//! only what the collector reads itself ([`Origin::Read`]), it comes from the product's agent on the node (which instruments Go in
+//! other pods), or from the address of the node, where it may name a pod of this node that has that address too. Never decides
 //! what a class means.
 
 use crate::collector::STRIP_CLASS;
@@ -47,8 +47,25 @@ pub(super) const ROLLOUT_HASH: &str = "odigos.owner.rollout";
 pub(super) const DEPLOYMENT_CONFIG: &str = "odigos.owner.deploymentconfig";
 pub(super) const CRON_JOB_NAME: &str = "odigos.owner.cronjob";
 
-/// The order in which they stand.
-pub(super) const ORDER: [&str; 5] = [STRIP_CLASS, CLAIMS, CONNECTION, SENDERS, POD];
+/// Where a pipeline has its items from. One with both kinds could not tell them apart: not every connection has an address (by
+/// HTTP, a link-local one of IPv6 has none).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Anybody who reaches the receiver.
+    Sent,
+    /// The collector's own reading of files and of the kubelet, which name pods by what the node says.
+    Read,
+}
+
+impl Origin {
+    /// The processors, in the order in which they stand.
+    pub(super) const fn order(self) -> &'static [&'static str] {
+        match self {
+            Self::Sent => &[STRIP_CLASS, CLAIMS, CONNECTION, SENDERS, POD],
+            Self::Read => &[STRIP_CLASS, POD],
+        }
+    }
+}
 
 /// Adds them.
 pub(super) fn add(config: &mut CollectorConfig, namespace: &str) {
@@ -158,10 +175,7 @@ fn claims() -> [Statement; 5] {
 }
 
 fn senders(namespace: &str) -> Vec<Statement> {
-    // Of an item that comes by a connection the address is known, whether it is a pod's or not.
-    let is_sent = || is_there(ADDRESS);
     let is_agent = Condition::All(vec![
-        is_sent(),
         is(SENDER, names::AGENT_SERVICE),
         is(NAMESPACE, namespace),
         Condition::Any(vec![
@@ -169,24 +183,23 @@ fn senders(namespace: &str) -> Vec<Statement> {
             Condition::All(vec![is_there(CLAIMED_NAME), is_there(CLAIMED_NAMESPACE)]),
         ]),
     ]);
-    let is_of_no_pod = Condition::All(vec![is_sent(), is(UID, Expression::Nil), is_there(CLAIMED_UID)]);
-    let is_read = || is(ADDRESS, Expression::Nil);
+    // Any other address that is no pod's may be a pod's of another node, or come from outside.
+    let is_of_node = Condition::All(vec![
+        Condition::Any(vec![is(ADDRESS, attribute(NODE_ADDRESS)), is(ADDRESS, "127.0.0.1"), is(ADDRESS, "::1")]),
+        is(UID, Expression::Nil),
+        is_there(CLAIMED_UID),
+    ]);
     let counts = || Condition::Any(vec![is(TRUST, "agent"), is(TRUST, "node")]);
     vec![
         set(TRUST, "agent", is_agent),
-        set(TRUST, "node", is_of_no_pod),
+        set(TRUST, "node", is_of_node),
         delete(IDENTITY, Some(counts())),
         // What the connection tells stays; names follow from it.
         delete(
             &IDENTITY.replace("name|uid", "name").replace(r"namespace\.name|", ""),
-            Some(Condition::All(vec![is_sent(), is(TRUST, Expression::Nil)])),
+            Some(is(TRUST, Expression::Nil)),
         ),
-        set(
-            UID,
-            attribute(CLAIMED_UID),
-            Condition::Any(vec![counts(), Condition::All(vec![is_read(), is_there(CLAIMED_UID)])]),
-        ),
-        set(NAMESPACE, attribute(CLAIMED_NAMESPACE), Condition::All(vec![is_read(), is_there(CLAIMED_NAMESPACE)])),
+        set(UID, attribute(CLAIMED_UID), counts()),
         // What a process knows of its pod is its name: so says the agent of processes that are instrumented from outside.
         set(
             NAMESPACE,

@@ -4,6 +4,8 @@
 //! port of the collector; one series for each workload of the node and kind of item. What a sender repeats is counted again.
 //! Bytes are not counted by workload: `deploy/observability/alerts.yaml` estimates them from the items.
 
+use super::pipelines::pipeline_of;
+use super::senders::Origin;
 use crate::counts;
 use odigos_api::{Signal, names};
 use odigos_pipeline::{CollectorConfig, PipelineId};
@@ -13,13 +15,15 @@ const NAME: &str = "sources";
 /// What tells a source; items of pods that nothing covers carry none of the product's own, and are not counted.
 const LABELS: [&str; 3] = ["k8s.namespace.name", "odigos.workload.kind", "odigos.workload.name"];
 
-/// Counts what the main pipeline of each signal passes on.
+/// Counts what the pipelines of each signal that start on this node pass on.
 pub(super) fn add(config: &mut CollectorConfig) {
     let mut is_counted = false;
     for signal in Signal::PIPELINES {
-        if let Some(pipeline) = config.pipelines.get_mut(&PipelineId::new(signal, "")) {
-            pipeline.exporters.push(counts::connector(NAME));
-            is_counted = true;
+        for origin in [Origin::Sent, Origin::Read] {
+            if let Some(pipeline) = config.pipelines.get_mut(&PipelineId::new(signal, pipeline_of(origin))) {
+                pipeline.exporters.push(counts::connector(NAME));
+                is_counted = true;
+            }
         }
     }
     if is_counted {

@@ -120,7 +120,8 @@ fn a17_metrics_only_still_counts_spans() {
     let plan = Given::new(&[Signal::Metrics], all_metrics()).plan();
     assert_eq!(pipeline(&plan, Signal::Traces, "").exporters, ["forward/trace/spanmetrics", "count/sources"]);
     assert_eq!(plan.receiver_signals, [Signal::Metrics, Signal::Traces], "agents have to send spans");
-    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in", "kubelet_stats", "host_metrics"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "read").receivers, ["kubelet_stats", "host_metrics"]);
     let span_metrics = plan.config.get(ComponentKind::Connector, "span_metrics").unwrap();
     assert_eq!(
         (&span_metrics["metrics_flush_interval"], &span_metrics["metrics_expiration"]),
@@ -164,7 +165,8 @@ fn a22_logs_are_read_through_links_only() {
     let exclude = receiver["exclude"].to_string();
     assert!(exclude.contains("kube-system_") && exclude.contains("odigos-system_"));
     assert_eq!(receiver["storage"], "file_storage/offsets");
-    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["file_log", "otlp/in"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "read").receivers, ["file_log"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["otlp/in"]);
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn a46_own_metrics_are_pushed_to_the_gateway() {
 fn a46_the_kubelet_is_asked_once_for_users_and_for_ourselves() {
     let metrics = json!({"metrics": {"kubeletStats": {"interval": "30s"}, "odigosOwnMetrics": {"interval": "10s"}}});
     let plan = Given::new(&[Signal::Metrics], metrics).plan();
-    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["kubelet_stats"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "read").receivers, ["kubelet_stats"]);
     assert_eq!(pipeline(&plan, Signal::Metrics, "own-kubelet").receivers, ["kubelet_stats"]);
     let receiver = plan.config.get(ComponentKind::Receiver, "kubelet_stats").unwrap();
     assert_eq!(receiver["collection_interval"], "30s");
@@ -236,6 +238,23 @@ fn a49_the_class_of_an_application_is_removed_before_the_pods_is_read() {
         let at = |id: &str| processors.iter().position(|one| one == id).unwrap();
         assert_eq!(at("memory_limiter"), 0);
         assert!(at("resource/stream-class") < at("k8s_attributes"), "{signal}");
+    }
+}
+
+#[test]
+fn what_the_node_reads_is_apart_from_what_anybody_sends() {
+    let sent = ["otlp/in"];
+    for metrics in [all_metrics(), json!({"metrics": {"agentsTelemetry": {}, "kubeletStats": {"interval": "10s"}}})] {
+        let plan = Given::new(&[Signal::Traces, Signal::Metrics, Signal::Logs], metrics).plan();
+        let of_pods =
+            plan.config.pipelines.iter().filter(|(_, one)| one.processors.iter().any(|id| id == "k8s_attributes"));
+        for (id, one) in of_pods {
+            let judges = ["transform/claims", "k8s_attributes/connection", "transform/senders"];
+            let is_judged = judges.iter().all(|judge| one.processors.iter().any(|id| id == judge));
+            let is_sent = one.receivers.iter().any(|id| sent.contains(&id.as_str()));
+            assert_eq!(is_judged, is_sent, "{id}: {one:?}");
+            assert!(!is_sent || one.receivers == sent, "{id}: {one:?}");
+        }
     }
 }
 
@@ -300,7 +319,8 @@ fn without_an_agent_on_the_node_the_output_of_containers_is_not_read_and_that_is
     let metrics = json!({"metrics": {"odigosOwnMetrics": {"interval": "10s"}}});
     let mut given = Given::new(&[Signal::Traces, Signal::Logs], metrics);
     let plan = given.plan();
-    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["file_log", "otlp/in"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "read").receivers, ["file_log"]);
+    assert_eq!(pipeline(&plan, Signal::Logs, "").receivers, ["otlp/in"]);
     assert!(plan.findings.is_empty(), "{:?}", plan.findings);
     given.configuration = "runtimeDetection: {mode: pod}";
     let plan = given.plan();
@@ -320,9 +340,12 @@ fn what_each_source_sends_is_counted() {
     for signal in Signal::PIPELINES {
         assert!(pipeline(&plan, signal, "").exporters.contains(&"count/sources".to_owned()), "{signal}");
     }
+    for signal in [Signal::Metrics, Signal::Logs] {
+        assert!(pipeline(&plan, signal, "read").exporters.contains(&"count/sources".to_owned()), "{signal}");
+    }
     // What the node makes of spans, and what the product says of itself, is nothing that a source has sent.
     let counted = plan.config.pipelines.iter().filter(|(_, one)| one.exporters.iter().any(|id| id == "count/sources"));
-    assert_eq!(counted.count(), 3);
+    assert_eq!(counted.count(), 5);
     let connector = plan.config.get(ComponentKind::Connector, "count/sources").unwrap();
     let labels = &connector["spans"]["odigos.source.spans"]["attributes"];
     assert_eq!(
@@ -347,7 +370,7 @@ fn signal_that_nothing_needs_is_accepted_and_dropped() {
     let hosts = json!({"metrics": {"hostMetrics": {"interval": "10s"}}});
     let plan = Given::new(&[Signal::Metrics], hosts).plan();
     assert_eq!(plan.receiver_signals, []);
-    assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["host_metrics"]);
+    assert_eq!(pipeline(&plan, Signal::Metrics, "read").receivers, ["host_metrics"]);
     assert_eq!(pipeline(&plan, Signal::Metrics, "void").receivers, ["otlp/in"]);
 }
 
@@ -378,7 +401,7 @@ fn metrics_of_no_workload_carry_their_class_once_gateways_know_it() {
     let mut given = Given::new(&[Signal::Metrics], node.clone());
     let scraped = |given: &Given| {
         let plan = given.plan();
-        let scraped = pipeline(&plan, Signal::Metrics, "scraped");
+        let scraped = pipeline(&plan, Signal::Metrics, "read");
         assert_eq!(pipeline(&plan, Signal::Metrics, "").receivers, ["otlp/in"]);
         (scraped.receivers, scraped.processors.last().cloned().unwrap(), plan.unowned_class)
     };

@@ -15,7 +15,10 @@ use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::net::{SocketAddr, SocketAddrV6};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A pod on the node at this address; returns its uid.
 async fn pod(client: &kube::Client, namespace: &str, name: &str, labels: &Value, address: &str, host: bool) -> String {
@@ -44,6 +47,39 @@ async fn owned(
     }});
     api.patch_status(name, &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&status)).await.unwrap();
     uid
+}
+
+/// Sends one span by HTTP.
+async fn post(address: SocketAddrV6, name: &str, attributes: &[(&str, String)]) {
+    let attributes: Vec<Value> =
+        attributes.iter().map(|(key, value)| json!({"key": key, "value": {"stringValue": value}})).collect();
+    let span = json!({
+        "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "name": name,
+        "startTimeUnixNano": "1", "endTimeUnixNano": "2",
+    });
+    let body = json!({"resourceSpans": [{"resource": {"attributes": attributes}, "scopeSpans": [{"spans": [span]}]}]});
+    let body = body.to_string();
+    let request = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: node\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let mut connection = TcpStream::connect(SocketAddr::V6(address)).await.unwrap();
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
+}
+
+/// A link-local address of this machine, where it has one.
+fn link_local(port: u16) -> Option<SocketAddrV6> {
+    let known = std::fs::read_to_string("/proc/net/if_inet6").ok()?;
+    known.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let address = u128::from_str_radix(fields.first()?, 16).ok()?;
+        let interface = u32::from_str_radix(fields.get(1)?, 16).ok()?;
+        let address = std::net::Ipv6Addr::from(address);
+        address.is_unicast_link_local().then(|| SocketAddrV6::new(address, port, 0, interface))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -98,11 +134,12 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
     let mut around = Surroundings::new(&directory.path().join("node")).unwrap();
     around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
     around.kubeconfig = Some(api.kubeconfig());
+    around.http_host = "[::]".into();
+    let http = around.http;
     let node = Collector::start("node", &settled.node.as_ref().unwrap().config.to_yaml(), around, &[]).await.unwrap();
 
     let (till, on_host) = (till.as_str(), on_host.as_str());
-    let send = async |name: &str, address: &str, claimed: &str| {
-        let sender = Sender::connect_from(&node.endpoint(), address.parse().unwrap()).await.unwrap();
+    let claims = |name: &str, claimed: &str| -> Vec<(&'static str, String)> {
         let mut attributes = vec![
             ("service.name", name),
             ("k8s.pod.uid", claimed),
@@ -120,6 +157,12 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
             ("k8s.replicaset.name", "vault-5d4f"),
         ];
         attributes.retain(|(_, value)| !value.is_empty());
+        attributes.into_iter().map(|(key, value)| (key, value.to_owned())).collect()
+    };
+    let send = async |name: &str, address: &str, claimed: &str| {
+        let sender = Sender::connect_from(&node.endpoint(), address.parse().unwrap()).await.unwrap();
+        let claims = claims(name, claimed);
+        let attributes: Vec<(&str, &str)> = claims.iter().map(|(key, value)| (*key, value.as_str())).collect();
         sender.send(Signal::Traces, &attributes, &[name.to_owned()]).await.unwrap();
     };
     send("of-till", "127.9.0.1", "").await;
@@ -131,9 +174,22 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
     send("of-go-in-till", "127.9.0.4", till).await;
     send("of-on-host", "127.0.0.1", on_host).await;
     send("of-host-as-till", "127.0.0.1", till).await;
+    // An address that is neither a pod's nor the node's: of another node, of a gateway, from outside.
+    send("of-stranger-as-on-host", "127.9.0.9", on_host).await;
+    let loopback = SocketAddrV6::new(std::net::Ipv6Addr::LOCALHOST, http, 0, 0);
+    post(loopback, "of-on-host-by-ipv6", &claims("of-on-host-by-ipv6", on_host)).await;
+    let of = |names: &[&str]| -> BTreeSet<String> { names.iter().map(ToString::to_string).collect() };
+    let mut strangers = of(&["of-attacker", "of-impostor", "of-host-as-till", "of-stranger-as-on-host"]);
+    // The collector knows no address of such a connection by HTTP.
+    if let Some(address) = link_local(http) {
+        post(address, "of-link-local-as-on-host", &claims("of-link-local-as-on-host", on_host)).await;
+        strangers.insert("of-link-local-as-on-host".into());
+    }
+    let covered_names =
+        of(&["of-till", "of-canary", "of-legacy", "of-by-hand", "of-go-in-till", "of-on-host", "of-on-host-by-ipv6"]);
     let arrived = |sink: &Sink| -> BTreeSet<String> { sink.items().into_iter().map(|item| item.name).collect() };
     let all = eventually("everything arrives", Duration::from_secs(60), || async {
-        arrived(&payments).len() + arrived(&others).len() >= 9
+        arrived(&payments).len() + arrived(&others).len() >= covered_names.len() + strangers.len()
     });
     assert!(
         all.await.is_ok(),
@@ -143,19 +199,15 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
         node.output(),
         gateway.output()
     );
-    let of = |names: &[&str]| -> BTreeSet<String> { names.iter().map(ToString::to_string).collect() };
-    assert_eq!(
-        arrived(&payments),
-        of(&["of-till", "of-canary", "of-legacy", "of-by-hand", "of-go-in-till", "of-on-host"])
-    );
-    assert_eq!(arrived(&others), of(&["of-attacker", "of-impostor", "of-host-as-till"]));
+    assert_eq!(arrived(&payments), covered_names);
+    assert_eq!(arrived(&others), strangers);
     for item in payments.items().iter().chain(&others.items()) {
         let text = |key: &str| item.resource.get(key).map(String::as_str).unwrap_or_default();
         let expected = match item.name.as_str() {
             "of-attacker" => ("aaa", "attacker"),
             "of-impostor" => ("aaa", "impostor"),
-            "of-on-host" => ("shop", "on-host"),
-            "of-host-as-till" => ("", ""),
+            "of-on-host" | "of-on-host-by-ipv6" => ("shop", "on-host"),
+            "of-host-as-till" | "of-stranger-as-on-host" | "of-link-local-as-on-host" => ("", ""),
             "of-canary" => ("shop", "canary-1"),
             "of-legacy" => ("shop", "legacy-1"),
             "of-by-hand" => ("shop", "by-hand-1"),
