@@ -311,7 +311,7 @@ fn refuse(host: &str, addresses: &[IpAddr], reach: Reach) -> anyhow::Result<()> 
     }
     let literal: Option<IpAddr> = host.parse().ok();
     for address in literal.iter().chain(addresses) {
-        let address = address.to_canonical();
+        let address = behind_nat64(address.to_canonical());
         if is_special(address) {
             bail!("{host} leads to {address}, a link-local or metadata address; it is never asked");
         }
@@ -324,10 +324,24 @@ fn refuse(host: &str, addresses: &[IpAddr], reach: Reach) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Link-local addresses and those of metadata services.
+/// The address that a NAT64 gateway makes of one under the prefix that all of them share (RFC 6052).
+fn behind_nat64(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
+            let [.., a, b, c, d] = v6.octets();
+            IpAddr::from([a, b, c, d])
+        }
+        other => other,
+    }
+}
+
+/// Link-local addresses and those of metadata services: any provider's, Alibaba's and Azure's.
 fn is_special(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_link_local() || v4.is_unspecified() || v4.octets() == [100, 100, 100, 200],
+        IpAddr::V4(v4) => {
+            let metadata = [[100, 100, 100, 200], [168, 63, 129, 16]];
+            v4.is_link_local() || v4.is_unspecified() || metadata.contains(&v4.octets())
+        }
         IpAddr::V6(v6) => v6.is_unspecified() || v6.is_unicast_link_local() || v6.segments()[..2] == [0xfd00, 0x0ec2],
     }
 }
@@ -358,13 +372,24 @@ mod tests {
             "fd00:ec2::254",
             "::ffff:169.254.169.254",
             "0.0.0.0",
+            "168.63.129.16",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b::168.63.129.16",
         ] {
             assert!(refuse(host, &[], Reach::Private).is_err(), "{host}");
         }
         assert!(refuse("collector.example.com", &["169.254.1.1".parse().unwrap()], Reach::Private).is_err());
-        for address in
-            ["10.0.0.1", "127.0.0.1", "192.168.1.1", "172.16.0.1", "100.64.0.1", "::1", "fd12::1", "::ffff:10.0.0.1"]
-        {
+        for address in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "192.168.1.1",
+            "172.16.0.1",
+            "100.64.0.1",
+            "::1",
+            "fd12::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::10.0.0.1",
+        ] {
             let address = [address.parse().unwrap()];
             assert!(refuse("collector.example.com", &address, Reach::Public).is_err(), "{address:?}");
             assert!(refuse("collector.example.com", &address, Reach::Private).is_ok(), "{address:?}");

@@ -161,7 +161,7 @@ pub const KEYS: &[Key] = &[
     key("unownedTelemetry.dataStreams", Shape::Texts(Text::Stream), "Data streams whose Destinations receive it. Default: `[default]`."),
     // Processors and Destinations.
     key("processors", Shape::Block, "What Processors may do (docs/security.md)."),
-    key("processors.additionalTypes", Shape::Texts(Text::ProcessorType), "Types of Processors that are allowed beside the usual ones: `geoip`, `k8s_attributes`, `memory_limiter`, `remotetap`, `resource_detection`, `schema`. Default: none."),
+    key("processors.additionalTypes", Shape::Texts(Text::ProcessorType), "Types of Processors that are allowed beside the usual ones: `geoip`, `k8s_attributes`, `logstransform`, `memory_limiter`, `remotetap`, `resource_detection`, `schema`. Default: none."),
     key("processors.roles", Shape::Texts(Text::Role), "Roles that Processors may have. Default: `[CLUSTER_GATEWAY, NODE_COLLECTOR]`."),
     key("destinations", Shape::Block, "What Destinations may do (docs/security.md)."),
     key("destinations.additionalTypes", Shape::Texts(Text::DestinationType), "Types of Destinations that are allowed beside the usual ones: `dynamic`, `file`. Default: none."),

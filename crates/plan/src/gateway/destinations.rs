@@ -257,7 +257,7 @@ impl Fragment {
             rendered.extensions.contains_key(name) || (name == delivery::QUEUE_STORAGE && self.is_persistent())
         };
         let is_own_file = |path: &str| rendered.files.iter().any(|file| file.path == path);
-        let is_writer = component_type(id) == "file";
+        let writes = |key: &str| component_type(id) == "file" && matches!(key, "path" | "directory");
         odigos_pipeline::reach::each(settings, &mut |key, text| match odigos_pipeline::reach::of(key) {
             Some(Reach::Extension) if !is_own_extension(text) => {
                 Err(format!("{id}: {key} names {text}, which is no extension of this destination"))
@@ -265,9 +265,7 @@ impl Fragment {
             Some(Reach::File) if !is_own_file(text) => {
                 Err(format!("{id}: {key} names {text}, which is no file of this destination's Secret"))
             }
-            _ if is_writer && key == "path" && is_inside(text, PRODUCT_DIRECTORIES) => {
-                Err(format!("{id}: {text} is inside a directory of the product; choose another one"))
-            }
+            _ if writes(key) => path_problem(text).map_or(Ok(()), |problem| Err(format!("{id}: {text} {problem}"))),
             _ => Ok(()),
         })
     }
@@ -275,6 +273,23 @@ impl Fragment {
 
 /// Directories of a gateway that hold queues and configurations.
 const PRODUCT_DIRECTORIES: &[&str] = &[delivery::QUEUE_DIRECTORY, super::objects::CONFIG_DIRECTORY];
+
+/// Directories of the system: links in them lead to any file.
+const SYSTEM_DIRECTORIES: &[&str] = &["/proc", "/dev", "/sys"];
+/// What of them can be written to: the output of the gateway.
+const STREAMS: [&str; 2] = ["/dev/stdout", "/dev/stderr"];
+
+/// Why nothing is written to a path. Only the text is known, not what links in the image lead to.
+fn path_problem(path: &str) -> Option<&'static str> {
+    if is_inside(path, PRODUCT_DIRECTORIES) {
+        return Some("is inside a directory of the product; choose another one");
+    }
+    if is_inside(path, SYSTEM_DIRECTORIES) && !STREAMS.contains(&path) {
+        return Some("is inside a directory of the system; choose another one");
+    }
+    let climbs = path.split('/').any(|part| part == "..");
+    climbs.then_some("goes up with `..`, which leads elsewhere behind a link; write the directory itself")
+}
 
 /// Whether a path is one of some directories, or below one, however it is written.
 fn is_inside(path: &str, directories: &[&str]) -> bool {

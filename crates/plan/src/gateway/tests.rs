@@ -1033,6 +1033,15 @@ fn destination_reaches_its_own_extensions_and_files_alone() {
     );
     assert!(refusal("file", "{path: /tmp/../var/odigos/queues/x}").contains("inside a directory of the product"));
     assert_eq!(refusal("otlp_http", "{endpoint: 'http://h', headers: {storage: x}}"), "");
+    for path in ["/proc/self/cwd/var/odigos/queues/x", "/tmp/../proc/1/cwd/x", "/dev/fd/3", "proc/self/cwd/x", "/sys/x"]
+    {
+        let found = refusal("file", &format!("{{path: {path}}}"));
+        assert!(found.contains("inside a directory of the system"), "{path}: {found}");
+    }
+    assert!(refusal("file", "{path: /var/run/../var/odigos/queues/x}").contains("goes up"));
+    let grouped = "{path: /tmp/x, directory: /var/odigos/queues}";
+    assert!(refusal("file", grouped).contains("inside a directory of the product"));
+    assert_eq!(refusal("file", "{path: /dev/stdout}"), "");
     assert_eq!(refusal("file", "{path: /tmp/x}"), "");
 }
 

@@ -1,11 +1,14 @@
 //! Which Processors the configuration allows: types that reach beyond the items that pass them, and roles.
 //!
-//! Owns the list of such types with the reason of each. Never judges the settings of a Processor.
+//! Owns the list of such types with the reason of each, and the refusal of settings by which any other type would reach as far. Never
+//! judges other settings of a Processor.
 
 use super::Refusal;
 use crate::configuration::Configuration;
 use odigos_api::CollectorRole;
 use odigos_api::processor::ProcessorSpec;
+use odigos_pipeline::reach::{self, Reach};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// Where the configuration lists further types.
@@ -14,9 +17,10 @@ pub const TYPES_PATH: &str = "processors.additionalTypes";
 pub const ROLES_PATH: &str = "processors.roles";
 
 /// Types that take more than the items that pass them, in the spelling without `_`, and what each does.
-const RESTRICTED: [(&str, &str); 6] = [
+const RESTRICTED: [(&str, &str); 7] = [
     ("geoip", "it reads files of the collector"),
     ("k8sattributes", "it reads objects of the cluster with the permissions of the collector"),
+    ("logstransform", "its operators read and write files of the collector"),
     ("memorylimiter", "it rejects the telemetry of everybody"),
     ("remotetap", "it opens a port that shows all telemetry to any pod"),
     ("resourcedetection", "it sends requests to metadata services of machines and clouds"),
@@ -65,7 +69,11 @@ impl Permission {
     /// The same with reason, field and message.
     pub(crate) fn check(&self, spec: &ProcessorSpec) -> Result<(), Refusal> {
         let wanted = canonical(&spec.type_);
-        if let Some((_, why)) = RESTRICTED.iter().find(|(name, _)| *name == wanted)
+        let restricted = RESTRICTED.iter().find(|(name, _)| *name == wanted);
+        if restricted.is_none() {
+            check_reach(&spec.processor_config)?;
+        }
+        if let Some((_, why)) = restricted
             && !self.types.contains(&wanted)
         {
             let message = format!(
@@ -88,13 +96,30 @@ impl Permission {
     }
 }
 
+/// Refuses extensions and files at any depth: those of a collector are the product's and other people's.
+fn check_reach(settings: &Value) -> Result<(), Refusal> {
+    reach::each(settings, &mut |key, _| match reach::of(key) {
+        Some(Reach::Extension) => {
+            Err(("InvalidConfig", "spec.processorConfig", format!("{key} names an extension; a Processor has none")))
+        }
+        Some(Reach::File) => {
+            Err(("InvalidConfig", "spec.processorConfig", format!("{key} names a file; a Processor has none")))
+        }
+        None => Ok(()),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
 
     fn reason(configuration: &str, type_: &str, roles: &[&str]) -> Option<&'static str> {
-        let spec = json!({"type": type_, "signals": ["TRACES"], "collectorRoles": roles, "processorConfig": {}});
+        reason_of(configuration, type_, roles, &json!({}))
+    }
+
+    fn reason_of(configuration: &str, type_: &str, roles: &[&str], settings: &Value) -> Option<&'static str> {
+        let spec = json!({"type": type_, "signals": ["TRACES"], "collectorRoles": roles, "processorConfig": settings});
         let spec: ProcessorSpec = serde_json::from_value(spec).unwrap_or_default();
         let permission = Permission::of(&Configuration::parse(configuration).unwrap_or_default());
         permission.check(&spec).err().map(|(reason, ..)| reason)
@@ -107,14 +132,40 @@ mod tests {
         let wide = "processors: {additionalTypes: [resource_detection, remotetap]}";
         let narrow = "processors: {roles: [CLUSTER_GATEWAY]}";
         assert_eq!(reason("", "transform", both), None);
-        for one in
-            ["remotetap", "k8sattributes", "k8s_attributes", "resource_detection", "schema", "geoip", "memory_limiter"]
-        {
+        for one in [
+            "remotetap",
+            "k8sattributes",
+            "k8s_attributes",
+            "resource_detection",
+            "schema",
+            "geoip",
+            "logstransform",
+            "memory_limiter",
+        ] {
             assert_eq!(reason("", one, gateway), Some("TypeNotAllowed"), "{one}");
         }
         assert_eq!(reason(wide, "resourcedetection", gateway), None);
         assert_eq!(reason(wide, "geoip", gateway), Some("TypeNotAllowed"));
         assert_eq!(reason(narrow, "transform", gateway), None);
         assert_eq!(reason(narrow, "transform", both), Some("RoleNotAllowed"));
+    }
+
+    #[test]
+    fn settings_name_no_extension_and_no_file() {
+        let of = |configuration: &str, type_: &str, settings: Value| {
+            reason_of(configuration, type_, &["CLUSTER_GATEWAY"], &settings)
+        };
+        for settings in [
+            json!({"storage": "file_storage/queues"}),
+            json!({"list": [{"auth": {"authenticator": "basicauth/of-others"}}]}),
+            json!({"a": {"tls": {"key_file": "/var/run/secrets/token"}}}),
+        ] {
+            assert_eq!(of("", "transform", settings.clone()), Some("InvalidConfig"), "{settings}");
+        }
+        let texts = json!({"attributes": [{"key": "storage", "action": "delete"}]});
+        assert_eq!(of("", "attributes", texts), None);
+        let allowed = "processors: {additionalTypes: [resource_detection]}";
+        let tls = json!({"openshift": {"tls": {"ca_file": "/ca.crt"}}});
+        assert_eq!(of(allowed, "resource_detection", tls), None, "an administrator has allowed what it reaches");
     }
 }
