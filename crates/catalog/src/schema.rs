@@ -398,8 +398,10 @@ pub(crate) enum Normaliser {
     Version,
     /// A version of Kafka that the exporter's client knows.
     KafkaVersion,
-    /// A whole number above zero and not above this one; zero is left to the component.
-    AtMost(i64),
+    /// A whole number from the first to the second; zero is left to the component.
+    Between(i64, i64),
+    /// A duration that the component does not find too short.
+    DurationAtLeast(String),
     /// One label of a domain name.
     Label,
     Domain,

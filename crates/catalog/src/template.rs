@@ -464,6 +464,7 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         },
         Normaliser::Boolean => json!(normalise::boolean(text)?),
         Normaliser::Duration => json!(normalise::duration(text)?),
+        Normaliser::DurationAtLeast(least) => json!(normalise::duration_at_least(text, least)?),
         Normaliser::StringList => json!(normalise::string_list(text)?),
         Normaliser::JoinedList => json!(normalise::string_list(text)?.join(", ")),
         Normaliser::CommaList => json!(normalise::comma_list(text)),
@@ -508,10 +509,10 @@ fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value
         Normaliser::Brokers => json!(normalise::brokers(text)?),
         Normaliser::Version => json!(normalise::version(text)?),
         Normaliser::KafkaVersion => json!(normalise::kafka_version(text)?),
-        Normaliser::AtMost(most) => match normalise::integer(text)? {
+        Normaliser::Between(least, most) => match normalise::integer(text)? {
             0 => Value::Null,
-            number if (1..=*most).contains(&number) => json!(number),
-            number => return Err(format!("{number} is not between 0 and {most}")),
+            number if (*least..=*most).contains(&number) => json!(number),
+            number => return Err(format!("{number} is neither 0 nor between {least} and {most}")),
         },
         Normaliser::Label => json!(normalise::label(text)?),
         Normaliser::Domain => json!(normalise::domain(text)?),

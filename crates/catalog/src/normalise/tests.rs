@@ -199,6 +199,8 @@ fn values_table() {
     assert_eq!(key_values("[{\"key\":\"a\",\"value\":\"b\"}]").unwrap().len(), 1);
     assert!(key_values("{}").is_err());
     assert!(duration("1m30s").is_ok() && duration("250ms").is_ok() && duration("5").is_err() && duration("").is_err());
+    assert!(duration_at_least("0s", "100ms").is_err() && duration_at_least("99999us", "100ms").is_err());
+    assert_eq!(duration_at_least(" 1m30s ", "100ms").as_deref(), Ok("1m30s"));
     assert!(pem("nonsense").is_err());
     assert!(absolute_path("/a/../b").is_err() && absolute_path("a").is_err() && absolute_path("/a/b.json").is_ok());
 }

@@ -40,23 +40,40 @@ pub fn boolean(text: &str) -> Result<bool, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn duration(text: &str) -> Result<String, String> {
+    seconds(text).map(|_| text.trim().to_owned())
+}
+
+/// A duration that is at least as long as another.
+///
+/// # Errors
+/// As [`duration`], or when it is shorter.
+pub fn duration_at_least(text: &str, least: &str) -> Result<String, String> {
+    if seconds(text)? < seconds(least)? {
+        return Err(format!("{} is shorter than {least}", shown(text.trim())));
+    }
+    duration(text)
+}
+
+/// Length of a duration.
+fn seconds(text: &str) -> Result<f64, String> {
+    const UNITS: [(&str, f64); 6] = [("ns", 1e-9), ("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
     let text = text.trim();
     let mut rest = text;
-    let mut parts = 0;
+    let (mut parts, mut sum) = (0, 0.0);
     while !rest.is_empty() {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (digits, tail) = rest.split_at(number);
-        let unit = ["ns", "us", "ms", "s", "m", "h"]
-            .into_iter()
-            .filter(|unit| tail.starts_with(unit))
-            .max_by_key(|unit| unit.len());
+        let unit = UNITS.into_iter().filter(|(unit, _)| tail.starts_with(unit)).max_by_key(|(unit, _)| unit.len());
         match (digits.parse::<f64>(), unit) {
-            (Ok(_), Some(unit)) => rest = tail.get(unit.len()..).unwrap_or_default(),
+            (Ok(number), Some((unit, factor))) => {
+                sum += number * factor;
+                rest = tail.get(unit.len()..).unwrap_or_default();
+            }
             _ => return Err(format!("{} is not a duration such as 5s or 250ms", shown(text))),
         }
         parts += 1;
     }
-    if parts == 0 { Err("it is empty".into()) } else { Ok(text.to_owned()) }
+    if parts == 0 { Err("it is empty".into()) } else { Ok(sum) }
 }
 
 /// A JSON list of strings, trimmed; blank ones, which forms write for an empty line, are left out.

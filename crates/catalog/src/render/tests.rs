@@ -257,6 +257,17 @@ fn problems_name_the_field() {
             json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_PRODUCER_REQUIRED_ACKS": "7"}),
             "spec.data.KAFKA_PRODUCER_REQUIRED_ACKS",
         ),
+        ("kafka", json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_TIMEOUT": "50ms"}), "spec.data.KAFKA_TIMEOUT"),
+        (
+            "kafka",
+            json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_PRODUCER_MAX_MESSAGE_BYTES": "100"}),
+            "spec.data.KAFKA_PRODUCER_MAX_MESSAGE_BYTES",
+        ),
+        (
+            "azuremonitor",
+            json!({"AZURE_MONITOR_ENDPOINT": "https://dc.services.visualstudio.com/v2/track"}),
+            "spec.data.AZURE_MONITOR_CONNECTION_STRING",
+        ),
         (
             "kafka",
             json!({"KAFKA_PROTOCOL_VERSION": "2.0", "KAFKA_METADATA_FULL": "yes"}),

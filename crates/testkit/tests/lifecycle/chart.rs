@@ -74,6 +74,7 @@ fn cases() -> Vec<Value> {
         json!({"images": {"agent": "i.test/e@sha256:4567"}}),
         json!({"collectorCommand": "/otelcol"}),
         json!({"config": {"uiMode": "normal"}}),
+        json!({"config": {"ui": {"mode": "readonly"}}}),
         json!({"config": {
             "ignoredNamespaces": ["a", "b"], "resourceSizePreset": "size_l", "x-values": {
                 "numbers": {"whole": 1_000_000, "fraction": 1.5, "none": null},
