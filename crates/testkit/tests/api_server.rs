@@ -450,6 +450,14 @@ fn class_of(streams: &[&str]) -> String {
     odigos_plan::streams::class_id(&streams.iter().map(ToString::to_string).collect())
 }
 
+/// Whether a pipeline of a configuration takes what node collectors send.
+fn receives(text: &str) -> bool {
+    let config: Value = serde_yaml::from_str(text).unwrap();
+    let pipelines = config["service"]["pipelines"].as_object().into_iter().flatten();
+    let mut receivers = pipelines.flat_map(|(_, pipeline)| pipeline["receivers"].as_array().into_iter().flatten());
+    receivers.any(|id| id.as_str().is_some_and(|id| id.split('/').next() == Some("otlp")))
+}
+
 /// A real collector for every gateway pod that is ready, with the configuration that the pod mounts.
 #[derive(Default)]
 struct RunningGateways {
@@ -479,7 +487,11 @@ impl RunningGateways {
                 continue;
             }
             let map = get_object(client, "v1", "ConfigMap", NAMESPACE, map).await.unwrap();
-            configurations.push((pod, map.data["data"][names::GATEWAY_CONFIG_KEY].as_str().unwrap().to_owned()));
+            let text = map.data["data"][names::GATEWAY_CONFIG_KEY].as_str().unwrap().to_owned();
+            // The first gateway may be older than the first destination: it has nothing to receive, and does not listen.
+            if receives(&text) {
+                configurations.push((pod, text));
+            }
         }
         for (pod, text) in configurations {
             let directory = tempfile::tempdir().unwrap();
