@@ -38,12 +38,21 @@ async fn status_patched(api: &Api<DynamicObject>, name: &str, status: &Value) ->
     answer.map(drop).map_err(|error| error.to_string())
 }
 
-/// What nobody but its author has to do with the metadata of an object: each of them is refused.
-async fn metadata_stays(api: &Api<DynamicObject>, name: &str) {
+/// What ends an object or keeps it from ending: each of them is refused.
+async fn life_stays(api: &Api<DynamicObject>, name: &str) {
     let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "nowhere", "uid": "00000000-0000-0000-0000-000000000000"});
     for (what, change) in [
         ("an owner that does not exist", json!({"ownerReferences": [owner]})),
         ("a finalizer", json!({"finalizers": ["example.com/mine"]})),
+    ] {
+        refused(patched(api, name, json!({"metadata": change})).await, &format!("{what} of {name}"));
+    }
+}
+
+/// What nobody but its author has to do with the metadata of an object: each of them is refused.
+async fn metadata_stays(api: &Api<DynamicObject>, name: &str) {
+    life_stays(api, name).await;
+    for (what, change) in [
         ("a label", json!({"labels": {"pool": "mine"}})),
         ("an annotation", json!({"annotations": {"example.com/mine": "b"}})),
     ] {
@@ -188,7 +197,7 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     refused(patched(&deployments, "till", image).await, "an image");
     let labels = json!({"spec": {"template": {"metadata": {"labels": {"b": "c"}}}}});
     refused(patched(&deployments, "till", labels).await, "a label of the template");
-    metadata_stays(&deployments, "till").await;
+    life_stays(&deployments, "till").await;
     sources_are_let_go_and_nothing_else(&admin, &instrumentor).await;
     configs_are_decided_and_keep_what_others_add(&admin, &instrumentor).await;
     long_names_are_compared_whole(&server, &admin).await;
