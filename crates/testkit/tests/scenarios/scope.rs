@@ -119,6 +119,8 @@ pub async fn lost_configuration_takes_nothing_back(plane: &Plane, mut instrument
     until_says(plane, "later", "deployment-a", MARKED, "True/OptOut").await;
     let all = ["cronjob-b", "deployment-a", "deployment-c"];
     until_configs(plane, "later", &all).await;
+    let is_ignored = async || accepted(plane, "quiet", "deployment-a").await.0 == "False/NamespaceIgnored";
+    assert!(eventually("the Source of the ignored namespace says so", LIMIT, is_ignored).await.is_ok());
     let decided = plane.config("later", "c").await.unwrap().spec;
     let generation = plane.generation("later", "c").await.unwrap();
 
