@@ -71,6 +71,17 @@ pub fn confine(text: &str) -> (String, Option<&str>) {
     (out, refused)
 }
 
+/// The first foreign reference in the texts of a configuration; collectors follow none in keys.
+#[must_use]
+pub fn foreign_reference_within(value: &Value) -> Option<&str> {
+    match value {
+        Value::String(text) => foreign_reference(text),
+        Value::Array(list) => list.iter().find_map(foreign_reference_within),
+        Value::Object(map) => map.values().find_map(foreign_reference_within),
+        _ => None,
+    }
+}
+
 /// The first `${…}` that a collector would replace by anything but an own variable or a Secret's value that it was given.
 #[must_use]
 pub fn foreign_reference(text: &str) -> Option<&str> {

@@ -25,6 +25,7 @@ pub mod node;
 pub mod objects;
 pub mod pools;
 pub mod processors;
+mod quantity;
 pub mod quarantine;
 pub mod receivers;
 pub mod sampling;

@@ -122,6 +122,18 @@ pub async fn apply(client: &Client, object: &Value) -> anyhow::Result<DynamicObj
     apply_with(client, object, &PatchParams::apply("user").force()).await
 }
 
+/// A Deployment of pods that run nothing.
+#[must_use]
+pub fn deployment(namespace: &str, name: &str, replicas: i64) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "none"}]}},
+        },
+    })
+}
+
 /// The same without storing anything: admission looks at it, and that is all.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ pub mod http;
 pub mod instrumentor;
 mod leftovers;
 pub mod otlp;
+pub mod policy;
 pub mod ports;
 pub mod process;
 pub mod recorder;

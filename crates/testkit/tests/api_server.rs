@@ -21,7 +21,7 @@ use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{
-    self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, get_object, list,
+    self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, apply_files, deployment, get_object, list,
 };
 use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::ports::free_port;
@@ -169,16 +169,6 @@ fn source(namespace: &str, name: &str, workload: &str, streams: &[(&str, &str)])
     json!({
         "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": name, "namespace": namespace, "labels": labels},
         "spec": {"workload": {"name": workload, "namespace": namespace, "kind": "Deployment"}},
-    })
-}
-
-fn deployment(namespace: &str, name: &str, replicas: i64) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "none"}]}},
-        },
     })
 }
 

@@ -283,28 +283,11 @@ pub(super) fn percentage(value: &Value) -> Option<Percentage> {
     Percentage::new(number).ok()
 }
 
-/// The number that Kubernetes reads from a text as an amount.
+/// An amount as people write it in settings: digits and a unit, and no smaller parts than thousandths.
 fn quantity(text: &str) -> Option<f64> {
-    const UNITS: [(&str, f64); 14] = [
-        ("", 1.0),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-    ];
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    Some(number.parse::<f64>().ok()? * factor)
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.') && !text.ends_with(['n', 'u']);
+    crate::quantity::parse(text).filter(|_| is_plain && !digits.is_empty())
 }
 
 #[cfg(test)]

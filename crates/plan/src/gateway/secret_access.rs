@@ -120,7 +120,7 @@ pub fn access(destination: &Destination, secret: &str, mark: Option<&SecretMark>
         None => Access::Kept(format!("the Secret {secret} is not marked for this destination{why}; run `{command}`")),
         Some(text) if text == record(Some(secret), true) => Access::Granted,
         Some(_) => Access::Denied(format!(
-            "the Secret {secret} is not marked for this destination{why}, and who wrote the destination may not read it; run `{command}` as somebody who may change the Secret"
+            "the Secret {secret} is not marked for this destination{why}, and its author may not read that Secret; run `{command}` with an account that may change it"
         )),
     }
 }

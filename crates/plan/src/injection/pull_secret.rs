@@ -40,7 +40,7 @@ impl LackingPullSecret {
             )
         } else {
             format!(
-                "It cannot be read whether Secret {name} (agentImages.pullSecret) is in namespace {namespace}; the instrumentor needs the permission that the chart gives it for the name in config.agentImages.pullSecret."
+                "Failed to look for Secret {name} (agentImages.pullSecret) in namespace {namespace}; the instrumentor needs the permission that the chart gives it for the name in config.agentImages.pullSecret."
             )
         }
     }

@@ -74,17 +74,9 @@ fn settled(mut world: World, object: Option<&Value>) -> Settled {
 
 /// The first reference in rendered configurations that is not one of the product. Collectors follow none in keys.
 fn foreign(settled: &Settled) -> Option<String> {
-    fn within(value: &Value) -> Option<String> {
-        match value {
-            Value::String(text) => expansion::foreign_reference(text).map(str::to_owned),
-            Value::Array(list) => list.iter().find_map(within),
-            Value::Object(map) => map.values().find_map(within),
-            _ => None,
-        }
-    }
     let gateways = settled.gateway.iter().chain(settled.pools.values()).map(|plan| plan.config.to_value());
     let node = settled.node.iter().map(|plan| plan.config.to_value());
-    gateways.chain(node).find_map(|config| within(&config))
+    gateways.chain(node).find_map(|config| expansion::foreign_reference_within(&config).map(str::to_owned))
 }
 
 /// Every place of an object that holds a plain value, as a pointer.

@@ -5,7 +5,7 @@
 
 use super::{Key, World};
 use crate::admission::source::exact_workload;
-use crate::agents::{self, Covered, NodeCollector};
+use crate::agents::{self, Backoff, Covered, NodeCollector};
 use crate::configuration::{self, Configuration};
 use crate::coverage::scope::Scope;
 use crate::coverage::{self, Matcher};
@@ -184,16 +184,7 @@ impl World {
                     entry.1.extend(rivals.iter().filter(|rival| **rival != name).cloned());
                 }
             }
-            let backoff = self.backoffs.get(reference);
-            let around = Surroundings {
-                options: &options,
-                node_collector: collector(&signals),
-                rules: &rules,
-                backoff,
-                // Manifests need not hold it, and a cluster is not asked for Secrets of applications.
-                pull_secret: None,
-                now,
-            };
+            let around = surroundings(&options, &signals, &rules, self.backoffs.get(reference), now);
             let plan = instrumentation::plan(workload, &decided, existing, &rivals.join(", "), &around);
             if decided.decision == coverage::Decision::Ambiguous {
                 let object = reference.to_string();
@@ -287,16 +278,7 @@ impl World {
         for (key, config) in &mut configs {
             let Some(reference) = WorkloadRef::from_config_name(&key.0, &key.1) else { continue };
             let Some(workload) = self.workloads.get(&reference) else { continue };
-            let backoff = self.backoffs.get(&reference);
-            let around = Surroundings {
-                options: &options,
-                node_collector: collector(&signals),
-                rules: &rules,
-                backoff,
-                // Manifests need not hold it, and a cluster is not asked for Secrets of applications.
-                pull_secret: None,
-                now,
-            };
+            let around = surroundings(&options, &signals, &rules, self.backoffs.get(&reference), now);
             let drafts = instrumentation::decide_agents(workload, config, &around);
             let status = config.status.get_or_insert_default();
             let decided = merged(&status.conditions, &drafts, None, now);
@@ -726,8 +708,23 @@ fn served(plan: &GatewayPlan) -> CollectorsGroupStatus {
     }
 }
 
-fn collector(signals: &Option<Vec<Signal>>) -> NodeCollector<'_> {
-    signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready)
+/// What the decision about a workload depends on beside the workload.
+fn surroundings<'a>(
+    options: &'a instrumentation::Options,
+    signals: &'a Option<Vec<Signal>>,
+    rules: &'a [&'a InstrumentationRule],
+    backoff: Option<&'a Backoff>,
+    now: Timestamp,
+) -> Surroundings<'a> {
+    Surroundings {
+        options,
+        node_collector: signals.as_deref().map_or(NodeCollector::NotReady, NodeCollector::Ready),
+        rules,
+        backoff,
+        // Manifests need not hold it, and a cluster is not asked for Secrets of applications.
+        pull_secret: None,
+        now,
+    }
 }
 
 /// Whether an output belongs to a collector and is rendered anew in each round.

@@ -135,17 +135,9 @@ const HOSTILE: [&str; 7] = [
 
 /// The first reference in rendered configurations that is not one of the product.
 fn foreign(settled: &Settled) -> Option<String> {
-    fn within(value: &Value) -> Option<String> {
-        match value {
-            Value::String(text) => expansion::foreign_reference(text).map(str::to_owned),
-            Value::Array(list) => list.iter().find_map(within),
-            Value::Object(map) => map.values().find_map(within),
-            _ => None,
-        }
-    }
     let gateway = settled.gateway.as_ref().map(|plan| plan.config.to_value());
     let node = settled.node.as_ref().map(|plan| plan.config.to_value());
-    [gateway, node].iter().flatten().find_map(within)
+    [gateway, node].iter().flatten().find_map(expansion::foreign_reference_within).map(str::to_owned)
 }
 
 /// Every setting of every type of Destination, alone and behind a value that is fine.

@@ -6,37 +6,26 @@
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams};
 use odigos_api::labels::AGENTS_META_HASH;
-use odigos_testkit::control_plane::{apply, list, try_out};
+use odigos_testkit::control_plane::{apply, list};
 use odigos_testkit::instrumentor::{LIMIT, Plane};
+use odigos_testkit::policy::Policy;
 use odigos_testkit::process::eventually;
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// A policy that refuses host paths everywhere but where the control plane is, as a SecurityContextConstraint does.
 async fn refuse_host_paths(plane: &Plane) {
-    let object = |kind: &str, spec: Value| {
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "no-host-paths"}, "spec": spec,
-        })
-    };
-    let policy = json!({
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [
-            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]},
-        ]},
-        "validations": [{
-            "expression": "!has(object.spec.volumes) || object.spec.volumes.all(volume, !has(volume.hostPath))",
-            "message": "hostPath volumes are not allowed to be used",
-        }],
-    });
-    apply(&plane.client, &object("ValidatingAdmissionPolicy", policy)).await.unwrap();
-    let binding = json!({"policyName": "no-host-paths", "validationActions": ["Deny"]});
-    apply(&plane.client, &object("ValidatingAdmissionPolicyBinding", binding)).await.unwrap();
     let probe = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "default"},
         "spec": {"containers": [{"name": "a", "image": "none"}], "volumes": [{"name": "v", "hostPath": {"path": "/"}}]},
     });
-    let is_refused = || async { try_out(&plane.client, &probe).await.is_err() };
-    eventually("the policy is active", LIMIT, is_refused).await.unwrap();
+    let policy = Policy {
+        name: "no-host-paths",
+        resource: "pods",
+        expression: "!has(object.spec.volumes) || object.spec.volumes.all(volume, !has(volume.hostPath))",
+        message: "hostPath volumes are not allowed to be used",
+        namespace: None,
+    };
+    policy.enforce(&plane.client, &probe).await.unwrap();
 }
 
 /// Deploys, covers, detects, and returns the pod with its agents; nothing was refused on the way.

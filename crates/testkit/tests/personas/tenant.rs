@@ -12,7 +12,8 @@ use odigos_api::{API_VERSION, names};
 use odigos_plan::streams::classes::{class_id, earlier_class_id};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
-use odigos_testkit::control_plane::{self, Kubelet, Launch, NAMESPACE, apply, get_object, list};
+use odigos_testkit::control_plane::{self, Kubelet, Launch, NAMESPACE, apply, deployment, get_object, list};
+use odigos_testkit::policy::Policy;
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
@@ -45,16 +46,6 @@ async fn tenant(plane: &Plane, namespace: &str) -> Client {
     let path = plane.api.kubeconfig_of(namespace, "tenant").await.unwrap();
     let kubeconfig = Kubeconfig::read_from(path).unwrap();
     Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()).unwrap()
-}
-
-fn deployment(namespace: &str, name: &str, replicas: i64) -> Value {
-    json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
-            "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "app", "image": "none"}]}},
-        },
-    })
 }
 
 fn source(namespace: &str, name: &str, streams: &[String]) -> Value {
@@ -230,27 +221,15 @@ pub(crate) async fn many_streams_hold_nobody_up(plane: &Plane) {
 
 /// H3: a gateway that mounts a ConfigMap that does not exist never starts.
 pub(crate) async fn gateway_never_mounts_a_config_map_that_is_missing(plane: &Plane) {
-    let policy = |kind: &str, spec: Value| {
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "no-configmaps"}, "spec": spec,
-        })
-    };
-    let rule = json!({
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [
-            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]},
-        ]},
-        "validations": [{"expression": "!object.metadata.name.startsWith('odigos-gateway-')", "message": "refused by a test"}],
-    });
-    apply(&plane.client, &policy("ValidatingAdmissionPolicy", rule)).await.unwrap();
-    let binding = policy(
-        "ValidatingAdmissionPolicyBinding",
-        json!({"policyName": "no-configmaps", "validationActions": ["Deny"]}),
-    );
-    apply(&plane.client, &binding).await.unwrap();
     let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "odigos-gateway-probe", "namespace": "ccc"}});
-    let is_active = || async { control_plane::try_out(&plane.client, &probe).await.is_err() };
-    eventually("the policy is active", LIMIT, is_active).await.unwrap();
+    let policy = Policy {
+        name: "no-configmaps",
+        resource: "configmaps",
+        expression: "!object.metadata.name.startsWith('odigos-gateway-')",
+        message: "refused by a test",
+        namespace: None,
+    };
+    policy.enforce(&plane.client, &probe).await.unwrap();
     let mounted = || async {
         let found = get_object(&plane.client, "apps/v1", "Deployment", NAMESPACE, names::GATEWAY).await.unwrap();
         let volumes = found.data["spec"]["template"]["spec"]["volumes"].as_array().unwrap().clone();

@@ -17,6 +17,7 @@ use kubelet::Behaviour;
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus};
 use odigos_api::labels::{AGENTS_META_HASH, ROLLBACK_RECOVERY_PROCESSED};
 use odigos_testkit::control_plane::apply;
+use odigos_testkit::policy::Policy;
 use odigos_testkit::process::eventually;
 use plane::{LIMIT, Plane, has};
 use serde_json::json;
@@ -251,30 +252,18 @@ async fn agents_are_taken_out_where_pods_are_rejected_for_them() {
 
 /// A policy that no label tells of: pods of the namespace may have no init container.
 async fn refuse_init_containers(plane: &Plane) {
-    let object = |kind: &str, spec: serde_json::Value| {
-        json!({
-            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "no-init-containers"}, "spec": spec,
-        })
-    };
-    let policy = json!({
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [
-            {"apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"], "operations": ["CREATE"]},
-        ]},
-        "validations": [{"expression": "!has(object.spec.initContainers)", "message": "init containers are not allowed"}],
-    });
-    let binding = json!({
-        "policyName": "no-init-containers", "validationActions": ["Deny"],
-        "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "limited"}}},
-    });
-    apply(&plane.client, &object("ValidatingAdmissionPolicy", policy)).await.unwrap();
-    apply(&plane.client, &object("ValidatingAdmissionPolicyBinding", binding)).await.unwrap();
     let probe = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "limited"},
         "spec": {"containers": [{"name": "a", "image": "none"}], "initContainers": [{"name": "b", "image": "none"}]},
     });
-    let is_refused = async || odigos_testkit::control_plane::try_out(&plane.client, &probe).await.is_err();
-    eventually("the policy is active", LIMIT, is_refused).await.unwrap();
+    let policy = Policy {
+        name: "no-init-containers",
+        resource: "pods",
+        expression: "!has(object.spec.initContainers)",
+        message: "init containers are not allowed",
+        namespace: Some("limited"),
+    };
+    policy.enforce(&plane.client, &probe).await.unwrap();
 }
 
 /// Waits until the agents of a workload were taken out because its pods are rejected.

@@ -1,0 +1,54 @@
+//! Policies of others that refuse what is created, as clusters have them without any label.
+//!
+//! Owns bringing one into force. Never decides what it refuses.
+
+use crate::control_plane::{apply, try_out};
+use crate::instrumentor::LIMIT;
+use crate::process::eventually;
+use kube::Client;
+use serde_json::{Value, json};
+
+/// What is refused at its creation.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// Name of the policy and of its binding.
+    pub name: &'a str,
+    /// Resource of the core group, e.g. `pods`.
+    pub resource: &'a str,
+    /// CEL: what must hold.
+    pub expression: &'a str,
+    /// What the API server answers otherwise.
+    pub message: &'a str,
+    /// The namespace in which it counts; everywhere without one.
+    pub namespace: Option<&'a str>,
+}
+
+impl Policy<'_> {
+    /// Creates it, and waits until it refuses `probe`.
+    ///
+    /// # Errors
+    /// When the API server refuses it, or it does not become active.
+    pub async fn enforce(&self, client: &Client, probe: &Value) -> anyhow::Result<()> {
+        let object = |kind: &str, spec: Value| {
+            json!({
+                "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": self.name}, "spec": spec,
+            })
+        };
+        let policy = json!({
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "resources": [self.resource], "operations": ["CREATE"]},
+            ]},
+            "validations": [{"expression": self.expression, "message": self.message}],
+        });
+        let mut binding = json!({"policyName": self.name, "validationActions": ["Deny"]});
+        if let Some(namespace) = self.namespace {
+            let labels = json!({"matchLabels": {"kubernetes.io/metadata.name": namespace}});
+            binding["matchResources"] = json!({"namespaceSelector": labels});
+        }
+        apply(client, &object("ValidatingAdmissionPolicy", policy)).await?;
+        apply(client, &object("ValidatingAdmissionPolicyBinding", binding)).await?;
+        let is_active = || async { try_out(client, probe).await.is_err() };
+        eventually("the policy is active", LIMIT, is_active).await
+    }
+}
