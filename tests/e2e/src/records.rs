@@ -1,6 +1,6 @@
 //! What a backend remembers and an application has sent, as they tell it over HTTP.
 
-use odigos_testkit::otlp::Item;
+use odigos_testkit::otlp::{Item, Point};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +15,8 @@ pub struct Record {
     pub spans: BTreeMap<String, BTreeSet<String>>,
     /// The newest value of each attribute of spans, and of data points that count something.
     pub attributes: BTreeMap<String, String>,
+    /// Client and server of each data point that names both, as those of a service graph do.
+    pub edges: BTreeSet<(String, String)>,
     /// The resource attributes of the newest item.
     pub resource: BTreeMap<String, String>,
     /// Keys of resource attributes of all items.
@@ -40,6 +42,9 @@ impl Records {
             *record.traces.entry(item.trace).or_default() += 1;
         }
         record.attributes.extend(item.attributes);
+        let ends =
+            |point: &Point| Some((point.attributes.get("client")?.clone(), point.attributes.get("server")?.clone()));
+        record.edges.extend(item.points.iter().filter_map(ends));
         record.attributes.extend(item.points.into_iter().flat_map(|point| point.attributes));
         *record.names.entry(item.name).or_default() += 1;
         record.keys.extend(item.resource.keys().cloned());

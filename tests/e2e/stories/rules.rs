@@ -6,7 +6,7 @@ use anyhow::Context;
 use odigos_api::API_VERSION;
 use odigos_e2e::cluster::{Cluster, Pod, condition, eventually, object};
 use odigos_e2e::office::{self, CHAIN, Manner, Service};
-use odigos_e2e::records::{Record, Records};
+use odigos_e2e::records::Records;
 use odigos_e2e::shop;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -238,11 +238,9 @@ fn derived(records: &Records) -> anyhow::Result<()> {
         anyhow::ensure!(names.contains_key("traces.span.metrics.calls"), "{service}: {:?}", names.keys());
     }
     let all = records.0.get("metrics").into_iter().flatten();
-    let mut edges = all.filter(|(_, record)| record.names.contains_key("traces_service_graph_request_total"));
-    let of = |record: &Record, key: &str| record.attributes.get(key).cloned().unwrap_or_default();
-    let is_edge =
-        edges.any(|(_, record)| (of(record, "client"), of(record, "server")) == (FIRST.into(), SECOND.into()));
-    anyhow::ensure!(is_edge, "no edge from {FIRST} to {SECOND}");
+    let edges: BTreeSet<_> = all.flat_map(|(_, record)| &record.edges).collect();
+    let edge = (FIRST.to_owned(), SECOND.to_owned());
+    anyhow::ensure!(edges.contains(&edge), "no edge from {FIRST} to {SECOND} among {edges:?}");
     Ok(())
 }
 
