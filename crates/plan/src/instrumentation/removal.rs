@@ -6,6 +6,11 @@
 use super::pods::PodSeen;
 use super::rollout::{Facts, Move, Purpose, Seen};
 use odigos_api::WorkloadKind;
+use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
+use odigos_api::instrumentation_config::InstrumentationConfig;
+
+/// Reason of a rollout that is done.
+const FINISHED: &str = "RolloutFinished";
 
 /// Decides about a rolled back workload whose agents are decided off.
 pub(super) fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
@@ -20,9 +25,13 @@ pub(super) fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
     if with.is_empty() && is_rejected && !seen.options.is_disabled && !seen.progress.is_paused {
         return Move::Restart(stamp, format!("The agents are taken out again: {cause}").trim_end().to_owned());
     }
+    // The pods without agents that take over may not be there yet. A rollout that somebody began after it was finished is another one.
+    if with.is_empty() && is_restarted && seen.progress.is_ongoing && !is_said_to_be_finished(seen.config) {
+        return Move::GoOn(format!("The agents are taken out again: {cause}").trim_end().to_owned(), None);
+    }
     if with.is_empty() {
         let message = format!("The agents were taken out: {cause}");
-        return Move::Say(true, "RolloutFinished", message.trim_end().to_owned());
+        return Move::Say(true, FINISHED, message.trim_end().to_owned());
     }
     let message = format!("The agents are taken out again: {cause}").trim_end().to_owned();
     let failing = with.iter().copied().find(|pod| pod.trouble(seen.now).is_some());
@@ -55,4 +64,10 @@ pub(super) fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>) -> Move<'a> {
         return Move::Say(false, "FailedToPatch", message);
     }
     Move::Restart(stamp, message)
+}
+
+/// Whether the last thing that was said of its rollouts is that all is done.
+fn is_said_to_be_finished(config: &InstrumentationConfig) -> bool {
+    let conditions = config.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|one| one.type_ == WORKLOAD_ROLLOUT && one.reason == FINISHED)
 }

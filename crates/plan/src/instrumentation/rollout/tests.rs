@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::instrumentation::creation::CreationFailure;
+use odigos_api::condition::merged;
 use odigos_api::instrumentation_config::InstrumentationConfigStatus;
 
 struct Case {
@@ -324,6 +325,24 @@ fn agents_that_make_pods_fail_are_taken_out_again() {
         assert_eq!(case.outcome(), decided, "{what}");
         assert_eq!(case.rolled_back().outcome(), done, "{what}: then");
     }
+}
+
+#[test]
+fn a_rollback_is_finished_when_the_pods_without_agents_have_taken_over() {
+    // The pod that failed is gone, and the one that takes over from the pod before all of this is not there yet.
+    let mut case = Case::new("new", &["new", ""]).crashing("new").rolled_back();
+    case.progress.restarted_at = case.plan().restart.expect("it is restarted").to_string();
+    case.pods.remove(0);
+    case.progress.is_ongoing = true;
+    assert_eq!(case.outcome(), "True/RolloutTriggeredSuccessfully True/PodsAppliedSuccessfully");
+    case.progress.is_ongoing = false;
+    let finished = case.plan();
+    assert_eq!(case.outcome(), "True/RolloutFinished True/PodsAppliedSuccessfully");
+    // A later rollout is its owner's.
+    case.config.status.get_or_insert_default().conditions =
+        merged(&[], &finished.conditions, None, Timestamp::UNIX_EPOCH);
+    case.progress.is_ongoing = true;
+    assert!(case.outcome().starts_with("True/RolloutFinished "), "{}", case.outcome());
 }
 
 #[test]
