@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod counts;
 pub mod coverage;
 pub mod detection;
+pub mod draining;
 pub mod duration;
 #[cfg(test)]
 mod fixtures;

@@ -22,7 +22,7 @@ const KUBERNETES: &str = "etcd and Kubernetes";
 const COLLECTOR_BUILD: &str = "collectors";
 const BACKENDS: &str = "Prometheus, Helm, Kafka, ClickHouse";
 const GO_AGENT: &str = "tests of the Go agent";
-const COLLECTOR_TESTS: &str = "tests of the collectors' own extension";
+const COLLECTOR_TESTS: &str = "tests of the collectors' own code";
 const WORKFLOWS: &str = "workflows";
 const GENERATED: &str = "generated files";
 const PEERS: &str = "tests with API server and collector";
@@ -187,7 +187,9 @@ fn peers(board: &Board) -> anyhow::Result<()> {
         let made_up = ["-run=^$", "-fuzz=^FuzzEstimate$", "-fuzztime=20s", "-parallel=1"];
         for further in [&[][..], &made_up] {
             let mut go = Command::new("go");
-            go.args(["test", "-tags=grpcnotrace,remove_all_sd"]).args(further).arg("./requestlimitextension");
+            go.args(["test", "-tags=grpcnotrace,remove_all_sd"])
+                .args(further)
+                .args(["./program", "./requestlimitextension"]);
             run(COLLECTOR_TESTS, go.current_dir(root().join("deploy/collector")), progress)?;
         }
         Ok(())

@@ -43,8 +43,12 @@ type Components struct {
 	Exporters  []Module[exporter.Factory]
 }
 
-// Main runs a collector that reads its configuration from files and variables, and by `further` providers.
+// Main runs a collector that reads its configuration from files and variables, and by `further` providers; with `drain` as its first
+// argument it waits for the queues of one that runs beside it.
 func Main(components Components, further ...confmap.ProviderFactory) {
+	if len(os.Args) > 1 && os.Args[1] == drainCommand {
+		os.Exit(drain(os.Args[2:], os.Stderr))
+	}
 	providers := append([]confmap.ProviderFactory{
 		envprovider.NewFactory(), fileprovider.NewFactory(), yamlprovider.NewFactory(),
 	}, further...)

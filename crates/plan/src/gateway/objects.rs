@@ -8,6 +8,7 @@ use super::destinations::SecretTarget;
 use super::intake::ANYBODY;
 use super::secret_values::copy_key;
 use super::{GatewayPlan, Observed};
+use crate::draining::Draining;
 use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
@@ -74,8 +75,12 @@ pub(super) const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
 const CONFIG_FILE: &str = "config.yaml";
 /// User and group of the collector's processes.
 const NOBODY: i64 = 65_534;
-/// Seconds between SIGTERM and SIGKILL: the pre-stop pause, then one attempt for each queued batch.
+/// Seconds that a pod may take to go: the pre-stop hook, then one attempt for each queued batch.
 const GRACE_SECONDS: i64 = 60;
+/// Seconds after which everybody has forgotten a pod that goes. Not more: a stream class is served only when the last old pod is gone.
+const FORGOTTEN_SECONDS: u32 = 4;
+/// Seconds that a pod waits at most for its queues to become empty.
+const DRAINED_SECONDS: u32 = 40;
 
 /// Kind of the gateway's workload: a StatefulSet where queues on disk have volumes of their own, so that what waits outlives
 /// its pod and its node; a Deployment everywhere else, since it adds a pod before it takes one away.
@@ -415,10 +420,19 @@ fn container(
         "securityContext": container_security(),
         "volumeMounts": mounts,
     });
-    if installation.kubernetes_minor >= 30 {
-        // Everybody forgets the pod before it stops taking items. Not longer: a stream class is served only when the last
-        // old pod is gone. Older clusters do not know the action.
-        container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 4}}});
+    if seen.is_own_collector {
+        let stored = format!("{CONFIG_DIRECTORY}/{CONFIG_FILE}");
+        let draining = Draining {
+            command: &installation.collector_command,
+            metrics_port: spec.collector_own_metrics_port,
+            least_seconds: FORGOTTEN_SECONDS,
+            most_seconds: DRAINED_SECONDS,
+            stored_queues_in: (workload_kind(seen, plan) == "StatefulSet").then_some(stored.as_str()),
+        };
+        container["lifecycle"] = draining.lifecycle();
+    } else if installation.kubernetes_minor >= 30 {
+        // Older clusters do not know the action.
+        container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": FORGOTTEN_SECONDS}}});
     }
     container
 }

@@ -1117,3 +1117,31 @@ fn extension_of_ours_is_rendered_for_images_of_ours_alone() {
     assert!(!contrib.config.to_yaml().contains(REQUEST_LIMIT) && contrib.problems.is_empty());
     assert!(contrib.findings.iter().any(|one| one.message.contains("images.collector")), "{:?}", contrib.findings);
 }
+
+/// What waits in memory is sent before a pod goes, by the image's own command; queues that outlive the pod are left to the next one.
+#[test]
+fn a_gateway_that_goes_empties_its_queues() {
+    let hook = |delivery: Value, configuration: &str, is_own_collector: bool, minor: u32| {
+        let mut given = Given::new(vec![otlp("d-1", &["TRACES"], Value::Null)]);
+        given.destinations[0].spec.delivery = serde_json::from_value(delivery).unwrap();
+        given.configuration = Configuration::parse(configuration).unwrap();
+        let seen = Observed { is_own_collector, ..given.seen() };
+        let installation = objects::Installation { kubernetes_minor: minor, ..objects::Installation::default() };
+        let all = objects::desired(&seen, &plan(&seen), &installation);
+        let is_workload =
+            |one: &&crate::objects::Desired| matches!(one.object["kind"].as_str(), Some("Deployment" | "StatefulSet"));
+        let pod = all.iter().find(is_workload).unwrap().object.pointer("/spec/template/spec").unwrap();
+        let hook = pod.pointer("/containers/0/lifecycle/preStop").cloned().unwrap_or_default();
+        (hook, pod["terminationGracePeriodSeconds"].as_i64().unwrap())
+    };
+    let words = |hook: &Value| -> Vec<String> { serde_json::from_value(hook["exec"]["command"].clone()).unwrap() };
+    let (own, grace) = hook(Value::Null, "{}", true, 28);
+    let command = words(&own);
+    assert_eq!(command[1..], ["drain", "-metrics=http://127.0.0.1:8888/metrics", "-least=4s", "-most=40s"]);
+    assert!(grace >= 40 + 10, "the shutdown itself takes time, too");
+    let volume = "collectorGateway: {queueVolume: {size: 2Gi}}";
+    let (stored, _) = hook(json!({"persistentQueue": true}), volume, true, 34);
+    assert_eq!(words(&stored).last().unwrap(), "-stored=/etc/odigos/collector/config.yaml");
+    assert_eq!(hook(Value::Null, "{}", false, 34).0, json!({"sleep": {"seconds": 4}}));
+    assert_eq!(hook(Value::Null, "{}", false, 29).0, Value::Null, "the action is not known there");
+}

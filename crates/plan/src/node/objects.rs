@@ -4,6 +4,7 @@
 //! configuration. Only fields that the autoscaler owns.
 
 use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
+use crate::draining::Draining;
 use crate::gateway::objects::Installation;
 use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, mebibytes, millicores};
@@ -12,6 +13,8 @@ use serde_json::{Value, json};
 
 const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
 const CONFIG_FILE: &str = "config.yaml";
+/// Seconds that a pod waits at most for its queues to become empty, of the 30 that it has.
+const DRAINED_SECONDS: u32 = 20;
 
 /// Every object of the node collector, in apply order; the ConfigMap alone while nothing is instrumented.
 #[must_use]
@@ -209,7 +212,7 @@ impl DaemonSet<'_> {
                 "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": failures, "successThreshold": 1,
             })
         };
-        json!({
+        let mut container = json!({
             "name": "data-collection",
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "image": self.installation.node_collector_image,
@@ -237,6 +240,17 @@ impl DaemonSet<'_> {
             },
             "securityContext": self.security(),
             "volumeMounts": mounts,
-        })
+        });
+        if self.seen.is_own_collector {
+            let draining = Draining {
+                command: &self.installation.collector_command,
+                metrics_port: self.port,
+                least_seconds: 0,
+                most_seconds: DRAINED_SECONDS,
+                stored_queues_in: None,
+            };
+            container["lifecycle"] = draining.lifecycle();
+        }
+        container
     }
 }

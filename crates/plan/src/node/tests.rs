@@ -541,6 +541,10 @@ fn root_of_the_machine_is_not_mounted_for_host_metrics() {
     let plain = pod(&given);
     assert_eq!(paths(&plain), ["/proc", "/sys"]);
     assert_eq!(plain["containers"][0]["securityContext"]["capabilities"]["add"], Value::Null);
+    // What waits is sent before the pod goes; it has the usual 30 seconds for all of it.
+    let drain = &plain["containers"][0]["lifecycle"]["preStop"]["exec"]["command"];
+    assert_eq!((&drain[1], &drain[4]), (&json!("drain"), &json!("-most=20s")), "{drain}");
+    assert_eq!(plain["terminationGracePeriodSeconds"], Value::Null);
     given.configuration = "metricsSources: {hostMetrics: {filesystem: true, mountPoints: [/data, /]}}";
     let named = pod(&given);
     assert_eq!(paths(&named), ["/proc", "/sys", "/data"]);

@@ -14,6 +14,7 @@ mod certificates;
 mod chain;
 mod counts;
 mod derived;
+mod draining;
 mod expansion;
 mod placement;
 mod values;
