@@ -13,7 +13,7 @@ endif
 is = $(filter-out 0 no false,$($1))
 RUNNER = @echo "building the task runner (seconds, the first time half a minute)"; cargo xtask
 
-.PHONY: help run test doctor binaries e2e lint fmt generate generate-check tidy deny tools images bench clean
+.PHONY: help run test doctor binaries e2e lint fmt generate generate-check tidy deny crates tools images bench clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -51,6 +51,9 @@ tidy: ## check the boundaries between crates
 
 deny: ## licences, banned crates, sources, unused dependencies, advisories
 	$(RUNNER) deny
+
+crates: ## check that each crate compiles by itself
+	$(RUNNER) crates
 
 tools: ## build the real peers of the tests into a cache
 	$(RUNNER) tools

@@ -45,11 +45,12 @@ impl Cluster {
         Self { number: None, script: None, environment: vec![("KUBECONFIG", kubeconfig)] }
     }
 
-    /// Clusters of namespaces; the tools that they need are built. The first one is called as a single one would be.
+    /// Clusters of namespaces; the tools that they need are built. The first one is called as a single one would be. What an interrupted
+    /// run left goes before any of them comes up, unless it is kept: they share the machine's limits and folders.
     ///
     /// # Errors
     /// When a tool cannot be built.
-    pub(crate) fn own(count: usize) -> anyhow::Result<Vec<Self>> {
+    pub(crate) fn own(count: usize, is_kept: bool) -> anyhow::Result<Vec<Self>> {
         let state = std::env::temp_dir().join("odigos-e2e");
         let binaries = state.join("bin");
         std::fs::create_dir_all(&binaries)?;
@@ -77,8 +78,8 @@ impl Cluster {
                 ],
             }
         };
-        // What an interrupted run on several clusters left, and this run does not use.
-        for left in (count + 1..=MOST).map(one).filter(Self::exists) {
+        let first = if is_kept { count + 1 } else { 1 };
+        for left in (first..=MOST).map(one).filter(Self::exists) {
             say("e2e: removing a cluster that an interrupted run left");
             left.script(&["down"])?;
         }
@@ -112,19 +113,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Brings it up with these images. One that is up already is used again where clusters are kept, takes the images and starts the
-    /// product's pods again; else it is what an interrupted run left, and goes first.
+    /// Brings it up with these images. One that is up already was kept: it takes the images and starts the product's pods again.
     ///
     /// # Errors
     /// When a node does not become ready.
-    pub(crate) fn up(&self, archives: &[PathBuf], is_kept: bool) -> anyhow::Result<()> {
+    pub(crate) fn up(&self, archives: &[PathBuf]) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let exists = self.exists();
-        if exists && !is_kept {
-            say(&format!("{}e2e: removing a cluster that an interrupted run left", self.mark()));
-            self.script(&["down"])?;
-        }
-        let was_up = exists && is_kept;
+        let was_up = self.exists();
         if was_up {
             say(&format!("{}e2e: a cluster is up already and used again", self.mark()));
         } else {

@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let is_own = arguments.kubeconfig.is_none();
     let clusters = match &arguments.kubeconfig {
         Some(kubeconfig) => vec![Cluster::existing(kubeconfig.clone())],
-        None => Cluster::own(if arguments.shared { cluster::MOST } else { 1 })?,
+        None => Cluster::own(if arguments.shared { cluster::MOST } else { 1 }, arguments.keep)?,
     };
     let purpose = if arguments.release { Purpose::Figures } else { Purpose::Stories };
     let mut archives = if is_own { images::build(purpose)? } else { Vec::new() };
@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         archives.extend(needs::build(&needs)?);
     }
     let environment = environment(arguments, &needs)?;
-    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives, arguments.keep) } else { Ok(()) };
+    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives) } else { Ok(()) };
     let tell = |(position, cluster): (usize, &Cluster)| {
         let told = prepared(cluster).and_then(|()| {
             say(&format!("{}e2e: everything is prepared after {} s", cluster.mark(), begun.elapsed().as_secs()));

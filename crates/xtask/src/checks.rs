@@ -148,6 +148,24 @@ pub(crate) fn deny() -> anyhow::Result<()> {
     supply_chain(&[], &|line| crate::say(line))
 }
 
+/// Each crate with its tests and the features of its own manifest alone; in the workspace another crate's may hide that one is missing.
+///
+/// # Errors
+/// When a crate does not compile by itself.
+pub(crate) fn crates() -> anyhow::Result<()> {
+    let mut all: Vec<String> = std::fs::read_dir(root().join("crates"))?
+        .map(|entry| Ok(format!("odigos-{}", entry?.file_name().to_string_lossy())))
+        .collect::<std::io::Result<_>>()?;
+    all.sort();
+    let board = Board::new("crates", &all.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &all {
+        let check = ["check", "--locked", "--all-targets", "--package", name.as_str()];
+        board.step(name, |progress| run(name, &mut cargo(&check), progress))?;
+    }
+    board.close();
+    Ok(())
+}
+
 /// Dependencies that a crate names and does not use.
 fn unused_dependencies(progress: Progress<'_>) -> anyhow::Result<()> {
     build(&[MACHETE], progress)?;

@@ -1,4 +1,4 @@
-//! The task runner: `cargo xtask run | test | doctor | tools | tidy | lint | e2e | images | agents | generate`.
+//! The task runner: `cargo xtask run | test | crates | doctor | tools | tidy | lint | e2e | images | agents | generate`.
 //!
 //! Owns the order of steps and how they are shown. It depends on next to nothing, so that it starts within seconds on a machine
 //! where nothing is built; what needs the product's own code is `crates/dev`, which it builds and starts.
@@ -25,6 +25,7 @@ Usage: cargo xtask TASK [ARGUMENTS]
   test [--prepare-e2e]  Format, lints, boundaries, generated files, and every test except cluster scenarios and measurements
   lint                  Format, lints, boundaries, licences, unused dependencies and workflows only
   deny                  Unused dependencies, licences, banned crates, sources, and known vulnerabilities (fetches their database)
+  crates                Check that each crate compiles by itself, with the features that it asks for alone
   doctor [TASK]...      What run, test, e2e, images and bench need, what is missing, and the command that installs it
   tools [NAME]...       Build the real peers of the tests (all, or those named) into a cache outside the checkout
   tidy                  Check boundaries between crates and habits of the code
@@ -53,6 +54,7 @@ fn perform(task: &str, rest: Vec<OsString>) -> anyhow::Result<()> {
         "test" => checks::test(switch(rest, "prepare-e2e")?),
         "lint" => none(rest).and_then(|()| checks::lint()),
         "deny" => none(rest).and_then(|()| checks::deny()),
+        "crates" => none(rest).and_then(|()| checks::crates()),
         "doctor" => doctor::doctor(&words(rest)?),
         "tools" => toolset::tools(&words(rest)?),
         "tidy" => none(rest).and_then(|()| tidy::tidy()).map(|()| say("tidy: ok")),
