@@ -1,15 +1,32 @@
 //! The plain HTTP server for probes, metrics and the log level.
 
+use crate::connections::{self, Limits, Place};
 use crate::metrics::Metrics;
 use crate::telemetry::LogLevel;
-use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::routing::get;
+use axum::{Extension, Router};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+
+/// How long the header of a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The kubelet opens a connection for each probe, a Prometheus keeps one.
+const LIMITS: Limits = Limits {
+    total: 128,
+    per_peer: 32,
+    first_request: PATIENCE,
+    idle: Duration::from_secs(120),
+    request: Duration::from_secs(30),
+    age: Duration::from_secs(3600),
+};
 
 /// Whether the process can do its work; set by what has to be there first.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +69,19 @@ pub async fn serve(
         .route("/metrics", get(|State(shared): State<Shared>| async move { shared.metrics.encode() }))
         .route("/log-level", get(|State(shared): State<Shared>| async move { shared.level.get() }).put(set_level))
         .with_state(Shared { metrics, ready, level });
-    let listener = tokio::net::TcpListener::bind(address).await?;
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
+    accept(TcpListener::bind(address).await?, router, stop).await;
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, router: Router, stop: CancellationToken) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    let builder = Arc::new(builder.http1_only());
+    let serve = |stream: TcpStream, peer: SocketAddr, place: Place| {
+        let (router, builder) = (router.clone().layer(Extension(ConnectInfo(peer))), builder.clone());
+        async move { place.serve(stream, &builder, router).await }
+    };
+    connections::accept("admin", listener, LIMITS, stop, serve).await;
 }
 
 async fn readyz(State(shared): State<Shared>) -> (StatusCode, &'static str) {
@@ -85,6 +112,45 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpSocket;
+
+    /// More connections than there is room for that send nothing, and as many that break off in the middle of a header: probes from
+    /// another address and from the same one are answered.
+    #[tokio::test]
+    async fn silent_connections_keep_no_probe_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let router = Router::new().route("/livez", get(|| async { "ok" }));
+        #[allow(clippy::disallowed_methods, reason = "it lives as long as the test")]
+        tokio::spawn(accept(listener, router, stop.clone()));
+        let connect = async |from: &str| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+            socket.connect(address).await.unwrap()
+        };
+        let mut held = Vec::new();
+        for round in 0..2 * LIMITS.total {
+            let mut stream = connect("127.0.0.2").await;
+            if round % 2 == 0 {
+                let _ = stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x").await;
+            }
+            held.push(stream);
+        }
+        for from in ["127.0.0.1", "127.0.0.2"] {
+            let ask = async {
+                let mut stream = connect(from).await;
+                stream.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+                let mut text = String::new();
+                let _ = stream.read_to_string(&mut text).await;
+                text
+            };
+            let answer = tokio::time::timeout(Duration::from_secs(2), ask).await.unwrap();
+            assert!(answer.contains("200 OK") && answer.ends_with("ok"), "{from}: {answer}");
+        }
+        stop.cancel();
+    }
 
     #[tokio::test]
     async fn log_level_changes_from_the_own_loopback_only() {

@@ -118,9 +118,9 @@ pub async fn start(
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
     let listener = tokio::net::TcpListener::bind(server.address).await?;
-    let stop = tasks.stop();
+    let (stop, purpose) = (tasks.stop(), server.purpose);
     tasks.spawn("certificates", renew(client, server, resolver, stop.clone()));
-    tasks.spawn("HTTPS server", listener::accept(listener, acceptor, router, stop));
+    tasks.spawn("HTTPS server", listener::accept(purpose, listener, acceptor, router, stop));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod apply;
 pub mod certificates;
 pub mod client;
+mod connections;
 pub mod events;
 pub mod front_proxy;
 pub mod https;

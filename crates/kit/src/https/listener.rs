@@ -1,30 +1,35 @@
-//! Accepts connections, within limits: whoever opens many, or says nothing on them, keeps nobody else from being answered.
+//! TLS on accepted connections, and the protocol that was agreed on. Room and time: [`crate::connections`].
 //!
-//! Owns sockets and their limits. Never looks at a request.
+//! Owns handshakes and the settings of HTTP/1 and HTTP/2. Never looks at a request.
 
+use crate::connections::{self, Limits, Place};
 use crate::front_proxy::PeerName;
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-/// Most connections at once. API servers keep a few each; a process may often have 1,024 files open, and both ends of the test are in one.
-const CONNECTIONS: usize = 256;
 /// How long a TLS handshake, and each request's header, may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often a silent HTTP/2 connection is asked whether its peer is still there; it ends when [`PATIENCE`] passes without an answer.
 const PING: Duration = Duration::from_secs(30);
 /// Most requests at once on one HTTP/2 connection.
 const STREAMS: u32 = 256;
-/// Pause after the system could not accept a connection, e.g. for want of files: trying at once would take the whole core.
-const PAUSE: Duration = Duration::from_millis(100);
+
+/// API servers keep a few connections each, perhaps all behind one address, and reopen an idle one without losing a request. A
+/// process may often have 1,024 files open. No review takes longer than 30 seconds.
+const LIMITS: Limits = Limits {
+    total: 256,
+    per_peer: 64,
+    first_request: PATIENCE,
+    idle: Duration::from_secs(300),
+    request: Duration::from_secs(30),
+    age: Duration::from_secs(3600),
+};
 
 /// How connections are spoken to.
 #[derive(Clone)]
@@ -48,43 +53,28 @@ impl Protocols {
     }
 }
 
-/// Serves until the token is cancelled; what is under way then has five seconds to end.
-pub(super) async fn accept(listener: TcpListener, acceptor: TlsAcceptor, router: Router, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
+/// Serves until the token is cancelled; what is under way then has a few seconds to end.
+pub(super) async fn accept(
+    purpose: &'static str,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    router: Router,
+    stop: CancellationToken,
+) {
     let protocols = Protocols::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
-            next = next => next,
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-        };
-        let Ok(place) = place else { break };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        let (acceptor, router, protocols, watcher) =
-            (acceptor.clone(), router.clone(), protocols.clone(), graceful.watcher());
-        connections.spawn(async move {
-            let _place = place;
-            let Some((service, builder, stream)) = handshake(stream, &acceptor, router, &protocols).await else {
-                return;
+    let serve = |stream: TcpStream, _, place: Place| {
+        let (acceptor, router, protocols) = (acceptor.clone(), router.clone(), protocols.clone());
+        async move {
+            let secured = tokio::select! {
+                secured = handshake(stream, &acceptor, router, &protocols) => secured,
+                _ = place.ended() => None,
             };
-            let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-            let _ = watcher.watch(connection.into_owned()).await;
-        });
-    }
-    let _ = tokio::time::timeout(Duration::from_secs(5), graceful.shutdown()).await;
+            if let Some((router, builder, stream)) = secured {
+                place.serve(stream, &builder, router).await;
+            }
+        }
+    };
+    connections::accept(purpose, listener, LIMITS, stop, serve).await;
 }
 
 type Secured = tokio_rustls::server::TlsStream<TcpStream>;
@@ -118,27 +108,84 @@ mod tests {
         let certificate = made.cert.der().clone();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
         let server = rustls::ServerConfig::builder().with_no_client_auth();
-        let server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+        let mut server = server.with_single_cert(vec![certificate.clone()], key).unwrap();
+        server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let router = Router::new().route("/", get(|| async { "here" }));
         #[allow(clippy::disallowed_methods, reason = "it lives as long as the test")]
-        tokio::spawn(accept(listener, TlsAcceptor::from(Arc::new(server)), router, stop.clone()));
+        tokio::spawn(accept("test", listener, TlsAcceptor::from(Arc::new(server)), router, stop.clone()));
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate).unwrap();
         let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         (address, tokio_rustls::TlsConnector::from(Arc::new(client)), stop)
     }
 
-    /// More connections than there are places, half of them without a handshake and half without a request: all of them end, and who
-    /// comes after them is answered.
+    /// One request over HTTP/2 and its whole answer; the types of the frames that came.
+    async fn ask(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), number: u8) -> Vec<u8> {
+        const HEADERS: [u8; 6] = [0x82, 0x87, 0x84, 0x41, 1, b'x'];
+        let head = [0, 0, 6, 1, 5, 0, 0, 0, number];
+        stream.write_all(&[&head[..], &HEADERS].concat()).await.unwrap();
+        frames(stream, |kind, flags| kind == 0 && flags & 1 == 1).await
+    }
+
+    /// Reads frames, and answers pings, until one is the last; types of all.
+    async fn frames(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), is_last: fn(u8, u8) -> bool) -> Vec<u8> {
+        let mut kinds = Vec::new();
+        loop {
+            let mut head = [0; 9];
+            if stream.read_exact(&mut head).await.is_err() {
+                return kinds;
+            }
+            let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+            stream.read_exact(&mut payload).await.unwrap();
+            if head[3] == 6 && head[4] & 1 == 0 {
+                stream.write_all(&[&[0, 0, 8, 6, 1, 0, 0, 0, 0], payload.as_slice()].concat()).await.unwrap();
+            }
+            kinds.push(head[3]);
+            if is_last(head[3], head[4]) {
+                return kinds;
+            }
+        }
+    }
+
+    /// A connection that has asked and makes room for another one is told so, and its last request is answered.
+    #[tokio::test]
+    async fn client_that_makes_room_is_told_and_answered() {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+        const GOAWAY: u8 = 7;
+        let (address, mut connector, stop) = serve().await;
+        let mut config = connector.config().as_ref().clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut all = Vec::new();
+        for _ in 0..=LIMITS.per_peer {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let mut stream = connector.connect(name.clone(), stream).await.unwrap();
+            stream.write_all(PREFACE).await.unwrap();
+            let kinds = ask(&mut stream, 1).await;
+            assert!(!kinds.contains(&GOAWAY));
+            all.push(stream);
+        }
+        let (first, others) = all.split_first_mut().unwrap();
+        let told = ask(first, 3).await;
+        assert!(told.contains(&GOAWAY) && told.last() == Some(&0), "{told:?}");
+        let rest = tokio::time::timeout(PATIENCE, frames(first, |_, _| false)).await;
+        assert!(rest.is_ok(), "then it ends");
+        assert!(!ask(&mut others[0], 3).await.contains(&GOAWAY), "the others stay");
+        stop.cancel();
+    }
+
+    /// More connections than there is room for, half of them without a handshake and half without a request: all of them end, and
+    /// who comes after them from the same address is answered at once.
     #[tokio::test]
     async fn connections_that_say_nothing_end_and_keep_nobody_out() {
         let (address, connector, stop) = serve().await;
         let name = ServerName::try_from("localhost").unwrap();
         let (mut silent, mut secured) = (Vec::new(), Vec::new());
-        for _ in 0..CONNECTIONS / 2 {
+        for _ in 0..LIMITS.total / 2 {
             silent.push(TcpStream::connect(address).await.unwrap());
             let stream = TcpStream::connect(address).await.unwrap();
             secured.push(connector.connect(name.clone(), stream).await.unwrap());
@@ -151,7 +198,7 @@ mod tests {
             let _ = stream.read_to_string(&mut text).await;
             text
         };
-        let answer = tokio::time::timeout(PATIENCE * 6, ask).await.unwrap();
+        let answer = tokio::time::timeout(PATIENCE / 2, ask).await.unwrap();
         assert!(answer.contains("200 OK") && answer.ends_with("here"), "{answer}");
         let mut rest = Vec::new();
         let ended = tokio::time::timeout(PATIENCE * 6, secured[0].read_to_end(&mut rest)).await;

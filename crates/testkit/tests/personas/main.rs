@@ -22,6 +22,7 @@ mod plane;
 mod pod;
 mod processor;
 mod tenant;
+mod webhook;
 
 use plane::Plane;
 
@@ -62,6 +63,18 @@ async fn tenant_takes_no_telemetry_of_others_and_stops_nothing() {
     tenant::class_of_pods_is_not_theirs_to_set(&plane).await;
     tenant::many_streams_hold_nobody_up(&plane).await;
     tenant::gateway_never_mounts_a_config_map_that_is_missing(&plane).await;
+    plane.permissions_suffice();
+}
+
+/// Any pod that reaches the port of the webhooks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_held_open_keep_no_review_waiting() {
+    let _turn = plane::TURN.lock().await;
+    let plane = Plane::start().await;
+    // Another address than the API server's, and the one that it has itself.
+    for address in ["127.0.0.2", "127.0.0.1"] {
+        webhook::reviews_are_answered_while_connections_are_held(&plane, address).await;
+    }
     plane.permissions_suffice();
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Plane {
     /// With all permissions.
     pub(crate) client: Client,
     pub(crate) api: ApiServer,
+    /// Where the instrumentor's webhooks listen, on loopback.
+    pub(crate) webhook_port: u16,
     controllers: Vec<Controller>,
     _kubelet: Kubelet,
 }
@@ -43,7 +45,8 @@ impl Plane {
         let launch =
             Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 9 };
         control_plane::install(&client, launch.webhook_port).await.unwrap();
-        let mut plane = Self { client, api, controllers: Vec::new(), _kubelet: kubelet };
+        let webhook_port = launch.webhook_port;
+        let mut plane = Self { client, api, webhook_port, controllers: Vec::new(), _kubelet: kubelet };
         for name in control_plane::BINARIES {
             plane.controllers.push(launch.start(&plane.api, name, 0).await.unwrap());
         }
