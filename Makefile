@@ -73,7 +73,7 @@ bench: ## figures: planning core, and 5,000 Sources on a real API server (writes
 	cargo test --release --package odigos-testkit --test injection -- --nocapture --ignored
 	cargo test --release --package odigos-testkit --test detection -- --nocapture --ignored
 	ODIGOS_SAMPLING_SETS=10000 cargo test --release --package odigos-plan -- judge_and_policies
-	cd deploy/collector && go test -tags=grpcnotrace,remove_all_sd -run='^$$' -fuzz='^FuzzEstimate$$' -fuzztime=10m ./requestlimitextension
+	cd deploy/collector && go test -tags=grpcnotrace,remove_all_sd -run='^$$' -fuzz='^FuzzEstimate$$' -fuzztime=10m -fuzzminimizetime=10s ./requestlimitextension
 
 clean: ## remove what was built here
 	cargo clean

@@ -22,6 +22,8 @@ const KUBERNETES: &str = "etcd and Kubernetes";
 const COLLECTOR_BUILD: &str = "collectors";
 const BACKENDS: &str = "Prometheus, Helm, Kafka, ClickHouse";
 const GO_AGENT: &str = "tests of the Go agent";
+/// Go shortens an input for up to a minute beyond the time of fuzzing, unless it is told how long.
+const FUZZING: [&str; 5] = ["-run=^$", "-fuzz=^FuzzEstimate$", "-fuzztime=20s", "-fuzzminimizetime=5s", "-parallel=1"];
 const COLLECTOR_TESTS: &str = "tests of the collectors' own code";
 const WORKFLOWS: &str = "workflows";
 const GENERATED: &str = "generated files";
@@ -202,12 +204,11 @@ fn peers(board: &Board) -> anyhow::Result<()> {
     })?;
     board.step(COLLECTOR_TESTS, |progress| {
         // The second run makes up requests for a while, on one core: tests with peers need the others.
-        let made_up = ["-run=^$", "-fuzz=^FuzzEstimate$", "-fuzztime=20s", "-parallel=1"];
-        for further in [&[][..], &made_up] {
+        // Go makes up inputs for one package at a time.
+        let all = ["./program", "./requestlimitextension"];
+        for (further, packages) in [(&[][..], &all[..]), (&FUZZING[..], &all[1..])] {
             let mut go = Command::new("go");
-            go.args(["test", "-tags=grpcnotrace,remove_all_sd"])
-                .args(further)
-                .args(["./program", "./requestlimitextension"]);
+            go.args(["test", "-tags=grpcnotrace,remove_all_sd"]).args(further).args(packages);
             run(COLLECTOR_TESTS, go.current_dir(root().join("deploy/collector")), progress)?;
         }
         Ok(())
@@ -305,6 +306,14 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
 
     use super::*;
+
+    #[test]
+    fn fuzzing_ends_with_its_time_where_an_input_is_shortened() {
+        assert!(FUZZING.iter().any(|argument| argument.starts_with("-fuzzminimizetime=")));
+        let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+        let unbounded = |line: &&str| line.contains("-fuzztime=") && !line.contains("-fuzzminimizetime=");
+        assert_eq!(makefile.lines().filter(unbounded).collect::<Vec<_>>(), Vec::<&str>::new());
+    }
 
     #[test]
     fn every_test_of_the_testkit_belongs_to_the_tests_with_peers() {
