@@ -7,7 +7,7 @@
 //!
 //! | reads one at a time | writes |
 //! |---|---|
-//! | InstrumentationConfig of a pod's workload | its status: `runtimeDetailsByContainer`, condition `RuntimeDetection` |
+//! | InstrumentationConfig of a pod's workload | its status: `runtimeReports`, in the name of its node |
 //! | InstrumentationInstances of its node, once | InstrumentationInstances, one for each process with an agent |
 //! | Node, its own | the label `odigos.io/odiglet-oss-installed`, once the agents' files are there |
 //!

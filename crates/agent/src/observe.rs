@@ -6,9 +6,9 @@
 
 use crate::container_runtime::ContainerRuntime;
 use crate::look::{self, Look};
+use crate::report::Submitted;
 use crate::sight::{GATHER, Sight};
 use crate::watchdog::Watchdog;
-use odigos_kit::apply::StatusChange;
 use odigos_plan::detection::report::Finding;
 use odigos_plan::detection::subject::Subject;
 use std::collections::BTreeMap;
@@ -18,8 +18,11 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// After a write it is checked once that it still stands: the instrumentor may have written from an older view.
+/// After a write it is checked whether the instrumentor took it over: it may have been away, or have written from an older view.
+/// Pauses double.
 const CHECK: Duration = Duration::from_secs(10);
+/// Failures after which an agent no longer waits for reports of others.
+const PATIENCE: u32 = 3;
 /// Pauses after failures double from the first to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
 
@@ -38,6 +41,7 @@ struct Task {
     due: Instant,
     looks: usize,
     failures: u32,
+    checks: u32,
     /// Written before; only checked again.
     written: Option<Finding>,
 }
@@ -68,7 +72,7 @@ impl Agenda {
                 || self.open.get(uid).is_some_and(|task| task.fingerprint == fingerprint);
             if !is_known {
                 self.done.remove(uid);
-                let task = Task { fingerprint, due: now, looks: 0, failures: 0, written: None };
+                let task = Task { fingerprint, due: now, looks: 0, failures: 0, checks: 0, written: None };
                 self.open.insert(uid.clone(), task);
             }
         }
@@ -96,7 +100,8 @@ impl Agenda {
             }
             Next::Check(finding) => {
                 task.written = Some(finding);
-                task.due = now + CHECK;
+                task.due = now + (CHECK * 2u32.saturating_pow(task.checks)).min(BACKOFF.1);
+                task.checks = (task.checks + 1).min(10);
             }
             Next::Retry => {
                 task.due = now + (BACKOFF.0 * 2u32.saturating_pow(task.failures)).min(BACKOFF.1);
@@ -144,9 +149,9 @@ impl Observer {
             let Some((uid, subject)) = subjects.get_key_value(&uid) else { continue };
             match agenda.open.get(uid).and_then(|task| task.written.clone()) {
                 Some(finding) => {
-                    let next = match self.write(subject, &finding).await {
-                        Some(StatusChange::Written) => Next::Check(finding),
-                        Some(_) => Next::Done,
+                    let next = match self.write(subject, &finding, true).await {
+                        Some(Submitted::Written | Submitted::Pending) => Next::Check(finding),
+                        Some(Submitted::Unneeded | Submitted::NoConfig) => Next::Done,
                         None => Next::Retry,
                     };
                     agenda.advance(uid, next, Instant::now());
@@ -159,28 +164,28 @@ impl Observer {
         }
         let found = self.sight.find(looks.iter().map(|(_, subject)| *subject), watchdog).await.unwrap_or_default();
         for (uid, subject) in looks {
-            let attempt = agenda.open.get(uid).map(|task| task.looks).unwrap_or_default();
+            let (attempt, failures) = agenda.open.get(uid).map(|task| (task.looks, task.failures)).unwrap_or_default();
             let with = (&self.sight.processes, self.sight.node.as_str());
             let look = Look::at(subject, &found, with, self.runtime.as_ref(), watchdog).await;
             let (is_clear, is_unanswered) = (look.is_clear, look.is_unanswered);
             let finding = look.finding();
             let next = match look::AGAIN.get(attempt) {
                 Some(pause) if !is_clear => Next::Look(*pause),
-                _ => match self.write(subject, &finding).await {
+                _ => match self.write(subject, &finding, failures >= PATIENCE).await {
                     // Whatever the reason was, it may pass.
                     Some(_) if is_unanswered || matches!(finding, Finding::Failed(_)) => Next::Retry,
-                    Some(StatusChange::Written) => Next::Check(finding),
-                    Some(StatusChange::Unchanged) => Next::Done,
+                    Some(Submitted::Written) => Next::Check(finding),
+                    Some(Submitted::Unneeded) => Next::Done,
                     // The label may be there a moment before this reader sees the config.
-                    Some(StatusChange::NoObject) | None => Next::Retry,
+                    Some(Submitted::Pending | Submitted::NoConfig) | None => Next::Retry,
                 },
             };
             agenda.advance(uid, next, Instant::now());
         }
     }
 
-    async fn write(&self, subject: &Subject, finding: &Finding) -> Option<StatusChange> {
-        match self.sight.reporter.report(&subject.workload, finding).await {
+    async fn write(&self, subject: &Subject, finding: &Finding, insists: bool) -> Option<Submitted> {
+        match self.sight.reporter.report(subject, finding, insists).await {
             Ok(outcome) => Some(outcome),
             Err(error) => {
                 let workload = &subject.workload;

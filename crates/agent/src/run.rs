@@ -16,7 +16,9 @@ use kube::Client;
 use kube::api::Api;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher;
-use odigos_api::names::{AGENT, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, NODE_SERVICE, OTLP_HTTP_PORT};
+use odigos_api::names::{
+    AGENT, AGENT_REPORTS, CONFIGURATION_KEY, EFFECTIVE_CONFIGURATION, NODE_SERVICE, OTLP_HTTP_PORT,
+};
 use odigos_catalog::distribution::AGENTS_DIRECTORY;
 use odigos_kit::admin::{self, Readiness};
 use odigos_kit::apply::Applier;
@@ -147,7 +149,12 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let sight = Sight {
         pods: state.pods.clone(),
         processes: Processes { root: arguments.proc },
-        reporter: Reporter { client: client.clone(), applier: Applier::new(client.clone(), AGENT, metrics.clone()) },
+        reporter: Reporter {
+            client: client.clone(),
+            applier: Applier::new(client.clone(), AGENT, metrics.clone()),
+            reports: Applier::new(client.clone(), AGENT_REPORTS, metrics.clone()),
+            node: arguments.node.clone(),
+        },
         node: arguments.node.clone(),
     };
     let waker = changed.clone();

@@ -9,6 +9,7 @@ use crate::agent_settings::{
     CollectorPiiMasking, CollectorSampling,
 };
 use crate::rollout::{OutdatedInput, Rollback, RolloutProgress};
+use crate::runtime_report::RuntimeReport;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
@@ -170,9 +171,14 @@ pub struct WorkloadCollectorConfig {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct InstrumentationConfigStatus {
-    /// What was found in each container.
+    /// What was found in each container. Written by the instrumentor alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runtime_details_by_container: Vec<RuntimeDetails>,
+    /// What agents of nodes found, until the instrumentor has taken it over or rejected it: it counts where a pod of the workload
+    /// runs on the node that reports it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub runtime_reports: Vec<RuntimeReport>,
     /// The five conditions in their order: MarkedForInstrumentation, RuntimeDetection, AgentEnabled, WorkloadRollout,
     /// PodsManifestInjection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -21,6 +21,7 @@ pub mod names;
 pub mod operation;
 pub mod processor;
 pub mod rollout;
+pub mod runtime_report;
 pub mod sampling;
 pub mod scope;
 pub mod signal;

@@ -11,6 +11,8 @@ pub const SCHEDULER: &str = "odigos-scheduler";
 pub const AUTOSCALER: &str = "odigos-autoscaler";
 /// User agent of the agent on a node.
 pub const AGENT: &str = "odigos-agent";
+/// Field manager of the reports that agents of nodes write into the status of InstrumentationConfigs.
+pub const AGENT_REPORTS: &str = "odigos-agent-reports";
 /// DaemonSet, ServiceAccount and Service of the agent.
 pub const AGENT_SERVICE: &str = "odiglet";
 /// ServiceAccount, without any permission, of pods that look at processes once; their names begin with it.

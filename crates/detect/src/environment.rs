@@ -115,15 +115,25 @@ impl Environment {
         self.get(name).is_some_and(|value| value.split(separator(name)).any(is_ours))
     }
 
+    /// Whether a status names the variable.
+    #[must_use]
+    pub fn is_in_status(name: &str) -> bool {
+        status_variables().any(|known| known == name)
+    }
+
     /// What a status says of the process: preloaded libraries and variables of agents, the user's part, by name.
     #[must_use]
     pub fn for_status(&self) -> Vec<EnvVar> {
-        let names = AGENT_VARIABLES.into_iter().chain(OTLP_ENDPOINTS).chain(["DJANGO_SETTINGS_MODULE", LD_PRELOAD]);
-        let mut found: Vec<EnvVar> =
-            names.filter_map(|name| Some(EnvVar { name: name.to_owned(), value: self.users(name)? })).collect();
+        let mut found: Vec<EnvVar> = status_variables()
+            .filter_map(|name| Some(EnvVar { name: name.to_owned(), value: self.users(name)? }))
+            .collect();
         found.sort_by(|one, other| one.name.cmp(&other.name));
         found
     }
+}
+
+fn status_variables() -> impl Iterator<Item = &'static str> {
+    AGENT_VARIABLES.into_iter().chain(OTLP_ENDPOINTS).chain(["DJANGO_SETTINGS_MODULE", LD_PRELOAD])
 }
 
 /// Scheme, host and port of an endpoint that is not the collector of the node; credentials, path and query may be secrets.

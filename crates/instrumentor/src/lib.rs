@@ -11,17 +11,19 @@
 //! | Namespace, Node with the agents' files | metadata | how agents' files come into pods |
 //!
 //! Reads one by one: a Job whose name does not tell whose it is, when a pod of it is admitted; a ReplicaSet or PodTemplate that holds
-//! the template of a Rollout; the metadata of the Secret that images of agents are pulled with.
+//! the template of a Rollout; the metadata of the Secret that images of agents are pulled with; a pod that a node reports about and that
+//! the store does not hold yet.
 //!
 //! Writes, as field manager `odigos-instrumentor`: InstrumentationConfig (spec, stream labels, conditions, rollout status),
-//! Source status and finalizer, InstrumentationRule status, the restart annotation of pod templates; evicts single pods. Where nodes
-//! have no agent it makes detection pods in its own namespace, and writes what they found as field manager `odigos-agent`. Decisions
-//! are in `plan::coverage`, `plan::instrumentation`, `plan::agents`, `plan::injection`, `plan::detection` and `plan::admission`.
+//! Source status and finalizer, InstrumentationRule status, the restart annotation of pod templates; evicts single pods. As field
+//! manager `odigos-agent`: what was found in containers, from reports of nodes that it accepted or, where nodes have no agent, from
+//! detection pods that it makes in its own namespace. Decisions are in `plan::coverage`, `plan::instrumentation`, `plan::agents`, `plan::injection`, `plan::detection` and `plan::admission`.
 
 mod detection;
 mod hooks;
 mod pods;
 mod pull_secrets;
+mod reports;
 mod rollouts;
 mod rules;
 mod run;

@@ -8,6 +8,7 @@ use odigos_api::labels::{AGENTS_META_HASH, CLUSTER_INPUTS, CRON_JOB, DETECTION_P
 use odigos_plan::agents::{Backoff, inputs};
 use odigos_plan::detection::message::Request;
 use odigos_plan::detection::pods::{DetectionPod, Report};
+use odigos_plan::detection::reports::ReportedPod;
 use odigos_plan::detection::subject;
 use odigos_plan::detection::waiting::Candidate;
 use odigos_plan::injection::has_host_path;
@@ -34,6 +35,9 @@ pub(crate) struct PodFacts {
     /// Whether it has the agents' files from its node.
     #[serde(skip)]
     has_host_path: bool,
+    /// Its node, which reports about it come from.
+    #[serde(skip)]
+    node: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -180,6 +184,17 @@ impl PodFacts {
         self.metadata.labels.as_ref()?.get(AGENTS_META_HASH).map(String::as_str)
     }
 
+    /// What of it a report is compared with.
+    pub(crate) fn reported(&self) -> ReportedPod {
+        let metadata = &self.metadata;
+        ReportedPod {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            workload: pod_workload(metadata),
+            node: self.node.clone(),
+            created: metadata.creation_timestamp.clone(),
+        }
+    }
+
     fn seen(&self) -> PodSeen {
         let (metadata, status) = (&self.metadata, &self.status);
         let label = |key: &str| metadata.labels.as_ref()?.get(key).cloned();
@@ -296,7 +311,7 @@ pub(crate) fn prune(pod: &mut PodFacts, namespace: &str) {
     pod.candidate = pod.looked_at().map(Arc::new);
     pod.has_host_path =
         has_host_path(pod.spec.volumes.iter().map(|volume| (volume.name.as_str(), volume.host_path.is_some())));
-    pod.spec = PodSpec::default();
+    pod.node = std::mem::take(&mut pod.spec).node_name;
     (pod.status.reason, pod.status.message) = Default::default();
     let metadata = &mut pod.metadata;
     if let Some(labels) = &mut metadata.labels {

@@ -1,8 +1,8 @@
 //! One workload: its coverage becomes an InstrumentationConfig, or none.
 
-use crate::pull_secrets;
 use crate::rollouts::{self, Remembered};
 use crate::state::State;
+use crate::{pull_secrets, reports};
 use jiff::Timestamp;
 use odigos_api::condition::kind::WORKLOAD_ROLLOUT;
 use odigos_api::condition::{ConditionDraft, INSTRUMENTATION_ORDER, merged};
@@ -48,6 +48,13 @@ impl From<ApplyError> for Error {
 pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Result<Outcome, Error> {
     let existing = state.configs.get(&workload.namespace, &workload.config_name());
     let existing = rollouts::newest(&state, &workload, existing);
+    let (existing, has_open_reports) = match existing {
+        Some(existing) => {
+            let (existing, is_open) = reports::accept(&state, &workload, existing).await?;
+            (Some(existing), is_open)
+        }
+        None => (None, false),
+    };
     let sources = state.sources.namespace(&workload.namespace);
     let options = state.options.load_full();
     // What has no config is left as it is: its pods may carry agents whose settings are not known.
@@ -140,6 +147,9 @@ pub(crate) async fn reconcile(state: Arc<State>, workload: WorkloadRef) -> Resul
             progress.outdated_inputs.clear();
         }
     }
+    if has_open_reports {
+        outcome.recheck_after = Some(outcome.recheck_after.unwrap_or(reports::RECHECK).min(reports::RECHECK));
+    }
     if lacking.is_some() {
         // Nothing tells that somebody created the Secret.
         let recheck = outcome.recheck_after.unwrap_or(pull_secrets::RECHECK).min(pull_secrets::RECHECK);
@@ -219,7 +229,12 @@ async fn write_status(
     let name = config.metadata.name.unwrap_or_default();
     let mut object = reference(API_VERSION, "InstrumentationConfig", &namespace, &name);
     // Fields that are left out would be removed, since they are ours.
-    let status = InstrumentationConfigStatus { conditions, runtime_details_by_container: Vec::new(), ..progress };
+    let status = InstrumentationConfigStatus {
+        conditions,
+        runtime_details_by_container: Vec::new(),
+        runtime_reports: Vec::new(),
+        ..progress
+    };
     object["status"] = json!(status);
     match state.applier.apply_status(&object).await {
         Err(error) if error.is_not_found() => Ok(()),

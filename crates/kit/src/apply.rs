@@ -156,12 +156,20 @@ impl Applier {
     /// # Errors
     /// What the API server said.
     pub async fn apply_status(&self, object: &Value) -> Result<(), ApplyError> {
+        self.applied_status(object).await.map(drop)
+    }
+
+    /// The same; returns the object as the API server has it.
+    ///
+    /// # Errors
+    /// What the API server said.
+    pub async fn applied_status(&self, object: &Value) -> Result<DynamicObject, ApplyError> {
         let target = self.target(object)?;
         let parameters = PatchParams::apply(self.manager).force();
         match target.api.patch_status(&target.name, &parameters, &Patch::Apply(object)).await {
-            Ok(_) => {
+            Ok(applied) => {
                 self.metrics.wrote(&target.kind, "status");
-                Ok(())
+                Ok(applied)
             }
             Err(error) => Err(self.failed(&target, error)),
         }

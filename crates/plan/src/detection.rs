@@ -4,13 +4,15 @@
 //! Owns the choice and the words. What runs in a process is decided in `detect`; who reads `/proc` is the node agent or, as a pod
 //! that ends with its answer, the same program (`odigos-agent detect`). Steps of the latter: [`waiting`] tells which workloads need
 //! a look, [`pods`] puts them together into pods, [`object`] is such a pod, [`message`] is what it is asked and answers, and
-//! [`report`] is what a status says then, whoever looked.
+//! [`report`] is what a status says then, whoever looked, and [`reports`] decides which reports of nodes count.
 
 pub mod look;
 pub mod message;
 pub mod object;
 pub mod pods;
 pub mod report;
+pub mod reports;
+mod stranger;
 pub mod subject;
 pub mod waiting;
 

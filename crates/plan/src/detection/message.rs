@@ -5,11 +5,11 @@
 //! and counted, never cut. It is our own program that writes it, about strangers' processes: it is read as if they had written it.
 
 use super::look;
+use super::stranger;
 use super::subject::Subject;
 use odigos_api::instrumentation_config::RuntimeDetails;
-use odigos_detect::container::{ContainerFound, Outcome};
+use odigos_detect::container::ContainerFound;
 use odigos_detect::merge::{self, Image};
-use odigos_detect::{Confidence, Language, limits};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -109,47 +109,14 @@ const fn is_zero(count: &usize) -> bool {
 
 impl ContainerAnswer {
     fn of(found: &ContainerFound) -> Self {
-        let words = |all: &[Language]| all.iter().map(|one| one.as_str().to_owned()).collect();
-        let (lost, against) = match &found.outcome {
-            Outcome::Resolved(lost) => (words(lost), Vec::new()),
-            Outcome::Unresolved(against) => (Vec::new(), words(against)),
-            Outcome::Clear | Outcome::NothingRuns => (Vec::new(), Vec::new()),
-        };
+        let (lost, against) = stranger::languages(&found.outcome);
         // Which image it is, is known to whoever asked.
         let details = RuntimeDetails { observed_image: None, ..found.details.clone() };
         Self { details, lost, against, is_image_hidden: found.is_image_hidden }
     }
 
     fn found(self) -> ContainerFound {
-        let languages = |all: Vec<String>| -> Vec<Language> {
-            let known: BTreeSet<Language> = all.iter().map(|word| Language::parse(word)).collect();
-            known.into_iter().collect()
-        };
-        let outcome = if !self.against.is_empty() {
-            Outcome::Unresolved(languages(self.against))
-        } else if !self.lost.is_empty() {
-            Outcome::Resolved(languages(self.lost))
-        } else {
-            Outcome::Clear
-        };
-        let mut details = self.details;
-        details.language = Language::parse(&details.language).as_str().to_owned();
-        if details.runtime_version.len() > limits::VERSION_BYTES {
-            details.runtime_version.clear();
-        }
-        let matters = |name: &str| look::variables().any(|known| known == name);
-        details.env_vars.retain(|one| matters(&one.name));
-        details.env_from_container_runtime.retain(|one| matters(&one.name));
-        details.libc_type = details.libc_type.filter(|libc| matches!(libc.as_str(), "glibc" | "musl"));
-        ContainerFound {
-            details,
-            outcome,
-            confidence: Confidence::Low,
-            main_pid: None,
-            obstacles: Vec::new(),
-            evidence: Vec::new(),
-            is_image_hidden: self.is_image_hidden,
-        }
+        stranger::found(self.details, &self.lost, &self.against, self.is_image_hidden)
     }
 }
 

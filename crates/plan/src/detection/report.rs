@@ -1,13 +1,15 @@
 //! Findings → the status of an InstrumentationConfig (`spec/sources-and-instrumentation.md` 3.2, 4.9).
 //!
-//! Owns the list `runtimeDetailsByContainer` and the condition `RuntimeDetection`. Whoever looked writes as one field manager, each
-//! time the whole list, joined with what stands there, and only for the version of the object that was read: of two that write at
-//! once the second reads again. Nothing is written when nothing would change.
+//! Owns the list `runtimeDetailsByContainer` and the condition `RuntimeDetection`. The instrumentor writes them, each time the whole
+//! list, joined with what stands there, and only for the version of the object that was read. Nothing is written when nothing would
+//! change.
 
 use jiff::Timestamp;
 use odigos_api::condition::kind::RUNTIME_DETECTION;
 use odigos_api::condition::{self, ConditionDraft};
-use odigos_api::instrumentation_config::{InstrumentationConfig, ObservedImage, RuntimeDetails};
+use odigos_api::instrumentation_config::{
+    InstrumentationConfig, InstrumentationConfigStatus, ObservedImage, RuntimeDetails,
+};
 use odigos_api::{API_VERSION, WorkloadRef};
 use odigos_detect::container::{self, ContainerFound};
 use odigos_detect::merge::{self, Fresh, Image};
@@ -30,10 +32,37 @@ pub fn change(
     finding: &Finding,
     now: Timestamp,
 ) -> Option<Value> {
-    let status = config.status.clone().unwrap_or_default();
+    let (details, draft) = joined(config, finding)?;
+    let known = config.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let conditions = condition::merged(known, &[draft], config.metadata.generation, now);
+    let mut object = object(config, workload);
+    object["status"] = json!({"runtimeDetailsByContainer": details, "conditions": conditions});
+    Some(object)
+}
+
+/// The version of a config that was read, for a write that fails where another one came first.
+pub(super) fn object(config: &InstrumentationConfig, workload: &WorkloadRef) -> Value {
+    json!({
+        "apiVersion": API_VERSION,
+        "kind": "InstrumentationConfig",
+        "metadata": {
+            "namespace": workload.namespace,
+            "name": workload.config_name(),
+            "resourceVersion": config.metadata.resource_version,
+        },
+    })
+}
+
+/// Details and condition with a finding; `None` when it changes neither.
+pub(super) fn joined(
+    config: &InstrumentationConfig,
+    finding: &Finding,
+) -> Option<(Vec<RuntimeDetails>, ConditionDraft)> {
+    let none = InstrumentationConfigStatus::default();
+    let status = config.status.as_ref().unwrap_or(&none);
     let stored = &status.runtime_details_by_container;
     let written = status.conditions.iter().find(|one| one.type_ == RUNTIME_DETECTION);
-    let (details, draft) = match finding {
+    match finding {
         Finding::Found(found) => {
             let current: Vec<&ContainerFound> = found.iter().filter(|one| is_current(stored, one)).collect();
             let fresh: Vec<Fresh> = current.iter().map(|one| fresh(stored, one)).collect();
@@ -57,7 +86,7 @@ pub fn change(
             if told.is_empty() || (&details == stored && says_so) {
                 return None;
             }
-            (details, container::condition(&told))
+            Some((details, container::condition(&told)))
         }
         Finding::Failed(why) => {
             // What is known already stays known.
@@ -68,20 +97,9 @@ pub fn change(
             if written.is_some_and(|one| same(one, &draft)) {
                 return None;
             }
-            (Vec::new(), draft)
+            Some((Vec::new(), draft))
         }
-    };
-    let conditions = condition::merged(&status.conditions, &[draft], config.metadata.generation, now);
-    Some(json!({
-        "apiVersion": API_VERSION,
-        "kind": "InstrumentationConfig",
-        "metadata": {
-            "namespace": workload.namespace,
-            "name": workload.config_name(),
-            "resourceVersion": config.metadata.resource_version,
-        },
-        "status": {"runtimeDetailsByContainer": details, "conditions": conditions},
-    }))
+    }
 }
 
 fn same(written: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition, draft: &ConditionDraft) -> bool {

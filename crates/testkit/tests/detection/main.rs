@@ -13,12 +13,16 @@ mod instances;
 mod node;
 mod pods;
 
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use node::{Node, api_of, binary, id, is_ready, pod, start};
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::AGENTS_META_HASH;
-use odigos_api::{API_VERSION, names};
+use odigos_api::{API_VERSION, WorkloadKind, WorkloadRef, names};
+use odigos_plan::detection::reports::{self, ReportedPod};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
 use odigos_testkit::control_plane::{apply, get_object};
@@ -62,6 +66,37 @@ async fn covered(client: &Client, containers: &[&str]) {
     });
     apply(client, &object).await.unwrap();
     waits(client).await;
+    accept_reports(client);
+}
+
+/// Stands in for the instrumentor: takes over what pods bear out, by its own decisions, as long as the test runs.
+fn accept_reports(client: &Client) {
+    let client = client.clone();
+    let accept = async move {
+        let configs: Api<InstrumentationConfig> = Api::namespaced(client.clone(), "shop");
+        let pods: Api<Pod> = Api::namespaced(client, "shop");
+        let workload = WorkloadRef::new("shop", WorkloadKind::Deployment, "web");
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let Ok(Some(config)) = configs.get_opt("deployment-web").await else { continue };
+            let pending = config.status.as_ref().map(|status| status.runtime_reports.clone()).unwrap_or_default();
+            if pending.is_empty() {
+                continue;
+            }
+            let mut findings = Vec::new();
+            for report in &pending {
+                let pod = pods.get_opt(&report.pod).await.ok().flatten();
+                let judged = reports::judge(report, &workload, pod.as_ref().map(ReportedPod::of).as_ref());
+                findings.push(judged.expect("an agent reports about pods of its node"));
+            }
+            let object = reports::take_over(&config, &workload, &findings, &[], Timestamp::now());
+            let parameters = PatchParams::apply(names::AGENT).force();
+            // Where an agent wrote meanwhile, the next round takes both over.
+            let _ = configs.patch_status("deployment-web", &parameters, &Patch::Apply(&object)).await;
+        }
+    };
+    #[allow(clippy::disallowed_methods, reason = "a stand-in lives as long as the test")]
+    drop(tokio::spawn(accept));
 }
 
 /// The instrumentor's conditions, written as it does.

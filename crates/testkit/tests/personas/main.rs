@@ -18,6 +18,7 @@ mod connection;
 mod destination;
 mod identity;
 mod node;
+mod node_reports;
 mod plane;
 mod pod;
 mod processor;
@@ -51,6 +52,13 @@ async fn destination_author_gets_no_secret_of_others() {
     plane.permissions_suffice();
     plane.stop(odigos_api::names::INSTRUMENTOR);
     destination::nothing_is_admitted_unseen(&author).await;
+}
+
+/// Root on a node that runs no pod of a workload.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn node_reaches_no_pod_of_workloads_that_it_does_not_run() {
+    let _turn = plane::TURN.lock().await;
+    node_reports::reports_reach_pods_of_own_workloads_alone().await;
 }
 
 /// Who may write Sources and pods in a namespace of their own, and nothing else.

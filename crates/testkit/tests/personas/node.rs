@@ -168,9 +168,12 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     let configs = api(&agent, odigos_api::API_VERSION, "InstrumentationConfig", "shop");
     let status = async |status: Value| status_patched(&configs, "deployment-till", &status).await;
     let condition = |kind: &str| json!({"conditions": [{"type": kind, "status": "True", "reason": "A", "message": "a", "lastTransitionTime": "2026-01-01T00:00:00Z"}]});
-    status(condition("RuntimeDetection")).await.unwrap();
+    refused(status(condition("RuntimeDetection")).await, "a condition");
     refused(status(condition("Rollout")).await, "a condition of others");
     refused(status(json!({"rollback": {"reason": "CrashLoopBackOff"}})).await, "a rollback");
+    let details = json!({"runtimeDetailsByContainer": [{"containerName": "app", "language": "java"}]});
+    refused(status(details).await, "what is known of a workload");
+    nodes_report_in_their_own_name(&server, &configs).await;
 
     let scheduler = as_(names::SCHEDULER).await;
     let pods = api(&scheduler, "v1", "Pod", "shop");
@@ -201,6 +204,30 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     sources_are_let_go_and_nothing_else(&admin, &instrumentor).await;
     configs_are_decided_and_keep_what_others_add(&admin, &instrumentor).await;
     long_names_are_compared_whole(&server, &admin).await;
+}
+
+/// An agent adds, changes and removes the report of its node, and none of another's.
+async fn nodes_report_in_their_own_name(server: &ApiServer, local: &Api<DynamicObject>) {
+    let other = server.client_in_pod(NAMESPACE, names::AGENT_SERVICE, "agent-a").await.unwrap();
+    let other = api(&other, odigos_api::API_VERSION, "InstrumentationConfig", "shop");
+    let report = |node: &str, pod: &str| json!({"node": node, "pod": pod, "podUid": "u"});
+    let write = async |agent: &Api<DynamicObject>, reports: Value| {
+        status_patched(agent, "deployment-till", &json!({"runtimeReports": reports})).await
+    };
+    let theirs = long_node("a");
+    write(local, json!([report("local", "till")])).await.unwrap();
+    write(local, json!([report("local", "till-b")])).await.unwrap();
+    refused(write(local, json!([report("local", "a"), report("local", "b")])).await, "two reports of a node");
+    refused(write(&other, json!([report(&theirs, "till")])).await, "the report of another goes");
+    refused(write(&other, json!([])).await, "the reports of all go");
+    refused(write(&other, json!([report("local", "a"), report(&theirs, "till")])).await, "the report of another");
+    refused(write(&other, json!([report("local", "till-b"), report("third", "a")])).await, "in the name of a third");
+    // Names that are the same as far as a label goes are different nodes.
+    refused(write(&other, json!([report("local", "till-b"), report(&long_node("b"), "a")])).await, "a longer name");
+    write(&other, json!([report("local", "till-b"), report(&theirs, "till")])).await.unwrap();
+    refused(write(local, json!([report("local", "till-b")])).await, "the report of another goes");
+    write(&other, json!([report("local", "till-b")])).await.unwrap();
+    write(local, json!([])).await.unwrap();
 }
 
 /// The instrumentor takes its own finalizers, however its webhook fills in a Source meanwhile.

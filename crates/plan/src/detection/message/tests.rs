@@ -4,7 +4,9 @@ use super::*;
 use crate::detection::subject::Running;
 use odigos_api::instrumentation_config::{EnvVar, ObservedImage};
 use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_detect::container::Outcome;
 use odigos_detect::parse::Member;
+use odigos_detect::{Confidence, Language};
 
 fn subject(name: &str, containers: &[&str]) -> Subject {
     let running = |container: &&str| Running {
