@@ -63,9 +63,25 @@ pub fn credential<'a>(key: &str, text: &'a str) -> &'a str {
         "GCP_APPLICATION_CREDENTIALS" => {
             "{\"type\": \"service_account\", \"client_email\": \"a@example.iam.gserviceaccount.com\", \"private_key\": \"key\"}"
         }
+        "CLICKHOUSE_CA_PEM" | "KAFKA_CLIENT_CERT_PEM" | "SIGNALFX_CA_PEM" => CERTIFICATE,
+        "KAFKA_CLIENT_KEY_PEM" => "-----BEGIN PRIVATE KEY-----\nMAUCAQAwAA==\n-----END PRIVATE KEY-----\n",
         _ => text,
     }
 }
+
+/// A certificate of nobody.
+pub const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----
+MIIBhzCCAS2gAwIBAgIUIkTZ+4vbFCiKhUSMndx8Cq61WHkwCgYIKoZIzj0EAwIw
+GTEXMBUGA1UEAwwOY2EuZXhhbXBsZS5jb20wHhcNMjYxMTMwMDg1OTU4WhcNMzYx
+MTI3MDg1OTU4WjAZMRcwFQYDVQQDDA5jYS5leGFtcGxlLmNvbTBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABOg2Cw4CJzz0UWvrBYD+ZhMfKzZqZzDRSu2e6hhiQED6
+RW22kfGo2Nwvms3kATYdwLaOVZIOteoLbCWndG0N11ujUzBRMB0GA1UdDgQWBBR4
+sbeKWTlAis90QIQc3NbgqbsK1jAfBgNVHSMEGDAWgBR4sbeKWTlAis90QIQc3Nbg
+qbsK1jAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQDRo5nY8zhd
+6ilwulpgt0fpasmODuKPyh1zRkNyMSk2QQIgcZMQj7fvuqZO9/QQirjgSOfmHQFR
+Vbf2UFLBsLg2EAE=
+-----END CERTIFICATE-----
+";
 
 #[cfg(test)]
 mod tests {
@@ -80,6 +96,7 @@ mod tests {
                 }
                 for field in one.fields.iter().filter(|field| field.secret) {
                     let text = super::credential(&field.name, "x");
+                    assert!(!field.name.ends_with("_PEM") || text.starts_with("-----BEGIN"), "{}", field.name);
                     assert!(crate::usage::ALL.iter().any(|usage| usage.problem(text).is_none()), "{}", field.name);
                 }
             }

@@ -9,9 +9,11 @@ pub mod destination;
 pub mod distribution;
 pub mod example;
 pub mod normalise;
+mod normaliser;
 pub mod render;
 mod schema;
 mod template;
+mod unused;
 pub mod usage;
 
 pub use destination::DestinationType;

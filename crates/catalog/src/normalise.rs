@@ -6,10 +6,14 @@
 mod address;
 mod cloud;
 pub mod header;
+mod names;
+mod pem;
 mod value;
 
 pub use address::*;
 pub use cloud::*;
+pub use names::*;
+pub use pem::*;
 pub use value::*;
 
 #[cfg(test)]

@@ -4,8 +4,9 @@
 //! are added by the planner of the gateway.
 
 use crate::destination;
-use crate::schema::{Component, PipelineAdditions, Usage};
+use crate::schema::{Component, PipelineAdditions, Pipelines, Usage};
 use crate::template::{Evaluation, data_field};
+use crate::unused;
 use odigos_api::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,11 +141,18 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
     };
     let renderable: BTreeSet<Signal> =
         definition.signals.iter().copied().filter(|signal| definition.can_render(*signal)).collect();
-    let signals: BTreeSet<Signal> = instance.signals.intersection(&renderable).copied().collect();
+    let selected: BTreeSet<Signal> = instance.signals.intersection(&renderable).copied().collect();
+    let needed = |signal: &Signal| {
+        additions(&definition.rendering.pipelines, *signal).map(|one| one.needs_any.as_slice()).unwrap_or_default()
+    };
+    let is_blank = |name: &String| instance.data.get(name).is_none_or(|text| text.trim().is_empty());
+    let has_address = |signal: &Signal| needed(signal).is_empty() || !needed(signal).iter().all(is_blank);
+    let signals: BTreeSet<Signal> = selected.iter().copied().filter(has_address).collect();
+    let rules = &definition.rendering;
     let mut evaluation = Evaluation::new(instance, definition, &signals);
     let unsupported: Vec<Signal> = instance.signals.difference(&renderable).copied().collect();
     let takes = renderable.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", ");
-    if signals.is_empty() {
+    if selected.is_empty() {
         let message = if unsupported.is_empty() {
             format!("no signal is selected; {} takes {takes}", definition.display_name)
         } else {
@@ -164,12 +172,27 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
             });
         }
     }
+    // Where no address is set at all, that is what is said.
+    if rules.required_any.is_empty() || !rules.required_any.iter().all(is_blank) {
+        for signal in selected.difference(&signals) {
+            let message = match needed(signal) {
+                [one] => format!("{signal} are not sent: {one} is not set"),
+                several => format!("{signal} are not sent: neither {} is set", several.join(" nor ")),
+            };
+            let field = "spec.signals";
+            if signals.is_empty() {
+                evaluation.problem(Reason::InvalidSetting, field, message);
+            } else {
+                let sent = signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", ");
+                let message = format!("{message}; only {sent} are");
+                evaluation.warnings.push(Problem { reason: Reason::InvalidSetting, field: field.into(), message });
+            }
+        }
+    }
     if let Secret::Missing { name } = instance.secret {
         let message = format!("the Secret {name} does not exist in the namespace of the Destination; create it");
         evaluation.problem(Reason::SecretNotFound, "spec.secretRef", message);
     }
-    let rules = &definition.rendering;
-    let is_blank = |name: &String| instance.data.get(name).is_none_or(|text| text.trim().is_empty());
     for name in rules.required.iter().filter(|name| is_blank(name)) {
         evaluation.problem(Reason::InvalidSetting, data_field(name), "it is required, but missing");
     }
@@ -208,12 +231,7 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
     }
     for signal in &signals {
         let none = PipelineAdditions::default();
-        let additions = match signal {
-            Signal::Traces => &rules.pipelines.traces,
-            Signal::Metrics => &rules.pipelines.metrics,
-            Signal::Logs => &rules.pipelines.logs,
-            Signal::Profiles => rules.pipelines.profiles.as_ref().unwrap_or(&none),
-        };
+        let additions = additions(&rules.pipelines, *signal).unwrap_or(&none);
         let present = |ids: &[String], more: &[String], exists: &dyn Fn(&str) -> bool| {
             let named = ids.iter().chain(more).map(|id| evaluation.named(id));
             named.filter(|id| exists(id)).collect::<Vec<_>>()
@@ -231,6 +249,8 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         let name = additions.name.as_ref().unwrap_or(&rules.pipelines.name);
         rendered.pipelines.insert((*signal, evaluation.named(name)), part);
     }
+    let unused = unused::findings(&evaluation);
+    evaluation.warnings.extend(unused);
     if !evaluation.problems.is_empty() {
         let mut problems = evaluation.problems;
         problems.dedup();
@@ -241,6 +261,16 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
     rendered.files = evaluation.files.into_iter().collect();
     rendered.warnings = evaluation.warnings;
     Ok(rendered)
+}
+
+/// What the pipeline of one signal has beside the parts of all; nothing where a type renders no profiles.
+pub(crate) const fn additions(pipelines: &Pipelines, signal: Signal) -> Option<&PipelineAdditions> {
+    match signal {
+        Signal::Traces => Some(&pipelines.traces),
+        Signal::Metrics => Some(&pipelines.metrics),
+        Signal::Logs => Some(&pipelines.logs),
+        Signal::Profiles => pipelines.profiles.as_ref(),
+    }
 }
 
 fn components(evaluation: &mut Evaluation<'_>, list: &[Component]) -> BTreeMap<String, Value> {

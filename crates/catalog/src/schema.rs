@@ -265,6 +265,9 @@ pub(crate) struct Pipelines {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PipelineAdditions {
+    /// Settings of which at least one must be present for this signal to be sent.
+    #[serde(default)]
+    pub(crate) needs_any: Vec<String>,
     /// Name of this signal's pipeline where it differs from the others'.
     #[serde(default)]
     pub(crate) name: Option<String>,
@@ -294,6 +297,10 @@ pub enum Usage {
     File,
     /// A file with credentials of Google Cloud.
     GoogleCredentials,
+    /// A file with certificates in PEM.
+    Certificates,
+    /// A file with a private key in PEM.
+    PrivateKey,
 }
 
 /// When something is rendered.
@@ -316,7 +323,7 @@ pub(crate) enum Condition {
     HasSignal(String),
     /// The setting has this value.
     Equals(String, String),
-    /// The setting begins with this text.
+    /// The setting begins with this text, in any case.
     StartsWith(String, String),
     /// The setting contains this text, not followed by a further digit.
     Contains(String, String),
@@ -420,6 +427,24 @@ pub(crate) enum Normaliser {
     /// Labels of metrics, none of them empty.
     Labels,
     AzureConnectionString,
+    AzureInstrumentationKey,
+    /// The user of HTTP basic authentication.
+    BasicUser,
+    KafkaTopic,
+    ElasticsearchIndex,
+    /// Path with conversions of strftime.
+    PartitionFormat,
+    UptraceDsn,
+    /// Address of an API of AWS, `https` unless given.
+    AwsEndpoint,
+    AwsRoleArn,
+    /// Any ARN.
+    AwsArn,
+    /// A JSON list of log groups of CloudWatch.
+    LogGroups,
+    GcsBucket,
+    /// A JSON list of attributes, joined.
+    LokiLabels,
 }
 
 /// A value with expressions in it.
@@ -605,7 +630,7 @@ impl Condition {
         }
     }
 
-    fn names(&self, found: &mut Vec<String>) {
+    pub(crate) fn names(&self, found: &mut Vec<String>) {
         match self {
             Self::IsTrue(name)
             | Self::IsLegacyTrue(name)
@@ -659,6 +684,11 @@ impl File {
             read.push(warning.field.clone());
             warning.when.names(&mut read);
         }
+        let pipelines = &rendering.pipelines;
+        let none = PipelineAdditions::default();
+        let profiles = pipelines.profiles.as_ref().unwrap_or(&none);
+        let additions = [&pipelines.traces, &pipelines.metrics, &pipelines.logs, profiles];
+        read.extend(additions.iter().flat_map(|additions| additions.needs_any.clone()));
         if let Some(unknown) = read.iter().find(|name| !declared.contains(&name.as_str())) {
             return Err(format!("rendering reads {unknown}, which is not among spec.fields"));
         }
@@ -669,10 +699,6 @@ impl File {
                 "spec.fields names {ignored}, which nothing reads; render it, or say in rendering.warnings that it has no effect"
             ));
         }
-        let pipelines = &rendering.pipelines;
-        let none = PipelineAdditions::default();
-        let profiles = pipelines.profiles.as_ref().unwrap_or(&none);
-        let additions = [&pipelines.traces, &pipelines.metrics, &pipelines.logs, profiles];
         let named = pipelines.receivers.iter().chain(&pipelines.processors).chain(&pipelines.exporters);
         let named = named
             .chain(additions.into_iter().flat_map(|a| a.receivers.iter().chain(&a.processors).chain(&a.exporters)));

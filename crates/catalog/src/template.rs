@@ -3,21 +3,22 @@
 use crate::destination::DestinationType;
 use crate::normalise;
 use crate::normalise::header::{self, Transport};
+use crate::normaliser::{normalised, remarks};
 use crate::render::{Instance, Problem, Reason, Secret, SecretFile};
 use crate::schema::{
     Condition, EachExpression, FieldExpression, Normaliser, SecretExpression, SecretFileExpression, Switches, Template,
     Usage,
 };
 use odigos_api::Signal;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What evaluating one destination has found so far.
 pub(crate) struct Evaluation<'a> {
-    instance: &'a Instance<'a>,
-    definition: &'a DestinationType,
-    signals: &'a BTreeSet<Signal>,
+    pub(crate) instance: &'a Instance<'a>,
+    pub(crate) definition: &'a DestinationType,
+    pub(crate) signals: &'a BTreeSet<Signal>,
     pub(crate) problems: Vec<Problem>,
     pub(crate) warnings: Vec<Problem>,
     /// Variable and key of each value of the Secret that is read, with where it is used.
@@ -71,7 +72,7 @@ impl<'a> Evaluation<'a> {
     }
 
     /// The setting of that name, unless it is absent or blank.
-    fn setting(&self, name: &str) -> Option<&'a str> {
+    pub(crate) fn setting(&self, name: &str) -> Option<&'a str> {
         self.instance.data.get(name).map(String::as_str).filter(|text| !text.trim().is_empty())
     }
 
@@ -107,7 +108,9 @@ impl<'a> Evaluation<'a> {
             }
             Condition::HasSignal(name) => self.signals.iter().any(|signal| signal.as_pipeline() == name),
             Condition::Equals(name, value) => raw(name) == Some(value),
-            Condition::StartsWith(name, value) => raw(name).is_some_and(|text| text.trim().starts_with(value.as_str())),
+            Condition::StartsWith(name, value) => raw(name).is_some_and(|text| {
+                text.trim().get(..value.len()).is_some_and(|start| start.eq_ignore_ascii_case(value))
+            }),
             Condition::Contains(name, value) => self.setting(name).is_some_and(|text| {
                 let is_whole = |(position, found): (usize, &str)| {
                     !text[position + found.len()..].starts_with(|next: char| next.is_ascii_digit())
@@ -189,8 +192,10 @@ impl<'a> Evaluation<'a> {
                 self.remark(field, text);
                 Some(self.as_literal(&field.normaliser, value))
             }
-            Err(why) => {
-                self.problem(Reason::InvalidSetting, data_field(&field.name), why);
+            Err(problems) => {
+                for why in problems.0 {
+                    self.problem(Reason::InvalidSetting, data_field(&field.name), why);
+                }
                 None
             }
         }
@@ -283,7 +288,7 @@ impl<'a> Evaluation<'a> {
                         Value::Object(written) if key == "headers" => {
                             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
                             let written = written.iter().map(|(name, value)| (name.clone(), text(value)));
-                            if let Err(why) = header::checked(written, self.transport) {
+                            for why in header::checked(written, self.transport).err().unwrap_or_default() {
                                 self.problem(Reason::InvalidSetting, data_field(name), why);
                             }
                         }
@@ -298,9 +303,9 @@ impl<'a> Evaluation<'a> {
     /// Checks a setting that no component holds.
     pub(crate) fn check(&mut self, name: &str, normaliser: &Normaliser) {
         if let Some(text) = self.setting(name)
-            && let Err(why) = normalised(normaliser, text, false)
+            && let Err(problems) = normalised(normaliser, text, false)
         {
-            self.problem(Reason::InvalidSetting, data_field(name), why);
+            problems.0.into_iter().for_each(|why| self.problem(Reason::InvalidSetting, data_field(name), why));
         }
     }
 
@@ -416,118 +421,6 @@ impl<'a> Evaluation<'a> {
 
 pub(crate) fn data_field(name: &str) -> String {
     format!("spec.data.{name}")
-}
-
-/// What is said of a setting that a normaliser takes.
-fn remarks(normaliser: &Normaliser, text: &str) -> Vec<String> {
-    match normaliser {
-        Normaliser::OtlpHttpUrl
-        | Normaliser::HttpUrl { .. }
-        | Normaliser::UrlRest
-        | Normaliser::LokiUrl
-        | Normaliser::GrafanaLokiUrl
-        | Normaliser::DynatraceUrl
-        | Normaliser::OracleUrl => normalise::appended(text).into_iter().chain(loki_remark(normaliser, text)).collect(),
-        Normaliser::SignalUrl => normalise::signal_url_remark(text).into_iter().collect(),
-        Normaliser::CauselyHostport => normalise::causely_remark(text).into_iter().collect(),
-        Normaliser::Headers => header::left_out(text, Transport::Http),
-        Normaliser::GrpcHeaders => header::left_out(text, Transport::Grpc),
-        Normaliser::DatadogSite => normalise::datadog_site_remark(text).into_iter().collect(),
-        Normaliser::AwsRegion => normalise::aws_region_remark(text).into_iter().collect(),
-        Normaliser::GcpProject => normalise::gcp_project_remark(text).into_iter().collect(),
-        Normaliser::Identifier => normalise::identifier_remark(text).into_iter().collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn loki_remark(normaliser: &Normaliser, text: &str) -> Option<String> {
-    matches!(normaliser, Normaliser::LokiUrl).then(|| normalise::loki_remark(text)).flatten()
-}
-
-fn normalised(normaliser: &Normaliser, text: &str, secure: bool) -> Result<Value, String> {
-    Ok(match normaliser {
-        Normaliser::Text => json!(text.trim()),
-        Normaliser::GrpcHostport => json!(normalise::grpc_hostport(text, secure)?),
-        Normaliser::OtlpHttpUrl => json!(normalise::otlp_http_url(text, None, None)?),
-        Normaliser::SignalUrl => json!(normalise::http_url(text, None, None)?),
-        Normaliser::LokiUrl => json!(normalise::loki_url(text)?),
-        Normaliser::PromRwUrl => json!(normalise::prom_rw_url(text)?),
-        Normaliser::ClickhouseUrl => json!(normalise::clickhouse_url(text)?),
-        Normaliser::TempoHostport => json!(normalise::tempo_hostport(text)?),
-        Normaliser::AbsolutePath => json!(normalise::absolute_path(text)?),
-        Normaliser::Integer => json!(normalise::integer(text)?),
-        // Zero means "no limit", which exporters spell by leaving the key out.
-        Normaliser::PositiveInteger => match normalise::integer(text)? {
-            0 => Value::Null,
-            number if number > 0 => json!(number),
-            number => return Err(format!("{number} is below zero")),
-        },
-        Normaliser::Boolean => json!(normalise::boolean(text)?),
-        Normaliser::Duration => json!(normalise::duration(text)?),
-        Normaliser::DurationAtLeast(least) => json!(normalise::duration_at_least(text, least)?),
-        Normaliser::StringList => json!(normalise::string_list(text)?),
-        Normaliser::JoinedList => json!(normalise::string_list(text)?.join(", ")),
-        Normaliser::CommaList => json!(normalise::comma_list(text)),
-        Normaliser::KeyValues => json!(normalise::key_values(text)?),
-        Normaliser::Pem => json!(normalise::pem(text)?),
-        Normaliser::Float => json!(normalise::float(text)?),
-        Normaliser::HttpUrl { port, path } => json!(normalise::otlp_http_url(text, *port, path.as_deref())?),
-        Normaliser::HostWithPort => json!(normalise::host_with_port(text)?),
-        Normaliser::GrafanaLokiUrl => json!(normalise::grafana_loki_url(text)?),
-        Normaliser::GrafanaTempoHostport => json!(normalise::grafana_tempo_hostport(text)?),
-        Normaliser::GrafanaPrometheusUrl => json!(normalise::grafana_prometheus_url(text)?),
-        Normaliser::ElasticsearchUrl => json!(normalise::elasticsearch_url(text)?),
-        Normaliser::ElasticApmHostport => json!(normalise::elastic_apm_hostport(text)?),
-        Normaliser::CauselyHostport => json!(normalise::causely_hostport(text)?),
-        Normaliser::SignozHostport => json!(normalise::signoz_hostport(text)?),
-        Normaliser::DynatraceUrl => json!(normalise::dynatrace_url(text)?),
-        Normaliser::OracleUrl => json!(normalise::oracle_url(text)?),
-        Normaliser::ChronosphereCompany => json!(normalise::chronosphere_company(text)?),
-        Normaliser::UrlScheme => json!(normalise::url_scheme(text)?),
-        Normaliser::UrlRest => json!(normalise::url_rest(text)?),
-        Normaliser::UrlDomain => json!(normalise::url_domain(text)?),
-        Normaliser::UrlUser => json!(normalise::url_user(text)),
-        Normaliser::TextMap => json!(normalise::text_map(text)?),
-        Normaliser::YamlMap => normalise::yaml_map(text)?,
-        Normaliser::Choice(values) if values.iter().any(|value| value == text.trim()) => json!(text.trim()),
-        Normaliser::Choice(values) => return Err(format!("it must be one of {}", values.join(", "))),
-        Normaliser::Numbers(numbers) => match normalise::integer(text)? {
-            number if numbers.contains(&number) => json!(number),
-            number => {
-                let known: Vec<String> = numbers.iter().map(i64::to_string).collect();
-                return Err(format!("{number} is not one of {}", known.join(", ")));
-            }
-        },
-        Normaliser::Table(table) => match table.get(text.trim()) {
-            Some(value) => json!(value),
-            None => return Err(format!("it must be one of {}", table.keys().cloned().collect::<Vec<_>>().join(", "))),
-        },
-        Normaliser::HostAndPort(port) => json!(normalise::host_and_default_port(text, *port)?),
-        Normaliser::Url => json!(normalise::complete_url(text)?),
-        Normaliser::Headers => json!(header::headers(text, Transport::Http)?),
-        Normaliser::GrpcHeaders => json!(header::headers(text, Transport::Grpc)?),
-        Normaliser::Brokers => json!(normalise::brokers(text)?),
-        Normaliser::Version => json!(normalise::version(text)?),
-        Normaliser::KafkaVersion => json!(normalise::kafka_version(text)?),
-        Normaliser::Between(least, most) => match normalise::integer(text)? {
-            0 => Value::Null,
-            number if (*least..=*most).contains(&number) => json!(number),
-            number => return Err(format!("{number} is neither 0 nor between {least} and {most}")),
-        },
-        Normaliser::Label => json!(normalise::label(text)?),
-        Normaliser::Domain => json!(normalise::domain(text)?),
-        Normaliser::DatadogSite => json!(normalise::datadog_site(text)?),
-        Normaliser::Bucket => json!(normalise::bucket(text)?),
-        Normaliser::AwsRegion => json!(normalise::aws_region(text)?),
-        Normaliser::GcpProject => json!(normalise::gcp_project(text)?),
-        Normaliser::AzureAccount => json!(normalise::azure_account(text)?),
-        Normaliser::AzureContainer => json!(normalise::azure_container(text)?),
-        Normaliser::Identifier => json!(normalise::identifier(text)?),
-        Normaliser::Tags => json!(normalise::tags(text)?),
-        Normaliser::LogName => json!(normalise::log_name(text)?),
-        Normaliser::Labels => json!(normalise::labels(text)?),
-        Normaliser::AzureConnectionString => json!(normalise::azure_connection_string(text)?),
-    })
 }
 
 /// Name of the environment variable for a Secret key of a destination: `D_<ID>_<HASH>_<KEY>`. The hash keeps names apart

@@ -8,7 +8,7 @@ use crate::schema::Usage;
 use serde_json::Value;
 
 /// Every usage.
-pub const ALL: [Usage; 7] = [
+pub const ALL: [Usage; 9] = [
     Usage::Setting,
     Usage::HttpHeader,
     Usage::GrpcHeader,
@@ -16,13 +16,15 @@ pub const ALL: [Usage; 7] = [
     Usage::OtlpUrl,
     Usage::File,
     Usage::GoogleCredentials,
+    Usage::Certificates,
+    Usage::PrivateKey,
 ];
 
 impl Usage {
     /// Whether the text reaches the collector as a file.
     #[must_use]
     pub const fn is_file(self) -> bool {
-        matches!(self, Self::File | Self::GoogleCredentials)
+        matches!(self, Self::File | Self::GoogleCredentials | Self::Certificates | Self::PrivateKey)
     }
 
     /// Why a text can never work there.
@@ -44,6 +46,8 @@ impl Usage {
             Self::UrlPassword => url_password(text),
             Self::OtlpUrl => otlp_url(text),
             Self::GoogleCredentials => google_credentials(text),
+            Self::Certificates => normalise::certificate_problem(text),
+            Self::PrivateKey => normalise::private_key_problem(text),
         }
     }
 

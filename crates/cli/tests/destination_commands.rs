@@ -17,7 +17,7 @@ fn add(arguments: &[&str], input: &str) -> (i32, String, String) {
     (out.status.code().unwrap(), text(out.stdout), text(out.stderr))
 }
 
-const PEM: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const PEM: &str = odigos_catalog::example::CERTIFICATE;
 
 #[test]
 fn value_of_several_lines_is_read_whole() {

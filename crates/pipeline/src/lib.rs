@@ -9,6 +9,7 @@ pub mod config;
 pub mod expansion;
 pub mod graph;
 pub mod ottl;
+pub mod ottl_functions;
 pub mod reach;
 pub mod yaml;
 

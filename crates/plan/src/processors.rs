@@ -5,6 +5,7 @@
 
 pub mod permission;
 mod placement;
+mod settings;
 
 pub use permission::Permission;
 pub use placement::is_run_by;
@@ -114,21 +115,17 @@ pub struct UsableProcessor {
     pub streams: Option<Vec<String>>,
     /// Its settings, confined to own variables, with the guard of streams on a node.
     pub settings: Value,
-    /// A reference that the collector does not replace, as it was written.
-    kept_reference: Option<String>,
+    /// What its author should know of its settings.
+    warnings: Vec<String>,
     /// No item can be meant, so it is in no pipeline.
     is_idle: bool,
 }
 
 impl UsableProcessor {
-    /// What its author should know of its settings.
+    /// What its author should know of its settings: each is of `spec.processorConfig`.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
-        let reference = self.kept_reference.as_ref()?;
-        let variables = expansion::OWN_VARIABLES.join(", ");
-        Some(format!(
-            "spec.processorConfig: {reference} is used as it is written; only {variables} are replaced, as in ${{env:NODE_NAME}}"
-        ))
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// Whether it belongs into the pipelines that every item of `signal` passes.
@@ -143,6 +140,9 @@ impl UsableProcessor {
         self.signals.contains(&signal) && self.streams.as_ref().is_some_and(|names| names.iter().any(|n| n == stream))
     }
 }
+
+/// Field of the settings.
+const SETTINGS: &str = "spec.processorConfig";
 
 /// Why a Processor cannot be rendered: reason, field, message.
 pub(crate) type Refusal = (&'static str, &'static str, String);
@@ -185,8 +185,8 @@ fn placed(
         }
         Placement::AsWritten | Placement::Elsewhere => {}
     }
-    if let Some(warning) = usable.warning() {
-        message.push_str(&format!(" Warning: {warning}."));
+    for warning in usable.warnings() {
+        message.push_str(&format!(" Warning: {SETTINGS}: {warning}."));
     }
     Ok((usable, message))
 }
@@ -273,6 +273,13 @@ impl Processors {
                         if let Some(missing) = not_in_collector(role, &usable.id) {
                             message = format!("{message} But {missing}.");
                             result.findings.push(Finding::warning(object(), "spec.type", missing));
+                        }
+                        let warning = |text: &String| Finding::warning(object(), SETTINGS, text.clone());
+                        // Where it runs in both collectors, the gateway reports what both would.
+                        if role == CollectorRole::ClusterGateway
+                            || !spec.collector_roles.contains(&CollectorRole::ClusterGateway)
+                        {
+                            result.findings.extend(usable.warnings().iter().map(warning));
                         }
                         result.usable.push(usable);
                         ConditionDraft::yes(kind::ADDED_TO_COLLECTOR, format!("ConfigUpdated_{suffix}"), message)
@@ -389,12 +396,19 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
         Ok(Value::Null) => json!({}),
         _ => return Err(("InvalidConfig", "spec.processorConfig", "the settings must be an object".into())),
     };
+    let mut warnings = settings::problems(component_type, &settings);
+    if let Some(reference) = confine(&mut settings) {
+        let variables = expansion::OWN_VARIABLES.join(", ");
+        warnings.push(format!(
+            "{reference} is used as it is written; only {variables} are replaced, as in ${{env:NODE_NAME}}"
+        ));
+    }
     Ok(UsableProcessor {
         id,
         hint: spec.order_hint.unwrap_or_default(),
         signals: spec.signals.clone(),
         streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
-        kept_reference: confine(&mut settings),
+        warnings,
         settings,
         is_idle: false,
     })
@@ -497,11 +511,40 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_a_collector_refuses_are_findings() {
+        let processor: Processor = serde_json::from_value(json!({
+            "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
+            "spec": {
+                "type": "transform", "signals": ["TRACES"], "collectorRoles": ["CLUSTER_GATEWAY", "NODE_COLLECTOR"],
+                "processorConfig": {"trace_statements": ["set(span.name, Foo())", "bar(span.name, \"${file:/x}\")"]},
+            },
+        }))
+        .unwrap();
+        let of = |role| Processors::of_role(role, [&processor], &BTreeMap::new(), &[], &Permission::default());
+        let gateway = of(CollectorRole::ClusterGateway);
+        let said: Vec<&str> = gateway.findings.iter().map(|one| one.message.as_str()).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert!(
+            said[0].contains("no function Foo")
+                && said[1].contains("no function bar")
+                && said[2].contains("as it is written")
+        );
+        assert!(gateway.findings.iter().all(|one| one.field == "spec.processorConfig"));
+        let condition = &gateway.conditions["p"];
+        assert!(
+            condition.status == Status::True
+                && condition.message.contains("Warning: spec.processorConfig: trace_statements[0]")
+        );
+        // Another image may know them, so it is rendered; and one object is reported once.
+        assert_eq!((gateway.usable.len(), of(CollectorRole::NodeCollector).findings.len()), (1, 0));
+    }
+
+    #[test]
     fn processor_that_no_pipeline_names_is_a_finding() {
         let with = |roles: &[&str]| -> Processor {
             serde_json::from_value(json!({
                 "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
-                "spec": {"type": "resource", "processorConfig": {}, "signals": ["LOGS"], "collectorRoles": roles},
+                "spec": {"type": "batch", "processorConfig": {}, "signals": ["LOGS"], "collectorRoles": roles},
             }))
             .unwrap()
         };

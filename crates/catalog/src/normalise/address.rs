@@ -608,18 +608,20 @@ pub fn url_domain(text: &str) -> Result<String, String> {
     }
 }
 
-/// A text as user or password inside a URL: everything but letters, digits and `-._~` is percent-encoded.
-#[must_use]
-pub fn url_user(text: &str) -> String {
+/// A text as user inside a URL, which is sent by basic authentication: everything but letters, digits and `-._~` is percent-encoded.
+///
+/// # Errors
+/// When it is no user of basic authentication.
+pub fn url_user(text: &str) -> Result<String, String> {
     let mut out = String::new();
-    for byte in text.trim().bytes() {
+    for byte in super::basic_user(text)?.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             out.push(char::from(byte));
         } else {
             out.push_str(&format!("%{byte:02X}"));
         }
     }
-    out
+    Ok(out)
 }
 
 /// A host with this port unless it has one; `http://` or `https://` stays, a slash at the end goes.

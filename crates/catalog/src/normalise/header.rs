@@ -3,7 +3,7 @@
 //! Owns which names and values a collector can send, which of them it or a server decides, and what is said about the rest. What is
 //! written here was tried on a collector: a name or value that it does not send makes every request fail.
 
-use super::value::{key_values, shown};
+use super::value::{key_values, pairs, shown};
 use crate::schema::Usage;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,41 +39,38 @@ impl Transport {
 /// Headers as a JSON list of `{key, value}`; names are trimmed. Those that cannot be set are left out; [`left_out`] says which.
 ///
 /// # Errors
-/// When it is no such list, the transport cannot send a name or a value, or two names differ only in case.
-pub fn headers(text: &str, transport: Transport) -> Result<BTreeMap<String, String>, String> {
-    checked(key_values(text)?, transport)
+/// When it is no such list, the transport cannot send a name or a value, or two names differ only in case: each that is wrong.
+pub fn headers(text: &str, transport: Transport) -> Result<BTreeMap<String, String>, Vec<String>> {
+    checked(key_values(text).map_err(|why| vec![why])?, transport)
 }
 
 /// What is left out of headers or sent otherwise than written: one sentence each.
 #[must_use]
 pub fn left_out(text: &str, transport: Transport) -> Vec<String> {
-    key_values(text).unwrap_or_default().iter().filter_map(|(name, value)| remark(name, value, transport)).collect()
+    let pairs = pairs(text).unwrap_or_default();
+    let repeated =
+        pairs.iter().enumerate().filter(|(n, (name, _))| pairs[..*n].iter().any(|(before, _)| before == name));
+    let repeated = repeated.map(|(_, (name, _))| format!("the header {name} occurs twice; the last one is sent"));
+    let of_one = pairs.iter().filter_map(|(name, value)| remark(name, value, transport));
+    repeated.chain(of_one).collect()
 }
 
 /// Headers with the names and values that the transport sends.
 ///
 /// # Errors
-/// When it cannot send one of them, or two names differ only in case.
+/// When it cannot send one of them, or two names differ only in case: everything that is wrong with any of them.
 pub fn checked(
     written: impl IntoIterator<Item = (String, String)>,
     transport: Transport,
-) -> Result<BTreeMap<String, String>, String> {
-    let mut headers = BTreeMap::new();
-    let mut names = BTreeSet::new();
+) -> Result<BTreeMap<String, String>, Vec<String>> {
+    let (mut headers, mut names, mut problems) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
     for (name, value) in written {
         let name = name.trim().to_owned();
-        check_name(&name, transport)?;
-        let is_binary = transport == Transport::Grpc && name.to_ascii_lowercase().ends_with("-bin");
-        if let Some(c) = value.chars().find(|c| c.is_control()) {
-            return Err(format!("the value of the header {name} holds {c:?}, which no header can carry"));
+        if let Err(why) = check_name(&name, transport).and_then(|()| check_value(&name, &value, transport)) {
+            problems.push(why);
         }
-        if let Some(c) = value.chars().find(|c| !c.is_ascii()).filter(|_| transport == Transport::Grpc && !is_binary) {
-            return Err(format!(
-                "the value of the header {name} holds {c:?}: gRPC carries ASCII alone, unless the name ends with -bin"
-            ));
-        }
-        if !names.insert(name.to_ascii_lowercase()) {
-            return Err(format!("the header {name} occurs twice; upper and lower case are the same"));
+        if !name.is_empty() && !names.insert(name.to_ascii_lowercase()) {
+            problems.push(format!("the header {name} occurs twice; upper and lower case are the same"));
         }
         if reserved(&name, &value, transport).is_some() {
             continue;
@@ -82,7 +79,20 @@ pub fn checked(
         let name = if name.eq_ignore_ascii_case("host") { "Host".to_owned() } else { name };
         headers.insert(name, value);
     }
-    Ok(headers)
+    if problems.is_empty() { Ok(headers) } else { Err(problems) }
+}
+
+fn check_value(name: &str, value: &str, transport: Transport) -> Result<(), String> {
+    let is_binary = transport == Transport::Grpc && name.to_ascii_lowercase().ends_with("-bin");
+    if let Some(c) = value.chars().find(|c| c.is_control()) {
+        return Err(format!("the value of the header {name} holds {c:?}, which no header can carry"));
+    }
+    match value.chars().find(|c| !c.is_ascii()).filter(|_| transport == Transport::Grpc && !is_binary) {
+        Some(c) => Err(format!(
+            "the value of the header {name} holds {c:?}: gRPC carries ASCII alone, unless the name ends with -bin"
+        )),
+        None => Ok(()),
+    }
 }
 
 fn check_name(name: &str, transport: Transport) -> Result<(), String> {
@@ -191,7 +201,14 @@ mod tests {
                 }
             }
         }
+        let several = r#"[{"key": "x y", "value": "v"}, {"key": "x", "value": "a\nb"}, {"key": "X", "value": "v"}, {"key": "z", "value": "v"}]"#;
+        let problems = headers(several, Transport::Http).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        let three = several.replace("\"z\"", "\"é\"");
+        assert_eq!(headers(&three, Transport::Grpc).unwrap_err().len(), 4);
         assert_eq!(left_out(&list("x-bin", "YWJjZGVm"), Transport::Grpc).len(), 1);
+        let twice = r#"[{"key": "x", "value": "1"}, {"key": "x", "value": "2"}]"#;
+        assert!(left_out(twice, Transport::Http)[0].contains("twice"));
         assert_eq!(left_out(&list("x", " v "), Transport::Http).len(), 1);
         assert_eq!(left_out(&list("x-team", "shop"), Transport::Http), Vec::<String>::new());
         assert_eq!(normalise::header::Transport::of("otlp_grpc/d"), Transport::Grpc);

@@ -225,7 +225,7 @@ fn headers_must_be_ones_that_http_can_carry() {
         ("[{\"key\":\"X-Key\",\"value\":\"a\"},{\"key\":\"x-key\",\"value\":\"b\"}]", "twice"),
         ("x-key=a", "JSON"),
     ] {
-        let error = of(pairs).unwrap_err();
+        let error = of(pairs).unwrap_err().join("; ");
         assert!(error.contains(why), "{pairs}: {error}");
     }
 }
@@ -270,8 +270,15 @@ fn names_and_addresses_are_read_before_anything_is_appended() {
     assert_eq!(tags("[]"), Ok(None));
     assert_eq!(tags(r#"[{"key":"","value":"b"}]"#), Ok(None));
     assert!(tags(r#"[{"key":"a","value":"b"}]"#).is_ok_and(|tags| tags.is_some()));
-    assert!(tags(r#"[{"key":"a","value":"b;c"}]"#).unwrap_err().contains("';'"));
+    assert!(tags(r#"[{"key":"a","value":"b;c"}]"#).unwrap_err()[0].contains("';'"));
     assert!(tags("[{\"key\":\"a\",\"value\":\"\"}]").is_err());
+    // Everything that is wrong with a list is found at once.
+    assert_eq!(brokers("[\"kafka-0\",\"k:9092\",\"SASL_SSL://k:9092\"]").unwrap_err().len(), 2);
+    assert_eq!(
+        tags(r#"[{"key":"a","value":""},{"key":"b","value":"x;y"},{"key":"c","value":"v"}]"#).unwrap_err().len(),
+        2
+    );
+    assert_eq!(labels(r#"{"a": "", "": "b", "c": "d"}"#).unwrap_err().len(), 2);
 }
 
 #[test]

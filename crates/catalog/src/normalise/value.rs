@@ -97,6 +97,11 @@ pub fn comma_list(text: &str) -> Vec<String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn key_values(text: &str) -> Result<BTreeMap<String, String>, String> {
+    Ok(pairs(text)?.into_iter().collect())
+}
+
+/// The pairs of a JSON list of `{key, value}`, in their order, those without a key left out.
+pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     #[derive(serde::Deserialize)]
     struct Pair {
         key: String,
@@ -110,11 +115,11 @@ pub fn key_values(text: &str) -> Result<BTreeMap<String, String>, String> {
 /// Kafka brokers: a JSON list of `host:port`.
 ///
 /// # Errors
-/// When it is no such list, names none, or one of them has no port.
-pub fn brokers(text: &str) -> Result<Vec<String>, String> {
-    let brokers = string_list(text)?;
+/// When it is no such list, names none, or one of them has no port: each that is wrong.
+pub fn brokers(text: &str) -> Result<Vec<String>, Vec<String>> {
+    let brokers = string_list(text).map_err(|why| vec![why])?;
     if brokers.is_empty() {
-        return Err("it names no broker".into());
+        return Err(vec!["it names no broker".into()]);
     }
     let broker = |one: &String| {
         if one.contains("://") {
@@ -122,7 +127,19 @@ pub fn brokers(text: &str) -> Result<Vec<String>, String> {
         }
         super::host_with_port(one).map_err(|why| format!("{}: {why}", shown(one)))
     };
-    brokers.iter().map(broker).collect()
+    all(brokers.iter().map(broker))
+}
+
+/// Every item, or everything that is wrong with any of them.
+pub(super) fn all<T, C: FromIterator<T>>(items: impl Iterator<Item = Result<T, String>>) -> Result<C, Vec<String>> {
+    let (mut taken, mut problems) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Ok(item) => taken.push(item),
+            Err(why) => problems.push(why),
+        }
+    }
+    if problems.is_empty() { Ok(taken.into_iter().collect()) } else { Err(problems) }
 }
 
 /// A version of two or three numbers joined by dots.
@@ -182,44 +199,29 @@ pub fn label(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A connection string of Azure: `InstrumentationKey=…;IngestionEndpoint=…`.
-///
-/// # Errors
-/// When it names no key.
-pub fn azure_connection_string(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let has_key = text
-        .split(';')
-        .filter_map(|part| part.split_once('='))
-        .any(|(key, value)| key.trim().eq_ignore_ascii_case("InstrumentationKey") && !value.trim().is_empty());
-    if has_key {
-        Ok(text.to_owned())
-    } else {
-        Err("it has no InstrumentationKey=…; copy the whole connection string".into())
-    }
-}
-
 /// Tags of AWS as a JSON list of `{key, value}`; none where the list is empty, which the exporter refuses.
 ///
 /// # Errors
-/// When it is no such list, there are more than 50, or one is not as AWS takes it.
-pub fn tags(text: &str) -> Result<Option<BTreeMap<String, String>>, String> {
-    let tags = key_values(text)?;
+/// When it is no such list, there are more than 50, or one is not as AWS takes it: each that is wrong.
+pub fn tags(text: &str) -> Result<Option<BTreeMap<String, String>>, Vec<String>> {
+    let tags = key_values(text).map_err(|why| vec![why])?;
     if tags.len() > 50 {
-        return Err(format!("it has {} tags; AWS takes 50", tags.len()));
+        return Err(vec![format!("it has {} tags; AWS takes 50", tags.len())]);
     }
     let is_legal = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-    for (key, value) in &tags {
+    let tag = |(key, value): (String, String)| {
         if value.is_empty() {
             return Err(format!("the tag {key} has no value"));
         }
         if key.len() > 128 || value.len() > 256 {
-            return Err(format!("the tag {} is too long: AWS takes 128 characters and 256 for its value", shown(key)));
+            return Err(format!("the tag {} is too long: AWS takes 128 characters and 256 for its value", shown(&key)));
         }
-        if let Some(c) = key.chars().chain(value.chars()).find(|c| !is_legal(*c)) {
-            return Err(format!("the tag {} holds {c:?}, which AWS does not take", shown(key)));
+        match key.chars().chain(value.chars()).find(|c| !is_legal(*c)) {
+            Some(c) => Err(format!("the tag {} holds {c:?}, which AWS does not take", shown(&key))),
+            None => Ok((key, value)),
         }
-    }
+    };
+    let tags: BTreeMap<String, String> = all(tags.into_iter().map(tag))?;
     Ok((!tags.is_empty()).then_some(tags))
 }
 
@@ -249,27 +251,13 @@ pub fn log_name(text: &str) -> Result<String, String> {
 /// Labels for every metric: a JSON object of strings or a JSON list of `{key, value}`.
 ///
 /// # Errors
-/// When it is neither, or a name or value is empty.
-pub fn labels(text: &str) -> Result<BTreeMap<String, String>, String> {
-    let labels = text_map(text)?;
-    match labels.iter().find(|(name, value)| name.is_empty() || value.is_empty()) {
-        Some((name, _)) => Err(format!("the label {} has no name or no value", shown(name))),
-        None => Ok(labels),
-    }
-}
-
-/// PEM text with at least one certificate.
-///
-/// # Errors
-/// What is wrong with the text.
-pub fn pem(text: &str) -> Result<String, String> {
-    let begins = text.contains("-----BEGIN CERTIFICATE-----");
-    let ends = text.contains("-----END CERTIFICATE-----");
-    if begins && ends {
-        Ok(text.to_owned())
-    } else {
-        Err("it is not a PEM certificate (-----BEGIN CERTIFICATE----- …)".into())
-    }
+/// When it is neither, or a name or value is empty: each that is wrong.
+pub fn labels(text: &str) -> Result<BTreeMap<String, String>, Vec<String>> {
+    let label = |(name, value): (String, String)| match name.is_empty() || value.is_empty() {
+        true => Err(format!("the label {} has no name or no value", shown(&name))),
+        false => Ok((name, value)),
+    };
+    all(text_map(text).map_err(|why| vec![why])?.into_iter().map(label))
 }
 
 /// A number.

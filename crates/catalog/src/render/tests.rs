@@ -32,6 +32,8 @@ const DIFFERENCES: &[(&str, &str, &str)] = &[
     ("*", "batch", "batches are formed in the exporter's queue"),
     ("otlp", "/compression", "an absent key means none, as documented, not the collector's gzip"),
     ("otlphttp", "/compression", "an absent key means none, as documented, not the collector's gzip"),
+    ("otlphttp", "/tls", "a certificate is left out where no address begins with https://, and reported"),
+    ("cloudwatch", "/endpoint", "the client takes a URL alone, so https:// is put in front of a host"),
     ("kafka", "username", "plain_text without a user is refused: the exporter would stop the collector"),
     (
         "kafka",
@@ -93,7 +95,7 @@ fn golden_examples() {
             let signals: Vec<&str> = case["signals"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
             let what = format!("{type_id}: {}", case["case"]);
             // The examples stand for a certificate with a word.
-            let pem = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----";
+            let pem = crate::example::CERTIFICATE;
             let with_pem = |value: &Value| -> Value {
                 serde_json::from_str(&value.to_string().replace("<PEM>", &pem.replace('\n', "\\n"))).unwrap()
             };
@@ -339,7 +341,7 @@ fn signal_path_of_an_otlp_address_is_left_out_and_said() {
 /// Where a value is used decides what it may hold, so each use is listed: in headers of either transport, in URLs, and in settings.
 #[test]
 fn uses_of_secrets_are_told() {
-    use Usage::{File, GoogleCredentials, GrpcHeader, HttpHeader, OtlpUrl, Setting, UrlPassword};
+    use Usage::{Certificates, GoogleCredentials, GrpcHeader, HttpHeader, OtlpUrl, Setting, UrlPassword};
     for (type_id, signals, data, key, usage) in [
         ("honeycomb", "TRACES", json!({}), "HONEYCOMB_API_KEY", GrpcHeader),
         ("lumigo", "TRACES", json!({"LUMIGO_ENDPOINT": "https://l"}), "LUMIGO_TOKEN", HttpHeader),
@@ -372,7 +374,7 @@ fn uses_of_secrets_are_told() {
     assert!(google.files.iter().all(|one| one.usage == GoogleCredentials) && google.files.len() == 1);
     let data = json!({"CLICKHOUSE_ENDPOINT": "c", "CLICKHOUSE_DATABASE_NAME": "otel", "CLICKHOUSE_TLS_ENABLED": "true", "CLICKHOUSE_USE_CUSTOM_CA": "true"});
     let clickhouse = rendered("clickhouse", &["TRACES"], &data).unwrap();
-    assert!(clickhouse.files.iter().all(|one| one.usage == File) && clickhouse.files.len() == 1);
+    assert!(clickhouse.files.iter().all(|one| one.usage == Certificates) && clickhouse.files.len() == 1);
 }
 
 #[test]
@@ -388,11 +390,111 @@ fn settings_that_are_sent_as_headers_are_checked() {
     // The URL of one signal is whole: nothing is cut off or appended.
     let whole =
         json!({"OTLP_HTTP_TRACES_ENDPOINT": "http://t/v1/traces?team=a", "OTLP_HTTP_METRICS_ENDPOINT": "http://m"});
-    let rendered = rendered("otlphttp", &["TRACES"], &whole).unwrap();
-    let exporter = rendered.exporters.values().next().unwrap();
-    assert_eq!(exporter["traces_endpoint"], "http://t/v1/traces?team=a");
-    let said: Vec<&str> = rendered.warnings.iter().map(|one| one.field.as_str()).collect();
-    assert_eq!(said, ["spec.data.OTLP_HTTP_METRICS_ENDPOINT"]);
+    let of = |signals: &[&str]| {
+        let rendered = rendered("otlphttp", signals, &whole).unwrap();
+        assert_eq!(rendered.exporters.values().next().unwrap()["traces_endpoint"], "http://t/v1/traces?team=a");
+        let remarks = rendered.warnings.into_iter().map(|one| format!("{}: {}", one.field, one.message));
+        let remarks = remarks.filter(|remark| !remark.contains("spec.secretRef")).collect::<Vec<_>>();
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+        remarks.concat()
+    };
+    assert!(of(&["TRACES", "METRICS"]).starts_with("spec.data.OTLP_HTTP_METRICS_ENDPOINT: it has no path"));
+    assert!(
+        of(&["TRACES"]).starts_with(
+            "spec.data.OTLP_HTTP_METRICS_ENDPOINT: it has no effect: it is used only where metrics are sent"
+        )
+    );
+}
+
+/// With one address for traces alone the exporter refuses to send metrics, and the collector would not start.
+#[test]
+fn signals_without_an_address_are_left_out_and_reported() {
+    let of = |signals: &[&str], data: Value| rendered("otlphttp", signals, &data);
+    let traces = json!({"OTLP_HTTP_TRACES_ENDPOINT": "https://t/v1/traces"});
+    let some = of(&["TRACES", "METRICS", "LOGS"], traces.clone()).unwrap();
+    let sent: Vec<Signal> = some.pipelines.keys().map(|(signal, _)| *signal).collect();
+    assert_eq!(sent, [Signal::Traces]);
+    let said: Vec<&str> =
+        some.warnings.iter().filter(|one| one.field == "spec.signals").map(|one| one.message.as_str()).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("neither OTLP_HTTP_") && said[0].ends_with("is set; only TRACES are"), "{said:?}");
+    let none = of(&["METRICS"], traces).unwrap_err();
+    assert_eq!(none[0].field, "spec.signals");
+    let both = json!({"OTLP_HTTP_TRACES_ENDPOINT": "https://t/v1/traces", "OTLP_HTTP_ENDPOINT": "https://o"});
+    assert!(of(&["TRACES", "METRICS"], both).unwrap().warnings.iter().all(|one| one.field != "spec.signals"));
+    // Nothing at all is one problem, not one for each signal.
+    assert_eq!(of(&["TRACES", "METRICS"], json!({})).unwrap_err().len(), 1);
+}
+
+#[test]
+fn every_problem_of_a_list_is_reported() {
+    let headers =
+        json!([{"key": "x y", "value": "v"}, {"key": "x", "value": "a\nb"}, {"key": "z", "value": "é"}]).to_string();
+    let problems =
+        rendered("otlp", &["TRACES"], &json!({"OTLP_GRPC_ENDPOINT": "c", "OTLP_GRPC_HEADERS": headers})).unwrap_err();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    assert!(problems.iter().all(|one| one.field == "spec.data.OTLP_GRPC_HEADERS"));
+    let data = json!({"KAFKA_PROTOCOL_VERSION": "2.8.0", "KAFKA_BROKERS": "[\"a\",\"b\",\"c:1\"]"});
+    assert_eq!(rendered("kafka", &["TRACES"], &data).unwrap_err().len(), 2);
+}
+
+/// HTTP basic authentication ends the name at the first colon, so the password would be another one.
+#[test]
+fn user_with_a_colon_is_refused_wherever_basic_authentication_is_used() {
+    let examples: BTreeMap<String, Vec<Value>> =
+        serde_json::from_str(include_str!("../../tests/golden/examples.json")).unwrap();
+    let mut refused = BTreeSet::new();
+    for (type_id, name) in [
+        ("elasticsearch", "ELASTICSEARCH_USERNAME"),
+        ("grafanacloudloki", "GRAFANA_CLOUD_LOKI_USERNAME"),
+        ("grafanacloudprometheus", "GRAFANA_CLOUD_PROMETHEUS_USERNAME"),
+        ("grafanacloudtempo", "GRAFANA_CLOUD_TEMPO_USERNAME"),
+        ("greptime", "GREPTIME_BASIC_USERNAME"),
+        ("loki", "LOKI_USERNAME"),
+        ("otlphttp", "OTLP_HTTP_BASIC_AUTH_USERNAME"),
+        ("prometheus", "PROMETHEUS_BASIC_AUTH_USERNAME"),
+        ("qryn", "QRYN_API_KEY"),
+        ("qryn-oss", "QRYN_OSS_USERNAME"),
+    ] {
+        let mut data = examples[type_id][0]["data"].clone();
+        data[name] = json!("shop:password");
+        if type_id == "prometheus" {
+            data["PROMETHEUS_USE_AUTHENTICATION"] = json!("true");
+        }
+        let problems = rendered(type_id, &["TRACES", "METRICS", "LOGS"], &data).unwrap_err();
+        let problem = problems.iter().find(|one| one.field == format!("spec.data.{name}")).unwrap();
+        assert!(problem.message.contains("colon") && !problem.message.contains("shop"), "{problem:?}");
+        refused.insert(type_id);
+    }
+    // Every type that renders the extension is among them.
+    for (type_id, definition) in destination::types() {
+        let has = definition.rendering.extensions.iter().any(|one| one.id.starts_with("basicauth/"));
+        assert!(!has || refused.contains(type_id.as_str()), "{type_id}");
+    }
+}
+
+#[test]
+fn switch_of_authentication_is_obeyed() {
+    let of = |switch: Option<&str>| {
+        let mut data = json!({"ELASTICSEARCH_URL": "https://es", "ELASTICSEARCH_USERNAME": "u"});
+        if let Some(switch) = switch {
+            data["ELASTICSEARCH_BASIC_AUTH_ENABLED"] = json!(switch);
+        }
+        let rendered = rendered("elasticsearch", &["TRACES"], &data).unwrap();
+        let exporter = rendered.exporters["elasticsearch/d1"].clone();
+        let said: Vec<String> = rendered.warnings.into_iter().map(|one| one.message).collect();
+        (
+            exporter.get("user").is_some(),
+            exporter.get("password").is_some(),
+            rendered.environment.len(),
+            said.join("; "),
+        )
+    };
+    assert_eq!(of(None), (true, true, 1, String::new()));
+    assert_eq!(of(Some("True")), (true, true, 1, String::new()));
+    let (user, password, variables, said) = of(Some("false"));
+    assert_eq!((user, password, variables), (false, false, 0));
+    assert_eq!(said.matches("ELASTICSEARCH_BASIC_AUTH_ENABLED is true").count(), 2, "{said}");
 }
 
 #[test]
@@ -448,7 +550,13 @@ fn kafka_client_certificate_is_mounted_as_files_and_needs_its_key() {
     assert_eq!(tls(&kafka("true", &[]).unwrap()), json!({"insecure": false}));
     let without = kafka("false", &PAIR).unwrap();
     assert_eq!((tls(&without), without.files.len()), (json!({"insecure": true}), 0));
-    assert!(without.warnings.iter().any(|warning| warning.field == "spec.data.KAFKA_TLS_ENABLED"), "{without:?}");
+    let said: Vec<&str> = without.warnings.iter().map(|warning| warning.message.as_str()).collect();
+    for key in PAIR {
+        assert!(
+            said.iter().any(|message| message.contains(key) && message.contains("KAFKA_TLS_ENABLED is true")),
+            "{said:?}"
+        );
+    }
 }
 
 #[test]

@@ -31,7 +31,9 @@ pub fn review(
         result.warnings.push(format!("metadata.namespace: only Processors in {control_plane_namespace} are used"));
     }
     match usable(processor) {
-        Ok(usable) => result.warnings.extend(usable.warning()),
+        Ok(usable) => {
+            result.warnings.extend(usable.warnings().iter().map(|text| format!("spec.processorConfig: {text}")));
+        }
         Err((_, field, message)) => result.warnings.push(format!("{field}: {message}")),
     }
     result

@@ -51,8 +51,9 @@ impl SecretValue {
         let mut known = Self { digest: hash(value, 64), ..Self::default() };
         let Ok(text) = std::str::from_utf8(value) else {
             known.obstacle = Some("it is not UTF-8 text, which a collector needs here");
-            // No text is no JSON either.
-            known.by_usage = [(Usage::GoogleCredentials, (Usage::GoogleCredentials.problem(""), Vec::new()))].into();
+            // No text is no JSON and no PEM either.
+            let of_texts = [Usage::GoogleCredentials, Usage::Certificates, Usage::PrivateKey];
+            known.by_usage = of_texts.map(|usage| (usage, (usage.problem(""), Vec::new()))).into();
             return known;
         };
         if text.contains('\0') {

@@ -17,6 +17,7 @@ mod derived;
 mod draining;
 mod expansion;
 mod placement;
+mod processors;
 mod values;
 
 use odigos_api::{CollectorRole, Signal, names};
