@@ -34,7 +34,8 @@ fn functions_are_those_of_the_collector() {
     let modules = std::fs::read_to_string(root().join("deploy/collector/go.mod")).unwrap();
     let line = modules.lines().find(|line| line.contains("/processor/transformprocessor ")).unwrap();
     assert!(line.contains(&format!("v{RELEASE}")), "the table is of {RELEASE}: read it again and change it: {line}");
-    // A call without arguments is wrong for each of them, and told apart from one of a function that does not exist.
+    // A call without arguments is wrong for most of them, and told apart from one of a function that does not exist. Every context has a
+    // cache.
     for (key, signal, context) in [
         ("trace_statements", Signal::Traces, "span"),
         ("trace_statements", Signal::Traces, "spanevent"),
@@ -48,7 +49,7 @@ fn functions_are_those_of_the_collector() {
         let names: Vec<&str> = every.iter().copied().chain(["nonsense", "Nonsense"]).collect();
         let statement = |name: &&str| match name.starts_with(char::is_lowercase) {
             true => format!("{name}()"),
-            false => format!("set(attributes[\"a\"], {name}())"),
+            false => format!("set(cache[\"a\"], {name}())"),
         };
         let statements: Vec<String> = names.iter().map(statement).collect();
         let said = said("transform", &json!({key: [{"context": context, "statements": statements}]}));

@@ -292,7 +292,11 @@ async fn backends_get_what_they_expect_on_the_wire() {
         ("alibabacloud", json!({"ALIBABA_ENDPOINT": "{}"}), vec![Signal::Traces]),
         ("causely", json!({"CAUSELY_URL": "{}"}), vec![Signal::Traces, Signal::Metrics]),
         ("elasticapm", json!({"ELASTIC_APM_SERVER_ENDPOINT": "http://{}"}), Signal::PIPELINES.to_vec()),
-        ("uptrace", json!({"UPTRACE_DSN": "dsn", "UPTRACE_ENDPOINT": "http://{}"}), Signal::PIPELINES.to_vec()),
+        (
+            "uptrace",
+            json!({"UPTRACE_DSN": "http://token@localhost:14318?grpc=14317", "UPTRACE_ENDPOINT": "http://{}"}),
+            Signal::PIPELINES.to_vec(),
+        ),
     ];
     let mut sinks = Vec::new();
     for (type_id, data, _) in &over_grpc {
