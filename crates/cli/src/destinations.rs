@@ -14,7 +14,7 @@ use odigos_catalog::{ComponentType, Field};
 use odigos_pipeline::yaml;
 use odigos_plan::admission::destination::review;
 use odigos_plan::configuration::Configuration;
-use odigos_plan::gateway::destinations::{value_problems, value_remarks};
+use odigos_plan::gateway::destinations::{SECRET_FIELD, value_problems, value_remarks};
 use odigos_plan::gateway::{SecretKeys, SecretValue};
 use odigos_plan::spelling::nearest;
 use serde_json::{Value, json};
@@ -279,8 +279,9 @@ fn judge_values(destination: &Destination, values: &SecretKeys, secret: &str) ->
     if let Some((_, problem)) = value_problems(&rendered, Some(values), secret).into_iter().next() {
         return Err(Failure::Input(anyhow::anyhow!("{problem}")));
     }
-    let remarks = value_remarks(&rendered, Some(values), secret);
-    remarks.iter().for_each(|(_, remark)| output::error(&format!("warning: {remark}")));
+    let unused = rendered.warnings.iter().filter(|one| one.field == SECRET_FIELD).map(|one| one.message.clone());
+    let remarks = value_remarks(&rendered, Some(values), secret).into_iter().map(|(_, remark)| remark);
+    unused.chain(remarks).for_each(|remark| output::error(&format!("warning: {remark}")));
     Ok(())
 }
 

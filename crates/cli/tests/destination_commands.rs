@@ -53,6 +53,20 @@ fn credential_is_judged_before_it_is_written_and_never_printed() {
 }
 
 #[test]
+fn credential_that_nothing_uses_is_reported() {
+    let settings =
+        ["prometheus", "--set", "PROMETHEUS_REMOTEWRITE_URL=https://p", "--set", "PROMETHEUS_BEARER_TOKEN=-"];
+    let (code, _, error) = add(&settings, "hidden\n");
+    assert_eq!(code, 0, "{error}");
+    assert!(
+        error.contains("key PROMETHEUS_BEARER_TOKEN") && error.contains("PROMETHEUS_USE_AUTHENTICATION is true"),
+        "{error}"
+    );
+    let (_, _, error) = add(&[&settings[..], &["--set", "PROMETHEUS_USE_AUTHENTICATION=true"]].concat(), "hidden\n");
+    assert_eq!(error, "");
+}
+
+#[test]
 fn what_cannot_be_meant_is_refused_with_a_way_out() {
     let url = "JAEGER_URL=jaeger:4317";
     let long = "a".repeat(242);

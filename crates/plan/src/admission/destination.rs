@@ -7,7 +7,7 @@
 use super::{Refusal, Review};
 use crate::configuration::Configuration;
 use crate::gateway::allowed_types;
-use crate::gateway::destinations::value_problems;
+use crate::gateway::destinations::{SECRET_FIELD, value_problems};
 use crate::gateway::secret_access::record;
 use crate::spelling::nearest;
 use crate::streams::{self, Selection};
@@ -105,7 +105,8 @@ pub fn review(
         Ok(rendered) => {
             let problems = value_problems(&rendered, None, "");
             result.warnings.extend(problems.into_iter().map(|(field, message)| format!("{field}: {message}")));
-            rendered.warnings
+            // Which of the keys the Secret really has is not known here.
+            rendered.warnings.into_iter().filter(|one| one.field != SECRET_FIELD).collect()
         }
         Err(problems) => problems,
     };
@@ -168,6 +169,15 @@ mod tests {
             assert!(review.warnings.iter().any(|warning| warning.contains(part)), "{part}: {review:?}");
         }
         assert_eq!(review(&good, "elsewhere").warnings.len(), 1);
+        // Which keys a Secret has shows when it is read; a setting without effect shows at once.
+        let mut unused =
+            destination("d", "otlp", &["TRACES"], json!({"OTLP_GRPC_ENDPOINT": "c", "OTLP_GRPC_CA_PEM": "junk"}));
+        unused.spec.secret_ref = Some(odigos_api::destination::SecretRef { name: "s".into() });
+        let warnings = review(&unused, "odigos-system").warnings;
+        assert!(
+            matches!(warnings.as_slice(), [one] if one.starts_with("spec.data.OTLP_GRPC_CA_PEM: it has no effect")),
+            "{warnings:?}"
+        );
         let misspelt = destination("d", "jaeger", &["TRACES"], json!({"JAEGER_URL": "j", "JAEGER_TLS_ENABLE": "true"}));
         assert_eq!(
             review(&misspelt, "odigos-system").warnings,

@@ -655,7 +655,8 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     Outcome::Rendered { fragment: Box::new(fragment), secrets, warnings }
 }
 
-const SECRET_FIELD: &str = "spec.secretRef";
+/// Field of what is said of keys and values of a Secret.
+pub const SECRET_FIELD: &str = "spec.secretRef";
 
 fn of_key(key: &str, secret: &str) -> String {
     format!("key {key} of Secret {secret}")
