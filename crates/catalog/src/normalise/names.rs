@@ -121,8 +121,8 @@ pub fn azure_connection_string(text: &str) -> Result<String, String> {
 /// What is said of a connection string whose key is none of those that Azure gives.
 #[must_use]
 pub fn azure_connection_string_remark(text: &str) -> Option<String> {
-    let pairs = text.split(';').filter_map(|part| part.split_once('='));
-    let key = pairs.filter(|(key, _)| key.trim() == "InstrumentationKey").last()?.1;
+    let mut pairs = text.split(';').filter_map(|part| part.split_once('='));
+    let key = pairs.rfind(|(key, _)| key.trim() == "InstrumentationKey")?.1;
     azure_instrumentation_key_remark(key)
 }
 

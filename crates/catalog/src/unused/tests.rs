@@ -190,7 +190,6 @@ fn every_given_setting_is_used_or_reported() {
             }
         }
     }
-    println!("{judged} settings judged, {reported} reported");
     assert!(wrong.is_empty(), "reported although they have an effect: {wrong:#?}");
     assert!(silent.is_empty(), "without effect and not reported: {silent:#?}");
     assert!(judged > 2_000 && reported > 200, "{judged} judged, {reported} reported");
