@@ -201,6 +201,65 @@ fn packaged_chart_and_manifests_run_images_by_their_digest() {
     assert!(!pin().status.success(), "what is pinned is not pinned again in silence");
 }
 
+/// Base images are fetched by digest: a release is not made before all of them have one, and one command writes them all.
+#[test]
+fn base_images_without_a_digest_stop_a_release() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let copied =
+        std::process::Command::new("cp").arg("-r").arg(root().join("deploy/images")).arg(at("images")).status();
+    assert!(copied.unwrap().success());
+    // A registry whose digest of a tag is that of its name.
+    std::fs::create_dir(at("bin")).unwrap();
+    let docker = "#!/bin/sh\n[ \"$1 $2 $3\" = 'buildx imagetools inspect' ] || exit 1\nprintf 'sha256:%s' \"$(printf %s \"$4\" | sha256sum | cut -c1-64)\"\n";
+    std::fs::write(at("bin/docker"), docker).unwrap();
+    std::fs::set_permissions(at("bin/docker"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |argument: &str| {
+        let path = format!("{}:{}", at("bin").display(), std::env::var("PATH").unwrap());
+        let mut command = std::process::Command::new(root().join("deploy/images/base.sh"));
+        command.arg(argument).env("PATH", path).env("ODIGOS_DOCKERFILES", at("images")).output().unwrap()
+    };
+    let listed = |text: &str| -> Vec<String> {
+        let fetched = text.lines().filter_map(|line| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["FROM", image, ..] => Some((*image).to_owned()),
+            ["COPY", from, ..] => from.strip_prefix("--from=").map(str::to_owned),
+            _ => None,
+        });
+        fetched.filter(|image| image.contains(':')).collect()
+    };
+    let files = ["Dockerfile", "agents/dotnet/Dockerfile", "agents/php/Dockerfile", "agents/ruby/Dockerfile"];
+    let images = || -> Vec<String> {
+        files.iter().flat_map(|file| listed(&std::fs::read_to_string(at("images").join(file)).unwrap())).collect()
+    };
+    let before: Vec<String> = images().into_iter().map(|image| image.split('@').next().unwrap().to_owned()).collect();
+    assert!(before.len() > 20, "{before:?}");
+    // One that has a digest already is none of the problems, and one without is.
+    let file = at("images").join("Dockerfile");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let open: String = text
+        .lines()
+        .map(|line| match line.split_once("@sha256:") {
+            Some((image, rest)) => format!("{image}{}\n", &rest[64..]),
+            None => format!("{line}\n"),
+        })
+        .collect();
+    std::fs::write(&file, open).unwrap();
+    let refused = run("check");
+    let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && message.contains("rust:") && !message.contains("scratch"), "{message}");
+    for _ in 0..2 {
+        let pinned = run("pin");
+        assert!(pinned.status.success(), "{pinned:?}");
+        assert!(run("check").status.success());
+        let after = images();
+        let digest = |image: &&String| image.split_once("@sha256:").is_some_and(|(_, digest)| digest.len() == 64);
+        assert!(after.iter().all(|image| digest(&image)), "{after:?}");
+        let tags: Vec<String> = after.iter().map(|image| image.split('@').next().unwrap().to_owned()).collect();
+        assert_eq!(tags, before, "a digest follows its tag");
+    }
+}
+
 /// With detection pods there is no DaemonSet, no account of the agents, and one that may do nothing for the pods.
 #[test]
 fn without_agents_on_nodes_nothing_of_them_is_installed() {
