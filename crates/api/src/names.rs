@@ -92,6 +92,8 @@ pub const GATEWAY_METRICS_PORT: u16 = 8888;
 pub const NODE_METRICS_PORT: u16 = 55682;
 /// Port on which the node collector tells how much each source sends.
 pub const SOURCE_METRICS_PORT: u16 = 55683;
+/// Port on which a collector serves all its metrics to readers with a certificate of the product's own authority.
+pub const SECURE_METRICS_PORT: u16 = 8889;
 /// Self-metrics port of the agent on a node.
 pub const AGENT_METRICS_PORT: u16 = 8080;
 /// Health check port of every collector.

@@ -1,7 +1,7 @@
 //! Certificates by which node collectors and gateways know each other.
 //!
-//! Owns the data of three Secrets that the chart creates: the authority's, and those that both kinds of collectors mount. Never
-//! decides when a certificate is renewed (`kit::certificates`) or used (`plan::mutual_tls`). Never logs a key.
+//! Owns the data of three Secrets that the chart creates: the authority's, and those that both kinds of collectors mount; and the
+//! certificate by which this process reads their metrics, which stands nowhere. Never decides when a certificate is renewed (`kit::certificates`) or used (`plan::mutual_tls`). Never logs a key.
 
 use crate::state::State;
 use jiff::{SignedDuration, Timestamp};
@@ -11,10 +11,12 @@ use kube::api::Api;
 use odigos_api::names;
 use odigos_kit::apply::ApplyError;
 use odigos_kit::certificates::{self, CertificateError, Mounted, Usage};
+use odigos_plan::metrics_endpoint;
 use odigos_plan::mutual_tls::{self, Side};
 use odigos_plan::objects::hash;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::Mutex;
 
 /// How often the Secrets are looked at; reconciles come with every sign of life of a gateway.
@@ -24,7 +26,19 @@ const PROPAGATION: SignedDuration = SignedDuration::from_secs(600);
 
 /// What stands in the Secrets, and when that was seen.
 #[derive(Debug, Default)]
-pub(crate) struct Certificates(Mutex<Option<(Timestamp, String)>>);
+pub(crate) struct Certificates {
+    known: Mutex<Option<Known>>,
+    reader: RwLock<Option<Arc<rustls::ClientConfig>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    seen: Timestamp,
+    /// Hash of the authorities that collectors trust.
+    authorities: String,
+    /// The certificate of whoever reads metrics.
+    reader: Mounted,
+}
 
 /// Why collectors have no certificates.
 #[derive(Debug, thiserror::Error)]
@@ -48,19 +62,28 @@ impl Certificates {
     pub(crate) async fn ensure(&self, state: &State) -> Result<String, Error> {
         let now = Timestamp::now();
         // One reconcile at a time: both collectors ask.
-        let mut known = self.0.lock().await;
-        if let Some((seen, authorities)) = known.as_ref()
-            && now.duration_since(*seen).abs() < CHECK
+        let mut known = self.known.lock().await;
+        if let Some(one) = known.as_ref()
+            && now.duration_since(one.seen).abs() < CHECK
         {
-            return Ok(authorities.clone());
+            return Ok(one.authorities.clone());
         }
-        let authorities = renew(state, now).await?;
-        *known = Some((now, authorities.clone()));
-        Ok(authorities)
+        let reader = known.as_ref().map(|one| &one.reader);
+        let next = renew(state, reader, now).await?;
+        if reader != Some(&next.reader) {
+            let config = certificates::client_config(&next.reader)?;
+            *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
+        }
+        Ok(known.insert(next).authorities.clone())
+    }
+
+    /// How to connect to the metrics of collectors, once their certificates are known.
+    pub(crate) fn reader(&self) -> Option<Arc<rustls::ClientConfig>> {
+        self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-async fn renew(state: &State, now: Timestamp) -> Result<String, Error> {
+async fn renew(state: &State, reader: Option<&Mounted>, now: Timestamp) -> Result<Known, Error> {
     let api: Api<Secret> = Api::namespaced(state.client.clone(), &state.namespace);
     let mut current = Vec::new();
     for side in Side::ALL {
@@ -80,7 +103,8 @@ async fn renew(state: &State, now: Timestamp) -> Result<String, Error> {
     for (side, current) in current {
         let usage = match side {
             Side::Gateway => Usage::Server,
-            Side::Node => Usage::Client,
+            // It sends to gateways, and serves its metrics.
+            Side::Node => Usage::Both,
         };
         let names = [side.name().to_owned()];
         let next = Mounted::next(current.as_ref(), &authority, is_trusted, &names, usage, now)?;
@@ -96,5 +120,7 @@ async fn renew(state: &State, now: Timestamp) -> Result<String, Error> {
         state.applier.apply(&object).await?;
         tracing::info!(secret = side.secret(), "certificate of collectors renewed");
     }
-    Ok(authorities)
+    let names = [metrics_endpoint::READER_NAME.to_owned()];
+    let reader = Mounted::next(reader, &authority, is_trusted, &names, Usage::Client, now)?;
+    Ok(Known { seen: now, authorities, reader })
 }

@@ -22,7 +22,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -130,7 +130,7 @@ pub(crate) async fn go_round(
     gauges: Gauges,
     stop: CancellationToken,
 ) {
-    let asker = Asker::new();
+    let mut asker = Asker::new();
     let mut rounds = tokio::time::interval(ROUND);
     rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -142,6 +142,7 @@ pub(crate) async fn go_round(
             () = stop.cancelled() => return,
             () = next => {}
         }
+        asker.certify(state.certificates.reader());
         tokio::select! {
             () = stop.cancelled() => return,
             changed = round(&state, &asker, &gauges) => if changed {
@@ -199,7 +200,7 @@ async fn round_of(state: &State, asker: &Asker, group: &CollectorsGroup) -> bool
     changed
 }
 
-/// Asks one gateway.
+/// Asks one gateway; `port` is where those of releases without an endpoint for readers serve their metrics.
 async fn ask(asker: Asker, pod: Arc<Pod>, port: u16) -> (String, scaling::Pod) {
     let name = pod.metadata.name.clone().unwrap_or_default();
     let now = Timestamp::now();
@@ -207,7 +208,7 @@ async fn ask(asker: Asker, pod: Arc<Pod>, port: u16) -> (String, scaling::Pod) {
     let address: Option<IpAddr> =
         pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok());
     if let Some(address) = address {
-        match asker.metrics(SocketAddr::new(address, port)).await {
+        match asker.metrics(address, scaling::pods::metrics_port(&pod, port)).await {
             Ok(text) => match readings::read(&text, Timestamp::now()) {
                 Ok(reading) => known.reading = Some(reading),
                 Err(error) => tracing::debug!(pod = name, %error, "what a gateway answers are no metrics"),

@@ -1,10 +1,19 @@
 //! Asks one gateway for its own metrics: one second, a bounded answer, a connection that is kept.
+//!
+//! Owns the connections, with the certificate of a reader of metrics where the gateway expects one. Never decides where a gateway is
+//! asked (`plan::scaling::pods`).
 
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use std::net::SocketAddr;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use odigos_plan::mutual_tls::GATEWAY_NAME;
+use odigos_plan::scaling::pods::MetricsPort;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one gateway may take (`spec/collectors-and-pipelines.md` 6.2, ours 1).
@@ -19,36 +28,75 @@ pub(crate) enum Unanswered {
     TooSlow,
     #[error("failed to reach it: {0}")]
     Unreachable(#[from] hyper_util::client::legacy::Error),
+    #[error("it expects a certificate, and there is none yet")]
+    Uncertified,
     #[error("it answers {0}")]
     Refused(hyper::StatusCode),
     #[error("the answer is longer than {LONGEST} bytes, or breaks off: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
+type Body = Empty<&'static [u8]>;
+
+/// A client with the certificate of a reader.
+#[derive(Clone, Debug)]
+struct Certified {
+    config: Arc<ClientConfig>,
+    client: Client<HttpsConnector<HttpConnector>, Body>,
+}
+
 /// An HTTP client for the metrics of pods.
 #[derive(Clone, Debug)]
 pub(crate) struct Asker {
-    client: Client<HttpConnector, Empty<&'static [u8]>>,
+    plain: Client<HttpConnector, Body>,
+    certified: Option<Certified>,
+}
+
+fn builder() -> hyper_util::client::legacy::Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(Duration::from_secs(30)).pool_max_idle_per_host(1);
+    builder
 }
 
 impl Asker {
     pub(crate) fn new() -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(Duration::from_secs(30))
-            .pool_max_idle_per_host(1)
-            .build_http();
-        Self { client }
+        Self { plain: builder().build_http(), certified: None }
     }
 
-    /// The metrics that `address` serves, as text.
-    pub(crate) async fn metrics(&self, address: SocketAddr) -> Result<String, Unanswered> {
-        tokio::time::timeout(PATIENCE, self.ask(address)).await.map_err(|_| Unanswered::TooSlow)?
+    /// Uses another certificate from now on, if it is another one.
+    pub(crate) fn certify(&mut self, config: Option<Arc<ClientConfig>>) {
+        let Some(config) = config else { return };
+        if self.certified.as_ref().is_some_and(|known| Arc::ptr_eq(&known.config, &config)) {
+            return;
+        }
+        // Pods are asked by their addresses; all gateways have one name.
+        let Ok(name) = ServerName::try_from(GATEWAY_NAME) else { return };
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(config.as_ref().clone())
+            .https_only()
+            .with_server_name_resolver(FixedServerNameResolver::new(name))
+            .enable_http1()
+            .build();
+        self.certified = Some(Certified { config, client: builder().build(connector) });
     }
 
-    async fn ask(&self, address: SocketAddr) -> Result<String, Unanswered> {
-        let uri =
-            format!("http://{address}/metrics").parse().map_err(|error| Unanswered::Body(Box::new(error) as _))?;
-        let answer = self.client.get(uri).await?;
+    /// The metrics that a gateway serves, as text.
+    pub(crate) async fn metrics(&self, address: IpAddr, port: MetricsPort) -> Result<String, Unanswered> {
+        tokio::time::timeout(PATIENCE, self.ask(address, port)).await.map_err(|_| Unanswered::TooSlow)?
+    }
+
+    async fn ask(&self, address: IpAddr, port: MetricsPort) -> Result<String, Unanswered> {
+        let uri = |scheme: &str, port: u16| {
+            let text = format!("{scheme}://{}/metrics", SocketAddr::new(address, port));
+            text.parse().map_err(|error| Unanswered::Body(Box::new(error) as _))
+        };
+        let answer = match port {
+            MetricsPort::Plain(port) => self.plain.get(uri("http", port)?).await?,
+            MetricsPort::Secured(port) => {
+                let certified = self.certified.as_ref().ok_or(Unanswered::Uncertified)?;
+                certified.client.get(uri("https", port)?).await?
+            }
+        };
         if !answer.status().is_success() {
             return Err(Unanswered::Refused(answer.status()));
         }
@@ -60,6 +108,7 @@ impl Asker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use odigos_kit::certificates::{Authority, Mounted, Usage, client_config};
     use std::time::Instant;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
@@ -81,6 +130,10 @@ mod tests {
         (address, task)
     }
 
+    async fn ask(asker: &Asker, address: SocketAddr) -> Result<String, Unanswered> {
+        asker.metrics(address.ip(), MetricsPort::Plain(address.port())).await
+    }
+
     fn answer(status: &str, length: usize, body: &[u8]) -> Vec<u8> {
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n");
         [head.as_bytes(), body].concat()
@@ -94,7 +147,7 @@ mod tests {
         let (unwell, _unwell) = gateway(answer("500 Internal Server Error", 0, b"")).await;
         let asker = Asker::new();
         let begun = Instant::now();
-        let all = [well, hangs, hangs, breaks_off, unwell].map(|address| asker.metrics(address));
+        let all = [well, hangs, hangs, breaks_off, unwell].map(|address| ask(&asker, address));
         let said = futures::future::join_all(all).await;
         assert!(begun.elapsed() < PATIENCE * 2, "{:?}", begun.elapsed());
         assert_eq!(said[0].as_deref().unwrap(), "a 1");
@@ -103,12 +156,29 @@ mod tests {
         assert!(matches!(said[4], Err(Unanswered::Refused(_))), "{:?}", said[4]);
     }
 
+    /// A gateway that expects a certificate is not asked without one, and never in plaintext.
+    #[tokio::test]
+    async fn gateway_with_an_endpoint_is_asked_with_a_certificate_alone() {
+        let (plain, _plain) = gateway(answer("200 OK", 3, b"a 1")).await;
+        let secured = MetricsPort::Secured(plain.port());
+        let mut asker = Asker::new();
+        let said = asker.metrics(plain.ip(), secured).await;
+        assert!(matches!(said, Err(Unanswered::Uncertified)), "{said:?}");
+        odigos_kit::client::install_crypto();
+        let now = jiff::Timestamp::now();
+        let authority = Authority::new(None, now).unwrap();
+        let reader = Mounted::next(None, &authority, true, &["reader".into()], Usage::Client, now).unwrap();
+        asker.certify(Some(Arc::new(client_config(&reader).unwrap())));
+        let said = asker.metrics(plain.ip(), secured).await;
+        assert!(matches!(said, Err(Unanswered::Unreachable(_) | Unanswered::TooSlow)), "{said:?}");
+    }
+
     #[tokio::test]
     async fn an_answer_without_end_is_cut_off() {
         let (endless, _endless) = gateway(answer("200 OK", LONGEST + 1, &vec![b'a'; LONGEST + 1])).await;
-        let said = Asker::new().metrics(endless).await;
+        let said = ask(&Asker::new(), endless).await;
         assert!(matches!(said, Err(Unanswered::Body(_) | Unanswered::TooSlow)), "{said:?}");
         let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        assert!(matches!(Asker::new().metrics(nobody).await, Err(Unanswered::Unreachable(_))));
+        assert!(matches!(ask(&Asker::new(), nobody).await, Err(Unanswered::Unreachable(_))));
     }
 }

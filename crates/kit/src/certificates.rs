@@ -53,6 +53,29 @@ pub enum Usage {
     Server,
     /// It is shown by who connects.
     Client,
+    /// It is shown by who does both.
+    Both,
+}
+
+impl Usage {
+    fn purposes(self) -> Vec<ExtendedKeyUsagePurpose> {
+        match self {
+            Self::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            Self::Client => vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Self::Both => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        }
+    }
+
+    /// Whether a certificate may be used so.
+    fn is_of(self, certificate: &str) -> bool {
+        let Ok(der) = CertificateDer::from_pem_slice(certificate.as_bytes()) else { return false };
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&der) else { return false };
+        let Ok(Some(stated)) = parsed.extended_key_usage() else { return false };
+        self.purposes().iter().all(|purpose| match purpose {
+            ExtendedKeyUsagePurpose::ServerAuth => stated.value.server_auth,
+            _ => stated.value.client_auth,
+        })
+    }
 }
 
 /// A certificate and what it stands with, as the data of a Secret that pods mount.
@@ -117,7 +140,12 @@ impl Mounted {
         if let Some(current) = current {
             let is_of_it = current.issuer == authority.certificate;
             let ends = now.duration_since(current.made) >= MOUNTED_VALIDITY * 9 / 10;
-            let is_due = if is_of_it { is_due(current.made, MOUNTED_VALIDITY, now) } else { is_trusted || ends };
+            // Releases before certified some holders for less.
+            let is_usable = usage.is_of(&current.certificate);
+            let is_due = match is_of_it {
+                true => !is_usable || is_due(current.made, MOUNTED_VALIDITY, now),
+                false => is_trusted || ends,
+            };
             if !is_due {
                 return Ok(Self { trusted: authority.bundle(), ..current.clone() });
             }
@@ -131,6 +159,22 @@ impl Mounted {
             made: now,
         })
     }
+}
+
+/// A TLS client that shows a certificate, and talks to servers of the authorities that stand with it.
+///
+/// # Errors
+/// When the certificate or an authority cannot be used.
+pub fn client_config(mounted: &Mounted) -> Result<rustls::ClientConfig, CertificateError> {
+    let unusable = |error: rustls::pki_types::pem::Error| rustls::Error::General(error.to_string());
+    let mut roots = rustls::RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(mounted.trusted.as_bytes()) {
+        roots.add(authority.map_err(unusable)?)?;
+    }
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(mounted.certificate.as_bytes()).collect();
+    let key = PrivateKeyDer::from_pem_slice(mounted.key.as_bytes()).map_err(unusable)?;
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    Ok(config.with_client_auth_cert(chain.map_err(unusable)?, key)?)
 }
 
 /// A certificate authority as text.
@@ -206,10 +250,7 @@ impl Authority {
         let issuer = Issuer::from_ca_cert_pem(&self.certificate, KeyPair::from_pem(&self.key)?)?;
         let mut parameters = CertificateParams::new(names.to_vec())?;
         if let Some(usage) = usage {
-            parameters.extended_key_usages = vec![match usage {
-                Usage::Server => ExtendedKeyUsagePurpose::ServerAuth,
-                Usage::Client => ExtendedKeyUsagePurpose::ClientAuth,
-            }];
+            parameters.extended_key_usages = usage.purposes();
         }
         set_validity(&mut parameters, now, validity);
         let key = KeyPair::generate()?;
@@ -359,6 +400,11 @@ mod tests {
         assert_eq!((&overlap.key, overlap.trusted.as_str()), (&first.key, new.bundle().as_str()), "both are trusted");
         let after = next(Some(&overlap), &new, true, days(1));
         assert_eq!(after.issuer, new.certificate);
+        let client = Mounted::next(None, &old, true, &["node".into()], Usage::Client, start).unwrap();
+        let both = Mounted::next(Some(&client), &old, true, &["node".into()], Usage::Both, start).unwrap();
+        assert_ne!(both.key, client.key, "of an older release, for less");
+        let kept = Mounted::next(Some(&both), &old, true, &["node".into()], Usage::Both, start).unwrap();
+        assert_eq!(kept, both);
         assert_eq!(next(Some(&overlap), &new, false, days(28)).issuer, new.certificate, "rather than ending");
         let data =
             after.data().into_iter().map(|(key, text)| (key.to_owned(), k8s_openapi::ByteString(text.into_bytes())));

@@ -143,10 +143,12 @@ pub const COMPONENTS: &[Component] = &[
 ];
 
 /// Extensions of our own, which no contrib release has: they are rendered only where the image is one of ours.
-pub const OWN_EXTENSIONS: &[&str] = &[REQUEST_LIMIT];
+pub const OWN_EXTENSIONS: &[&str] = &[REQUEST_LIMIT, METRICS_ENDPOINT];
 
 /// Bounds what OTLP receivers decode (`deploy/collector/requestlimitextension`).
 pub const REQUEST_LIMIT: &str = "request_limit";
+/// Serves metrics to readers with a certificate (`deploy/collector/metricsendpointextension`).
+pub const METRICS_ENDPOINT: &str = "metrics_endpoint";
 
 /// Processors that only users name (kind Processor), besides those of the table: in both collectors, since a Processor may name
 /// either role.

@@ -72,11 +72,11 @@ pub fn queue_bytes(resources: &ResourcesSettings, queues: usize) -> i64 {
     share.max(MEBIBYTE)
 }
 
-/// `service.telemetry`: own metrics on `port`, logs at `level`, the pod (and node) as resource.
+/// `service.telemetry`: own metrics on `host` and `port`, logs at `level`, the pod (and node) as resource.
 #[must_use]
-pub fn telemetry(port: i32, level: &str, resource: &[(&str, &str)], push: Option<Value>) -> Value {
+pub fn telemetry(host: &str, port: i32, level: &str, resource: &[(&str, &str)], push: Option<Value>) -> Value {
     let pull = json!({"pull": {"exporter": {"prometheus": {
-        "host": "0.0.0.0",
+        "host": host,
         "port": port,
         "without_scope_info": true,
         "without_type_suffix": true,

@@ -23,6 +23,7 @@ mod tests;
 
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
+use crate::metrics_endpoint::{self, MetricsAccess};
 use crate::processors::{self, Permission, Processors};
 use crate::receivers;
 use crate::sampling::report as sampling_report;
@@ -68,6 +69,13 @@ pub struct Observed<'a> {
     pub senders: Senders,
     /// Whether its image is one of this release ([`objects::Installation::is_own_collector`]).
     pub is_own_collector: bool,
+}
+
+impl Observed<'_> {
+    /// How its metrics can be read; every gateway has a certificate.
+    fn metrics_access(&self) -> MetricsAccess {
+        MetricsAccess::of(self.configuration, self.is_own_collector)
+    }
 }
 
 /// What of its senders the gateway depends on.
@@ -226,7 +234,8 @@ fn report(
     let mut findings = destinations.findings;
     if !seen.is_own_collector {
         let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
-        findings.push(Finding::info(object, "", receivers::NO_REQUEST_LIMIT));
+        let lacks = [receivers::NO_REQUEST_LIMIT, metrics_endpoint::NO_ENDPOINT];
+        findings.extend(lacks.map(|message| Finding::info(object.clone(), "", message)));
     }
     findings.extend(seen.rules.accepted.findings.iter().cloned());
     findings.extend(processors.findings.iter().cloned());
@@ -342,6 +351,9 @@ fn assemble(
     if seen.is_own_collector {
         receivers::add_request_limit(&mut config, &spec.resources_settings);
     }
+    if seen.metrics_access().has_endpoint {
+        metrics_endpoint::add(&mut config, spec.collector_own_metrics_port);
+    }
     (config, samplers)
 }
 
@@ -359,6 +371,7 @@ fn add_fixed_parts(config: &mut CollectorConfig, seen: &Observed<'_>, fragments:
     config.add(ComponentKind::Exporter, "nop", json!({}));
     let port = spec.collector_own_metrics_port;
     config.telemetry = collector::telemetry(
+        seen.metrics_access().host(),
         port,
         seen.configuration.collector_log_level(),
         &[("k8s.pod.name", "${env:POD_NAME}")],

@@ -20,6 +20,7 @@ pub mod injection;
 pub mod instrumentation;
 pub mod log_links;
 pub mod metric_sources;
+pub mod metrics_endpoint;
 pub mod mutual_tls;
 pub mod name_pattern;
 pub mod node;

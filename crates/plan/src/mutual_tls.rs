@@ -11,7 +11,7 @@ const VOLUME: &str = "certificate";
 const DIRECTORY: &str = "/etc/odigos/certificate";
 /// The one name in the certificate of every gateway: node collectors reach their pods by addresses that come and go.
 pub const GATEWAY_NAME: &str = "gateway.odigos.internal";
-/// The name in the certificate of node collectors.
+/// The name in the certificate of node collectors, by which readers of their metrics know them too.
 pub const NODE_NAME: &str = "node-collector.odigos.internal";
 /// How often a collector reads its certificate again. Kubelets bring a changed Secret within two minutes.
 const RELOAD: &str = "1m";
@@ -67,25 +67,39 @@ impl Side {
     /// `tls` of its receiver or exporter.
     #[must_use]
     pub fn settings(self) -> Value {
-        let file = |name: &str| format!("{DIRECTORY}/{name}");
-        let mut settings = json!({
-            "cert_file": file("tls.crt"),
-            "key_file": file("tls.key"),
-            "reload_interval": RELOAD,
-            "min_version": "1.3",
-        });
         match self {
-            Self::Gateway => {
-                settings["client_ca_file"] = json!(file("ca.crt"));
-                settings["client_ca_file_reload"] = json!(true);
-            }
+            Self::Gateway => listening(),
             Self::Node => {
+                let mut settings = certified();
                 settings["ca_file"] = json!(file("ca.crt"));
                 settings["server_name_override"] = json!(GATEWAY_NAME);
+                settings
             }
         }
-        settings
     }
+}
+
+fn file(name: &str) -> String {
+    format!("{DIRECTORY}/{name}")
+}
+
+/// What both sides show.
+fn certified() -> Value {
+    json!({
+        "cert_file": file("tls.crt"),
+        "key_file": file("tls.key"),
+        "reload_interval": RELOAD,
+        "min_version": "1.3",
+    })
+}
+
+/// `tls` of a server in a pod of either side, whose clients show a certificate of the same authority.
+#[must_use]
+pub fn listening() -> Value {
+    let mut settings = certified();
+    settings["client_ca_file"] = json!(file("ca.crt"));
+    settings["client_ca_file_reload"] = json!(true);
+    settings
 }
 
 /// Whether pods of this specification have a certificate.

@@ -24,6 +24,7 @@ pub use receivers::{LOG_LINKS, LOG_OFFSETS};
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::detection::Mode;
+use crate::metrics_endpoint::{self, MetricsAccess};
 use crate::processors::{Permission, Processors};
 use crate::receivers as limits;
 use crate::unowned::Handling;
@@ -62,6 +63,13 @@ pub struct Observed<'a> {
     pub authorities: Option<&'a str>,
     /// Whether its image is one of this release ([`crate::gateway::objects::Installation::is_own_collector`]).
     pub is_own_collector: bool,
+}
+
+impl Observed<'_> {
+    /// How its metrics can be read.
+    fn metrics_access(&self) -> MetricsAccess {
+        MetricsAccess::of(self.configuration, self.is_own_collector && self.has_certificate)
+    }
 }
 
 /// The rendered node collector.
@@ -135,7 +143,11 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             limits::add_request_limit(&mut config, &group.spec.resources_settings);
         }
     } else {
-        findings.push(Finding::info(group_object(seen), "", limits::NO_REQUEST_LIMIT));
+        let lacks = [limits::NO_REQUEST_LIMIT, metrics_endpoint::NO_ENDPOINT];
+        findings.extend(lacks.map(|message| Finding::info(group_object(seen), "", message)));
+    }
+    if seen.metrics_access().has_endpoint {
+        metrics_endpoint::add(&mut config, port);
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
     let problems = config.check();
@@ -193,7 +205,8 @@ fn add_idle_parts(config: &mut CollectorConfig, seen: &Observed<'_>, port: i32) 
         }})
     });
     let identity = [("k8s.node.name", "${env:NODE_NAME}"), ("k8s.pod.name", "${env:POD_NAME}")];
-    config.telemetry = collector::telemetry(port, seen.configuration.collector_log_level(), &identity, push);
+    let host = seen.metrics_access().host();
+    config.telemetry = collector::telemetry(host, port, seen.configuration.collector_log_level(), &identity, push);
     collector::add_own_telemetry(
         config,
         &OwnTelemetry {

@@ -6,6 +6,7 @@
 
 use crate::configuration::{Configuration, IGNORED_NAMESPACES};
 use crate::metric_sources;
+use crate::metrics_endpoint;
 use crate::name_pattern::NamePatterns;
 use odigos_api::WorkloadRef;
 use odigos_api::destination::Destination;
@@ -26,6 +27,8 @@ pub struct Usage {
     pub destinations: Vec<Destination>,
     /// Every InstrumentationConfig.
     pub configs: Vec<InstrumentationConfig>,
+    /// Whether values of the chart name who reads metrics (`networkPolicies.scrapeFrom`).
+    pub has_scrapers: bool,
 }
 
 /// A default that became stricter.
@@ -79,7 +82,7 @@ pub enum Restored {
 }
 
 /// Every default that became stricter, oldest first.
-pub const ROWS: [StricterDefault; 4] = [
+pub const ROWS: [StricterDefault; 5] = [
     StricterDefault {
         id: "span-metrics-of-backends",
         since: "0.1.0",
@@ -103,6 +106,12 @@ pub const ROWS: [StricterDefault; 4] = [
         since: "0.1.0",
         change: "at most 10 workloads are restarted at a time, and 2 in a namespace",
         in_use: rollout_limits,
+    },
+    StricterDefault {
+        id: "plaintext-metrics",
+        since: "0.1.0",
+        change: "collectors serve their metrics to readers with a certificate alone",
+        in_use: plaintext_metrics,
     },
 ];
 
@@ -204,6 +213,15 @@ fn rollout_limits(usage: &Usage) -> Vec<Restored> {
     .collect()
 }
 
+/// Metrics of collectors, where somebody beside the product reads them.
+fn plaintext_metrics(usage: &Usage) -> Vec<Restored> {
+    if !usage.has_scrapers || usage.configuration.get(metrics_endpoint::PLAINTEXT).is_some() {
+        return Vec::new();
+    }
+    let used_by = vec!["networkPolicies.scrapeFrom".to_owned()];
+    vec![Restored::Value { path: "config.metrics.plaintext", value: json!(true), used_by }]
+}
+
 fn namespace(source: &Source) -> String {
     source.metadata.namespace.clone().unwrap_or_default()
 }
@@ -231,7 +249,13 @@ mod tests {
 
     fn usage(configuration: &str, sources: &[Source], destinations: &[Destination]) -> Usage {
         let configuration = Configuration::parse(configuration).unwrap();
-        Usage { configuration, sources: sources.to_vec(), destinations: destinations.to_vec(), configs: Vec::new() }
+        Usage {
+            configuration,
+            sources: sources.to_vec(),
+            destinations: destinations.to_vec(),
+            configs: Vec::new(),
+            has_scrapers: false,
+        }
     }
 
     /// Without what every installation with Sources has.
@@ -323,6 +347,16 @@ mod tests {
         let written = Configuration::parse("rollout: {maxConcurrentRollouts: 0, maxConcurrentRolloutsPerNamespace: 0}");
         let limits = crate::instrumentation::options::Options::of(&written.unwrap()).limits;
         assert_eq!((limits.total, limits.in_namespace), (None, None));
+    }
+
+    #[test]
+    fn plain_metrics_are_restored_where_somebody_is_named_who_reads_them() {
+        let with = |text: &str, has_scrapers: bool| restored(&Usage { has_scrapers, ..usage(text, &[], &[]) });
+        let used_by = vec!["networkPolicies.scrapeFrom".to_owned()];
+        let value = Restored::Value { path: "config.metrics.plaintext", value: json!(true), used_by };
+        assert_eq!(with("{}", true), [value]);
+        assert_eq!(with("{}", false), []);
+        assert_eq!(with("metrics: {plaintext: false}", true), [], "it was chosen");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::ports::free_port;
 use crate::process::{Process, eventually};
 use anyhow::{Context, bail};
 use odigos_api::CollectorRole;
+use odigos_pipeline::components::METRICS_ENDPOINT;
 use odigos_tools as tools;
 use odigos_tools::catalog::{COLLECTOR, GATEWAY, NODE_COLLECTOR};
 use serde_json::{Value, json};
@@ -34,6 +35,10 @@ pub struct Surroundings {
     pub metrics: u16,
     /// Address on which they are served; 127.0.0.1 unless several collectors share the port.
     pub metrics_host: String,
+    /// Port of the endpoint of metrics for readers with a certificate, on the same address.
+    pub secure_metrics: u16,
+    /// Folder with the certificate of that endpoint, as pods mount it; without one it is left out.
+    pub metrics_certificate: Option<PathBuf>,
     /// Port on which the service graph's metrics can be scraped.
     pub service_graph: u16,
     /// Port on which counts of what passes can be scraped: by source, or by sampling rule.
@@ -64,6 +69,8 @@ impl Surroundings {
             health: free_port()?,
             metrics: free_port()?,
             metrics_host: "127.0.0.1".into(),
+            secure_metrics: free_port()?,
+            metrics_certificate: None,
             service_graph: free_port()?,
             counts: free_port()?,
             gateways: Vec::new(),
@@ -139,8 +146,16 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
         "health_check" => settings["endpoint"] = loopback(around.health),
         "file_storage" => settings["directory"] = scratch("offsets"),
         "k8s_leader_elector" => settings["auth_type"] = json!("none"),
+        METRICS_ENDPOINT => adapt_metrics_endpoint(settings, around),
         _ => {}
     });
+    if around.metrics_certificate.is_none() {
+        config.pointer_mut("/extensions").and_then(Value::as_object_mut).map(|all| all.remove(METRICS_ENDPOINT));
+        let started = config.pointer_mut("/service/extensions").and_then(Value::as_array_mut);
+        if let Some(started) = started {
+            started.retain(|id| id != METRICS_ENDPOINT);
+        }
+    }
     each(&mut config, "exporters", &|component_type, settings| match component_type {
         // The headless Service of the gateway is a list of loopback addresses here.
         "load_balancing" if !around.gateways.is_empty() => {
@@ -182,15 +197,36 @@ pub fn adapt(mut config: Value, around: &Surroundings) -> Value {
     config
 }
 
+/// The endpoint of metrics, before what is served on this machine.
+fn adapt_metrics_endpoint(settings: &mut Value, around: &Surroundings) {
+    settings["endpoint"] = json!(format!("{}:{}", around.metrics_host, around.secure_metrics));
+    for source in settings["sources"].as_array_mut().into_iter().flatten() {
+        let text = source.as_str().unwrap_or_default();
+        let (host, port) = match text.trim_end_matches("/metrics").rsplit(':').next() {
+            Some("9090") => ("127.0.0.1", around.service_graph),
+            Some("9091" | "55683") => ("127.0.0.1", around.counts),
+            _ => (around.metrics_host.as_str(), around.metrics),
+        };
+        *source = json!(format!("http://{host}:{port}/metrics"));
+    }
+    if let Some(folder) = &around.metrics_certificate {
+        in_folder(&mut settings["tls"], folder);
+    }
+}
+
 /// TLS settings with the files of this machine; none where there are none, or where none were rendered.
 fn certified(tls: &Value, side: &str, around: &Surroundings) -> Option<Value> {
     let folder = around.certificates.as_ref().filter(|_| tls.get("cert_file").is_some())?.join(side);
     let mut tls = tls.clone();
-    for (key, file) in tls.as_object_mut()?.iter_mut().filter(|(key, _)| key.ends_with("_file")) {
+    in_folder(&mut tls, &folder);
+    Some(tls)
+}
+
+fn in_folder(tls: &mut Value, folder: &Path) {
+    for (key, file) in tls.as_object_mut().into_iter().flatten().filter(|(key, _)| key.ends_with("_file")) {
         let name = file.as_str().and_then(|path| path.rsplit('/').next()).unwrap_or(key).to_owned();
         *file = json!(folder.join(name).display().to_string());
     }
-    Some(tls)
 }
 
 fn environment(command: &mut Command, around: &Surroundings) {
@@ -246,6 +282,8 @@ pub fn validate(role: CollectorRole, text: &str, directory: &Path) -> anyhow::Re
         http: 2,
         health: 3,
         metrics: 4,
+        secure_metrics: 8,
+        metrics_certificate: Some(directory.to_path_buf()),
         service_graph: 5,
         counts: 6,
         ..Surroundings::new(directory)?

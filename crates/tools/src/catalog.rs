@@ -19,7 +19,7 @@ pub(crate) const CRATE_LOCK: &str = "crate.txt";
 /// The module of the collectors.
 pub(crate) const COLLECTOR_MODULE: &str = "deploy/collector";
 /// Packages of the collectors' module that are part of each of its programs, as folders.
-pub(crate) const COLLECTOR_PACKAGES: [&str; 2] = ["program", "requestlimitextension"];
+pub(crate) const COLLECTOR_PACKAGES: [&str; 3] = ["program", "requestlimitextension", "metricsendpointextension"];
 
 /// One tool.
 #[derive(Clone, Copy, Debug)]

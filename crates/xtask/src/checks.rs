@@ -205,8 +205,8 @@ fn peers(board: &Board) -> anyhow::Result<()> {
     board.step(COLLECTOR_TESTS, |progress| {
         // The second run makes up requests for a while, on one core: tests with peers need the others.
         // Go makes up inputs for one package at a time.
-        let all = ["./program", "./requestlimitextension"];
-        for (further, packages) in [(&[][..], &all[..]), (&FUZZING[..], &all[1..])] {
+        let all = ["./program", "./metricsendpointextension", "./requestlimitextension"];
+        for (further, packages) in [(&[][..], &all[..]), (&FUZZING[..], &all[2..])] {
             let mut go = Command::new("go");
             go.args(["test", "-tags=grpcnotrace,remove_all_sd"]).args(further).args(packages);
             run(COLLECTOR_TESTS, go.current_dir(root().join("deploy/collector")), progress)?;

@@ -62,6 +62,7 @@ import (
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
+	metricsendpointextension "odigos.test/tools/collector/metricsendpointextension"
 	"odigos.test/tools/collector/program"
 	requestlimitextension "odigos.test/tools/collector/requestlimitextension"
 )
@@ -76,6 +77,7 @@ var components = program.Components{
 		{Factory: googleclientauthextension.NewFactory(), Path: "github.com/open-telemetry/opentelemetry-collector-contrib/extension/googleclientauthextension"},
 		{Factory: k8sleaderelector.NewFactory(), Path: "github.com/open-telemetry/opentelemetry-collector-contrib/extension/k8sleaderelector"},
 		{Factory: requestlimitextension.NewFactory(), Path: "odigos.test/tools/collector/requestlimitextension"},
+		{Factory: metricsendpointextension.NewFactory(), Path: "odigos.test/tools/collector/metricsendpointextension"},
 	},
 	Receivers: []program.Module[receiver.Factory]{
 		{Factory: otlpreceiver.NewFactory(), Path: "go.opentelemetry.io/collector/receiver/otlpreceiver"},

@@ -42,6 +42,7 @@ import (
 	memorylimiterprocessor "go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver"
 	otlpreceiver "go.opentelemetry.io/collector/receiver/otlpreceiver"
+	metricsendpointextension "odigos.test/tools/collector/metricsendpointextension"
 	"odigos.test/tools/collector/program"
 	requestlimitextension "odigos.test/tools/collector/requestlimitextension"
 )
@@ -51,6 +52,7 @@ var components = program.Components{
 		{Factory: healthcheckextension.NewFactory(), Path: "github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"},
 		{Factory: filestorage.NewFactory(), Path: "github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"},
 		{Factory: requestlimitextension.NewFactory(), Path: "odigos.test/tools/collector/requestlimitextension"},
+		{Factory: metricsendpointextension.NewFactory(), Path: "odigos.test/tools/collector/metricsendpointextension"},
 	},
 	Receivers: []program.Module[receiver.Factory]{
 		{Factory: otlpreceiver.NewFactory(), Path: "go.opentelemetry.io/collector/receiver/otlpreceiver"},

@@ -17,6 +17,8 @@ pub(crate) fn values() -> anyhow::Result<Vec<String>> {
         "config.resourceSizePreset=size_s".to_owned(),
         // Stories cover namespaces of many workloads and wait for all of them; the limit has a story of its own.
         "config.rollout.maxConcurrentRolloutsPerNamespace=0".to_owned(),
+        // Stories read metrics of collectors by the API server, which has no certificate for them; the autoscaler uses its own.
+        "config.metrics.plaintext=true".to_owned(),
     ])
 }
 

@@ -32,6 +32,7 @@ pub(super) async fn find(
         sources: typed(cluster.list(API_VERSION, "Source", Where::default()).await?)?,
         destinations: typed(cluster.list(API_VERSION, "Destination", Where::namespace(namespace)).await?)?,
         configs: typed(cluster.list(API_VERSION, "InstrumentationConfig", Where::default()).await?)?,
+        has_scrapers: [&record.values, given].into_iter().any(names_scrapers),
     };
     let stated = odigos_chart::leaves(given);
     let is_stated = |restoration: &Restoration| match &restoration.restored {
@@ -41,6 +42,11 @@ pub(super) async fn find(
     let mut found = stricter_defaults::restorations(&record.seen_defaults, &usage);
     found.retain(|restoration| !is_stated(restoration));
     Ok(found)
+}
+
+/// Whether values name who reads metrics from outside the namespace of the product.
+fn names_scrapers(values: &Value) -> bool {
+    values.pointer("/networkPolicies/scrapeFrom").and_then(Value::as_array).is_some_and(|peers| !peers.is_empty())
 }
 
 fn typed<K: DeserializeOwned>(objects: Vec<Value>) -> anyhow::Result<Vec<K>> {
@@ -95,6 +101,15 @@ pub(super) async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn scrapers_are_found_in_values() {
+        let peers = json!([{"namespaceSelector": {}}]);
+        assert!(names_scrapers(&json!({"networkPolicies": {"scrapeFrom": peers}})));
+        for values in [json!({}), json!({"networkPolicies": false}), json!({"networkPolicies": {"scrapeFrom": []}})] {
+            assert!(!names_scrapers(&values), "{values}");
+        }
+    }
 
     #[test]
     fn values_and_lines_name_what_is_restored_and_for_whom() {

@@ -224,6 +224,8 @@ pub const KEYS: &[Key] = &[
     key("collectorNode.resourceDetectors.*", Shape::Block, "`ec2`, `eks`, `azure`, `aks` or `gcp`."),
     key("collectorNode.resourceDetectors.*.enabled", Shape::Flag, "Whether it is asked. Default: false."),
     // Metrics and logs of the product.
+    key("metrics", Shape::Block, "How metrics of the product can be read."),
+    key("metrics.plaintext", Shape::Flag, "Collectors also serve their metrics without TLS, to everybody who reaches their pods: for your Prometheus ([ports](security.md#metrics-of-collectors)). Default: false."),
     key("metricsSources", Shape::Block, "Metrics that collectors produce; each needs a Destination that takes it."),
     key("metricsSources.spanMetrics", Shape::Block, "Metrics from spans."),
     key("metricsSources.spanMetrics.disabled", Shape::Flag, "Switches them off. Default: false."),

@@ -9,8 +9,13 @@ use odigos_api::names;
 use serde_json::{Value, json};
 
 /// Ports of the collector on nodes that are taken.
-const TAKEN_PORTS: [u16; 4] =
-    [names::OTLP_GRPC_PORT, names::OTLP_HTTP_PORT, names::HEALTH_PORT, names::SOURCE_METRICS_PORT];
+const TAKEN_PORTS: [u16; 5] = [
+    names::OTLP_GRPC_PORT,
+    names::OTLP_HTTP_PORT,
+    names::HEALTH_PORT,
+    names::SOURCE_METRICS_PORT,
+    names::SECURE_METRICS_PORT,
+];
 
 /// How node collectors try again.
 const RETRY: &str = "collectorNode.otlpExporterConfiguration.retryOnFailure";
@@ -253,6 +258,7 @@ mod tests {
             ("ui: {mode: readonly}", "ui.mode"),
             ("odigosOwnTelemetryStore: {metricsStoreDisabled: false}", "odigosOwnTelemetryStore.metricsStoreDisabled"),
             ("collectorNode: {collectorOwnMetricsPort: 4317}", "collectorNode.collectorOwnMetricsPort"),
+            ("collectorNode: {collectorOwnMetricsPort: 8889}", "collectorNode.collectorOwnMetricsPort"),
             (
                 "mountMethod: k8s-host-path\nagentsInitContainerResources: {limitCPUm: 100}",
                 "agentsInitContainerResources",
@@ -272,7 +278,7 @@ mod tests {
             "mountMethod: k8s-init-container\nagentsInitContainerResources: {limitCPUm: 100}",
             "uiMode: none",
             "ui: {mode: none}",
-            "collectorNode: {collectorOwnMetricsPort: 8889}",
+            "collectorNode: {collectorOwnMetricsPort: 8890}",
         ] {
             assert_eq!(settled(text).1, [] as [String; 0], "{text}");
         }

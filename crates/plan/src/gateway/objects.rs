@@ -9,6 +9,7 @@ use super::intake::ANYBODY;
 use super::secret_values::copy_key;
 use super::{GatewayPlan, Observed};
 use crate::draining::Draining;
+use crate::metrics_endpoint;
 use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
@@ -160,7 +161,13 @@ fn service(seen: &Observed<'_>, plan: &GatewayPlan, owner: &Value) -> Value {
         ports.push(port("otlphttp", i64::from(names::OTLP_HTTP_PORT), None));
     }
     ports.push(port("own-metrics-http", i64::from(names::OWN_METRICS_PORT), None));
-    ports.push(port("metrics", i64::from(seen.group.spec.collector_own_metrics_port), None));
+    let access = seen.metrics_access();
+    if access.has_endpoint {
+        ports.push(metrics_endpoint::service_port());
+    }
+    if access.is_plain {
+        ports.push(port("metrics", i64::from(seen.group.spec.collector_own_metrics_port), None));
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -395,7 +402,13 @@ fn container(
                 .map(|(name, one)| port(name, i64::from(one))),
         );
     }
-    ports.push(port("metrics", i64::from(spec.collector_own_metrics_port)));
+    let access = seen.metrics_access();
+    if access.has_endpoint {
+        ports.push(metrics_endpoint::container_port());
+    }
+    if access.is_plain {
+        ports.push(port("metrics", i64::from(spec.collector_own_metrics_port)));
+    }
     let mut container = json!({
         "name": "gateway",
         "image": installation.gateway_image,

@@ -1084,7 +1084,39 @@ fn volume_of_queues_has_a_limit() {
     assert_eq!(queues["emptyDir"], json!({"sizeLimit": "456Mi"}));
 }
 
-/// A contrib image lacks our extension, and would not start with it.
+/// What a gateway serves without TLS stays in its pod, unless the configuration or its image says otherwise.
+#[test]
+fn metrics_leave_the_gateway_by_the_endpoint_alone() {
+    let installation = objects::Installation::default();
+    let given = Given::new(vec![otlp("d-1", &["TRACES"], Value::Null)]);
+    let plaintext = Configuration::parse("metrics: {plaintext: true}").unwrap();
+    let rendered = |configuration: &Configuration, is_own_collector: bool| {
+        let seen = Observed { configuration, is_own_collector, ..given.seen() };
+        let plan = plan(&seen);
+        let all = objects::desired(&seen, &plan, &installation);
+        let of = |kind: &str| all.iter().find(|one| one.object["kind"] == kind).unwrap().object.clone();
+        let names = |ports: &Value| -> Vec<String> {
+            let metrics = ports.as_array().unwrap().iter().map(|port| port["name"].as_str().unwrap().to_owned());
+            metrics.filter(|name| name.starts_with("metrics")).collect()
+        };
+        let service = names(&of("Service")["spec"]["ports"]);
+        let container = names(&of("Deployment")["spec"]["template"]["spec"]["containers"][0]["ports"]);
+        assert_eq!(service, container);
+        let reader = &plan.config.telemetry["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"];
+        let endpoint = plan.config.get(ComponentKind::Extension, "metrics_endpoint").cloned();
+        (reader["host"].as_str().unwrap().to_owned(), service, endpoint)
+    };
+    let (host, ports, endpoint) = rendered(&Configuration::default(), true);
+    assert_eq!((host.as_str(), ports), ("127.0.0.1", vec!["metrics-tls".to_owned()]));
+    let sources = ["http://127.0.0.1:8888/metrics", "http://127.0.0.1:9090/metrics"];
+    assert_eq!(endpoint.unwrap()["sources"], json!(sources), "its own, and the service graph");
+    let (host, ports, endpoint) = rendered(&plaintext, true);
+    assert_eq!((host.as_str(), ports.len(), endpoint.is_some()), ("0.0.0.0", 2, true));
+    let (host, ports, endpoint) = rendered(&Configuration::default(), false);
+    assert_eq!((host.as_str(), ports, endpoint), ("0.0.0.0", vec!["metrics".to_owned()], None));
+}
+
+/// A contrib image lacks our extensions, and would not start with them.
 #[test]
 fn extension_of_ours_is_rendered_for_images_of_ours_alone() {
     use odigos_api::CollectorRole::{ClusterGateway, NodeCollector};

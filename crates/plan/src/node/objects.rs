@@ -6,6 +6,7 @@
 use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
 use crate::draining::Draining;
 use crate::gateway::objects::Installation;
+use crate::metrics_endpoint;
 use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, mebibytes, millicores};
 use odigos_api::{CollectorRole, labels, names};
@@ -58,6 +59,17 @@ fn role_labels() -> Value {
 fn service(seen: &Observed<'_>, owner: &Value) -> Value {
     let metrics_port =
         seen.group.map_or(i32::from(names::NODE_METRICS_PORT), |group| group.spec.collector_own_metrics_port);
+    let mut ports = vec![
+        json!({"name": "otlp", "port": names::OTLP_GRPC_PORT, "targetPort": names::OTLP_GRPC_PORT, "protocol": "TCP", "appProtocol": "grpc"}),
+        json!({"name": "otlphttp", "port": names::OTLP_HTTP_PORT, "targetPort": names::OTLP_HTTP_PORT, "protocol": "TCP"}),
+    ];
+    let access = seen.metrics_access();
+    if access.has_endpoint {
+        ports.push(metrics_endpoint::service_port());
+    }
+    if access.is_plain {
+        ports.push(json!({"name": "metrics", "port": names::GATEWAY_METRICS_PORT, "targetPort": metrics_port, "protocol": "TCP"}));
+    }
     json!({
         "apiVersion": "v1",
         "kind": "Service",
@@ -66,11 +78,7 @@ fn service(seen: &Observed<'_>, owner: &Value) -> Value {
             "type": "ClusterIP",
             "internalTrafficPolicy": "Local",
             "selector": role_labels(),
-            "ports": [
-                {"name": "otlp", "port": names::OTLP_GRPC_PORT, "targetPort": names::OTLP_GRPC_PORT, "protocol": "TCP", "appProtocol": "grpc"},
-                {"name": "otlphttp", "port": names::OTLP_HTTP_PORT, "targetPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
-                {"name": "metrics", "port": names::GATEWAY_METRICS_PORT, "targetPort": metrics_port, "protocol": "TCP"},
-            ],
+            "ports": ports,
         },
     })
 }
@@ -84,6 +92,21 @@ struct DaemonSet<'a> {
 }
 
 impl DaemonSet<'_> {
+    fn ports(&self) -> Vec<Value> {
+        let port = |name: &str, number: i32| json!({"name": name, "containerPort": number, "protocol": "TCP"});
+        let mut ports =
+            vec![port("otlp", i32::from(names::OTLP_GRPC_PORT)), port("otlphttp", i32::from(names::OTLP_HTTP_PORT))];
+        let access = self.seen.metrics_access();
+        if access.has_endpoint {
+            ports.push(metrics_endpoint::container_port());
+        }
+        if access.is_plain {
+            ports.push(port("metrics", self.port));
+            ports.push(port("source-metrics", i32::from(names::SOURCE_METRICS_PORT)));
+        }
+        ports
+    }
+
     fn reads_logs(&self) -> bool {
         self.plan.config.get(odigos_pipeline::ComponentKind::Receiver, super::receivers::FILE_LOG).is_some()
     }
@@ -219,12 +242,7 @@ impl DaemonSet<'_> {
             "command": [self.installation.collector_command],
             "args": [format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
             "env": environment,
-            "ports": [
-                {"name": "otlp", "containerPort": names::OTLP_GRPC_PORT, "protocol": "TCP"},
-                {"name": "otlphttp", "containerPort": names::OTLP_HTTP_PORT, "protocol": "TCP"},
-                {"name": "metrics", "containerPort": self.port, "protocol": "TCP"},
-                {"name": "source-metrics", "containerPort": names::SOURCE_METRICS_PORT, "protocol": "TCP"},
-            ],
+            "ports": self.ports(),
             "livenessProbe": probe(3),
             "readinessProbe": probe(3),
             "startupProbe": probe(30),

@@ -80,7 +80,7 @@ impl<'a> Build<'a> {
         {
             own_metrics::add(config, self.namespace, metrics, own, self.has_agent, self.configuration);
         }
-        sources::add(config);
+        sources::add(config, seen.metrics_access().host());
         for signal in Signal::PIPELINES {
             let exporter = |gateway: &CollectorsGroupSpec| self.exporter(signal, gateway);
             routes::add(config, signal, self.routes, &exporter(self.gateway), &exporter);

@@ -15,8 +15,8 @@ const NAME: &str = "sources";
 /// What tells a source; items of pods that nothing covers carry none of the product's own, and are not counted.
 const LABELS: [&str; 3] = ["k8s.namespace.name", "odigos.workload.kind", "odigos.workload.name"];
 
-/// Counts what the pipelines of each signal that start on this node pass on.
-pub(super) fn add(config: &mut CollectorConfig) {
+/// Counts what the pipelines of each signal that start on this node pass on, and serves the counts on `host`.
+pub(super) fn add(config: &mut CollectorConfig, host: &str) {
     let mut is_counted = false;
     for signal in Signal::PIPELINES {
         for origin in [Origin::Sent, Origin::Read] {
@@ -27,7 +27,7 @@ pub(super) fn add(config: &mut CollectorConfig) {
         }
     }
     if is_counted {
-        counts::add(config, NAME, counted(), &format!("0.0.0.0:{}", names::SOURCE_METRICS_PORT));
+        counts::add(config, NAME, counted(), &format!("{host}:{}", names::SOURCE_METRICS_PORT));
     }
 }
 

@@ -355,7 +355,7 @@ fn what_each_source_sends_is_counted() {
     let totals = pipeline(&plan, Signal::Metrics, "sources");
     assert_eq!((totals.receivers, totals.exporters), (vec!["count/sources".into()], vec!["prometheus/sources".into()]));
     let exporter = plan.config.get(ComponentKind::Exporter, "prometheus/sources").unwrap();
-    assert_eq!(exporter["endpoint"], "0.0.0.0:55683");
+    assert_eq!(exporter["endpoint"], "127.0.0.1:55683");
 }
 
 #[test]
@@ -506,6 +506,18 @@ fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
             has_certificate,
             "a new authority takes new pods"
         );
+        let names: Vec<&str> = template["spec"]["containers"][0]["ports"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|port| port["name"].as_str().unwrap())
+            .collect();
+        let reader = &plan.config.telemetry["metrics"]["readers"][0]["pull"]["exporter"]["prometheus"];
+        let (expected, host): (&[&str], _) = match has_certificate {
+            true => (&["otlp", "otlphttp", "metrics-tls"], "127.0.0.1"),
+            false => (&["otlp", "otlphttp", "metrics", "source-metrics"], "0.0.0.0"),
+        };
+        assert_eq!((names.as_slice(), &reader["host"]), (expected, &json!(host)), "plain until it has a certificate");
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which gateway pods are asked, and which of them ran out of memory (`spec/collectors-and-pipelines.md` 6.2).
 
+use crate::metrics_endpoint;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
@@ -13,6 +14,25 @@ const OUT_OF_MEMORY: &str = "OOMKilled";
 pub fn runs(pod: &Pod) -> bool {
     let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     pod.metadata.deletion_timestamp.is_none() && phase == Some("Running")
+}
+
+/// Where the metrics of a gateway are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsPort {
+    /// At the endpoint for readers with a certificate.
+    Secured(u16),
+    /// Without TLS: a gateway of a release without that endpoint, or of another image.
+    Plain(u16),
+}
+
+/// Where the metrics of a gateway are read, by what its pod declares; `plain` is the port of the others.
+#[must_use]
+pub fn metrics_port(pod: &Pod, plain: u16) -> MetricsPort {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    let mut ports = containers.flat_map(|one| one.ports.iter().flatten());
+    let endpoint = ports.find(|port| port.name.as_deref() == Some(metrics_endpoint::PORT_NAME));
+    let number = endpoint.and_then(|port| u16::try_from(port.container_port).ok());
+    number.map_or(MetricsPort::Plain(plain), MetricsPort::Secured)
 }
 
 /// Whether a collector was ended for its memory, and is down for it or came back only now.
@@ -58,6 +78,18 @@ mod tests {
         assert!(with(works.clone(), ended("OOMKilled", late)));
         assert!(!with(works, ended("OOMKilled", early)), "it came back long ago");
         assert!(!with(waits, ended("Error", late)));
+    }
+
+    #[test]
+    fn gateways_of_both_releases_are_read_while_one_replaces_the_other() {
+        let with = |ports: Value| -> Pod {
+            let spec = json!({"containers": [{"name": "gateway", "ports": ports}]});
+            serde_json::from_value(json!({"metadata": {"name": "gw"}, "spec": spec})).unwrap()
+        };
+        let old = json!([{"name": "otlp", "containerPort": 4317}, {"name": "metrics", "containerPort": 8888}]);
+        assert_eq!(metrics_port(&with(old), 8888), MetricsPort::Plain(8888));
+        let new = json!([{"name": "metrics", "containerPort": 8888}, metrics_endpoint::container_port()]);
+        assert_eq!(metrics_port(&with(new), 8888), MetricsPort::Secured(8889));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Writes what both sides mount, in the folders `gateway` and `node`; `signer` certifies, `trusted` is what both believe.
 pub(crate) fn write(directory: &Path, signer: &Authority, trusted: &Authority, now: Timestamp) {
     static VERSION: AtomicUsize = AtomicUsize::new(0);
-    for (side, folder, usage) in [(Side::Gateway, "gateway", Usage::Server), (Side::Node, "node", Usage::Client)] {
+    for (side, folder, usage) in [(Side::Gateway, "gateway", Usage::Server), (Side::Node, "node", Usage::Both)] {
         let mut mounted = Mounted::next(None, signer, true, &[side.name().to_owned()], usage, now).unwrap();
         mounted.trusted = trusted.bundle();
         // All files of a Secret change at once: the folder is a link to the newest.

@@ -16,6 +16,7 @@ mod counts;
 mod derived;
 mod draining;
 mod expansion;
+mod metrics_endpoint;
 mod placement;
 mod processors;
 mod values;

@@ -1,7 +1,7 @@
 //! The lab: API server with its own autoscaling controller, controllers as processes, gateways that answer on loopback addresses.
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use odigos_api::collectors_group::{CollectorsGroup, GatewayLoad};
@@ -106,6 +106,20 @@ impl Plane {
         found.map(|one| (format!("{}/{}", one.status, one.reason), one.message)).unwrap_or_default()
     }
 
+    /// Writes what gateway pods mount, as the autoscaler has certified them.
+    async fn write_gateway_certificate(&self, directory: &std::path::Path) {
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let certified = eventually("gateways have a certificate", Duration::from_secs(90), || async {
+            let secret = secrets.get(names::GATEWAY_CERTIFICATE).await.unwrap();
+            secret.data.is_some_and(|data| data.contains_key("tls.key"))
+        });
+        certified.await.unwrap();
+        std::fs::create_dir_all(directory).unwrap();
+        for (name, value) in secrets.get(names::GATEWAY_CERTIFICATE).await.unwrap().data.unwrap() {
+            std::fs::write(directory.join(name), value.0).unwrap();
+        }
+    }
+
     /// Addresses of the gateway pods that are not going; empty for one that has none yet.
     pub(super) async fn addresses(&self) -> Vec<String> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
@@ -181,10 +195,14 @@ impl Gateways {
         });
         two.await.unwrap();
         let mut collectors = Vec::new();
+        let certificate = directory.join("certificate");
+        plane.write_gateway_certificate(&certificate).await;
         for address in plane.addresses().await {
             let around = Surroundings {
                 metrics: names::GATEWAY_METRICS_PORT,
                 metrics_host: address.clone(),
+                secure_metrics: names::SECURE_METRICS_PORT,
+                metrics_certificate: Some(certificate.clone()),
                 ..Surroundings::new(&directory.join(&address)).unwrap()
             };
             collectors.push(Collector::start("gateway", config, around, &[]).await.unwrap());
