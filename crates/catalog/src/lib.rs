@@ -10,6 +10,7 @@ pub mod distribution;
 pub mod example;
 pub mod normalise;
 mod normaliser;
+pub mod plain_credentials;
 pub mod render;
 mod schema;
 mod template;

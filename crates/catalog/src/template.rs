@@ -310,16 +310,21 @@ impl<'a> Evaluation<'a> {
     }
 
     /// A user's text as a literal of the configuration: every `$` is doubled, so that the collector expands nothing.
-    /// The one exception is `${KEY}` of a secret key of this type, which older manifests write into headers: it becomes
-    /// the reference to that key.
+    /// The exceptions are `${KEY}` of a secret key of this type and, in headers, of any key of the destination's own Secret: it
+    /// becomes the reference to that key.
     fn literal(&mut self, text: &str) -> String {
         let mut out = text.replace('$', "$$");
-        let secrets: Vec<&str> =
-            self.definition.fields.iter().filter(|field| field.secret).map(|field| field.name.as_str()).collect();
+        let mut secrets: BTreeSet<String> =
+            self.definition.fields.iter().filter(|field| field.secret).map(|field| field.name.clone()).collect();
+        if let (Secret::Keys { keys, .. }, Usage::HttpHeader | Usage::GrpcHeader) =
+            (&self.instance.secret, self.usage())
+        {
+            secrets.extend(keys.iter().cloned());
+        }
         for key in secrets {
             let placeholder = format!("$${{{key}}}");
             if out.contains(&placeholder)
-                && let Some(reference) = self.reference(key, self.usage())
+                && let Some(reference) = self.reference(&key, self.usage())
             {
                 out = out.replace(&placeholder, &reference);
             }

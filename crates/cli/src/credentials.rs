@@ -9,6 +9,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use odigos_api::destination::Destination;
 use odigos_api::labels::{DESTINATION_SECRET, SECRET_DESTINATIONS};
+use odigos_catalog::plain_credentials;
 use odigos_plan::gateway::secret_access::{SecretMark, is_reserved_name};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,11 +109,16 @@ pub(crate) async fn move_into_secret(
     let Some(definition) = odigos_catalog::destination::find(&spec.type_) else {
         bail!("the type {} is not known", spec.type_);
     };
-    let moved: BTreeMap<&String, &String> = spec
+    let mut moved: BTreeMap<&String, &String> = spec
         .data
         .iter()
         .filter(|(key, text)| !text.trim().is_empty() && definition.field(key).is_some_and(|field| field.secret))
         .collect();
+    let mut changed: BTreeMap<&String, Value> = moved.keys().map(|key| (*key, Value::Null)).collect();
+    // Headers stay, and refer to the Secret.
+    let (settings, of_headers) = plain_credentials::move_headers(definition, &spec.data);
+    changed.extend(settings.iter().map(|(setting, text)| (setting, json!(text))));
+    moved.extend(&of_headers);
     let secret_name = match spec.secret_ref.as_ref().map(|one| one.name.as_str()) {
         Some(named) if !named.is_empty() => named.to_owned(),
         _ => format!("{name}{SUFFIX}"),
@@ -143,8 +149,7 @@ pub(crate) async fn move_into_secret(
         let parameters = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         api.create(&parameters, &secret).await.context("failed to create the Secret")?;
     }
-    let gone: BTreeMap<&String, Value> = moved.keys().map(|key| (*key, Value::Null)).collect();
-    let change = json!({"spec": {"data": gone, "secretRef": {"name": secret_name}}});
+    let change = json!({"spec": {"data": changed, "secretRef": {"name": secret_name}}});
     destinations.patch(name, &parameters, &Patch::Merge(&change)).await.context("failed to change the Destination")?;
     Ok((moved.keys().map(|key| (*key).clone()).collect(), secret_name))
 }

@@ -9,6 +9,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use odigos_api::destination::Destination;
 use odigos_api::{API_VERSION, Signal, names};
 use odigos_catalog::destination::{DestinationType, find, types};
+use odigos_catalog::plain_credentials;
 use odigos_catalog::render::{self, Instance, Secret};
 use odigos_catalog::{ComponentType, Field};
 use odigos_pipeline::yaml;
@@ -310,6 +311,11 @@ async fn add(arguments: &Add) -> Result<ExitCode, Failure> {
             data.insert(key, value)
         };
     }
+    // A header with a token refers to the Secret, as admission wants it.
+    let (settings, of_headers) = plain_credentials::move_headers(definition, &data);
+    data.extend(settings);
+    values_known.extend(of_headers.iter().map(|(key, value)| (key.clone(), SecretValue::of(value.as_bytes()))));
+    credentials.extend(of_headers);
     let chosen: Vec<String> = match arguments.signals.as_slice() {
         [] => signals(definition).into_iter().filter(|one| *one != "profiles").map(str::to_uppercase).collect(),
         stated => stated.iter().map(|one| one.to_uppercase()).collect(),

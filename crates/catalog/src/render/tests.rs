@@ -636,3 +636,26 @@ fn every_type_with_every_set_of_signals_and_every_gap() {
     assert!(rendered_sets > 500, "{rendered_sets}");
     assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
 }
+
+#[test]
+fn headers_refer_to_any_key_of_the_own_secret() {
+    let headers =
+        json!([{"key": "Authorization", "value": "Bearer ${TOKEN}"}, {"key": "a", "value": "${OTHER}"}]).to_string();
+    let data: BTreeMap<String, String> =
+        [("OTLP_HTTP_ENDPOINT".to_owned(), "https://${TOKEN}".to_owned()), ("OTLP_HTTP_HEADERS".to_owned(), headers)]
+            .into();
+    let (signals, keys) = ([Signal::Traces].into(), BTreeSet::from(["TOKEN".to_owned()]));
+    let render = |data: &BTreeMap<String, String>| {
+        let secret = Secret::Keys { name: "s", keys: &keys };
+        render(&Instance { id: "d", type_id: "otlphttp", data, signals: &signals, secret })
+    };
+    assert!(render(&data).is_err(), "an address is no header");
+    let mut data = data;
+    data.insert("OTLP_HTTP_ENDPOINT".into(), "https://h".into());
+    let rendered = render(&data).unwrap();
+    let settings = rendered.exporters.values().next().unwrap();
+    let variable = variable_name("d", "TOKEN");
+    assert_eq!(settings["headers"]["Authorization"], json!(format!("Bearer ${{env:{variable}}}")));
+    assert_eq!(settings["headers"]["a"], json!("$${OTHER}"), "another text stays as it is");
+    assert_eq!(rendered.environment.iter().map(|used| used.key.as_str()).collect::<Vec<_>>(), ["TOKEN"]);
+}

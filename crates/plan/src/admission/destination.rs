@@ -13,6 +13,7 @@ use crate::spelling::nearest;
 use crate::streams::{self, Selection};
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::{Signal, labels};
+use odigos_catalog::plain_credentials::{self, PlainCredential};
 use odigos_catalog::render::{self, Instance, Secret};
 use odigos_pipeline::graph::check_component_id;
 use std::collections::{BTreeMap, BTreeSet};
@@ -53,6 +54,15 @@ pub fn review(
     let spec = &destination.spec;
     let name = destination.metadata.name.as_deref().unwrap_or_default();
     result.refusals.extend(credentials_in_data(spec, before));
+    let known = before.map(|before| plain(&before.spec)).unwrap_or_default();
+    for one in plain(spec) {
+        let field = format!("spec.data.{}", one.setting);
+        if known.contains(&one) {
+            result.warnings.push(format!("{field}: {}", one.message()));
+        } else {
+            result.refusals.push(Refusal::new(field, one.message()));
+        }
+    }
     if !result.refusals.is_empty() {
         return result;
     }
@@ -130,6 +140,21 @@ fn credentials_in_data(spec: &DestinationSpec, before: Option<&Destination>) -> 
         .collect()
 }
 
+fn plain(spec: &DestinationSpec) -> Vec<PlainCredential> {
+    plain_credentials::found(odigos_catalog::destination::find(&spec.type_), &spec.data)
+}
+
+/// Credentials in plain text that an older release admitted, each with its field: they work, and everyone who may read Destinations can
+/// read them.
+#[must_use]
+pub fn credential_remarks(spec: &DestinationSpec, name: &str) -> Vec<(String, String)> {
+    let remark = |one: PlainCredential| {
+        let how = if one.is_movable() { format!(" (odigos destinations move-secret {name})") } else { String::new() };
+        (format!("spec.data.{}", one.setting), format!("{}{how}", one.message()))
+    };
+    plain(spec).into_iter().map(remark).collect()
+}
+
 /// What is accepted but has no effect: settings that the type lacks, and what of the selector selects nothing. Each with its field.
 #[must_use]
 pub fn remarks(spec: &DestinationSpec) -> Vec<(String, String)> {
@@ -202,6 +227,44 @@ mod tests {
         assert_eq!(review(&with, Some(&with)).refusals, vec![], "what an older release took stays");
         let file = destination("d", "file", &["TRACES"], json!({"FILE_PATH": "/a"}));
         assert!(review(&file, None).warnings.iter().any(|text| text.contains("destinations.additionalTypes: [file]")));
+    }
+
+    #[test]
+    fn credential_in_an_address_or_a_header_is_refused_unless_it_was_there() {
+        let of = |endpoint: &str, header: &str, value: &str| {
+            let headers = json!([{"key": header, "value": value}]).to_string();
+            destination(
+                "d",
+                "otlphttp",
+                &["TRACES"],
+                json!({"OTLP_HTTP_ENDPOINT": endpoint, "OTLP_HTTP_HEADERS": headers}),
+            )
+        };
+        let review = |one: &Destination, before: Option<&Destination>| {
+            review(one, before, &Configuration::default(), "odigos-system")
+        };
+        let fields = |one: &Destination, before: Option<&Destination>| -> Vec<String> {
+            review(one, before).refusals.into_iter().map(|refusal| refusal.field).collect()
+        };
+        const NONE: [String; 0] = [];
+        let (endpoint, headers) = ("spec.data.OTLP_HTTP_ENDPOINT", "spec.data.OTLP_HTTP_HEADERS");
+        let (clean, url) = (of("https://h", "tenant", "a"), of("https://me:hunter2@h", "tenant", "a"));
+        let header = of("https://h", "X-Api-Key", "hunter2");
+        assert_eq!(fields(&clean, None), NONE);
+        assert_eq!(fields(&url, None), [endpoint]);
+        assert_eq!(fields(&url, Some(&clean)), [endpoint]);
+        assert_eq!(fields(&header, Some(&url)), [headers]);
+        assert_eq!(fields(&of("https://h", "Authorization", "Bearer ${TOKEN}"), None), NONE);
+        // What an older release took stays, and is said; another value is new.
+        let older = review(&header, Some(&header));
+        assert_eq!(older.refusals, vec![]);
+        assert!(older.warnings.iter().any(|text| text.starts_with(headers)), "{older:?}");
+        assert_eq!(fields(&of("https://other", "X-Api-Key", "hunter2"), Some(&header)), NONE);
+        assert_eq!(fields(&of("https://h", "X-Api-Key", "hunter3"), Some(&header)), [headers]);
+        let said = format!("{:?}{:?}", review(&url, None), older);
+        assert!(!said.contains("hunter"), "{said}");
+        let remarks = credential_remarks(&header.spec, "d");
+        assert!(remarks.len() == 1 && remarks[0].1.contains("odigos destinations move-secret d"), "{remarks:?}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use odigos_api::condition::{ConditionDraft, kind};
 use odigos_api::destination::{Delivery, Destination, DestinationSpec};
 use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_catalog::Usage;
+use odigos_catalog::plain_credentials;
 use odigos_catalog::render::{self, Instance, Reason, Rendered, Secret};
 use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::expansion::unexpanded_variable;
@@ -616,6 +617,12 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         };
     }
     warnings.extend(admission::destination::remarks(spec));
+    warnings.extend(admission::destination::credential_remarks(spec, name));
+    let unknown = plain_credentials::references(&spec.data).into_iter().filter(|(_, key)| !keys.contains(*key));
+    warnings.extend(unknown.map(|(setting, key)| {
+        let message = format!("${{{key}}} is sent as it is written: the Destination's Secret has no key {key}");
+        (format!("spec.data.{setting}"), message)
+    }));
     let variable = |key: &str, target: SecretTarget| SecretUse {
         destination: name.to_owned(),
         secret: secret_name.unwrap_or_default().to_owned(),

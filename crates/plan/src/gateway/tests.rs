@@ -500,6 +500,25 @@ fn reference_behind_an_escaped_one_is_refused() {
 }
 
 #[test]
+fn credential_in_plain_text_goes_on_and_is_reported_with_its_field() {
+    let data = json!({
+        "OTLP_HTTP_ENDPOINT": "https://me:hunter2@backend",
+        "OTLP_HTTP_HEADERS": r#"[{"key": "X-Api-Key", "value": "hunter3"}]"#,
+    });
+    let plan = Given::new(vec![destination_with("d-1", "otlphttp", &["TRACES"], data, Value::Null)]).plan();
+    let condition = &plan.destinations["d-1"];
+    assert_eq!(condition.status, Status::True);
+    for part in [
+        "Warning: spec.data.OTLP_HTTP_ENDPOINT: the address holds a user or password",
+        "spec.data.OTLP_HTTP_HEADERS: the header X-Api-Key holds a credential",
+        "odigos destinations move-secret d-1",
+    ] {
+        assert!(condition.message.contains(part), "{part}: {condition:?}");
+    }
+    assert!(!condition.message.contains("hunter"), "{condition:?}");
+}
+
+#[test]
 fn retries_that_the_exporter_refuses_are_refused_with_their_field() {
     let mut given = Given::new(vec![otlp("d-1", &["TRACES"], Value::Null), jaeger("d-2", Value::Null)]);
     let delivery = |value| Some(serde_json::from_value(value).unwrap());

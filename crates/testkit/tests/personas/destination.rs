@@ -96,6 +96,15 @@ pub(crate) async fn settings_and_types_are_limited(plane: &Plane, author: &Clien
     let data = json!({"HONEYCOMB_ENDPOINT": "api.honeycomb.io", "HONEYCOMB_API_KEY": "in-plain-text"});
     let rejected = apply(author, &destination("plain", "honeycomb", &data, None)).await.unwrap_err();
     assert!(format!("{rejected:#}").contains("spec.data.HONEYCOMB_API_KEY"), "{rejected:#}");
+    let headers = r#"[{"key": "X-Api-Key", "value": "hunter2"}]"#;
+    for (setting, data) in [
+        ("OTLP_HTTP_ENDPOINT", json!({"OTLP_HTTP_ENDPOINT": "http://me:hunter2@h:4318"})),
+        ("OTLP_HTTP_HEADERS", json!({"OTLP_HTTP_ENDPOINT": "http://h:4318", "OTLP_HTTP_HEADERS": headers})),
+    ] {
+        let rejected = apply(author, &destination("plain", "otlphttp", &data, None)).await.unwrap_err();
+        let rejected = format!("{rejected:#}");
+        assert!(rejected.contains(&format!("spec.data.{setting}")) && !rejected.contains("hunter2"), "{rejected}");
+    }
     let nested = "{protocol: {otlp: {auth: {authenticator: basicauth/otlphttp-payments-vault}, tls: {insecure: true}}}, resolver: {static: {hostnames: ['thief:4317']}}}";
     let data = json!({"DYNAMIC_DESTINATION_TYPE": "load_balancing", "DYNAMIC_CONFIGURATION_DATA": nested});
     apply(author, &destination("nested", "dynamic", &data, None)).await.unwrap();
