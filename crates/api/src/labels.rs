@@ -37,11 +37,17 @@ pub const WORKLOAD_NAMESPACE: &str = "odigos.io/workload-namespace";
 /// Kind of the workload that a Source selects.
 pub const WORKLOAD_KIND: &str = "odigos.io/workload-kind";
 
-/// Keeps a Source until its workloads are un-instrumented.
+/// Finalizer of older releases, which kept a Source until its workloads were un-instrumented. It is removed wherever it is found.
 pub const SOURCE_FINALIZER: &str = "odigos.io/source-instrumentation-finalizer";
-/// Finalizers of older releases; admission removes them.
+/// Finalizers of still older releases; removed as well.
 pub const DEPRECATED_SOURCE_FINALIZERS: [&str; 2] =
     ["odigos.io/source-startlangdetection-finalizer", "odigos.io/source-deleteinstrumentationconfig-finalizer"];
+
+/// Whether a finalizer of a Source is one of ours.
+#[must_use]
+pub fn is_source_finalizer(name: &str) -> bool {
+    name == SOURCE_FINALIZER || DEPRECATED_SOURCE_FINALIZERS.contains(&name)
+}
 
 /// Asks for another attempt after an automatic rollback; RFC 3339 time.
 pub const ROLLBACK_RECOVERY: &str = "odigos.io/rollback-recovery";

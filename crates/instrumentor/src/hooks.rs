@@ -151,7 +151,9 @@ fn default_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObje
     // Only labels and finalizers are touched, whatever else the object holds.
     let (Ok(before), Ok(mut after)) = (serde_json::to_value(raw), serde_json::to_value(raw)) else { return response };
     after["metadata"]["labels"] = json!(defaulted.metadata.labels);
-    after["metadata"]["finalizers"] = json!(defaulted.metadata.finalizers);
+    if defaulted.metadata.finalizers != object.metadata.finalizers {
+        after["metadata"]["finalizers"] = json!(defaulted.metadata.finalizers);
+    }
     patched(response, &before, &after)
 }
 

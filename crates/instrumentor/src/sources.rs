@@ -1,11 +1,11 @@
-//! One Source: its status, and its finalizer when it is on its way out.
+//! One Source: its status; takes the finalizers of older releases away.
 
 use crate::state::State;
-use crate::workloads::{self, Error};
+use crate::workloads::Error;
 use jiff::Timestamp;
 use odigos_api::API_VERSION;
 use odigos_api::condition::{kind, merged};
-use odigos_api::labels::{DEPRECATED_SOURCE_FINALIZERS, SOURCE_FINALIZER};
+use odigos_api::labels::is_source_finalizer;
 use odigos_api::source::Source;
 use odigos_kit::apply::{reference, same_conditions};
 use odigos_kit::events::about;
@@ -16,11 +16,18 @@ use odigos_plan::coverage::{self, Matcher};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// When a finalizer that came back is removed again.
+const RECHECK: Duration = Duration::from_secs(10);
 
 pub(crate) async fn reconcile(state: Arc<State>, key: ObjectKey) -> Result<Outcome, Error> {
     let Some(source) = state.sources.get(&key.0, &key.1) else { return Ok(Outcome::default()) };
+    if let Some(outcome) = release(&state, &source).await? {
+        return Ok(outcome);
+    }
     if coverage::is_terminating(&source) {
-        return release(&state, &source).await;
+        return Ok(Outcome::default());
     }
     let scope = state.options.load().scope.clone();
     // Which namespaces are ignored is not known: what the status says stays.
@@ -80,23 +87,25 @@ fn rivals(state: &State, source: &Source, selected: &[odigos_api::WorkloadRef]) 
     names.into_iter().collect()
 }
 
-/// Brings every workload of a terminating Source in line, then lets the object go.
-async fn release(state: &Arc<State>, source: &Source) -> Result<Outcome, Error> {
-    let finalizers = source.metadata.finalizers.clone().unwrap_or_default();
-    let ours = |one: &String| one == SOURCE_FINALIZER || DEPRECATED_SOURCE_FINALIZERS.contains(&one.as_str());
-    if !finalizers.iter().any(ours) {
-        return Ok(Outcome::default());
+/// Takes the finalizers of older releases from a Source; `None` where it has none. Its workloads are decided by the Sources that there
+/// are, so nothing has to be done before it goes.
+async fn release(state: &State, source: &Source) -> Result<Option<Outcome>, Error> {
+    let finalizers = source.metadata.finalizers.as_deref().unwrap_or_default();
+    if !finalizers.iter().any(|one| is_source_finalizer(one)) {
+        return Ok(None);
     }
-    for workload in state.selected(source) {
-        workloads::reconcile(state.clone(), workload).await?;
-    }
-    let kept: Vec<&String> = finalizers.iter().filter(|one| !ours(one)).collect();
+    let kept: Vec<&String> = finalizers.iter().filter(|one| !is_source_finalizer(one)).collect();
     let namespace = source.metadata.namespace.as_deref().unwrap_or_default();
     let object = reference(API_VERSION, "Source", namespace, source.metadata.name.as_deref().unwrap_or_default());
     // The version keeps a finalizer that somebody adds at the same moment.
     let change = json!({"metadata": {"finalizers": kept, "resourceVersion": source.metadata.resource_version}});
     match state.applier.merge(&object, &change).await {
-        Err(error) if error.is_not_found() => Ok(Outcome::default()),
-        other => other.map(|_| Outcome::default()).map_err(Error::from),
+        Err(error) if error.is_not_found() => Ok(Some(Outcome::default())),
+        Err(error) => Err(error.into()),
+        Ok(stored) => {
+            // While an upgrade goes on, admission of the older release may put it back.
+            let is_held = stored.metadata.finalizers.iter().flatten().any(|one| is_source_finalizer(one));
+            Ok(Some(Outcome { recheck_after: is_held.then_some(RECHECK) }))
+        }
     }
 }

@@ -177,8 +177,8 @@ async fn a_workload_is_asked_for_explained_and_taken_back() {
         .await
         .ended(0);
     assert!(ran.out.contains(&format!("deleted Source {source}")) && ran.said.contains("is no longer instrumented"));
-    let is_released = async || sources.get_opt(&source).await.unwrap().is_none();
-    eventually("the finalizer is released", LIMIT, is_released).await.unwrap();
+    let is_deleted = async || sources.get_opt(&source).await.unwrap().is_none();
+    eventually("the Source is deleted", LIMIT, is_deleted).await.unwrap();
     odigos(&plane, &["sources", "disable", "deployment/cart", "-n", "shop"]).await.ended(0);
     // In a covered namespace it is excluded instead.
     odigos(&plane, &["sources", "enable", "namespace", "shop"]).await.ended(0);

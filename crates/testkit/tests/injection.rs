@@ -114,7 +114,7 @@ async fn new_pods_get_their_agents_and_none_is_ever_blocked() {
         let is_released = sources.get_opt("all").await.unwrap().is_none();
         is_released && configs.list(&ListParams::default()).await.unwrap().items.is_empty()
     };
-    eventually("the finalizer is released and no config is left", LIMIT, is_gone).await.unwrap();
+    eventually("neither Source nor config is left", LIMIT, is_gone).await.unwrap();
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(plane.generation("strict", "api").await.unwrap(), 3, "no further restart");
     assert_eq!(plane.generation("other", "plain").await.unwrap(), 1);

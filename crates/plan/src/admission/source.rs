@@ -1,4 +1,4 @@
-//! Sources: labels and finalizer that are filled in, and everything that cannot be accepted (2.3, 2.4).
+//! Sources: labels that are filled in, finalizers that are removed, and everything that cannot be accepted (2.3, 2.4).
 
 use super::Refusal;
 use crate::coverage::{Matcher, PATTERN_LIMIT, compile_within, is_namespace_source};
@@ -44,14 +44,12 @@ pub fn defaulted(source: &Source, namespace_has_streams: bool) -> Source {
     if !joins_any && !opts_out && !inherits {
         labels.insert(labels::DEFAULT_STREAM_LABEL.to_owned(), "true".to_owned());
     }
-    let terminating = source.metadata.deletion_timestamp.is_some();
-    let finalizers = source.metadata.finalizers.get_or_insert_default();
-    // Both at once are refused, and must still be there for that.
-    if !has_both_old_finalizers(finalizers) {
-        finalizers.retain(|one| !labels::DEPRECATED_SOURCE_FINALIZERS.contains(&one.as_str()));
-    }
-    if !terminating && !finalizers.iter().any(|one| one == labels::SOURCE_FINALIZER) {
-        finalizers.push(labels::SOURCE_FINALIZER.to_owned());
+    // A finalizer would hold the Source, and its namespace, where the control plane was removed first. Both old ones at once are
+    // refused, and must still be there for that.
+    if let Some(finalizers) = &mut source.metadata.finalizers
+        && !has_both_old_finalizers(finalizers)
+    {
+        finalizers.retain(|one| !labels::is_source_finalizer(one));
     }
     source
 }
@@ -254,12 +252,12 @@ mod tests {
     }
 
     #[test]
-    fn s1_labels_stream_and_finalizer_are_filled_in() {
+    fn s1_labels_and_stream_are_filled_in() {
         let filled = defaulted(&source("a", json!({"workload": {}})), false);
         let labels = filled.metadata.labels.clone().unwrap();
         assert_eq!(labels.len(), 4);
         assert_eq!(labels[labels::DEFAULT_STREAM_LABEL], "true");
-        assert_eq!(filled.metadata.finalizers, Some(vec![labels::SOURCE_FINALIZER.to_owned()]));
+        assert_eq!(filled.metadata.finalizers, None, "nothing holds a Source");
         assert_eq!(defaulted(&filled, false), filled, "idempotent");
         let pattern = source("a", json!({"workload": {}, "matchWorkloadNameAsRegex": true}));
         assert!(!defaulted(&pattern, false).metadata.labels.unwrap().contains_key(labels::WORKLOAD_NAME));
@@ -306,7 +304,9 @@ mod tests {
     fn s8_old_finalizers() {
         let mut one = source("a", json!({"workload": {}}));
         one.metadata.finalizers = Some(vec![labels::DEPRECATED_SOURCE_FINALIZERS[0].to_owned(), "other/one".into()]);
-        assert_eq!(defaulted(&one, false).metadata.finalizers.unwrap(), ["other/one", labels::SOURCE_FINALIZER]);
+        assert_eq!(defaulted(&one, false).metadata.finalizers.unwrap(), ["other/one"]);
+        one.metadata.finalizers = Some(vec![labels::SOURCE_FINALIZER.to_owned()]);
+        assert_eq!(defaulted(&one, false).metadata.finalizers.unwrap(), Vec::<String>::new());
         one.metadata.finalizers = Some(labels::DEPRECATED_SOURCE_FINALIZERS.map(str::to_owned).to_vec());
         assert_eq!(fields(&one, None, &[]), ["metadata.finalizers"]);
         assert_eq!(fields(&defaulted(&one, false), None, &[]), ["metadata.finalizers"], "as admission sees it");

@@ -53,7 +53,7 @@ async fn with_controllers_running_or_dead_nothing_is_left() {
         assert!(covered(&object, found) && found.get("status").is_none(), "{found}");
     }
 
-    // Controllers are dead, a namespace hangs on our finalizer, and somebody has broken half of the installation.
+    // Controllers are dead, a namespace hangs on the finalizer of an older release, and somebody has broken half of the installation.
     installed_and_used(&lab).await;
     lab.kill_controllers().await;
     create_namespace(&lab.client, "stuck").await.unwrap();
@@ -148,6 +148,47 @@ async fn objects_of_users_stay_as_they_were() {
     );
     assert!(pods.list(&agents).await.unwrap().items.is_empty());
     assert_eq!(kept().await, first);
+}
+
+/// Plain `helm uninstall`, without the command line tool: no Source is held, and no namespace of a tenant.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plain_helm_uninstall_holds_no_source_and_no_namespace() {
+    let _turn = TURN.lock().await;
+    let lab = Lab::start().await;
+    let chart = ["odigos", "charts/odigos", "--namespace", NAMESPACE, "--create-namespace"];
+    lab.helm(&[&["install"][..], &chart[..]].concat()).await.ended(0);
+    // Stored by an older release.
+    let source = json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "Source",
+        "metadata": {
+            "name": "web", "namespace": "old",
+            "finalizers": [odigos_api::labels::SOURCE_FINALIZER, odigos_api::labels::DEPRECATED_SOURCE_FINALIZERS[0]],
+        },
+        "spec": {"workload": {"name": "web", "namespace": "old", "kind": "Deployment"}},
+    });
+    create_namespace(&lab.client, "old").await.unwrap();
+    lab.apply_as_user(&source).await;
+    let held = async || {
+        let all = list(&lab.client, odigos_api::API_VERSION, "Source").await.unwrap();
+        all.iter().filter(|one| !one.finalizers().is_empty()).map(ResourceExt::name_any).collect::<Vec<_>>()
+    };
+    assert_eq!(held().await, ["web"]);
+    lab.run_controllers().await;
+    lab.use_the_product().await;
+    eventually("no Source is held", Duration::from_secs(60), || async { held().await.is_empty() }).await.unwrap();
+
+    lab.helm(&["uninstall", "odigos", "--namespace", NAMESPACE]).await.ended(0);
+    lab.kill_controllers().await;
+    assert!(list(&lab.client, odigos_api::API_VERSION, "Source").await.unwrap().len() >= 2);
+    assert_eq!(held().await, Vec::<String>::new());
+    let are_left = async || {
+        let all = list(&lab.client, "v1", "Namespace").await.unwrap();
+        all.iter().any(|one| ["old", "shop"].contains(&one.name_any().as_str()))
+    };
+    for namespace in ["old", "shop"] {
+        delete(&lab.client, "v1", "Namespace", "", namespace).await;
+    }
+    eventually("the namespaces are deleted", Duration::from_secs(120), || async { !are_left().await }).await.unwrap();
 }
 
 /// The registration of the custom metrics API is never taken from another product, and goes with ours: one that nobody answers

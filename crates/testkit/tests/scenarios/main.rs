@@ -30,7 +30,7 @@ fn permissions_suffice(plane: &Plane) {
 async fn what_sources_are_taken_and_what_they_select() {
     let plane = Plane::start().await.unwrap();
     let _instrumentor = plane.start_instrumentor().await.unwrap();
-    admission::labels_and_finalizer_are_filled_in(&plane).await;
+    admission::labels_are_filled_in_and_no_finalizer(&plane).await;
     admission::what_contradicts_itself_is_refused(&plane).await;
     admission::one_source_for_each_workload(&plane).await;
     admission::the_workload_stays_and_the_rest_may_change(&plane).await;

@@ -7,7 +7,7 @@ use crate::asking::{
 use kube::ResourceExt;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use odigos_api::API_VERSION;
-use odigos_api::labels::{AGENTS_META_HASH, SOURCE_FINALIZER};
+use odigos_api::labels::AGENTS_META_HASH;
 use odigos_testkit::instrumentor::{LIMIT, Plane};
 use odigos_testkit::process::{Process, eventually};
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub async fn agents_come_and_go_with_one_restart_each(plane: &Plane) {
     put(plane, &object).await;
     let first = plane.newest("shop", "cart", &[]).await.unwrap();
     let asked = source("shop", "Deployment", "cart");
-    assert_eq!(put(plane, &asked).await.finalizers(), [SOURCE_FINALIZER]);
+    assert!(put(plane, &asked).await.finalizers().is_empty(), "nothing holds a Source");
     java(plane, "shop", "deployment-cart").await;
     let with_agents = plane.rolled_out("shop", "cart", 2).await.unwrap();
     assert!(marks(&with_agents).iter().any(|mark| mark == AGENTS_META_HASH), "{with_agents}");
