@@ -12,7 +12,7 @@ where an alias says something else, x-contradictions lists its path, which the s
 {{- if hasKey $values "ResourceSizePreset" -}}{{- $_ := set $aliases "resourceSizePreset" .Values.ResourceSizePreset -}}{{- end -}}
 {{- if hasKey $values "resourceDetectors" -}}
 {{- $node := dict -}}
-{{- if hasKey $values "collectorNode" -}}{{- $node = fromYaml (toYaml .Values.collectorNode) -}}{{- end -}}
+{{- if $values.collectorNode -}}{{- $node = fromYaml (toYaml .Values.collectorNode) -}}{{- end -}}
 {{- include "odigos.underlay" (dict "config" $node "alias" (dict "resourceDetectors" .Values.resourceDetectors)) -}}
 {{- $_ := set $aliases "collectorNode" $node -}}
 {{- end -}}
@@ -35,6 +35,7 @@ where an alias says something else, x-contradictions lists its path, which the s
 {{- $contradictions := include "odigos.contradictions" (dict "path" "" "config" $config "alias" $aliases) -}}
 {{- include "odigos.underlay" (dict "config" $config "alias" (fromYaml (toYaml $aliases))) -}}
 {{- include "odigos.rejected" $config -}}
+{{- include "odigos.incomplete" (dict "config" $config "values" $values) -}}
 {{- toYaml $config -}}
 {{- if $contradictions }}
 x-contradictions:
@@ -84,6 +85,31 @@ x-contradictions:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Settings that take effect only with another value of this chart (crates/plan/src/configuration/relations.rs). */}}
+{{- define "odigos.incomplete" -}}
+{{- $gateway := .config.collectorGateway | default dict -}}
+{{- if and (kindIs "map" $gateway) (not .values.clusterMetrics) -}}
+{{- if eq (printf "%v" ($gateway.clusterMetricsEnabled | default false)) "true" -}}
+{{- fail "config.collectorGateway.clusterMetricsEnabled: gateways may not read the cluster's objects: set clusterMetrics: true of the chart, which brings the permissions" -}}
+{{- end -}}
+{{- end -}}
+{{- if not .values.agent.containerRuntime.enabled -}}
+{{- if .config.customContainerRuntimeSocketPath -}}
+{{- fail "config.customContainerRuntimeSocketPath: it has no effect: the chart mounts the socket of the container runtime into agents of nodes, and only with agent.containerRuntime.enabled: true" -}}
+{{- end -}}
+{{- if ne .values.agent.containerRuntime.socket "/run/containerd/containerd.sock" -}}
+{{- fail "agent.containerRuntime.socket: it has no effect: the chart mounts the socket of the container runtime into agents of nodes, and only with agent.containerRuntime.enabled: true" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The socket of the container runtime that agents of nodes ask, empty where they ask none. */}}
+{{- define "odigos.runtimeSocket" -}}
+{{- if and .Values.agent.detection .Values.agent.containerRuntime.enabled (ne .Values.agent.mode "pod") -}}
+{{- .Values.config.customContainerRuntimeSocketPath | default .Values.agent.containerRuntime.socket -}}
 {{- end -}}
 {{- end -}}
 

@@ -58,7 +58,7 @@ spec:
         {{- end }}
       {{- end }}
       {{- with .root.Values.controllers.priorityClassName }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ . | quote }}
       {{- end }}
       securityContext:
         runAsNonRoot: true

@@ -141,11 +141,15 @@ pub fn flag_problem(key: &str, value: &str) -> Option<String> {
         .then(|| format!("the label {key} is {value:?}; write \"true\" or \"false\", in lower case and quoted"))
 }
 
-/// What is wrong with the stream labels among `labels`, by key. One that is neither true nor false joins no stream.
+/// What is wrong with the stream labels among `labels`, by key. One that is neither true nor false, or names no stream, joins none.
 #[must_use]
 pub fn stream_label_problems(labels: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    let own = labels.iter().filter(|(key, _)| key.starts_with(STREAM_PREFIX));
-    own.filter_map(|(key, value)| Some((key.clone(), flag_problem(key, value)?))).collect()
+    let own = labels.iter().filter_map(|(key, value)| Some((key, key.strip_prefix(STREAM_PREFIX)?, value)));
+    let problem = |key: &str, stream: &str, value: &str| match stream {
+        "" => Some(format!("the label {key} names no data stream; write {STREAM_PREFIX}<name>: \"true\"")),
+        stream => stream_name_problem(stream).or_else(|| flag_problem(key, value)),
+    };
+    own.filter_map(|(key, stream, value)| Some((key.clone(), problem(key, stream, value)?))).collect()
 }
 
 /// The stream labels among `labels`, keyed by stream name; the value says whether it is exactly `"true"`.
@@ -157,10 +161,11 @@ pub fn stream_labels(labels: &BTreeMap<String, String>) -> BTreeMap<String, bool
         .collect()
 }
 
-/// The streams that `labels` join: stream labels whose value is exactly `"true"`.
+/// The streams that `labels` join: stream labels whose value is exactly `"true"`, and whose name a label can carry.
 #[must_use]
 pub fn streams(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
-    stream_labels(labels).into_iter().filter_map(|(stream, joined)| joined.then_some(stream)).collect()
+    let joined = stream_labels(labels).into_iter().filter_map(|(stream, joined)| joined.then_some(stream));
+    joined.filter(|stream| stream_name_problem(stream).is_none()).collect()
 }
 
 /// Annotation of a pod of a Job that a person made from a CronJob: the name of that CronJob. Admission writes it, and removes any
@@ -191,6 +196,17 @@ mod tests {
             assert!(problems[0].1.contains("odigos.io/data-stream-a") && problems[0].1.contains(&format!("{other:?}")));
             assert_eq!(streams(&labels), ["b".to_owned()].into());
         }
+    }
+
+    #[test]
+    fn label_that_names_no_stream_joins_none() {
+        for stream in ["", "shop-", "a b"] {
+            let labels = BTreeMap::from([(stream_label(stream), "true".to_owned())]);
+            assert_eq!(streams(&labels), BTreeSet::new(), "{stream:?}");
+            assert_eq!(stream_label_problems(&labels).len(), 1, "{stream:?}");
+        }
+        let empty = BTreeMap::from([(stream_label(""), "true".to_owned())]);
+        assert!(stream_label_problems(&empty)[0].1.contains("names no data stream"));
     }
 
     #[test]

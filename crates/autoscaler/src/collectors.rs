@@ -152,6 +152,9 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
     candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, those));
     let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
+    let stated = group.spec.deployment_name.as_deref().unwrap_or_default();
+    let rivals = ["Deployment", "StatefulSet"].into_iter().filter_map(|kind| state.live(kind, stated));
+    let is_name_taken = rivals.into_iter().any(|live| gateway::objects::is_foreign(&live));
     let seen = gateway::Observed {
         namespace: &state.namespace,
         group: &group,
@@ -164,6 +167,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         set_aside: &set_aside,
         senders: *senders,
         is_own_collector: state.installation.is_own_collector(CollectorRole::ClusterGateway),
+        is_name_taken,
     };
     let plan = gateway::plan(&seen);
     state.remember_destinations(name, &plan.components);

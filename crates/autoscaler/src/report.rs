@@ -338,9 +338,14 @@ pub(crate) async fn node_group(
 
 /// What a collector does not do by choice is no fault, and said where people look for it.
 fn with_choices(mut deployed: ConditionDraft, findings: &[Finding]) -> ConditionDraft {
-    let is_choice = |one: &&Finding| one.severity == Severity::Info && one.object.starts_with("CollectorsGroup ");
-    for choice in findings.iter().filter(is_choice) {
-        deployed.message = format!("{} By the configuration {}.", deployed.message, choice.message);
+    for one in findings.iter().filter(|one| one.object.starts_with("CollectorsGroup ")) {
+        let said = match one.severity {
+            Severity::Info => format!("By the configuration {}.", one.message),
+            // A field of the group that cannot be as it is.
+            _ if !one.field.is_empty() => format!("But {}: {}.", one.field, one.message),
+            _ => continue,
+        };
+        deployed.message = format!("{} {said}", deployed.message);
     }
     deployed
 }

@@ -16,7 +16,9 @@ use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
-use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigSpec};
+use odigos_api::instrumentation_config::{
+    InstrumentationConfig, InstrumentationConfigSpec, InstrumentationConfigStatus, RuntimeDetails,
+};
 use odigos_api::names::{self, AUTOSCALER};
 use odigos_api::processor::Processor;
 use odigos_api::sampling::Sampling;
@@ -31,6 +33,7 @@ use odigos_kit::queue::{Queue, Settings};
 use odigos_kit::settings::CommonArguments;
 use odigos_kit::tasks::Tasks;
 use odigos_kit::{client, telemetry};
+use odigos_plan::covered;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::node::CloudProvider;
 use odigos_plan::quarantine;
@@ -261,12 +264,14 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
             actions.add(Target::Actions);
         }
     });
-    let gateway = queue.clone();
+    let (gateway, samplings) = (queue.clone(), state.samplings.clone());
     state.configs.subscribe(move |change| {
         let settings = |one: &Option<Arc<InstrumentationConfig>>| {
             one.as_ref().map(|one| one.spec.workload_collector_config.clone()).unwrap_or_default()
         };
-        if settings(&change.before) != settings(&change.after) {
+        // Whether rules match anything is told of them.
+        let is_named = || !samplings.is_empty() && change.differs(|one| (&one.metadata.labels, &one.status));
+        if settings(&change.before) != settings(&change.after) || is_named() {
             gateway.add(Target::Gateway);
         }
     });
@@ -358,14 +363,24 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     let api: Api<DeserializeGuard<InstrumentationConfig>> = Api::all(client.clone());
     let prune = |one: &mut InstrumentationConfig| {
         let settings = std::mem::take(&mut one.spec.workload_collector_config);
+        let streams = one.metadata.labels.take().map(|mut labels| {
+            labels.retain(|key, _| key.starts_with(labels::STREAM_PREFIX));
+            labels
+        });
+        let languages = covered::languages(one)
+            .into_iter()
+            .map(|language| RuntimeDetails { language, ..RuntimeDetails::default() });
+        let status =
+            InstrumentationConfigStatus { runtime_details_by_container: languages.collect(), ..Default::default() };
         *one = InstrumentationConfig {
             metadata: ObjectMeta {
                 name: one.metadata.name.take(),
                 namespace: one.metadata.namespace.take(),
+                labels: streams,
                 ..ObjectMeta::default()
             },
             spec: InstrumentationConfigSpec { workload_collector_config: settings, ..Default::default() },
-            status: None,
+            status: Some(status),
         };
     };
     tasks.spawn(

@@ -54,7 +54,7 @@ pub(crate) struct State {
     pub(crate) streams: Arc<Hub<DataStream>>,
     pub(crate) samplings: Arc<Hub<Sampling>>,
     pub(crate) actions: Arc<Hub<Action>>,
-    /// InstrumentationConfigs that say something to collectors; the others hold no more than their name.
+    /// InstrumentationConfigs: what they say to collectors, their data streams, and their languages.
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,
     /// Deployment, DaemonSet, Service, HorizontalPodAutoscaler, PodDisruptionBudget of the control plane, by kind.
@@ -87,9 +87,8 @@ impl State {
     pub(crate) fn rules(&self, configuration: &Configuration) -> Rules {
         let samplings = self.samplings.namespace(&self.namespace);
         let configs = self.configs.all();
-        let settings = configs.iter().map(|((namespace, name), config)| {
-            (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
-        });
+        let settings =
+            configs.iter().map(|((namespace, name), config)| (namespace.as_str(), name.as_str(), config.as_ref()));
         let streams = self.streams.namespace(&self.namespace);
         Rules::of(configuration, samplings.iter().map(AsRef::as_ref), settings, streams.iter().map(AsRef::as_ref))
     }

@@ -183,6 +183,7 @@ pub(crate) struct Refused {
 impl Refused {
     pub(crate) fn line(&self) -> String {
         match self.unknown.as_slice() {
+            [] if self.path.is_empty() => self.message.clone(),
             [] => format!("{}: {}", self.path, self.message),
             unknown => format!("{}: there is no such value", unknown.join(", ")),
         }
@@ -197,6 +198,12 @@ pub(crate) fn refused(schema: &str, values: &Value) -> Result<Vec<Refused>, Stri
     Ok(errors
         .map(|error| {
             let path = error.instance_path().to_string().trim_start_matches('/').replace('/', ".");
+            let message = match error.kind() {
+                ValidationErrorKind::Required { property } => {
+                    format!("{} is missing; null takes a default away", property.as_str().unwrap_or_default())
+                }
+                _ => error.to_string(),
+            };
             let unknown = match error.kind() {
                 ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
                     .iter()
@@ -204,7 +211,7 @@ pub(crate) fn refused(schema: &str, values: &Value) -> Result<Vec<Refused>, Stri
                     .collect(),
                 _ => Vec::new(),
             };
-            Refused { path, message: error.to_string(), unknown }
+            Refused { path, message, unknown }
         })
         .collect())
 }
@@ -265,6 +272,10 @@ mod tests {
         let lines =
             |values: Value| -> Vec<String> { refused(schema, &values).unwrap().iter().map(Refused::line).collect() };
         assert_eq!(lines(json!({"a": {"x": 1}, "y": 2})), ["a.x: there is no such value", "y: there is no such value"]);
+        let schema = r#"{"required": ["a"], "properties": {"a": {"required": ["b"]}}}"#;
+        let first = |values: Value| refused(schema, &values).unwrap().first().map(Refused::line);
+        assert_eq!(first(json!({})).as_deref(), Some("a is missing; null takes a default away"));
+        assert_eq!(first(json!({"a": {}})).as_deref(), Some("a: b is missing; null takes a default away"));
         let wrong = lines(json!({"a": {"n": "many"}}));
         assert!(wrong[0].starts_with("a.n: ") && wrong[0].contains("integer"), "{wrong:?}");
     }

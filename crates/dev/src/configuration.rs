@@ -4,6 +4,7 @@
 use anyhow::Context;
 use odigos_plan::configuration::keys::{Effect, KEYS, Key};
 use odigos_plan::configuration::shapes::Shape;
+use odigos_plan::pools::OWN_KEYS;
 use serde_json::{Map, Value, json};
 
 /// The reference of every key.
@@ -81,28 +82,116 @@ fn block(path: &str, is_root: bool) -> Value {
     schema
 }
 
+/// An amount of anything, as Kubernetes takes it.
+const AMOUNT: &str = r"^[0-9]+(\.[0-9]+)?(m|k|[KMGTPE]i|[MGTPE])?$";
+/// An amount of bytes that is a mebibyte at least, but for its last digits.
+const BYTES: &str = r"^([0-9]{7,}|[0-9]{4,}(\.[0-9]+)?(k|Ki)|[1-9][0-9]*(\.[0-9]+)?Mi|([2-9]|[1-9][0-9]+)(\.[0-9]+)?M|(0\.0*[1-9]|[1-9])[0-9]*(\.[0-9]+)?[GTPE]i?|[0-9]+(\.[0-9]+)?[eE]\+?([6-9]|[1-9][0-9]+))$";
+const DURATION: &str = r"^((([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+|0)?$";
+const LABEL_KEY: &str = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+const LABEL_VALUE: &str = "^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$";
+const VARIABLE: &str = "^[-._A-Za-z][-._A-Za-z0-9]*$";
+
 fn value(key: &Key, shape: Shape) -> Value {
     let mut schema = match shape {
         Shape::Flag => json!({"enum": [true, false, "true", "false", null]}),
-        Shape::Number(..) => json!({"type": ["integer", "string", "null"], "pattern": "^-?[0-9]*$"}),
-        Shape::Text(_) | Shape::Duration(..) | Shape::Quantity | Shape::Time => json!({"type": ["string", "null"]}),
+        Shape::Number(least, most) => {
+            json!({"type": ["integer", "string", "null"], "minimum": least, "maximum": most, "pattern": "^[0-9]*$"})
+        }
+        Shape::Text(text) => match text.pattern() {
+            Some(pattern) => json!({"type": ["string", "null"], "pattern": format!("^({pattern})?$")}),
+            None => json!({"type": ["string", "null"]}),
+        },
+        Shape::Duration(..) => json!({"type": ["string", "null"], "pattern": DURATION}),
+        Shape::Time => json!({"type": ["string", "null"], "pattern": r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ].+)?$"}),
+        Shape::Quantity => json!({"type": ["string", "null"], "pattern": format!("^$|{BYTES}")}),
         Shape::Word(words) => {
             let all = words.iter().map(|word| json!(word)).chain([json!(""), Value::Null]);
             json!({"enum": all.collect::<Vec<_>>()})
         }
-        Shape::Texts(_) | Shape::Durations => json!({"type": ["array", "null"], "items": {"type": "string"}}),
-        Shape::Labels => json!({"type": ["object", "null"], "additionalProperties": {"type": "string"}}),
-        Shape::Percentage => json!({"type": ["number", "string", "null"], "minimum": 0, "maximum": 100}),
-        Shape::Block | Shape::Free | Shape::Resources => json!({"type": ["object", "null"]}),
-        Shape::Variables => json!({"type": ["object", "array", "null"]}),
-        Shape::List | Shape::Tolerations | Shape::Pools => json!({"type": ["array", "null"]}),
+        Shape::Texts(text) => {
+            let mut items = json!({"type": "string"});
+            if let Some(pattern) = text.pattern() {
+                items["pattern"] = json!(format!("^({pattern})$"));
+            }
+            json!({"type": ["array", "null"], "items": items})
+        }
+        Shape::Durations => {
+            json!({"type": ["array", "null"], "items": {"type": "string", "minLength": 1, "pattern": DURATION}})
+        }
+        Shape::Labels => json!({
+            "type": ["object", "null"], "propertyNames": {"pattern": LABEL_KEY},
+            "additionalProperties": {"type": "string", "pattern": LABEL_VALUE},
+        }),
+        Shape::Percentage => {
+            json!({"type": ["number", "string", "null"], "minimum": 0, "maximum": 100, "pattern": r"^\s*[0-9]*(\.[0-9]*)?\s*$"})
+        }
+        Shape::Block | Shape::Free => json!({"type": ["object", "null"]}),
+        Shape::Resources => resources(),
+        Shape::Variables => json!({
+            "type": ["object", "array", "null"], "propertyNames": {"pattern": VARIABLE},
+            "additionalProperties": {"type": ["string", "number", "boolean"]},
+            "items": {"type": "object", "required": ["name", "value"], "properties": {
+                "name": {"type": "string", "pattern": VARIABLE}, "value": {"type": ["string", "number", "boolean"]},
+            }},
+        }),
+        Shape::List => json!({"type": ["array", "null"]}),
+        Shape::Tolerations => tolerations(),
+        Shape::Pools => gateway_pools(),
     };
-    // A path that the agent's pods mount.
-    if key.path == "customContainerRuntimeSocketPath" {
-        schema["pattern"] = json!("^((/[^/]+){2,})?$");
-    }
     schema["description"] = json!(key.doc);
     schema
+}
+
+fn resources() -> Value {
+    let bytes = || json!({"type": ["string", "integer"], "minimum": 1_048_576, "pattern": BYTES});
+    let amounts = json!({
+        "type": ["object", "null"], "propertyNames": {"pattern": LABEL_KEY},
+        "properties": {"memory": bytes(), "ephemeral-storage": bytes()},
+        "additionalProperties": {"type": ["string", "number"], "minimum": 0, "pattern": AMOUNT},
+    });
+    json!({
+        "type": ["object", "null"], "additionalProperties": false,
+        "properties": {"requests": amounts.clone(), "limits": amounts},
+    })
+}
+
+fn tolerations() -> Value {
+    json!({"type": ["array", "null"], "items": {
+        "type": "object", "additionalProperties": false,
+        "properties": {
+            "key": {"type": "string", "pattern": format!("^$|{LABEL_KEY}")},
+            "operator": {"enum": ["Exists", "Equal", ""]},
+            "value": {"type": "string", "pattern": LABEL_VALUE},
+            "effect": {"enum": ["NoSchedule", "PreferNoSchedule", "NoExecute", ""]},
+            "tolerationSeconds": {"type": "integer"},
+        },
+        "if": {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}},
+        "then": {"properties": {"value": {"maxLength": 0}}},
+        "else": {"required": ["key"], "properties": {"key": {"minLength": 1}}},
+    }})
+}
+
+/// Entries of `collectorGateway.pools`; what a pool states for itself is as in `collectorGateway`.
+fn gateway_pools() -> Value {
+    let mut properties = Map::new();
+    properties.insert("name".into(), json!({"type": "string", "pattern": "^[a-z]([-a-z0-9]{0,30}[a-z0-9])?$"}));
+    properties.insert("dataStreams".into(), json!({"type": "array", "items": {"type": "string"}}));
+    properties.insert("signals".into(), json!({"type": "array", "items": {"enum": ["TRACES", "METRICS", "LOGS"]}}));
+    let named = json!({"type": "string", "minLength": 1});
+    properties.insert(
+        "workloads".into(),
+        json!({"type": "array", "items": {
+            "type": "object", "additionalProperties": false, "required": ["namespace", "kind", "name"],
+            "properties": {"namespace": named.clone(), "kind": named.clone(), "name": named},
+        }}),
+    );
+    for name in OWN_KEYS {
+        let path = format!("collectorGateway.{name}");
+        properties.extend(KEYS.iter().find(|key| key.path == path).map(|key| (name.to_owned(), value(key, key.shape))));
+    }
+    let entry =
+        json!({"type": "object", "additionalProperties": false, "required": ["name"], "properties": properties});
+    json!({"type": ["array", "null"], "items": entry})
 }
 
 #[cfg(test)]
@@ -120,5 +209,7 @@ mod tests {
         assert_eq!(config["additionalProperties"], false);
         assert_eq!(config["properties"]["sampling"]["properties"]["dryRun"]["enum"][0], true);
         assert_eq!(config["properties"]["agentImages"]["additionalProperties"]["type"][0], "string");
+        let pool = &config["properties"]["collectorGateway"]["properties"]["pools"]["items"]["properties"];
+        assert_eq!(pool["maxReplicas"]["minimum"], 1);
     }
 }

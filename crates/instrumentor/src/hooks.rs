@@ -17,6 +17,7 @@ use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::webhook::{Handler, Hook};
 use odigos_plan::admission::{Review, destination, pod, processor, refusal_text, source};
+use odigos_plan::coverage;
 use odigos_plan::injection;
 use odigos_plan::processors::Permission;
 use odigos_plan::workload::{cron_job_that_owns, job_of_unknown_origin, pod_workload};
@@ -183,10 +184,14 @@ fn validate_source(state: &State, _: &str, request: &AdmissionRequest<DynamicObj
         return response.deny(refusal_text(&refusals));
     }
     let mut response = response;
-    if let Some(exclusion) = odigos_plan::coverage::ineffective(&state.options.load().scope, &object) {
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
-        response.warnings = Some(vec![format!("the Source has no effect: {}", exclusion.message(namespace))]);
-    }
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let exclusion = coverage::ineffective(&state.options.load().scope, &object);
+    let exclusion = exclusion.map(|one| format!("the Source has no effect: {}", one.message(namespace)));
+    // What of it concerns the workload is in its status, once the workload is known.
+    let remarks = coverage::source_remarks(&object, None).into_iter();
+    let warnings: Vec<String> =
+        exclusion.into_iter().chain(remarks.map(|(field, message)| format!("{field}: {message}"))).collect();
+    response.warnings = (!warnings.is_empty()).then_some(warnings);
     response
 }
 

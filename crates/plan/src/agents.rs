@@ -20,7 +20,7 @@ pub use injection::InjectionMode;
 pub use options::Options;
 pub use reason::Reason;
 pub use rules::injected_variables;
-pub use rules::{Covered, Expressed, Problem, expressed, named_workloads, problems, report, signals_off, variables};
+pub use rules::{Covered, Expressed, Problem, expressed, missing, problems, report, signals_off, variables};
 
 use crate::injection::LackingPullSecret;
 use container::Subject;

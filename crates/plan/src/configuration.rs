@@ -3,6 +3,7 @@
 //! Owns the merge. The document stays a tree: keys that nothing reads pass through and are reported, keys are found whatever
 //! their case, and one value of a wrong type is a finding, not a failure of the whole.
 
+mod amounts;
 pub mod keys;
 mod relations;
 mod sampling;
@@ -10,6 +11,8 @@ pub mod shapes;
 pub mod texts;
 mod unknown;
 pub(crate) mod values;
+
+pub(crate) use relations::DEFAULT_EXPIRATION;
 
 use crate::coverage::scope::KUBE_SYSTEM;
 use crate::pools::Pools;

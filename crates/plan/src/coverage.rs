@@ -5,7 +5,7 @@
 
 pub mod scope;
 
-use crate::spelling::nearest;
+use crate::spelling::{behind_misspelt, nearest};
 use crate::workload::Workload;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{ACCEPTED, CONFLICT, MARKED};
@@ -284,6 +284,7 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
     for (key, problem) in labels::stream_label_problems(source.metadata.labels.as_ref().unwrap_or(&none)) {
         found.push((format!("metadata.labels[{key}]"), format!("{problem}; until then it joins no stream")));
     }
+    found.extend(source.metadata.labels.iter().flatten().filter_map(|(key, value)| misspelt_stream_label(key, value)));
     if spec.otel_service_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
         let message = "it is blank; remove it, or write the name under which the workload shall appear".to_owned();
         found.push(("spec.otelServiceName".to_owned(), message));
@@ -328,6 +329,17 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
         }
     }
     found
+}
+
+/// A label that was probably meant to join a data stream, and joins none.
+fn misspelt_stream_label(key: &str, value: &str) -> Option<(String, String)> {
+    let name = key.strip_prefix("data-stream-").or_else(|| behind_misspelt(key, STREAM_PREFIX))?;
+    // Without a name in the key, the value may be it.
+    let stream = if name.is_empty() { value } else { name };
+    let is_usable = labels::flag(stream).is_none() && labels::stream_name_problem(stream).is_none();
+    let meant = if is_usable { labels::stream_label(stream) } else { format!("{STREAM_PREFIX}<name>") };
+    let message = format!("no component reads this label, so it joins no data stream; did you mean {meant}: \"true\"?");
+    Some((format!("metadata.labels[{key}]"), message))
 }
 
 /// Why no workload can have the name that a Source gives, where none can.

@@ -69,6 +69,8 @@ pub struct Observed<'a> {
     pub senders: Senders,
     /// Whether its image is one of this release ([`objects::Installation::is_own_collector`]).
     pub is_own_collector: bool,
+    /// Whether a workload of others has the name that the configuration gives to the gateway's ([`objects::is_foreign`]).
+    pub is_name_taken: bool,
 }
 
 impl Observed<'_> {
@@ -237,6 +239,7 @@ fn report(
         let lacks = [receivers::NO_REQUEST_LIMIT, metrics_endpoint::NO_ENDPOINT];
         findings.extend(lacks.map(|message| Finding::info(object.clone(), "", message)));
     }
+    findings.extend(objects::name_problem(seen));
     findings.extend(seen.rules.accepted.findings.iter().cloned());
     findings.extend(processors.findings.iter().cloned());
     for problem in &problems {

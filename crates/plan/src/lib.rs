@@ -10,6 +10,7 @@ pub mod collector;
 pub mod configuration;
 pub mod counts;
 pub mod coverage;
+pub mod covered;
 pub mod detection;
 pub mod draining;
 pub mod duration;

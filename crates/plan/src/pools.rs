@@ -6,8 +6,9 @@
 //! until no node does. Never renders: gateways of pools are rendered as the main ones are.
 
 use crate::configuration::{Configuration, values};
+use crate::covered::{self, CoveredNames};
 use crate::streams::{self, StreamSet};
-use crate::{scheduling, sizing};
+use crate::{scheduling, sizing, spelling};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use odigos_api::collectors_group::{
@@ -15,7 +16,7 @@ use odigos_api::collectors_group::{
 };
 use odigos_api::destination::Destination;
 use odigos_api::labels::{self, DEFAULT_STREAM};
-use odigos_api::{Finding, Signal, WorkloadRef, names};
+use odigos_api::{Finding, Signal, WorkloadKind, WorkloadRef, names};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +27,7 @@ const LIMIT: usize = 16;
 /// Longest name of a pool: names of its objects stay below 63 characters.
 const NAME_LENGTH: usize = 32;
 /// Keys of `collectorGateway` that a pool may state for itself.
-const OWN_KEYS: [&str; 10] = [
+pub const OWN_KEYS: [&str; 10] = [
     "minReplicas",
     "maxReplicas",
     "requestMemoryMiB",
@@ -92,81 +93,113 @@ impl Pools {
             None => return (found, problems),
             Some(Value::Array(entries)) => entries,
             Some(_) => {
-                problems.push((PATH.to_owned(), "a list of pools is wanted here; none is deployed".to_owned()));
+                problems.push((PATH.to_owned(), "expected a list of pools; none is deployed".to_owned()));
                 return (found, problems);
             }
         };
         for (position, entry) in entries.iter().enumerate() {
             let path = format!("{PATH}[{position}]");
-            match found.read(entry) {
-                Ok(said) => problems.extend(said.into_iter().map(|(key, said)| (format!("{path}.{key}"), said))),
-                Err((key, said)) => problems.push((format!("{path}.{key}"), said)),
-            }
+            let mut about = Vec::new();
+            found.read(entry, &mut about);
+            problems.extend(about.into_iter().map(|(key, message)| (format!("{path}.{key}"), message)));
         }
         (found, problems)
     }
 
-    /// Adds one entry; returns what of it was passed over, or why it is none.
-    fn read(&mut self, entry: &Value) -> Result<Vec<(String, String)>, (&'static str, String)> {
-        let known = |key: &&String| OWN_KEYS.into_iter().chain(POOL_KEYS).any(|one| one.eq_ignore_ascii_case(key));
+    /// Adds one entry, if it can be a pool; what of it is left out, and why, goes into `about` with its key.
+    fn read(&mut self, entry: &Value, about: &mut Vec<(String, String)>) {
+        let mut report = |key: &str, message: String| about.push((key.to_owned(), message));
         let keys = entry.as_object().into_iter().flat_map(|map| map.keys());
-        let unknown: Vec<String> = keys.filter(|key| !known(key)).cloned().collect();
+        for key in keys.filter(|key| !all_keys().any(|one| one.eq_ignore_ascii_case(key))) {
+            let hint = spelling::nearest(key, all_keys()).map(|near| format!("; did you mean {near}?"));
+            report(key, format!("unknown key, ignored{}", hint.unwrap_or_default()));
+        }
         let entry = Configuration::of(entry.clone());
         let name = entry.text("name").unwrap_or_default();
-        if let Some(problem) = bad_name(name) {
-            return Err(("name", format!("{name:?} is no name for a pool: {problem}")));
+        let is_usable = match bad_name(name) {
+            Some(problem) => Some(format!("{name:?} is no name for a pool: {problem}; the pool is left out")),
+            None if self.pools.contains_key(name) => {
+                Some(format!("there is a pool {name:?} already; this one is left out"))
+            }
+            None if self.pools.len() >= LIMIT => Some(format!("more than {LIMIT} pools; {name:?} is left out")),
+            None => None,
         }
-        if self.pools.contains_key(name) {
-            return Err(("name", format!("there is a pool {name:?} already; this one is left out")));
-        }
-        if self.pools.len() >= LIMIT {
-            return Err(("name", format!("more than {LIMIT} pools; {name:?} is left out")));
-        }
-        let mut said: Vec<(String, String)> =
-            unknown.into_iter().map(|key| (key, "unknown key, ignored".to_owned())).collect();
-        let (data_streams, impossible): (BTreeSet<String>, BTreeSet<String>) =
+        .map(|problem| report("name", problem))
+        .is_none();
+        let (mut data_streams, impossible): (BTreeSet<String>, BTreeSet<String>) =
             entry.texts("dataStreams").into_iter().partition(|stream| labels::stream_name_problem(stream).is_none());
-        let mut data_streams = data_streams;
-        let problems = impossible.iter().filter_map(|stream| labels::stream_name_problem(stream));
-        said.extend(problems.map(|problem| ("dataStreams".to_owned(), format!("{problem}; it is left out"))));
+        for problem in impossible.iter().filter_map(|stream| labels::stream_name_problem(stream)) {
+            report("dataStreams", format!("{problem}; it is left out"));
+        }
+        if entry.get("dataStreams").is_some_and(|stated| !stated.is_array()) {
+            report("dataStreams", "expected a list of strings; the value is ignored".to_owned());
+        }
         if data_streams.remove(DEFAULT_STREAM) {
-            let message = "the stream default belongs to the main gateways; put the workloads into another stream";
-            said.push(("dataStreams".to_owned(), message.to_owned()));
+            let message = "the stream default belongs to the main gateways and is left out; put the workloads into another stream";
+            report("dataStreams", message.to_owned());
         }
         for other in self.pools.values() {
             for stream in &other.data_streams {
                 if data_streams.remove(stream) {
-                    let message = format!("the stream {stream:?} is in the pool {:?} already", other.name);
-                    said.push(("dataStreams".to_owned(), message));
+                    report("dataStreams", format!("the stream {stream:?} is in the pool {:?} already", other.name));
                 }
             }
         }
-        let (workloads, problem) = workloads(&entry);
-        said.extend(problem.map(|problem| ("workloads".to_owned(), problem)));
-        let signals: Vec<Signal> = match entry.get("signals") {
-            None => Vec::new(),
-            Some(stated) => serde_json::from_value(stated.clone()).map_err(|_| {
-                ("signals", "a list of TRACES, METRICS and LOGS is wanted here; the pool is left out".to_owned())
-            })?,
-        };
+        let workloads = workloads(&entry, &mut report);
+        let signals = signals(&entry, &mut report);
         if data_streams.is_empty() && workloads.is_empty() {
-            return Err((
-                "dataStreams",
-                format!("the pool {name:?} names neither streams nor workloads; it is left out"),
-            ));
+            let message = "no data stream and no workload is left that the pool could take; it is left out";
+            report("dataStreams", format!("pool {name:?}: {message}"));
         }
         let mut own = Vec::new();
         for key in OWN_KEYS {
             let Some(stated) = entry.get(key) else { continue };
             let (accepted, messages) = values::accepted(&format!("collectorGateway.{key}"), stated);
-            said.extend(messages.into_iter().map(|message| (key.to_owned(), message)));
+            messages.into_iter().for_each(|message| report(key, message));
             own.extend(accepted.map(|value| (key, value)));
         }
+        let Some(signals) = signals.filter(|_| is_usable && !(data_streams.is_empty() && workloads.is_empty())) else {
+            return;
+        };
         self.own.insert(name.to_owned(), own);
         let data_streams = data_streams.into_iter().collect();
         let pool = GatewayPool { name: name.to_owned(), data_streams, workloads, signals, retired_at: None };
         self.pools.insert(name.to_owned(), pool);
-        Ok(said)
+    }
+
+    /// Names of the pools.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.pools.keys().map(String::as_str)
+    }
+
+    /// What pools name that is not there: data streams that no workload is in, and workloads that no Source covers. `covered` are
+    /// namespace, name and labels of the InstrumentationConfigs.
+    #[must_use]
+    pub fn unmatched<'a>(
+        &self,
+        covered: impl IntoIterator<Item = (&'a str, &'a str, Option<&'a BTreeMap<String, String>>)>,
+        object: &str,
+    ) -> Vec<Finding> {
+        if self.pools.is_empty() {
+            return Vec::new();
+        }
+        let mut names = CoveredNames::default();
+        covered.into_iter().for_each(|(namespace, config, labels)| names.add(namespace, config, labels));
+        let mut found = Vec::new();
+        for pool in self.pools.values() {
+            let streams =
+                pool.data_streams.iter().filter_map(|stream| Some(("dataStreams", names.missing_stream(stream)?)));
+            let workloads = pool.workloads.iter().filter_map(|one| {
+                let kind = WorkloadKind::ALL.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(&one.kind))?;
+                let workload = WorkloadRef::new(one.namespace.clone(), kind, one.name.clone());
+                Some(("workloads", names.missing_workload(&workload)?))
+            });
+            found.extend(streams.chain(workloads).map(|(key, message)| {
+                let message = format!("the pool gets nothing by it: {message}");
+                Finding::warning(object, format!("{PATH}[{}].{key}", pool.name), message)
+            }));
+        }
+        found
     }
 
     /// Sizes of pools that cannot work.
@@ -333,19 +366,56 @@ fn is_same(named: &PoolWorkload, workload: &WorkloadRef) -> bool {
         && named.kind.eq_ignore_ascii_case(workload.kind.as_str())
 }
 
-fn workloads(entry: &Configuration) -> (Vec<PoolWorkload>, Option<String>) {
-    let Some(stated) = entry.get("workloads") else { return (Vec::new(), None) };
-    match serde_json::from_value::<Vec<PoolWorkload>>(stated.clone()) {
-        Ok(mut all) => {
-            all.sort_by(|a, b| (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name)));
-            all.dedup();
-            (all, None)
+/// Every key that an entry may have.
+fn all_keys() -> impl Iterator<Item = &'static str> {
+    POOL_KEYS.into_iter().chain(OWN_KEYS)
+}
+
+/// The workloads that an entry names; each that none can be is reported and left out.
+fn workloads(entry: &Configuration, report: &mut impl FnMut(&str, String)) -> Vec<PoolWorkload> {
+    let Some(stated) = entry.get("workloads") else { return Vec::new() };
+    let Some(list) = stated.as_array() else {
+        report("workloads", "expected a list of {namespace, kind, name}; the value is ignored".to_owned());
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for (position, one) in list.iter().enumerate() {
+        let key = format!("workloads[{position}]");
+        let fields = ["kind", "name", "namespace"];
+        let unknown =
+            one.as_object().into_iter().flat_map(|map| map.keys()).find(|key| !fields.contains(&key.as_str()));
+        if let Some(unknown) = unknown {
+            let hint = spelling::nearest(unknown, fields).map(|near| format!("; did you mean {near}?"));
+            report(&format!("{key}.{unknown}"), format!("unknown key, ignored{}", hint.unwrap_or_default()));
         }
-        Err(error) => {
-            let message = format!("a list of {{namespace, kind, name}} is wanted here ({error}); none of it counts");
-            (Vec::new(), Some(message))
+        let workload = match serde_json::from_value::<PoolWorkload>(one.clone()) {
+            Ok(workload) => workload,
+            Err(error) => {
+                report(&key, format!("expected {{namespace, kind, name}} ({error}); it is left out"));
+                continue;
+            }
+        };
+        if !WorkloadKind::ALL.iter().any(|kind| kind.as_str().eq_ignore_ascii_case(&workload.kind)) {
+            let problem =
+                covered::unknown(&workload.kind, "kind of workload", WorkloadKind::ALL.map(WorkloadKind::as_str));
+            report(&format!("{key}.kind"), format!("{problem}; the entry is left out"));
+            continue;
         }
+        all.push(workload);
     }
+    all.sort_by(|a, b| (&a.namespace, &a.kind, &a.name).cmp(&(&b.namespace, &b.kind, &b.name)));
+    all.dedup();
+    all
+}
+
+/// The signals that an entry names: none for those that can be, `None` where they are no signals.
+fn signals(entry: &Configuration, report: &mut impl FnMut(&str, String)) -> Option<Vec<Signal>> {
+    let Some(stated) = entry.get("signals") else { return Some(Vec::new()) };
+    let read: Option<Vec<Signal>> = serde_json::from_value(stated.clone()).ok();
+    if read.is_none() {
+        report("signals", "expected a list of TRACES, METRICS and LOGS; the pool is left out".to_owned());
+    }
+    read
 }
 
 /// Why a pool cannot have this name: its objects are called `odigos-gateway-<name>` and must not be taken for others.

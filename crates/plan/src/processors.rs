@@ -10,17 +10,20 @@ mod settings;
 pub use permission::Permission;
 pub use placement::is_run_by;
 
+use crate::covered::missing_stream;
 use crate::quarantine::processor_key;
+use crate::streams;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, Status, kind};
-use odigos_api::processor::Processor;
+use odigos_api::labels::{DEFAULT_STREAM, stream_name_problem};
+use odigos_api::processor::{Processor, ProcessorSpec};
 use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::graph::check_component_id;
 use odigos_pipeline::{CollectorConfig, ComponentKind, expansion};
 use placement::{Guard, Placement};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Processors with this hint or more are "late" for traces: after span metrics and sampling.
 pub const LATE_HINT: i32 = 10;
@@ -115,6 +118,8 @@ pub struct UsableProcessor {
     pub streams: Option<Vec<String>>,
     /// Its settings, confined to own variables, with the guard of streams on a node.
     pub settings: Value,
+    /// What is reported of its streams that no workload is in.
+    missing_streams: Vec<String>,
     /// What its author should know of its settings.
     warnings: Vec<String>,
     /// No item can be meant, so it is in no pipeline.
@@ -189,6 +194,16 @@ fn placed(
         message.push_str(&format!(" Warning: {SETTINGS}: {warning}."));
     }
     Ok((usable, message))
+}
+
+/// What to report of the data streams of a Processor that no workload is in: `classes` hold those that are in use.
+fn missing_streams(spec: &ProcessorSpec, classes: &[StreamClass]) -> Vec<String> {
+    let in_use = classes.iter().filter(|class| class.retired_at.is_none()).flat_map(|class| &class.streams);
+    let in_use: BTreeSet<String> = in_use.filter(|stream| !streams::is_virtual(stream)).cloned().collect();
+    // What no workload sends can be in the default stream as well.
+    let named = spec.data_streams.iter().flatten().filter(|stream| *stream != DEFAULT_STREAM);
+    let missing = named.filter(|stream| !in_use.contains(*stream) && stream_name_problem(stream).is_none());
+    missing.map(|stream| missing_stream(stream, &in_use)).collect()
 }
 
 /// What to report where the collector of `role` in this release lacks a processor: another image may have it, so it is rendered.
@@ -269,7 +284,12 @@ impl Processors {
                 let permitted = permission.check(spec);
                 match permitted.and_then(|()| usable(processor)).and_then(|usable| placed(usable, &placement, classes))
                 {
-                    Ok((usable, mut message)) => {
+                    Ok((mut usable, mut message)) => {
+                        usable.missing_streams = missing_streams(spec, classes);
+                        for missing in &usable.missing_streams {
+                            message = format!("{message} But {missing}.");
+                            result.findings.push(Finding::warning(object(), "spec.dataStreams", missing.clone()));
+                        }
                         if let Some(missing) = not_in_collector(role, &usable.id) {
                             message = format!("{message} But {missing}.");
                             result.findings.push(Finding::warning(object(), "spec.type", missing));
@@ -312,10 +332,11 @@ impl Processors {
         for processor in processors {
             let name = processor.metadata.name.clone().unwrap_or_default();
             let id = format!("{}/{name}", processor.spec.type_);
-            let is_usable = self.usable.iter().any(|one| one.id == id);
-            if !is_usable || is_reached(&id) {
+            let Some(usable) = self.usable.iter().find(|one| one.id == id).filter(|_| !is_reached(&id)) else {
                 continue;
-            }
+            };
+            let missing: String =
+                usable.missing_streams.iter().map(|missing| format!(" Note that {missing}.")).collect();
             let signals: Vec<&str> = processor.spec.signals.iter().map(|signal| signal.as_str()).collect();
             let streams = processor.spec.data_streams.clone().filter(|names| !names.is_empty());
             let of_streams =
@@ -335,7 +356,7 @@ impl Processors {
             }
             self.findings.push(Finding::warning(object, "spec.signals", format!("it is in no pipeline: {lacking}")));
             let message = format!(
-                "The processor is in no pipeline: the {collector} has none for {}{of_streams} now. It is added as soon as there is one.",
+                "The processor is in no pipeline: the {collector} has none for {}{of_streams} now. It is added as soon as there is one.{missing}",
                 signals.join(", ")
             );
             self.conditions.insert(name, ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "NotInPipeline", message));
@@ -408,6 +429,7 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
         hint: spec.order_hint.unwrap_or_default(),
         signals: spec.signals.clone(),
         streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
+        missing_streams: Vec::new(),
         warnings,
         settings,
         is_idle: false,

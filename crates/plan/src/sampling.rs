@@ -5,7 +5,7 @@
 //! - [`judge`] is the law, a plain reading of section 6 over [`span`]s; it shares nothing with the compiler but the data;
 //! - [`compile`] turns rules into policies of the stock collector's `tail_sampling` (9.4), with [`predicate`], [`path`] and
 //!   [`gate`]; where they stand in the gateway's pipelines is decided in `gateway::sampling`;
-//! - [`foreign`] warns about matchers in another tool's language, [`buffering`] says which rules need whole traces;
+//! - [`foreign`] warns about matchers in another tool's language, [`missing`] about names that are not there, [`buffering`] says which rules need whole traces;
 //! - [`report`] writes conditions, [`explain`] sentences, [`simulate`] counts what rules would do with recorded traces;
 //! - [`probes`] makes rules of health probes, [`built_in`] of settings, [`legacy`] of older samplers.
 
@@ -18,6 +18,7 @@ mod foreign;
 mod gate;
 pub mod judge;
 pub mod legacy;
+mod missing;
 pub mod otlp_json;
 mod path;
 mod predicate;

@@ -67,6 +67,8 @@ pub struct World {
     pub namespaces: BTreeSet<String>,
     /// Workloads by reference.
     pub workloads: BTreeMap<WorkloadRef, Workload>,
+    /// Names of Deployments and StatefulSets in the control plane's namespace that are no gateways.
+    pub foreign_workloads: BTreeSet<String>,
     /// How far rollouts of workloads are.
     pub progress: BTreeMap<WorkloadRef, Progress>,
     /// Pod templates of objects that may hold that of another, by namespace.
@@ -165,6 +167,10 @@ impl World {
             }
             (false, "Pod") => self.insert_pod(key, &object),
             (false, _) => {
+                let is_rival = matches!(kind.as_str(), "Deployment" | "StatefulSet") && key.0 == self.namespace;
+                if is_rival && crate::gateway::objects::is_foreign(&object) {
+                    self.foreign_workloads.insert(name.clone());
+                }
                 if let Some(template) = PodTemplate::of_holder(&object) {
                     self.templates.insert((key.0, TemplateReference { kind: kind.clone(), name }), template);
                 }

@@ -45,6 +45,10 @@ async fn effective(state: &State, destinations: &[Destination]) -> Result<Config
             let object = format!("ConfigMap {}/{}", state.namespace, names::CONFIGURATION);
             let destinations: Vec<&Destination> = destinations.iter().collect();
             findings.extend(scheduling::unreached_opt_out(&configuration, &destinations, &object));
+            let configs = state.configs.all();
+            let covered =
+                configs.iter().map(|(key, config)| (key.0.as_str(), key.1.as_str(), config.metadata.labels.as_ref()));
+            findings.extend(Pools::of(&configuration).0.unmatched(covered, &object));
             report(state, &findings).await;
             write_effective(state, &configuration.to_yaml(), &findings).await?;
             Ok(configuration)

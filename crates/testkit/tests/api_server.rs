@@ -205,6 +205,7 @@ async fn the_sample_converges_to_what_render_shows_and_lives() {
     plane.converges_to(&rendered(&samples())).await;
     admission(&plane.client).await;
     what_has_no_effect_is_in_conditions(&plane.client).await;
+    gateway_takes_no_name_of_others(&plane.client).await;
     foreign_fields_survive(&plane.client).await;
     deletions_clean_up(&plane.client).await;
     for controller in &plane.controllers {
@@ -281,7 +282,26 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
     });
     let mut overridden = source("shop", "twice", "cart", &[]);
     overridden["spec"]["containerOverrides"] = json!([{"containerName": "nope", "otelDistroName": "java-comunity"}]);
-    for object in [&action, &destination, &overridden] {
+    overridden["metadata"]["labels"] = json!({"odigos.io/datastream-web": "true"});
+    let sampling = json!({
+        "apiVersion": API_VERSION, "kind": "Sampling", "metadata": {"name": "nowhere", "namespace": NAMESPACE},
+        "spec": {"dataStreams": ["shopp"], "noisyOperations": [{"sourceScopes": {"namespaces": ["nowhere"], "languages": ["ruby"]}}]},
+    });
+    let empty = json!({
+        "apiVersion": API_VERSION, "kind": "Sampling", "metadata": {"name": "empty", "namespace": NAMESPACE}, "spec": {},
+    });
+    let rule = json!({
+        "apiVersion": API_VERSION, "kind": "InstrumentationRule", "metadata": {"name": "nowhere", "namespace": NAMESPACE},
+        "spec": {"codeAttributes": {"function": true}, "dataStreams": ["nostream"], "scopes": {"languages": ["jav"]}},
+    });
+    let processor = json!({
+        "apiVersion": API_VERSION, "kind": "Processor", "metadata": {"name": "nowhere", "namespace": NAMESPACE},
+        "spec": {
+            "type": "attributes", "signals": ["TRACES"], "collectorRoles": ["CLUSTER_GATEWAY"], "dataStreams": ["nostream"],
+            "processorConfig": {"actions": [{"key": "a", "action": "delete"}]},
+        },
+    });
+    for object in [&action, &destination, &overridden, &sampling, &empty, &rule, &processor] {
         apply(client, object).await.unwrap();
     }
     for (kind, namespace, name, parts) in [
@@ -293,6 +313,22 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
             ["did you mean JAEGER_TLS_ENABLED?", "no workload can be in the data stream \"team/shop\""],
         ),
         ("Source", "shop", "twice", ["Deployment shop/cart has no such container", "did you mean java-community?"]),
+        ("Source", "shop", "twice", ["odigos.io/datastream-web", "did you mean odigos.io/data-stream-web"]),
+        (
+            "Sampling",
+            NAMESPACE,
+            "nowhere",
+            ["no covered workload is in the data stream shopp", "no Source covers a workload in the namespace nowhere"],
+        ),
+        ("Sampling", NAMESPACE, "nowhere", ["no covered container is known to run ruby", "True/Valid"]),
+        ("Sampling", NAMESPACE, "empty", ["it states no rule", "False/AllRulesDisabled"]),
+        (
+            "InstrumentationRule",
+            NAMESPACE,
+            "nowhere",
+            ["there is no language \"jav\"; did you mean java?", "no covered workload is in the data stream nostream"],
+        ),
+        ("Processor", NAMESPACE, "nowhere", ["no covered workload is in the data stream nostream", "AddedToCollector"]),
     ] {
         let said = async || {
             let object = get_object(client, API_VERSION, kind, namespace, name).await.unwrap();
@@ -300,7 +336,10 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
             let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
             let lines = conditions.unwrap_or_default().into_iter();
             lines
-                .map(|one| format!("{}/{} {}", text(&one, "status"), text(&one, "reason"), text(&one, "message")))
+                .map(|one| {
+                    let key = |name: &str| text(&one, name);
+                    format!("{} {}/{} {}", key("type"), key("status"), key("reason"), key("message"))
+                })
                 .collect::<Vec<_>>()
                 .join("\n")
         };
@@ -312,7 +351,52 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
         assert!(told.is_ok(), "{kind} {name}: {}", said().await);
     }
     api(client, "Destination", NAMESPACE).delete("odd", &DeleteParams::default()).await.unwrap();
+    for (kind, name) in
+        [("Sampling", "nowhere"), ("Sampling", "empty"), ("InstrumentationRule", "nowhere"), ("Processor", "nowhere")]
+    {
+        api(client, kind, NAMESPACE).delete(name, &DeleteParams::default()).await.unwrap();
+    }
     apply(client, &source("shop", "twice", "cart", &[])).await.unwrap();
+}
+
+/// A Deployment of others keeps its pods, though the configuration gives its name to the gateway.
+async fn gateway_takes_no_name_of_others(client: &Client) {
+    let mail = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "mail", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": {"app": "mail"}},
+            "template": {"metadata": {"labels": {"app": "mail"}}, "spec": {"containers": [{"name": "mail", "image": "mail:1"}]}},
+        },
+    });
+    apply(client, &mail).await.unwrap();
+    let map = get_object(client, "v1", "ConfigMap", NAMESPACE, names::CONFIGURATION).await.unwrap();
+    let text = map.data["data"]["config.yaml"].as_str().unwrap().to_owned();
+    let configure = async |text: &str| {
+        let map = json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION, "namespace": NAMESPACE},
+            "data": {"config.yaml": text},
+        });
+        apply(client, &map).await.unwrap();
+    };
+    configure(&format!("{text}\ncollectorGateway: {{deploymentName: mail}}\n")).await;
+    let is_reported = async || {
+        let group = get_object(client, API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await.unwrap();
+        group.data["status"].to_string().contains("\\\"mail\\\" is not used: another workload of the namespace")
+    };
+    eventually("the name is refused", Duration::from_secs(60), is_reported).await.unwrap();
+    let live = get_object(client, "apps/v1", "Deployment", NAMESPACE, "mail").await.unwrap();
+    assert_eq!(live.data["spec"]["template"]["spec"]["containers"][0]["image"], "mail:1");
+    assert!(live.managed_fields().iter().all(|one| one.manager.as_deref() != Some(names::AUTOSCALER)));
+    get_object(client, "apps/v1", "Deployment", NAMESPACE, names::GATEWAY).await.expect("the default name stays");
+    configure(&text).await;
+    let is_back = async || {
+        let group = get_object(client, API_VERSION, "CollectorsGroup", NAMESPACE, names::GATEWAY).await.unwrap();
+        group.data["spec"]["deploymentName"] == names::GATEWAY
+    };
+    eventually("the default is back", Duration::from_secs(60), is_back).await.unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+    let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), NAMESPACE, &resource);
+    deployments.delete("mail", &DeleteParams::default()).await.unwrap();
 }
 
 /// Labels and annotations of other writers stay when ours change.

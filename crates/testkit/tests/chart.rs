@@ -44,6 +44,95 @@ fn values_that_do_not_exist_are_refused_by_name() {
     }
 }
 
+/// Values that an API server, a kubelet or the control plane could not use: Helm refuses them and names the value.
+#[test]
+fn values_that_cannot_work_are_refused_by_name() {
+    for (set, named) in [
+        ("config=null", "config"),
+        ("controllers=null", "controllers"),
+        ("agent.golang=null", "golang"),
+        ("instrumentor.mountMethod=k8s-hostpath", "mountMethod"),
+        ("instrumentor.agentEnvVarsInjectionMethod=loaded", "agentEnvVarsInjectionMethod"),
+        ("config.mountMethod=k8s-hostpath", "mountMethod"),
+        ("controllers.tolerations[0].operator=Exist", "operator"),
+        ("controllers.tolerations[0].key=a,controllers.tolerations[0].effect=NoWay", "effect"),
+        ("agent.tolerations[0].kee=a", "kee"),
+        ("agent.tolerations[0].value=a", "tolerations/0"),
+        ("controllers.resources.limit.memory=1Gi", "limit"),
+        ("controllers.resources.limits.memory=512m", "memory"),
+        ("agent.resources.requests.memory=64", "memory"),
+        ("agent.golang.resources.limits.memory=256 MB", "memory"),
+        ("config.runtimeDetection.resources.limits.cpu=much", "cpu"),
+        ("controllers.priorityClassName=Very High", "priorityClassName"),
+        ("agent.detectionPods.priorityClassName=a_b", "priorityClassName"),
+        ("controllers.nodeSelector.disk=fast ssd", "disk"),
+        ("controllers.log=info debug", "log"),
+        ("agent.podLogs=/var/log/my pods", "podLogs"),
+        ("image.tag=v 1", "tag"),
+        ("images.gateway=a b", "gateway"),
+        ("ignoredNamespaces={Shop}", "ignoredNamespaces"),
+        ("ignoredNamespaces={*}", "ignoredNamespaces"),
+        ("webhooks.ignoredNamespaces={team-*}", "ignoredNamespaces"),
+        ("networkPolicies.scrapeFrom[0].podselector.matchLabels.a=b", "podselector"),
+        ("networkPolicies.scrapeFrom[0].ipBlock.cidr=anywhere", "cidr"),
+        ("networkPolicies.scrapeFrom[0].namespaceSelector.matchLabel.a=b", "matchLabel"),
+        ("collectorGateway.minReplicas=-1", "minReplicas"),
+        ("collectorGateway.maxReplicas=0", "maxReplicas"),
+        ("collectorGateway.limitMemoryMiB=4", "limitMemoryMiB"),
+        ("collectorGateway.queueVolume.size=1m", "size"),
+        ("collectorGateway.deploymentName=My_Gateway", "deploymentName"),
+        ("collectorGateway.pools[0].name=a,collectorGateway.pools[0].dataStream={x}", "dataStream"),
+        ("collectorGateway.pools[0].name=a,collectorGateway.pools[0].minReplicas=-1", "minReplicas"),
+        ("collectorGateway.pools[0].dataStreams={x}", "name"),
+        ("metricsSources.spanMetrics.interval=1 minute", "interval"),
+        ("sampling.k8sHealthProbesSampling.keepPercentage=101", "keepPercentage"),
+        ("config.imagePullSecrets={Reg Cred}", "imagePullSecrets"),
+        ("config.processors.additionalTypes={k8sattribute}", "additionalTypes"),
+        ("config.userInstrumentationEnvs.languages.java.env.A B=c", "A B"),
+        ("collectorGateway.clusterMetricsEnabled=true", "clusterMetrics: true"),
+        ("config.collectorGateway.clusterMetricsEnabled=true", "clusterMetrics: true"),
+        (
+            "config.customContainerRuntimeSocketPath=/run/k3s/containerd/containerd.sock",
+            "agent.containerRuntime.enabled: true",
+        ),
+        ("agent.containerRuntime.socket=/run/crio/crio.sock", "agent.containerRuntime.enabled: true"),
+    ] {
+        let refused = render("a", &[set]).map(|_| "rendered").unwrap_err().to_string();
+        assert!(refused.contains(named), "{set}: {refused}");
+        assert!(!refused.contains("nil pointer") && !refused.contains("panic"), "{set}: {refused}");
+    }
+}
+
+/// What a strict schema must not refuse: other ways to write the same, and nothing where a default may be taken away.
+#[test]
+fn usual_ways_to_write_values_are_accepted() {
+    for set in [
+        "collectorGateway.minReplicas=3,collectorGateway.queueVolume.size=10Gi",
+        "controllers.resources.limits.memory=1.5Gi,controllers.resources.requests.cpu=0.1",
+        "controllers.resources=null,controllers.nodeSelector=null,controllers.tolerations=null",
+        "agent.tolerations[0].operator=Exists,agent.tolerations[0].effect=NoExecute,agent.tolerations[0].tolerationSeconds=60",
+        "agent.tolerations[0].key=node-role.kubernetes.io/control-plane,agent.tolerations[0].value=",
+        "collectorNode=null,resourceDetectors.ec2.enabled=true",
+        "config.ui=null",
+        "controllers.log=info\\,kube_client=debug",
+        "image.tag=1.2.3-rc.1,images.gateway=r.example.com:5000/a/b@sha256:0123456789abcdef0123456789abcdef",
+        "clusterMetrics=true,collectorGateway.clusterMetricsEnabled=true",
+        "agent.containerRuntime.enabled=true,config.customContainerRuntimeSocketPath=/run/k3s/containerd/containerd.sock",
+        "config.processors.additionalTypes={k8sattributes,memory_limiter}",
+        "networkPolicies.scrapeFrom[0].namespaceSelector.matchExpressions[0].key=a,networkPolicies.scrapeFrom[0].namespaceSelector.matchExpressions[0].operator=Exists",
+        "collectorGateway.pools[0].name=a,collectorGateway.pools[0].dataStreams={x},collectorGateway.pools[0].signals={TRACES},collectorGateway.pools[0].nodeSelector.zone=eu",
+    ] {
+        render("a", &[set]).unwrap_or_else(|error| panic!("{set}: {error}"));
+    }
+    let (configuration, findings) = effective(&["clusterMetrics=true", "collectorGateway.clusterMetricsEnabled=true"]);
+    assert_eq!(configuration.flag("collectorGateway.clusterMetricsEnabled"), Some(true));
+    assert_eq!(findings, Vec::<String>::new());
+    let socket = "config.customContainerRuntimeSocketPath=/run/k3s/containerd/containerd.sock";
+    assert_eq!(effective(&["agent.containerRuntime.enabled=true", socket]).1, Vec::<String>::new());
+    let nowhere = effective(&["agent.containerRuntime.enabled=true", "agent.detection=false", socket]).1;
+    assert!(nowhere.len() == 1 && nowhere[0].contains("mounts the socket"), "{nowhere:?}");
+}
+
 #[test]
 fn everything_stands_in_the_namespace_of_the_release() {
     let sets = ["clusterMetrics=true", "customMetrics.enabled=true"];
@@ -435,7 +524,6 @@ fn documented_values_are_aliases_of_the_configuration() {
         ("collectorGateway.maxReplicas=9", "collectorGateway.maxReplicas", "9"),
         ("collectorGateway.limitMemoryMiB=900", "collectorGateway.limitMemoryMiB", "900"),
         ("collectorGateway.serviceGraphDisabled=true", "collectorGateway.serviceGraph.disabled", "true"),
-        ("collectorGateway.clusterMetricsEnabled=true", "collectorGateway.clusterMetricsEnabled", "true"),
         ("collectorGateway.nodeSelector.zone=a", "collectorGateway.nodeSelector.zone", "\"a\""),
         ("collectorNode.limitMemoryMiB=700", "collectorNode.limitMemoryMiB", "700"),
         ("collectorNode.k8sNodeLogsDirectory=/mnt/log", "collectorNode.k8sNodeLogsDirectory", "\"/mnt/log\""),

@@ -46,7 +46,8 @@ async fn gateways_that_refuse_are_joined(cluster: &Cluster) -> anyhow::Result<()
     // A collector without any load has more than this on its heap, so that it refuses all that arrives.
     let small = [
         "customMetrics.enabled=true",
-        "config.collectorGateway.memoryLimiterLimitMiB=8",
+        "config.collectorGateway.memoryLimiterLimitMiB=16",
+        "config.collectorGateway.memoryLimiterSpikeLimitMiB=15",
         // Else it would follow the limiter, and the collector would do nothing but collect garbage.
         "config.collectorGateway.goMemLimitMiB=200",
     ];

@@ -7,6 +7,7 @@
 
 mod express;
 mod merge;
+mod missing;
 mod report;
 mod settings;
 mod signals;
@@ -15,8 +16,9 @@ mod tests;
 mod validate;
 
 pub use express::{Expressed, expressed};
+pub use missing::missing;
 pub use report::remarks;
-pub use report::{Covered, named_workloads, report};
+pub use report::{Covered, report};
 pub use settings::{injected_variables, variables};
 pub use signals::signals_off;
 pub use validate::{Problem, problems};

@@ -30,6 +30,7 @@ fn odd_values() -> Vec<Value> {
         json!(99_999_999_999_i64),
         json!("10 GB"),
         json!("2GB"),
+        json!("1m"),
         json!("5 s"),
         json!("-5s"),
         json!("0s"),
@@ -77,11 +78,8 @@ const COMPANIONS: &[(&str, &str, &str)] = &[
 const COMPARED: usize = 1;
 
 /// Keys whose effect is not among what is compared here, with what reads them.
-const READ_ELSEWHERE: &[(&str, &str)] = &[
-    ("customContainerRuntimeSocketPath", "the chart, for the agent of nodes"),
-    ("configVersion", "whoever writes the document"),
-    ("profiles", "reported unless empty"),
-];
+const READ_ELSEWHERE: &[(&str, &str)] =
+    &[("configVersion", "whoever writes the document"), ("profiles", "reported unless empty")];
 
 /// A path of the table with names in place of `*`.
 fn example(key: &Key) -> String {
@@ -221,7 +219,8 @@ fn usual_values_of_every_shape_are_accepted() {
         ("processors.roles", json!(["NODE_COLLECTOR"])),
         ("destinations.additionalTypes", json!(["file"])),
         ("rollout.brakeReleasedAt", json!("2026-01-31T12:00:00Z")),
-        ("customContainerRuntimeSocketPath", json!("/run/k3s/containerd/containerd.sock")),
+        ("collectorGateway.queueVolume.size", json!("2Gi")),
+        ("collectorGateway.deploymentName", json!("my-gateway")),
         ("unownedTelemetry.dataStreams", json!(["shop"])),
     ] {
         let text = document(&[(path, value.clone())]);

@@ -5,6 +5,7 @@
 
 use super::Configuration;
 use crate::duration;
+use crate::pools::Pools;
 use odigos_api::names;
 use serde_json::{Value, json};
 
@@ -16,6 +17,9 @@ const TAKEN_PORTS: [u16; 5] = [
     names::SOURCE_METRICS_PORT,
     names::SECURE_METRICS_PORT,
 ];
+
+/// After which time without spans a series of span metrics ends, unless the configuration says otherwise.
+pub(crate) const DEFAULT_EXPIRATION: &str = "5m";
 
 /// How node collectors try again.
 const RETRY: &str = "collectorNode.otlpExporterConfiguration.retryOnFailure";
@@ -36,6 +40,67 @@ pub(super) fn settle(configuration: &mut Configuration) -> Vec<(String, String)>
     }
     found.extend(init_container(configuration));
     found.extend(retries(configuration));
+    found.extend(expiration(configuration));
+    found.extend(gateway_name(configuration));
+    found.extend(chart(configuration));
+    found
+}
+
+/// Span metrics end no sooner than they are sent: each series would begin anew at zero with every point.
+fn expiration(configuration: &mut Configuration) -> Option<(String, String)> {
+    let (interval, path) = ("metricsSources.spanMetrics.interval", "metricsSources.spanMetrics.metricsExpiration");
+    let pause = |text: &str| -> Option<Pause> { Some((duration::milliseconds(text)?, text.to_owned())) };
+    let sent = configuration.text(interval).and_then(pause).or_else(|| pause("60s"))?;
+    let stated = configuration.text(path).and_then(pause);
+    let used = stated.clone().or_else(|| pause(DEFAULT_EXPIRATION))?;
+    if used.0 >= sent.0 {
+        return None;
+    }
+    configuration.set(path, json!(sent.1));
+    let (_, text) = stated?;
+    let message = format!(
+        "{text} is shorter than {interval}, {}, which is used: every series would end between two points",
+        sent.1
+    );
+    Some((path.to_owned(), message))
+}
+
+/// The Deployment of the main gateways has a name of its own.
+fn gateway_name(configuration: &mut Configuration) -> Option<(String, String)> {
+    let path = "collectorGateway.deploymentName";
+    let name = configuration.text(path)?;
+    let (pools, _) = Pools::of(configuration);
+    let pool = pools.names().find(|pool| names::pool_gateway(pool) == name)?;
+    let message = format!(
+        "the gateway of the pool {pool:?} is called like that; {name:?} is ignored, the default is used: `{}`",
+        names::GATEWAY
+    );
+    configuration.set(path, Value::Null);
+    Some((path.to_owned(), message))
+}
+
+/// What takes effect only together with a value of the chart, which writes under `x-chart` what it installed.
+fn chart(configuration: &mut Configuration) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let (metrics, installed) = ("collectorGateway.clusterMetricsEnabled", configuration.flag("x-chart.clusterMetrics"));
+    if configuration.flag(metrics) == Some(true) && installed != Some(true) {
+        let message = "gateways may not read the cluster's objects: set clusterMetrics: true of the chart, which brings the permissions";
+        let message = match installed {
+            Some(_) => {
+                // Without permissions the receiver ends the collector.
+                configuration.set(metrics, json!(false));
+                format!("{message}; true is ignored, the default is used: false")
+            }
+            None => format!("{message}; where others bring them, write x-chart: {{clusterMetrics: true}}"),
+        };
+        found.push((metrics.to_owned(), message));
+    }
+    let socket = "customContainerRuntimeSocketPath";
+    if configuration.text(socket).is_some_and(|path| configuration.text("x-chart.containerRuntimeSocket") != Some(path))
+    {
+        let message = "it has no effect: the chart mounts the socket of the container runtime into agents of nodes, and only with agent.containerRuntime.enabled: true";
+        found.push((socket.to_owned(), message.to_owned()));
+    }
     found
 }
 
@@ -263,6 +328,20 @@ mod tests {
                 "mountMethod: k8s-host-path\nagentsInitContainerResources: {limitCPUm: 100}",
                 "agentsInitContainerResources",
             ),
+            ("collectorGateway: {clusterMetricsEnabled: true}", "collectorGateway.clusterMetricsEnabled"),
+            (
+                "x-chart: {clusterMetrics: false}\ncollectorGateway: {clusterMetricsEnabled: true}",
+                "collectorGateway.clusterMetricsEnabled",
+            ),
+            ("customContainerRuntimeSocketPath: /run/a/b.sock", "customContainerRuntimeSocketPath"),
+            (
+                "x-chart: {containerRuntimeSocket: ''}\ncustomContainerRuntimeSocketPath: /run/a/b.sock",
+                "customContainerRuntimeSocketPath",
+            ),
+            (
+                "collectorGateway: {deploymentName: odigos-gateway-big, pools: [{name: big, dataStreams: [shop]}]}",
+                "collectorGateway.deploymentName",
+            ),
         ] {
             assert_eq!(settled(text).1, [path], "{text}");
         }
@@ -279,9 +358,38 @@ mod tests {
             "uiMode: none",
             "ui: {mode: none}",
             "collectorNode: {collectorOwnMetricsPort: 8890}",
+            "x-chart: {clusterMetrics: true}\ncollectorGateway: {clusterMetricsEnabled: true}",
+            "x-chart: {containerRuntimeSocket: /run/a/b.sock}\ncustomContainerRuntimeSocketPath: /run/a/b.sock",
+            "collectorGateway: {deploymentName: odigos-gateway-two, pools: [{name: big, dataStreams: [shop]}]}",
         ] {
             assert_eq!(settled(text).1, [] as [String; 0], "{text}");
         }
+    }
+
+    #[test]
+    fn series_end_no_sooner_than_they_are_sent() {
+        for (stated, used, is_reported) in [
+            ("{}", None, false),
+            ("{interval: 10m}", Some("10m"), false),
+            ("{interval: 5m}", None, false),
+            ("{metricsExpiration: 30s}", Some("60s"), true),
+            ("{metricsExpiration: 1m}", Some("1m"), false),
+            ("{interval: 10s, metricsExpiration: 5s}", Some("10s"), true),
+            ("{interval: 10s, metricsExpiration: 15s}", Some("15s"), false),
+        ] {
+            let (configuration, found) = settled(&format!("metricsSources: {{spanMetrics: {stated}}}"));
+            assert_eq!(configuration.text("metricsSources.spanMetrics.metricsExpiration"), used, "{stated}");
+            assert_eq!(!found.is_empty(), is_reported, "{stated}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn cluster_metrics_stay_off_where_the_chart_brings_no_permissions() {
+        let is_on = |text: &str| settled(text).0.flag("collectorGateway.clusterMetricsEnabled");
+        let wanted = "collectorGateway: {clusterMetricsEnabled: true}";
+        assert_eq!(is_on(&format!("x-chart: {{clusterMetrics: false}}\n{wanted}")), Some(false));
+        assert_eq!(is_on(&format!("x-chart: {{clusterMetrics: true}}\n{wanted}")), Some(true));
+        assert_eq!(is_on(wanted), Some(true), "what others bring is not known");
     }
 
     #[test]

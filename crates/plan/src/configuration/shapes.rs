@@ -3,7 +3,8 @@
 //! Owns the accepted set of every key of the table and what is wrong with a value outside it. What becomes of such a value is decided in
 //! `values`; settings that depend on each other are judged in `relations`, sizes in [`crate::sizing`], pools in [`crate::pools`].
 
-use super::texts::{Text, label_problem};
+use super::amounts;
+use super::texts::{Text, label_key_problem, label_value_problem};
 use crate::duration;
 use crate::sampling::Percentage;
 use jiff::Timestamp;
@@ -32,7 +33,7 @@ pub enum Shape {
     Durations,
     /// A point in time.
     Time,
-    /// An amount of storage, as Kubernetes writes it.
+    /// An amount of storage, as Kubernetes writes it: a mebibyte at least.
     Quantity,
     /// Environment variables: a mapping, or a list of `name` and `value`.
     Variables,
@@ -57,6 +58,8 @@ pub(super) struct Problem {
     pub(super) at: Vec<Step>,
     /// What is wrong, without the value.
     pub(super) message: String,
+    /// The part that is wrong where that is not the value, such as the key of a mapping.
+    pub(super) part: Option<String>,
     /// Whether it stays although it is reported.
     pub(super) stays: bool,
 }
@@ -94,7 +97,7 @@ impl Shape {
             Self::Duration(least, most) => format!("a duration from {least} to {most}, such as 30s or 1m30s"),
             Self::Durations => "a list of durations in ascending order, such as 2ms, 10ms, 1s".into(),
             Self::Time => "a time such as 2026-01-31T12:00:00Z".into(),
-            Self::Quantity => "an amount such as 2Gi".into(),
+            Self::Quantity => "an amount of at least 1Mi, such as 2Gi".into(),
             Self::Variables => "a mapping, or a list of `name` and `value`".into(),
             Self::Resources => "`requests` and `limits` of `cpu` and `memory`".into(),
             Self::Tolerations => "a list of tolerations".into(),
@@ -149,9 +152,13 @@ impl Shape {
                 unless(amounts.is_some_and(|all| all.iter().all(|one| *one > 0) && all.is_sorted_by(|a, b| a < b)))
             }
             (Self::Time, Value::String(text)) => unless(text.parse::<Timestamp>().is_ok()),
-            (Self::Quantity, Value::String(text)) => unless(quantity(text).is_some_and(|amount| amount > 0.0)),
+            (Self::Quantity, Value::String(text)) => {
+                amounts::storage_problem(text).map(Problem::whole).into_iter().collect()
+            }
             (Self::Variables, value) => variables(value),
-            (Self::Resources, Value::Object(map)) => unless(are_resources(map)),
+            (Self::Resources, Value::Object(map)) => {
+                amounts::resources_problem(map).map(Problem::whole).into_iter().collect()
+            }
             (Self::Tolerations, Value::Array(list)) => {
                 let wrong = list.iter().enumerate().filter(|(_, one)| !is_toleration(one));
                 wrong.map(|(index, _)| Problem::entry(index, "it is no toleration: `key`, `operator` Exists or Equal, `value`, `effect`, `tolerationSeconds`")).collect()
@@ -163,7 +170,7 @@ impl Shape {
 
 impl Problem {
     fn whole(message: impl Into<String>) -> Self {
-        Self { at: Vec::new(), message: message.into(), stays: false }
+        Self { at: Vec::new(), message: message.into(), part: None, stays: false }
     }
 
     fn entry(index: usize, message: impl Into<String>) -> Self {
@@ -172,6 +179,11 @@ impl Problem {
 
     fn key(key: &str, message: impl Into<String>) -> Self {
         Self { at: vec![Step::Key(key.to_owned())], ..Self::whole(message) }
+    }
+
+    /// The same about a name instead of what it names.
+    fn about(self, name: &str) -> Self {
+        Self { part: Some(format!("{name:?}")), ..self }
     }
 }
 
@@ -196,11 +208,14 @@ fn entries(kind: Text, list: &[Value]) -> Vec<Problem> {
 }
 
 fn labels(map: &Map<String, Value>) -> Vec<Problem> {
-    let problem = |key: &str, value: &Value| match value.as_str() {
-        Some(text) => label_problem(key, text),
-        None => Some("expected a string"),
+    let problem = |(key, value): (&String, &Value)| {
+        if let Some(message) = label_key_problem(key) {
+            return Some(Problem::key(key, message).about(key));
+        }
+        let message = value.as_str().map_or(Some("expected a string"), label_value_problem)?;
+        Some(Problem::key(key, message))
     };
-    map.iter().filter_map(|(key, value)| Some(Problem::key(key, problem(key, value)?))).collect()
+    map.iter().filter_map(problem).collect()
 }
 
 /// Why a container cannot have a variable of this name, whatever the release of the API server.
@@ -213,46 +228,25 @@ fn variable_problem(name: &str) -> Option<&'static str> {
 fn variables(value: &Value) -> Vec<Problem> {
     let is_value = |value: &Value| value.is_string() || value.is_number() || value.is_boolean();
     let unread = "expected a string, a number or a flag as its value";
+    // Which problem a variable has, from its name and value.
+    let judge = |name: &str, value: Option<&Value>, at: Problem| match variable_problem(name) {
+        Some(message) => Some(Problem { message: message.to_owned(), ..at.about(name) }),
+        None if value.is_some_and(is_value) => None,
+        None => Some(Problem { message: unread.to_owned(), ..at }),
+    };
     match value {
-        Value::Object(map) => map
-            .iter()
-            .filter_map(|(name, value)| {
-                let problem = variable_problem(name).or((!is_value(value)).then_some(unread));
-                Some(Problem::key(name, problem?))
-            })
-            .collect(),
+        Value::Object(map) => {
+            map.iter().filter_map(|(name, value)| judge(name, Some(value), Problem::key(name, ""))).collect()
+        }
         Value::Array(list) => {
-            let problem = |one: &Value| match one.get("name").and_then(Value::as_str) {
-                Some(name) => variable_problem(name).or((!one.get("value").is_some_and(is_value)).then_some(unread)),
-                None => Some("expected `name` and `value`"),
+            let of_entry = |(index, one): (usize, &Value)| match one.get("name").and_then(Value::as_str) {
+                Some(name) => judge(name, one.get("value"), Problem::entry(index, "")),
+                None => Some(Problem::entry(index, "expected `name` and `value`")),
             };
-            let wrong = list.iter().enumerate().filter_map(|(index, one)| Some((index, problem(one)?)));
-            wrong.map(|(index, message)| Problem::entry(index, message)).collect()
+            list.iter().enumerate().filter_map(of_entry).collect()
         }
         _ => vec![Problem::whole(format!("expected {}", Shape::Variables.words()))],
     }
-}
-
-/// Requests within their limits, all of them amounts.
-fn are_resources(map: &Map<String, Value>) -> bool {
-    let empty = Map::new();
-    let part = |name: &str| match map.get(name) {
-        None | Some(Value::Null) => Some(&empty),
-        Some(other) => other.as_object(),
-    };
-    let (Some(requests), Some(limits)) = (part("requests"), part("limits")) else { return false };
-    let amount = |value: &Value| match value {
-        Value::String(text) => quantity(text),
-        other => other.as_f64().filter(|amount| *amount >= 0.0),
-    };
-    map.keys().all(|key| ["requests", "limits"].contains(&key.as_str()))
-        && requests
-            .iter()
-            .chain(limits)
-            .all(|(name, value)| label_problem(name, "").is_none() && amount(value).is_some())
-        && requests.iter().all(|(name, value)| {
-            limits.get(name).is_none_or(|limit| amount(value).zip(amount(limit)).is_some_and(|(one, most)| one <= most))
-        })
 }
 
 fn is_toleration(value: &Value) -> bool {
@@ -272,7 +266,7 @@ fn is_toleration(value: &Value) -> bool {
     let seconds = map.get("tolerationSeconds");
     map.keys().all(|key| known.contains(&key.as_str()))
         && is_complete
-        && (key.is_empty() || label_problem(key, stated).is_none())
+        && (key.is_empty() || label_key_problem(key).or_else(|| label_value_problem(stated)).is_none())
         && ["", "NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect)
         && seconds.is_none_or(|seconds| seconds.is_i64() && effect == "NoExecute")
 }
@@ -281,13 +275,6 @@ fn is_toleration(value: &Value) -> bool {
 pub(super) fn percentage(value: &Value) -> Option<Percentage> {
     let number = value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())?;
     Percentage::new(number).ok()
-}
-
-/// An amount as people write it in settings: digits and a unit, and no smaller parts than thousandths.
-fn quantity(text: &str) -> Option<f64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let is_plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.') && !text.ends_with(['n', 'u']);
-    crate::quantity::parse(text).filter(|_| is_plain && !digits.is_empty())
 }
 
 #[cfg(test)]
@@ -373,18 +360,8 @@ mod tests {
     }
 
     #[test]
-    fn resources_and_tolerations_are_what_an_api_server_takes() {
+    fn tolerations_are_what_an_api_server_takes() {
         let fits = |shape: Shape, value: Value| shape.problems(&value).is_empty();
-        for (value, expected) in [
-            (json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": 1, "memory": "1Gi"}}), true),
-            (json!({"limits": {"cpu": "500m"}}), true),
-            (json!({"requests": {"cpu": "2"}, "limits": {"cpu": "500m"}}), false),
-            (json!({"requests": {"memory": "64 MB"}}), false),
-            (json!({"request": {"cpu": 1}}), false),
-            (json!({"requests": {"cpu": -1}}), false),
-        ] {
-            assert_eq!(fits(Shape::Resources, value.clone()), expected, "{value}");
-        }
         for (value, expected) in [
             (json!({"operator": "Exists"}), true),
             (
@@ -399,6 +376,25 @@ mod tests {
         ] {
             assert_eq!(fits(Shape::Tolerations, json!([value.clone()])), expected, "{value}");
         }
+    }
+
+    #[test]
+    fn message_shows_what_is_wrong_whether_key_or_value() {
+        let text = "collectorGateway: {nodeSelector: {'disk type': fast, zone: 'eu 1'}}\n\
+                    userInstrumentationEnvs: {languages: {java: {enabled: true, env: {'A B': c}}}}\n";
+        let found = problems_of(text);
+        assert!(
+            found[0].starts_with(
+                "collectorGateway.nodeSelector.disk type: \"disk type\" is ignored: no label can have this key"
+            ),
+            "{found:?}"
+        );
+        assert!(
+            found[1]
+                .starts_with("collectorGateway.nodeSelector.zone: \"eu 1\" is ignored: no label can have this value"),
+            "{found:?}"
+        );
+        assert!(found[2].contains("env.A B: \"A B\" is ignored: no variable can have this name"), "{found:?}");
     }
 
     #[test]

@@ -7,8 +7,7 @@ use crate::gateway::allowed_types;
 use crate::node::scraped;
 use crate::processors::permission;
 use crate::{name_pattern, spelling, streams};
-use odigos_api::CollectorRole;
-use odigos_api::labels;
+use odigos_api::{CollectorRole, labels, names};
 
 /// What a text is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +56,16 @@ pub enum Text {
 const BUILT_IN_DIMENSIONS: [&str; 5] =
     ["service.name", "span.name", "span.kind", "status.code", "collector.instance.id"];
 
+/// Workloads of the product beside its gateways: a gateway of the same name would take one's place.
+const OWN_WORKLOADS: [&str; 6] = [
+    names::INSTRUMENTOR,
+    names::SCHEDULER,
+    names::AUTOSCALER,
+    names::AGENT_SERVICE,
+    names::DETECTION,
+    names::NODE_COLLECTOR,
+];
+
 /// Roles of collectors.
 const ROLES: [CollectorRole; 2] = [CollectorRole::ClusterGateway, CollectorRole::NodeCollector];
 
@@ -91,6 +100,30 @@ impl Text {
         matches!(self, Self::Pattern | Self::Image | Self::Role)
     }
 
+    /// What every accepted text that is not empty looks like, as a regular expression for schemas: `problem` judges more.
+    #[must_use]
+    pub fn pattern(self) -> Option<String> {
+        let any_of = |known: &[&str]| known.join("|");
+        let pattern = match self {
+            Self::Any => return None,
+            Self::Word | Self::Proxy | Self::Attribute | Self::Dimension => r"\S+".to_owned(),
+            Self::ObjectName => "[a-z0-9]([-a-z0-9.]*[a-z0-9])?".to_owned(),
+            Self::DeploymentName => "[a-z0-9]([-a-z0-9]{0,48}[a-z0-9])?".to_owned(),
+            Self::Image => r"\s*[A-Za-z0-9\[]\S*\s*".to_owned(),
+            Self::Directory | Self::MountPoint => r"/[^\s:]+".to_owned(),
+            Self::Socket => r"(/[^/\s:]+){2,}".to_owned(),
+            Self::StreamName => "[A-Za-z0-9]([-_A-Za-z0-9]{0,38}[A-Za-z0-9])?".to_owned(),
+            Self::Stream => "[-_.A-Za-z0-9]*[A-Za-z0-9]".to_owned(),
+            Self::Pattern => "[-a-z0-9*]*[-a-z0-9][-a-z0-9*]*".to_owned(),
+            Self::NodeLabel => "[-._/A-Za-z0-9]+=[-._A-Za-z0-9]*".to_owned(),
+            Self::DestinationType => any_of(&allowed_types::names()),
+            Self::ProcessorType => any_of(&permission::names()).replace('_', "_?"),
+            Self::Role => any_of(&ROLES.map(CollectorRole::as_str)),
+            Self::HexByte => "[0-9A-Fa-f]{2}".to_owned(),
+        };
+        Some(pattern)
+    }
+
     /// Why a text that is not empty is none of these.
     #[must_use]
     pub fn problem(self, text: &str) -> Option<String> {
@@ -100,6 +133,9 @@ impl Text {
             Self::Any => None,
             Self::Word => unless(!has_space()),
             Self::ObjectName => unless(is_subdomain(text)),
+            Self::DeploymentName if OWN_WORKLOADS.contains(&text) => {
+                Some("another workload of this product is called like that".to_owned())
+            }
             Self::DeploymentName => unless(super::is_object_name(text)),
             Self::Image => unless(is_image(text.trim())),
             Self::Directory => unless(text.len() > 1 && is_path(text)),
@@ -115,6 +151,9 @@ impl Text {
             Self::StreamName => {
                 Some("it is no name of a data stream: letters, digits, - and _ only, at most 40".to_owned())
             }
+            Self::Stream if text.contains('*') => Some(
+                "`*` stands for itself and no data stream can have it in its name: list each data stream".to_owned(),
+            ),
             Self::Stream => labels::stream_name_problem(text),
             Self::Pattern => name_pattern::problem(text),
             Self::NodeLabel => match text.split_once('=') {
@@ -149,19 +188,28 @@ fn is_subdomain(name: &str) -> bool {
 }
 
 /// Why a label cannot have this key and value.
-pub(super) fn label_problem(key: &str, value: &str) -> Option<&'static str> {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let is_name = |text: &str| {
-        let ends = text.chars().next().into_iter().chain(text.chars().last());
-        text.len() <= 63 && text.chars().all(is_inner) && ends.into_iter().all(|c| c.is_ascii_alphanumeric())
-    };
+fn label_problem(key: &str, value: &str) -> Option<&'static str> {
+    label_key_problem(key).or_else(|| label_value_problem(value))
+}
+
+/// Why a label cannot have this key.
+pub(super) fn label_key_problem(key: &str) -> Option<&'static str> {
     let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    if name.is_empty() || !is_name(name) || !prefix.is_none_or(is_subdomain) {
-        return Some(
-            "no label can have this key: letters, digits, -, _ and . only, at most 63, with a domain and / in front if needed",
-        );
-    }
-    (!is_name(value)).then_some("no label can have this value: letters, digits, -, _ and . only, at most 63")
+    let fits = !name.is_empty() && is_label_name(name) && prefix.is_none_or(is_subdomain);
+    (!fits).then_some(
+        "no label can have this key: letters, digits, -, _ and . only, at most 63, with a domain and / in front if needed",
+    )
+}
+
+/// Why a label cannot have this value.
+pub(super) fn label_value_problem(value: &str) -> Option<&'static str> {
+    (!is_label_name(value)).then_some("no label can have this value: letters, digits, -, _ and . only, at most 63")
+}
+
+fn is_label_name(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let ends = text.chars().next().into_iter().chain(text.chars().last());
+    text.len() <= 63 && text.chars().all(is_inner) && ends.into_iter().all(|c| c.is_ascii_alphanumeric())
 }
 
 fn is_path(text: &str) -> bool {
@@ -257,11 +305,11 @@ mod tests {
         (Text::Attribute, &["http.url"], &["a b", ""]),
         (Text::Dimension, &["tenant"], &["service.name", "span.kind", "a b"]),
         (Text::StreamName, &["shop"], &["a b", "-a"]),
-        (Text::Stream, &["shop.eu"], &["a b", ""]),
+        (Text::Stream, &["shop.eu"], &["a b", "", "*", "shop*"]),
         (Text::Pattern, &["shop-*"], &["Shop", "*", ""]),
         (Text::NodeLabel, &["kubernetes.io/os=linux", "zone="], &["zone", "a b=c", "zone=a b", "=a"]),
         (Text::DestinationType, &["dynamic", "file"], &["dynamik", "otlp"]),
-        (Text::ProcessorType, &["geoip", "k8s_attributes", "k8sattributes"], &["geo", "batch"]),
+        (Text::ProcessorType, &["geoip", "k8s_attributes", "k8sattributes", "memorylimiter"], &["geo", "batch"]),
         (Text::Role, &["CLUSTER_GATEWAY", "NODE_COLLECTOR"], &["GATEWAY", "cluster_gateway"]),
         (Text::HexByte, &["0f"], &["0", "xx"]),
     ];
@@ -276,6 +324,27 @@ mod tests {
                 assert!(kind.problem(text).is_some(), "{kind:?} {text:?}");
             }
         }
+    }
+
+    #[test]
+    fn pattern_fits_every_accepted_text() {
+        for (kind, accepted, rejected) in CASES {
+            let pattern = regex::Regex::new(&format!("^({})$", kind.pattern().unwrap())).unwrap();
+            for text in *accepted {
+                assert!(pattern.is_match(text), "{kind:?} {text:?}");
+            }
+            assert!(rejected.iter().any(|text| !pattern.is_match(text)), "{kind:?} keeps something out");
+        }
+    }
+
+    #[test]
+    fn gateway_takes_the_name_of_no_other_workload() {
+        for name in
+            ["odigos-autoscaler", "odigos-scheduler", "odigos-instrumentor", "odiglet", "odigos-data-collection"]
+        {
+            assert!(Text::DeploymentName.problem(name).is_some(), "{name}");
+        }
+        assert_eq!(Text::DeploymentName.problem(names::GATEWAY), None);
     }
 
     #[test]

@@ -67,9 +67,10 @@ fn message(key: &Key, value: &Value, problem: &Problem) -> String {
         Step::Index(index) => value.get(index),
     });
     // What may be a credential is not repeated.
-    let shown = match key.shape {
-        Shape::Variables | Shape::Text(Text::Proxy) => "the value".to_owned(),
-        _ => short(part.unwrap_or(value)),
+    let shown = match (&problem.part, key.shape) {
+        (Some(part), _) => part.clone(),
+        (None, Shape::Variables | Shape::Text(Text::Proxy)) => "the value".to_owned(),
+        (None, _) => short(part.unwrap_or(value)),
     };
     let message = &problem.message;
     if problem.stays {

@@ -110,6 +110,21 @@ fn source_remarks_name_what_has_no_effect() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].0, "metadata.labels[odigos.io/data-stream-a]");
     assert!(found[0].1.contains("\"True\""), "{found:?}");
+    for (key, value, meant) in [
+        ("odigos.io/datastream-shop", "true", "odigos.io/data-stream-shop"),
+        ("odigos.io/data-streams-shop", "true", "odigos.io/data-stream-shop"),
+        ("odigos.io/data-stream_shop", "false", "odigos.io/data-stream-shop"),
+        ("odigos.io/data-stream", "shop", "odigos.io/data-stream-shop"),
+        ("odigos.io/data-stream", "true", "odigos.io/data-stream-<name>"),
+        ("data-stream-shop", "true", "odigos.io/data-stream-shop"),
+        ("odigos.io/data-stream-", "true", "names no data stream"),
+    ] {
+        let mut one = source("s", "Deployment", "web", json!({}), &[]);
+        one.metadata.labels = Some([(key.to_owned(), value.to_owned()), ("app".to_owned(), "web".to_owned())].into());
+        let found = source_remarks(&one, None);
+        assert_eq!(found.len(), 1, "{key}: {found:?}");
+        assert!(found[0].0 == format!("metadata.labels[{key}]") && found[0].1.contains(meant), "{found:?}");
+    }
     let of_namespace = source("s", "Namespace", "shop", json!({"containerOverrides": overrides}), &[]);
     assert_eq!(source_remarks(&of_namespace, None)[0].0, "spec.containerOverrides");
     for (pattern, expected) in [

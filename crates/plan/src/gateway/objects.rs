@@ -14,7 +14,7 @@ use crate::mutual_tls::Side;
 use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
 use odigos_api::collectors_group::ResourcesSettings;
-use odigos_api::{CollectorRole, labels, names};
+use odigos_api::{CollectorRole, Finding, labels, names};
 use odigos_pipeline::ComponentKind;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,11 +113,32 @@ fn gateway_name(seen: &Observed<'_>) -> String {
     super::name(&seen.group.spec)
 }
 
-/// Name of the gateway's Deployment; only it can be renamed.
+/// Name of the gateway's Deployment; only it can be renamed, and not to the name of a workload of others.
 #[must_use]
 pub fn deployment_name(seen: &Observed<'_>) -> String {
-    let name = seen.group.spec.deployment_name.clone().filter(|name| !name.is_empty());
-    name.unwrap_or_else(|| gateway_name(seen))
+    stated_name(seen).filter(|_| !seen.is_name_taken).map_or_else(|| gateway_name(seen), str::to_owned)
+}
+
+fn stated_name<'a>(seen: &Observed<'a>) -> Option<&'a str> {
+    seen.group.spec.deployment_name.as_deref().filter(|name| !name.is_empty())
+}
+
+/// Whether a workload that has a gateway's name is no gateway: to apply the gateway would change what others run.
+#[must_use]
+pub fn is_foreign(workload: &Value) -> bool {
+    let labels = workload.pointer("/metadata/labels");
+    labels.and_then(|labels| labels.get(labels::COLLECTOR_ROLE)).is_none()
+}
+
+/// What to report where the name that the configuration gives is not used.
+pub(super) fn name_problem(seen: &Observed<'_>) -> Option<Finding> {
+    let stated = stated_name(seen).filter(|name| seen.is_name_taken && *name != gateway_name(seen))?;
+    let message = format!(
+        "{stated:?} is not used: another workload of the namespace is called like that; the gateway is called {}. Change collectorGateway.deploymentName of the configuration",
+        gateway_name(seen)
+    );
+    let object = format!("CollectorsGroup {}/{}", seen.namespace, gateway_name(seen));
+    Some(Finding::warning(object, "spec.deploymentName", message))
 }
 
 /// Digest over everything that the pods read from Secrets: a changed value rolls them, an edited label does not.

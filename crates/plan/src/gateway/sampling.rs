@@ -10,6 +10,7 @@ use super::destinations::Fragment;
 use super::routing::known_streams;
 use crate::configuration::Configuration;
 use crate::counts;
+use crate::covered::CoveredNames;
 use crate::objects::hash;
 use crate::processors::{self, Processors};
 use crate::sampling::compile::{self, Compiled, Form, Told};
@@ -17,11 +18,11 @@ use crate::sampling::report::Mode;
 use crate::sampling::{Accepted, Rule, accept_with, probes};
 use crate::scheduling::DEFAULT_TRACE_WAIT;
 use crate::streams::object_name;
+use odigos_api::Signal;
 use odigos_api::collectors_group::CollectorsGroupSpec;
 use odigos_api::data_stream::{DataStream, SamplingView};
-use odigos_api::instrumentation_config::WorkloadCollectorConfig;
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::sampling::Sampling;
-use odigos_api::{Signal, WorkloadRef};
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline};
 use serde_json::{Value, json};
@@ -37,23 +38,22 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Rules of the control plane's Sampling objects and, while they are sampled, of health probes, which stand in the
-    /// settings of InstrumentationConfigs (namespace, name, settings); and the views that DataStreams choose.
+    /// Rules of the control plane's Sampling objects and, while they are sampled, of health probes, which stand in the settings of
+    /// InstrumentationConfigs (namespace, name, object); and the views that DataStreams choose.
     pub fn of<'a>(
         configuration: &Configuration,
         samplings: impl IntoIterator<Item = &'a Sampling>,
-        configs: impl IntoIterator<Item = (&'a str, &'a str, &'a [WorkloadCollectorConfig])>,
+        configs: impl IntoIterator<Item = (&'a str, &'a str, &'a InstrumentationConfig)>,
         streams: impl IntoIterator<Item = &'a DataStream>,
     ) -> Self {
         let mut accepted = accept_with(configuration.built_in_sampling(), samplings);
-        let configs: Vec<(&str, &str, &[WorkloadCollectorConfig])> = configs.into_iter().collect();
-        let covered: BTreeSet<(&str, &str)> = configs.iter().map(|(namespace, name, _)| (*namespace, *name)).collect();
-        accepted.remark_uncovered(|one| {
-            let workload = WorkloadRef::new(one.namespace.clone(), one.kind, one.name.clone());
-            covered.contains(&(one.namespace.as_str(), workload.config_name().as_str()))
-        });
+        let configs: Vec<(&str, &str, &InstrumentationConfig)> = configs.into_iter().collect();
+        accepted.remark_missing(&CoveredNames::of(configs.iter().copied()));
         if let Some(keep) = configuration.health_probes() {
-            accepted.add(probes::of_configs(configs, keep));
+            let settings = configs
+                .iter()
+                .map(|(namespace, name, config)| (*namespace, *name, config.spec.workload_collector_config.as_slice()));
+            accepted.add(probes::of_configs(settings, keep));
         }
         let views = streams.into_iter().filter_map(|one| Some((one.metadata.name.clone()?, one.spec.sampling_view?)));
         Self { accepted, views: views.collect() }

@@ -70,6 +70,7 @@ impl Given {
             set_aside: &BTreeMap::new(),
             senders: crate::gateway::Senders::default(),
             is_own_collector: true,
+            is_name_taken: false,
         };
         let plan = plan(&seen);
         assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());

@@ -58,6 +58,7 @@ impl Given {
             set_aside: &self.set_aside,
             senders: Senders::default(),
             is_own_collector: true,
+            is_name_taken: false,
         }
     }
 

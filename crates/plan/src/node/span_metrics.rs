@@ -4,6 +4,7 @@
 //! whether somebody wants them ([`crate::groups`]).
 
 use super::pipelines::FORWARD_SPAN_METRICS;
+use crate::configuration::DEFAULT_EXPIRATION;
 use odigos_api::Signal;
 use odigos_api::collectors_group::SpanMetrics;
 use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
@@ -71,7 +72,7 @@ pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, way_out:
             "exemplars": {"enabled": false},
             "aggregation_temporality": "AGGREGATION_TEMPORALITY_CUMULATIVE",
             "metrics_flush_interval": settings.interval.as_deref().unwrap_or("60s"),
-            "metrics_expiration": settings.metrics_expiration.as_deref().unwrap_or("5m"),
+            "metrics_expiration": settings.metrics_expiration.as_deref().unwrap_or(DEFAULT_EXPIRATION),
             // exception.message is unbounded, so it is no dimension here.
             "events": {"enabled": true, "dimensions": [{"name": "exception.type"}]},
             "histogram": histogram,

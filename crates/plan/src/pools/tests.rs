@@ -177,7 +177,7 @@ fn what_is_wrong_is_told_and_the_rest_stays() {
         let (found, problems) = Pools::of(&configuration(pools));
         (found.pools.into_keys().collect::<Vec<_>>(), problems.into_iter().map(|(path, _)| path).collect::<Vec<_>>())
     };
-    let rows: [(&str, &[&str], &[&str]); 9] = [
+    let rows: [(&str, &[&str], &[&str]); 13] = [
         ("5", &[], &["collectorGateway.pools"]),
         ("[{name: A, dataStreams: [a]}, {name: b, dataStreams: [b]}]", &["b"], &["collectorGateway.pools[0].name"]),
         ("[{name: a, dataStreams: [a]}, {name: a, dataStreams: [b]}]", &["a"], &["collectorGateway.pools[1].name"]),
@@ -188,7 +188,32 @@ fn what_is_wrong_is_told_and_the_rest_stays() {
             &["a", "b"],
             &["collectorGateway.pools[1].dataStreams"],
         ),
-        ("[{name: a, workloads: [web]}]", &[], &["collectorGateway.pools[0].dataStreams"]),
+        (
+            "[{name: a, workloads: [web]}]",
+            &[],
+            &["collectorGateway.pools[0].workloads[0]", "collectorGateway.pools[0].dataStreams"],
+        ),
+        (
+            "[{name: a, dataStreams: [default], maxReplica: 3, minReplicas: -1}]",
+            &[],
+            &[
+                "collectorGateway.pools[0].maxReplica",
+                "collectorGateway.pools[0].dataStreams",
+                "collectorGateway.pools[0].dataStreams",
+                "collectorGateway.pools[0].minReplicas",
+            ],
+        ),
+        ("[{name: a, dataStreams: shop}]", &[], &["collectorGateway.pools[0].dataStreams"; 2]),
+        (
+            "[{name: a, dataStreams: [x], workloads: [{namespace: shop, kind: Deploymnt, name: web}]}]",
+            &["a"],
+            &["collectorGateway.pools[0].workloads[0].kind"],
+        ),
+        (
+            "[{name: a, workloads: [{namespace: shop, kind: deployment, name: web, nmae: web}]}]",
+            &["a"],
+            &["collectorGateway.pools[0].workloads[0].nmae"],
+        ),
         ("[{name: a, dataStreams: [x], signals: [SPANS]}]", &[], &["collectorGateway.pools[0].signals"]),
         (
             "[{name: x-otlp, dataStreams: [x]}, {name: deadbeef, dataStreams: [x]}]",
@@ -213,6 +238,30 @@ fn what_is_wrong_is_told_and_the_rest_stays() {
         "n",
     );
     assert_eq!(sizes.findings[0].field, "collectorGateway.pools[a].minReplicas");
+}
+
+#[test]
+fn message_about_a_pool_says_what_was_probably_meant() {
+    let (_, problems) =
+        Pools::of(&configuration("[{name: a, datastreams: [default], dataStream: [x], maxReplica: 3}]"));
+    let said = |part: &str| problems.iter().any(|(_, message)| message.contains(part));
+    assert!(said("did you mean maxReplicas?") && said("did you mean dataStreams?"), "{problems:?}");
+    assert!(said("the stream default belongs to the main gateways"), "{problems:?}");
+}
+
+#[test]
+fn what_a_pool_names_and_is_not_there_is_reported() {
+    let pools = "[{name: money, dataStreams: [mony, money], workloads: [{namespace: shop, kind: Deployment, name: web}, {namespace: shop, kind: Deployment, name: wbe}]}]";
+    let (_, settled) = settled(&cluster(pools, ""));
+    let found: Vec<String> = settled.findings.iter().map(|one| format!("{}: {}", one.field, one.message)).collect();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("collectorGateway.pools[money].dataStreams: the pool gets nothing by it: no covered workload is in the data stream mony") && found[0].contains("did you mean money?"), "{found:?}");
+    assert!(
+        found[1].starts_with(
+            "collectorGateway.pools[money].workloads: the pool gets nothing by it: no Source covers Deployment shop/wbe"
+        ),
+        "{found:?}"
+    );
 }
 
 /// A pool of one stream through its whole life, against the two things that tell time: what is served, and what nodes send.

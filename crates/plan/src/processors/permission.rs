@@ -16,14 +16,14 @@ pub const TYPES_PATH: &str = "processors.additionalTypes";
 /// Where the configuration lists the roles that Processors may have.
 pub const ROLES_PATH: &str = "processors.roles";
 
-/// Types that take more than the items that pass them, in the spelling without `_`, and what each does.
+/// Types that take more than the items that pass them, as the documentation spells them, and what each does.
 const RESTRICTED: [(&str, &str); 7] = [
     ("geoip", "it reads files of the collector"),
-    ("k8sattributes", "it reads objects of the cluster with the permissions of the collector"),
+    ("k8s_attributes", "it reads objects of the cluster with the permissions of the collector"),
     ("logstransform", "its operators read and write files of the collector"),
-    ("memorylimiter", "it rejects the telemetry of everybody"),
+    ("memory_limiter", "it rejects the telemetry of everybody"),
     ("remotetap", "it opens a port that shows all telemetry to any pod"),
-    ("resourcedetection", "it sends requests to metadata services of machines and clouds"),
+    ("resource_detection", "it sends requests to metadata services of machines and clouds"),
     ("schema", "it sends requests to addresses that telemetry names"),
 ];
 
@@ -42,7 +42,7 @@ pub struct Permission {
     roles: Option<BTreeSet<String>>,
 }
 
-/// A type in the spelling of [`RESTRICTED`]: releases of the collector differ in `_` alone.
+/// A type in the spelling by which types are compared: releases of the collector differ in `_` alone.
 pub(crate) fn canonical(component_type: &str) -> String {
     component_type.trim().replace('_', "")
 }
@@ -69,7 +69,7 @@ impl Permission {
     /// The same with reason, field and message.
     pub(crate) fn check(&self, spec: &ProcessorSpec) -> Result<(), Refusal> {
         let wanted = canonical(&spec.type_);
-        let restricted = RESTRICTED.iter().find(|(name, _)| *name == wanted);
+        let restricted = RESTRICTED.iter().find(|(name, _)| canonical(name) == wanted);
         if restricted.is_none() {
             check_reach(&spec.processor_config)?;
         }
@@ -145,6 +145,7 @@ mod tests {
             assert_eq!(reason("", one, gateway), Some("TypeNotAllowed"), "{one}");
         }
         assert_eq!(reason(wide, "resourcedetection", gateway), None);
+        assert!(names().contains(&"memory_limiter"), "as docs/security.md spells it");
         assert_eq!(reason(wide, "geoip", gateway), Some("TypeNotAllowed"));
         assert_eq!(reason(narrow, "transform", gateway), None);
         assert_eq!(reason(narrow, "transform", both), Some("RoleNotAllowed"));

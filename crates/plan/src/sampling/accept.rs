@@ -3,36 +3,18 @@
 use super::built_in::BuiltIns;
 use super::foreign;
 use super::rule::{Alternative, Category, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
+use crate::covered::LANGUAGES;
+use crate::spelling::nearest;
 use odigos_api::operation::{HeadOperation, TailOperation};
 use odigos_api::sampling::Sampling;
 use odigos_api::scope::{AnyScope, SourcesScopes, WorkloadScope};
-use odigos_api::{Finding, Severity};
-use odigos_api::{WorkloadKind, WorkloadRef};
+use odigos_api::{Finding, Severity, WorkloadKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest text of a matcher; more would make every expression of the collector slow.
 const TEXT_LIMIT: usize = 1024;
 /// Most segments of a path template.
 const SEGMENT_LIMIT: usize = 64;
-/// Languages that a scope may name.
-const LANGUAGES: [&str; 15] = [
-    "java",
-    "python",
-    "go",
-    "dotnet",
-    "javascript",
-    "php",
-    "ruby",
-    "rust",
-    "cplusplus",
-    "mysql",
-    "nginx",
-    "redis",
-    "postgres",
-    "unknown",
-    "ignored",
-];
-
 /// What became of the Sampling objects.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accepted {
@@ -71,31 +53,6 @@ impl Accepted {
     #[must_use]
     pub fn of_stream(&self, stream: &str) -> Vec<&Rule> {
         self.enabled().filter(|rule| rule.is_for_stream(Some(stream))).collect()
-    }
-
-    /// Remarks on every workload that an enabled rule names and that `is_covered` does not hold for.
-    pub fn remark_uncovered(&mut self, is_covered: impl Fn(&SourceKey) -> bool) {
-        let mut remarks = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.enabled) {
-            let named: Vec<SourceKey> = match &rule.scope {
-                Scope::Lists { sources, .. } => sources.iter().cloned().collect(),
-                Scope::AnyOf(alternatives) => alternatives.iter().filter_map(Alternative::source).collect(),
-                Scope::Everything | Scope::Containers(_) => Vec::new(),
-            };
-            for one in named.iter().filter(|one| !is_covered(one)) {
-                let field = format!("spec.{}[{}].sourceScopes", rule.category.field(), rule.origin.index);
-                let workload = WorkloadRef::new(one.namespace.clone(), one.kind, one.name.clone());
-                let message = format!("no Source covers {workload}, or it does not exist");
-                remarks.push((rule.origin.object.clone(), field, message));
-            }
-        }
-        for (object, field, message) in remarks {
-            if let Some(facts) = self.objects.get_mut(&object) {
-                facts.remarks.push(format!("{field}: {message}"));
-                self.findings.push(Finding::warning(facts.title.clone(), field, message));
-            }
-        }
-        self.findings.sort();
     }
 
     /// Adds rules that come from elsewhere, e.g. from health probes, and brings all into their order.
@@ -144,6 +101,8 @@ struct Stated<'a> {
     percentage: (&'static str, Option<f64>, Percentage),
     error: bool,
     duration_at_least_ms: Option<i64>,
+    /// Prefix that is not used, since a whole path is stated beside it.
+    unused_prefix: Option<&'static str>,
 }
 
 impl Reader {
@@ -180,6 +139,7 @@ impl Reader {
                 percentage: ("percentageAtMost", rule.percentage_at_most, Percentage::ZERO),
                 error: false,
                 duration_at_least_ms: None,
+                unused_prefix: rule.operation.as_ref().and_then(unused_head_prefix),
             }));
         }
         for (index, rule) in object.spec.highly_relevant_operations.iter().enumerate() {
@@ -193,6 +153,7 @@ impl Reader {
                 percentage: ("percentageAtLeast", rule.percentage_at_least, Percentage::HUNDRED),
                 error: rule.error == Some(true),
                 duration_at_least_ms: rule.duration_at_least_ms,
+                unused_prefix: rule.operation.as_ref().and_then(unused_tail_prefix),
             }));
         }
         for (index, rule) in object.spec.cost_reduction_rules.iter().enumerate() {
@@ -206,7 +167,12 @@ impl Reader {
                 percentage: ("percentageAtMost", Some(rule.percentage_at_most), Percentage::HUNDRED),
                 error: false,
                 duration_at_least_ms: None,
+                unused_prefix: rule.operation.as_ref().and_then(unused_tail_prefix),
             }));
+        }
+        if self.facts.stated == 0 && !self.disabled {
+            let message = "it states no rule, so it changes nothing; add noisyOperations, highlyRelevantOperations or costReductionRules";
+            self.report(Severity::Warning, "spec".to_owned(), message);
         }
         self.facts.enabled = rules.iter().filter(|rule| rule.enabled).count();
         accepted.rules.extend(rules);
@@ -261,6 +227,10 @@ impl Reader {
         if bad {
             return None;
         }
+        if let Some(field) = stated.unused_prefix {
+            let message = "it has no effect beside the whole path, which is compared; remove one";
+            self.say(Severity::Warning, &at, &format!("operation.{field}"), message);
+        }
         for (field, message) in foreign::remarks(&operation, &scope) {
             self.say(Severity::Warning, &at, &field, &message);
         }
@@ -309,7 +279,9 @@ type Problem = (String, String);
 fn kind(text: &str, field: &str) -> Result<WorkloadKind, Problem> {
     WorkloadKind::parse(text).ok_or_else(|| {
         let known: Vec<&str> = WorkloadKind::ALL.iter().map(|kind| kind.as_str()).collect();
-        (field.to_owned(), format!("{text:?} is no kind of workload; use one of {}", known.join(", ")))
+        let near = nearest(text, known.iter().copied()).map(|near| format!("did you mean {near}?"));
+        let hint = near.unwrap_or_else(|| format!("use one of {}", known.join(", ")));
+        (field.to_owned(), format!("{text:?} is no kind of workload; {hint}"))
     })
 }
 
@@ -317,7 +289,9 @@ fn language(text: &str, field: String) -> Result<String, Problem> {
     if LANGUAGES.contains(&text) {
         return Ok(text.to_owned());
     }
-    Err((field, format!("{text:?} is no language; use one of {}", LANGUAGES.join(", "))))
+    let near = nearest(text, LANGUAGES).map(|near| format!("; did you mean {near}?"));
+    let hint = near.unwrap_or_else(|| format!("; use one of {}", LANGUAGES.join(", ")));
+    Err((field, format!("{text:?} is no language{hint}")))
 }
 
 fn lists_scope(lists: &SourcesScopes) -> Result<Scope, Problem> {
@@ -436,6 +410,22 @@ fn tail_operation(operation: Option<&TailOperation>) -> Result<Operation, Proble
         return Ok(Operation::KafkaProducer { topic });
     }
     Ok(Operation::Any)
+}
+
+fn unused_head_prefix(operation: &HeadOperation) -> Option<&'static str> {
+    let server = operation.http_server.as_ref().filter(|one| are_both(one.route.as_ref(), one.route_prefix.as_ref()));
+    let client = operation.http_client.as_ref();
+    let client = client.filter(|one| are_both(one.templated_path.as_ref(), one.templated_path_prefix.as_ref()));
+    server.map(|_| "httpServer.routePrefix").or(client.map(|_| "httpClient.templatedPathPrefix"))
+}
+
+fn unused_tail_prefix(operation: &TailOperation) -> Option<&'static str> {
+    let server = operation.http_server.as_ref()?;
+    are_both(server.route.as_ref(), server.route_prefix.as_ref()).then_some("httpServer.routePrefix")
+}
+
+fn are_both(exact: Option<&String>, prefix: Option<&String>) -> bool {
+    [exact, prefix].into_iter().all(|one| one.is_some_and(|text| !text.is_empty()))
 }
 
 fn at_most_one(set: &[(&str, bool)]) -> Result<(), Problem> {

@@ -79,6 +79,11 @@ fn of_path(rule: &PathRule) -> Option<String> {
     if first_word.len() > 2 && first_word.bytes().all(|byte| byte.is_ascii_uppercase()) {
         return Some(format!("`{first_word} ` is part of the path; move {first_word} to the field method"));
     }
+    if text.contains(char::is_whitespace) {
+        return Some(
+            "a blank is part of the path, and no URL holds one; write %20, or make one rule for each path".to_owned(),
+        );
+    }
     if let Some((_, rest)) = text.split_once("://") {
         let path = rest.find('/').map_or("/", |slash| &rest[slash..]);
         return Some(format!("a path has no scheme and host; write {path}"));
@@ -214,7 +219,7 @@ fn of_scope(scope: &Scope) -> Vec<(String, Option<String>)> {
     found
 }
 
-fn of_namespace(name: &str) -> Option<String> {
+pub(super) fn of_namespace(name: &str) -> Option<String> {
     is_unusual_name(name, "-").then(|| format!("no namespace can be called {name:?}; list each namespace by its name"))
 }
 
@@ -273,6 +278,8 @@ mod tests {
             (route("/health "), "blank"),
             (route("/health,/ready"), "one rule for each"),
             (route("GET /health"), "move GET to the field method"),
+            (route("/health /ready"), "no URL holds one"),
+            (route("/my files/\tx"), "no URL holds one"),
             (
                 json!({"operation": {"httpServer": {"routePrefix": "/api/.*"}}}),
                 "spec.noisyOperations[0].operation.httpServer.routePrefix",

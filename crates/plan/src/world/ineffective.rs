@@ -5,8 +5,11 @@
 
 use super::{Key, World};
 use crate::admission;
+use crate::configuration::Configuration;
+use crate::pools::Pools;
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::{IMPLICIT_STREAM, stream_name_problem};
-use odigos_api::{Finding, Severity};
+use odigos_api::{Finding, Severity, names};
 
 /// What is said of an Action, in its condition and here.
 pub const ACTION_HAS_NO_EFFECT: &str = "this release does not act on Actions, and telemetry passes unchanged; write a Processor (attributes, resource, transform) instead";
@@ -54,6 +57,19 @@ impl World {
             );
         }
         found
+    }
+
+    /// Namespace, name and object of every InstrumentationConfig.
+    pub(super) fn named_configs(&self) -> impl Iterator<Item = (&str, &str, &InstrumentationConfig)> {
+        self.configs.iter().map(|((namespace, name), config)| (namespace.as_str(), name.as_str(), config))
+    }
+
+    /// What dedicated pools name that is not there.
+    pub(super) fn unmatched_pools(&self, configuration: &Configuration) -> Vec<Finding> {
+        let covered =
+            self.configs.iter().map(|(key, config)| (key.0.as_str(), key.1.as_str(), config.metadata.labels.as_ref()));
+        let object = format!("ConfigMap {}/{}", self.namespace, names::CONFIGURATION);
+        Pools::of(configuration).0.unmatched(covered, &object)
     }
 
     /// A finding for everything that is accepted and has no effect, or not yet.

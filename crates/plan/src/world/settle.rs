@@ -9,6 +9,7 @@ use crate::agents::{self, Backoff, Covered, NodeCollector};
 use crate::configuration::{self, Configuration};
 use crate::coverage::scope::Scope;
 use crate::coverage::{self, Matcher};
+use crate::covered::CoveredNames;
 use crate::gateway::{self, GatewayPlan};
 use crate::instrumentation::{self, Desired, Surroundings};
 use crate::node::{self, NodePlan};
@@ -81,6 +82,7 @@ impl World {
         findings.extend(streams::refusals::findings(&settled.refused_sets));
         findings.extend(settled.gateway.iter().flat_map(|plan| plan.findings.iter().cloned()));
         findings.extend(settled.node.iter().flat_map(|plan| plan.findings.iter().cloned()));
+        findings.extend(self.unmatched_pools(&configuration));
         findings.extend(self.without_effect());
         findings.extend(self.rejected(&findings));
         self.locate(&mut findings);
@@ -298,6 +300,7 @@ impl World {
             Some(Covered { workload, config, is_outdated: false, stated: BTreeMap::new() })
         });
         let covered: Vec<Covered<'_>> = configs.collect();
+        let names = CoveredNames::of(self.named_configs());
         let rules: Vec<&InstrumentationRule> = self.own_rules().collect();
         for rule in &rules {
             let object =
@@ -305,11 +308,8 @@ impl World {
             let problems = agents::problems(&rule.spec).into_iter();
             let said = |message| format!("{message}; nothing of the rule is in force");
             findings.extend(problems.map(|one| Finding::error(object.clone(), one.field, said(one.message))));
-            let named = agents::named_workloads(&rule.spec).into_iter().filter(|_| rule.spec.disabled != Some(true));
-            for (field, workload) in named.filter(|(_, workload)| covered.iter().all(|one| one.workload != *workload)) {
-                let message = format!("no Source covers {workload}, or it does not exist");
-                findings.push(Finding::warning(object.clone(), field, message));
-            }
+            let missing = agents::missing(&rule.spec, &names).into_iter();
+            findings.extend(missing.map(|(field, message)| Finding::warning(object.clone(), field, message)));
         }
         let mut drafts = agents::report(&rules, &covered, measures_network).into_iter();
         let own = |namespace: &str| namespace == self.namespace;
@@ -513,6 +513,11 @@ impl World {
             set_aside: &set_aside,
             senders: gateway::Senders::default(),
             is_own_collector: self.installation.is_own_collector(CollectorRole::ClusterGateway),
+            is_name_taken: group
+                .spec
+                .deployment_name
+                .as_ref()
+                .is_some_and(|name| self.foreign_workloads.contains(name)),
         };
         let plan = gateway::plan(&seen);
         let objects = gateway::objects::desired(&seen, &plan, &self.installation);
@@ -544,6 +549,7 @@ impl World {
                 destinations: reached,
                 processors: own_processors.iter().collect(),
                 set_aside: &set_aside,
+                is_name_taken: false,
                 ..seen
             };
             let plan = gateway::plan(&seen);
@@ -567,9 +573,7 @@ impl World {
 
     /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.
     fn sampling_rules(&self, configuration: &Configuration) -> gateway::sampling::Rules {
-        let configs = self.configs.iter().map(|((namespace, name), config)| {
-            (namespace.as_str(), name.as_str(), config.spec.workload_collector_config.as_slice())
-        });
+        let configs = self.named_configs();
         let streams = self.data_streams.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
         let streams = streams.map(|(_, object)| object);
         gateway::sampling::Rules::of(configuration, self.own_samplings(), configs, streams)

@@ -5,7 +5,8 @@
 use super::express::{Expressed, expressed};
 use super::merge::merged;
 use super::signals::switched_off;
-use super::{Rules, in_scope, problems, settings, variables};
+use super::{Rules, in_scope, missing, problems, settings, variables};
+use crate::covered::CoveredNames;
 use crate::streams;
 use odigos_api::condition::kind::{RULE_APPLIED, RULE_VALIDATION};
 use odigos_api::condition::{ConditionDraft, Status};
@@ -41,19 +42,36 @@ pub fn report(
 ) -> Vec<Vec<ConditionDraft>> {
     let known: BTreeSet<&WorkloadRef> = covered.iter().map(|one| &one.workload).collect();
     let uncovered = |rule: &&InstrumentationRule| {
-        let named = named_workloads(&rule.spec).into_iter().map(|(_, workload)| workload);
-        named.filter(|workload| !known.contains(workload)).collect()
+        named_workloads(&rule.spec).filter(|workload| !known.contains(workload)).collect()
     };
-    judge(rules, covered, measures_network, uncovered)
+    let configs = covered.iter().map(|one| (one.workload.namespace.clone(), one.workload.config_name(), one.config));
+    let configs: Vec<_> = configs.collect();
+    let names =
+        CoveredNames::of(configs.iter().map(|(namespace, name, config)| (namespace.as_str(), name.as_str(), *config)));
+    let mut tallies = judge(rules, covered, measures_network, uncovered);
+    for (rule, tally) in rules.iter().zip(&mut tallies) {
+        tally.missing = missing(&rule.spec, &names).into_iter().filter(|(field, _)| !is_noted(field)).collect();
+    }
+    conditions(rules, tallies, measures_network)
 }
 
-/// As [`report`]; `uncovered` are the workloads that a rule names and that no Source covers.
+/// Fields whose notes are counted: workloads, distributions.
+fn is_noted(field: &str) -> bool {
+    ["spec.scopes.sources", "spec.workloads", "spec.otelDistros"].iter().any(|noted| field.starts_with(noted))
+}
+
+fn conditions(rules: &[&InstrumentationRule], tallies: Vec<Tally>, measures_network: bool) -> Vec<Vec<ConditionDraft>> {
+    let judged = rules.iter().zip(tallies);
+    judged.map(|(rule, tally)| vec![validation(rule), tally.condition(rule, measures_network)]).collect()
+}
+
+/// What became of every rule in the containers; `uncovered` are the workloads that a rule names and that no Source covers.
 fn judge(
     rules: &[&InstrumentationRule],
     covered: &[Covered<'_>],
     measures_network: bool,
     uncovered: impl Fn(&&InstrumentationRule) -> BTreeSet<WorkloadRef>,
-) -> Vec<Vec<ConditionDraft>> {
+) -> Vec<Tally> {
     let of_rule = |rule| Tally { uncovered: uncovered(rule), ..Tally::default() };
     let mut tallies: Vec<Tally> = rules.iter().map(of_rule).collect();
     for one in covered {
@@ -75,8 +93,7 @@ fn judge(
             }
         }
     }
-    let judged = rules.iter().zip(tallies);
-    judged.map(|(rule, tally)| vec![validation(rule), tally.condition(rule, measures_network)]).collect()
+    tallies
 }
 
 /// What of the enabled rules that are meant for one workload does not hold in it, or not in all of it: the name of each rule, and
@@ -94,7 +111,8 @@ pub fn remarks(rules: &[&InstrumentationRule], covered: &Covered<'_>, measures_n
         let fits = |language: &&str| in_scope(spec, &covered.workload, &streams, language);
         spec.disabled != Some(true) && languages.iter().any(fits)
     };
-    let drafts = judge(rules, std::slice::from_ref(covered), measures_network, |_| BTreeSet::new());
+    let tallies = judge(rules, std::slice::from_ref(covered), measures_network, |_| BTreeSet::new());
+    let drafts = conditions(rules, tallies, measures_network);
     let judged = rules.iter().zip(drafts).filter(|(rule, _)| is_meant(&rule.spec));
     judged
         .filter_map(|(rule, drafts)| {
@@ -105,19 +123,13 @@ pub fn remarks(rules: &[&InstrumentationRule], covered: &Covered<'_>, measures_n
         .collect()
 }
 
-/// The workloads that a rule names, each with its field.
-#[must_use]
-pub fn named_workloads(spec: &InstrumentationRuleSpec) -> Vec<(String, WorkloadRef)> {
-    let lists = [
-        ("spec.scopes.sources", spec.scopes.as_ref().map(|scopes| scopes.sources.as_slice()).unwrap_or_default()),
-        ("spec.workloads", spec.workloads.as_deref().unwrap_or_default()),
-    ];
-    let all = lists.into_iter().flat_map(|(field, list)| list.iter().enumerate().map(move |(n, one)| (field, n, one)));
-    all.filter_map(|(field, n, one)| {
+/// The workloads that a rule names.
+fn named_workloads(spec: &InstrumentationRuleSpec) -> impl Iterator<Item = WorkloadRef> {
+    let scopes = spec.scopes.iter().flat_map(|scopes| &scopes.sources);
+    scopes.chain(spec.workloads.iter().flatten()).filter_map(|one| {
         let kind = WorkloadKind::parse(&one.kind)?;
-        Some((format!("{field}[{n}]"), WorkloadRef::new(one.namespace.clone(), kind, one.name.clone())))
+        Some(WorkloadRef::new(one.namespace.clone(), kind, one.name.clone()))
     })
-    .collect()
 }
 
 fn validation(rule: &InstrumentationRule) -> ConditionDraft {
@@ -199,6 +211,8 @@ struct Tally {
     other_streams: BTreeSet<String>,
     /// Workloads that the rule names and that no Source covers.
     uncovered: BTreeSet<WorkloadRef>,
+    /// What else the rule names and is not there, by field.
+    missing: Vec<(String, String)>,
 }
 
 impl Tally {
@@ -364,6 +378,7 @@ impl Tally {
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             notes.push(format!("No Source covers {}{more}, or it does not exist.", listed.join(", ")));
         }
+        notes.extend(self.missing.iter().take(LISTED).map(|(field, message)| format!("{field}: {message}.")));
         let unknown = self.unknown_distributions(rule);
         if !unknown.is_empty() {
             let known: Vec<&str> = distribution::all().values().map(|one| one.name.as_str()).collect();
