@@ -6,6 +6,7 @@ use crate::state::{self, State};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::Api;
+use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::condition::{Status, kind};
 use odigos_api::destination::Destination;
@@ -33,8 +34,6 @@ pub(crate) enum Target {
     Gateway,
     /// The collector on every node.
     Node,
-    /// The status of Actions.
-    Actions,
 }
 
 /// Why a collector could not be brought up to date.
@@ -78,7 +77,6 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
     match target {
         Target::Gateway => gateways(&state).await?,
         Target::Node => node(&state).await?,
-        Target::Actions => report::actions(&state).await?,
     }
     Ok(Outcome { recheck_after: Some(RECHECK) })
 }
@@ -87,6 +85,7 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
 struct Inputs {
     destinations: Vec<Destination>,
     processors: Vec<Arc<Processor>>,
+    actions: Vec<Arc<Action>>,
     secrets: KnownSecrets,
     configuration: Configuration,
     rules: Rules,
@@ -123,6 +122,7 @@ async fn gateways(state: &State) -> Result<(), Error> {
     let configuration = state.configuration();
     let inputs = Inputs {
         processors: state.processors.namespace(&state.namespace),
+        actions: state.actions.namespace(&state.namespace),
         secrets: state.secrets(&destinations).await.map_err(Error::Secrets)?,
         rules: state.rules(&configuration),
         senders: senders(state),
@@ -143,14 +143,20 @@ async fn gateways(state: &State) -> Result<(), Error> {
 }
 
 async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error> {
-    let Some(group) = state.groups.get(&state.namespace, name) else { return Ok(()) };
+    let Some(group) = state.groups.get(&state.namespace, name) else {
+        if name == names::GATEWAY {
+            report::actions_without_gateway(state).await?;
+        }
+        return Ok(());
+    };
     let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
-    let Inputs { destinations, processors, secrets, configuration, rules, senders, uncertified, now } = inputs;
+    let Inputs { destinations, processors, actions, secrets, configuration, rules, senders, uncertified, now } = inputs;
     let now = *now;
     let references = pools::destinations(&group.spec, destinations.iter().collect());
     let mut candidates = quarantine::destinations(&references, &secrets.keys);
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
     candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, those));
+    candidates.extend(quarantine::actions(actions.iter().map(AsRef::<Action>::as_ref)));
     let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let stated = group.spec.deployment_name.as_deref().unwrap_or_default();
     let rivals = ["Deployment", "StatefulSet"].into_iter().filter_map(|kind| state.live(kind, stated));
@@ -160,6 +166,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         group: &group,
         destinations: references,
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
+        actions: actions.iter().map(AsRef::<Action>::as_ref).collect(),
         secrets: &secrets.keys,
         marks: &secrets.marks,
         configuration,
@@ -197,6 +204,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     if pool.is_none() {
         report::destinations(state, &plan).await?;
         report::processors(state, CollectorRole::ClusterGateway, &plan.processors).await?;
+        report::actions(state, &plan.actions).await?;
         report::streams(state, &seen, &plan).await?;
         report::samplings(state, rules, &plan, &rollout).await?;
     }

@@ -3,7 +3,7 @@
 //! | watches | form | for |
 //! |---|---|---|
 //! | CollectorsGroup, Destination, Processor, DataStream of the control plane | full | what is rendered |
-//! | Action of the control plane | full | a condition that says that it has no effect |
+//! | Action of the control plane | full | what is done to telemetry in gateways |
 //! | ConfigMap `effective-config` and versions of collector configurations, Deployment, DaemonSet, Service, HPA, PDB | full or metadata, own namespace | what runs |
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
 //! | The three Secrets with certificates of collectors | read by name once a minute | renewal |

@@ -13,7 +13,6 @@ use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
 use odigos_plan::quarantine;
 use odigos_plan::scaling::{Memory, hpa};
-use odigos_plan::world::ACTION_HAS_NO_EFFECT;
 use odigos_plan::{sampling, streams};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -117,19 +116,27 @@ pub(crate) async fn samplings(
     Ok(())
 }
 
-/// The condition of every Action: none has an effect, and that is reported instead of silence.
-pub(crate) async fn actions(state: &State) -> Result<(), ApplyError> {
-    let draft = ConditionDraft::no(kind::TRANSFORMED, "NotSupported", format!("{ACTION_HAS_NO_EFFECT}."));
-    for live in state.actions.namespace(&state.namespace) {
-        let name = live.metadata.name.clone().unwrap_or_default();
+/// The conditions of Actions.
+pub(crate) async fn actions(state: &State, all: &BTreeMap<String, Vec<ConditionDraft>>) -> Result<(), ApplyError> {
+    for (name, drafts) in all {
+        let Some(live) = state.actions.get(&state.namespace, name) else { continue };
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-        let drafts = std::slice::from_ref(&draft);
-        if conditions(state, "Action", &name, live.metadata.generation, &before, drafts).await? {
-            let object = about(API_VERSION, "Action", &state.namespace, &name, live.metadata.uid.as_deref());
+        let changed = conditions(state, "Action", name, live.metadata.generation, &before, drafts).await?;
+        let refused = drafts.iter().find(|draft| ["InvalidAction", "NotSupported"].contains(&draft.reason.as_str()));
+        if let (true, Some(draft)) = (changed, refused) {
+            let object = about(API_VERSION, "Action", &state.namespace, name, live.metadata.uid.as_deref());
             state.events.warn(&object, &draft.reason, &draft.message).await;
         }
     }
     Ok(())
+}
+
+/// The conditions of Actions while there is no gateway.
+pub(crate) async fn actions_without_gateway(state: &State) -> Result<(), ApplyError> {
+    let live = state.actions.namespace(&state.namespace);
+    let known = odigos_plan::actions::report::known(live.iter().map(AsRef::as_ref), &BTreeMap::new(), None);
+    let drafts = known.iter().map(|one| (one.action.metadata.name.clone().unwrap_or_default(), one.conditions(None)));
+    actions(state, &drafts.collect()).await
 }
 
 /// The condition `Rendered` of every DataStream that exists.

@@ -152,7 +152,6 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         tracing::info!(destinations = state.destinations.len(), "stores are filled");
         queue.add(Target::Gateway);
         queue.add(Target::Node);
-        queue.add(Target::Actions);
         let settings = Settings { controller: "collectors", concurrency: 2 };
         let rounds = scaling::go_round(state.clone(), queue.clone(), leadership.clone(), gauges, queue_stop.clone());
         let reconciles = queue.run(settings, leadership, queue_metrics, queue_stop, move |target| {
@@ -258,10 +257,10 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
             gateway.add(Target::Gateway);
         }
     });
-    let actions = queue.clone();
+    let gateway = queue.clone();
     state.actions.subscribe(move |change| {
         if change.differs(|one| &one.spec) {
-            actions.add(Target::Actions);
+            gateway.add(Target::Gateway);
         }
     });
     let (gateway, samplings) = (queue.clone(), state.samplings.clone());

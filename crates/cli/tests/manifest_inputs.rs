@@ -101,7 +101,7 @@ spec: {workload: {kind: Deployment, name: web, namespace: shop}, containerOverri
 apiVersion: odigos.io/v1alpha1
 kind: Action
 metadata: {name: rename}
-spec: {signals: [TRACES], renameAttribute: {renames: {a: b}}}
+spec: {signals: [TRACES], renameAttribute: {renames: {a: ''}}}
 ";
     let (out, said, _) = rendered(&[("all.yaml", manifests.as_bytes())]);
     assert!(out.contains("two:4317") && !out.contains("one:4317"), "as kubectl, the last of two keys counts");
@@ -113,7 +113,7 @@ spec: {signals: [TRACES], renameAttribute: {renames: {a: b}}}
         "warning Destination/default/elsewhere spec.sourceSelectr: there is no such field, and it is ignored; did you mean sourceSelector? (all.yaml:22, document 3)",
         "warning Destination/default/elsewhere metadata.namespace: it has no effect: every Destination belongs into the namespace of the control plane, odigos-system (all.yaml:22, document 3)",
         "error Source/shop/web spec.containerOverrides[0].runtimeInfo.language: it is required (all.yaml:27, document 4)",
-        "warning Action/odigos-system/rename -: this release does not act on Actions, and telemetry passes unchanged; write a Processor (attributes, resource, transform) instead (all.yaml:32, document 5)",
+        "error Action/odigos-system/rename spec.renameAttribute.renames[\"a\"]: the name of an attribute must not be empty (all.yaml:32, document 5)",
     ] {
         assert!(said.iter().any(|line| line == expected), "{expected}\n{said:#?}");
     }

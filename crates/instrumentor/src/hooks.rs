@@ -9,6 +9,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, DynamicObject, PostParams};
 use kube::core::admission::{AdmissionRequest, AdmissionResponse};
+use odigos_api::action::Action;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::{CRON_JOB, SECRET_ACCESS, STREAM_CLASS};
@@ -16,7 +17,7 @@ use odigos_api::processor::Processor;
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::webhook::{Handler, Hook};
-use odigos_plan::admission::{Review, destination, pod, processor, refusal_text, source};
+use odigos_plan::admission::{Review, action, destination, pod, processor, refusal_text, source};
 use odigos_plan::coverage;
 use odigos_plan::injection;
 use odigos_plan::processors::Permission;
@@ -41,6 +42,7 @@ pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
         hook("/validate-sources", validate_source),
         Hook { fails_closed: true, ..hook("/validate-destinations", validate_destination) },
         Hook { path: "/default-destinations", handler: destinations(state, namespace), fails_closed: true },
+        hook("/validate-actions", validate_action),
         hook("/validate-processors", validate_processor),
         Hook { path: "/label-pods", handler: pods(state), fails_closed: false },
     ]
@@ -216,6 +218,13 @@ fn validate_processor(state: &State, namespace: &str, request: &AdmissionRequest
     let before: Option<Processor> = read(request.old_object.as_ref());
     let permission = Permission::of(&state.configuration.load());
     with_review(response, processor::review(&with_namespace(object, request), before.as_ref(), &permission, namespace))
+}
+
+fn validate_action(_: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let Some(object) = read::<Action>(request.object.as_ref()) else { return response };
+    let before: Option<Action> = read(request.old_object.as_ref());
+    with_review(response, action::review(&with_namespace(object, request), before.as_ref(), namespace))
 }
 
 fn with_review(mut response: AdmissionResponse, review: Review) -> AdmissionResponse {

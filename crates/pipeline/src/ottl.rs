@@ -20,6 +20,8 @@ pub enum Expression {
     List(Vec<Self>),
     /// A function call, name and arguments.
     Call(&'static str, Vec<Self>),
+    /// An element of a map that an expression yields.
+    Element(Box<Self>, &'static str),
     /// The difference of two numbers.
     Minus(Box<Self>, Box<Self>),
 }
@@ -96,6 +98,12 @@ impl From<Path> for Expression {
     }
 }
 
+impl From<String> for Expression {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl From<&str> for Expression {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
@@ -121,6 +129,7 @@ impl std::fmt::Display for Expression {
             Self::Nil => f.write_str("nil"),
             Self::List(items) => write!(f, "[{}]", joined(items)),
             Self::Call(name, arguments) => write!(f, "{name}({})", joined(arguments)),
+            Self::Element(map, key) => write!(f, "{map}[{}]", text(key)),
             Self::Minus(left, right) => write!(f, "({left} - {right})"),
         }
     }

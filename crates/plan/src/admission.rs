@@ -3,6 +3,7 @@
 //! Pure functions over the objects of a review (`spec/sources-and-instrumentation.md` 2.3–2.4, design 4.1); the server is
 //! elsewhere. Whatever admission misses, the controllers decide the same way.
 
+pub mod action;
 pub mod destination;
 pub mod pod;
 pub mod processor;

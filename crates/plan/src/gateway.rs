@@ -21,6 +21,7 @@ mod sampling_tests;
 #[cfg(test)]
 mod tests;
 
+use crate::actions::report as actions;
 use crate::collector::{self, OwnTelemetry};
 use crate::configuration::Configuration;
 use crate::metrics_endpoint::{self, MetricsAccess};
@@ -30,6 +31,7 @@ use crate::sampling::report as sampling_report;
 use crate::streams;
 use crate::unowned::{self, Handling};
 use destinations::{DestinationPlan, Fragment};
+use odigos_api::action::Action;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupSpec};
 use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::destination::Destination;
@@ -55,6 +57,8 @@ pub struct Observed<'a> {
     pub destinations: Vec<&'a Destination>,
     /// The Processors of that namespace, in any order.
     pub processors: Vec<&'a Processor>,
+    /// Actions of the control plane's namespace.
+    pub actions: Vec<&'a Action>,
     /// The Secrets that Destinations refer to, by name; a missing one is absent.
     pub secrets: &'a BTreeMap<String, SecretKeys>,
     /// What those Secrets say of their use, by name.
@@ -112,6 +116,8 @@ pub struct GatewayPlan {
     pub lacking: BTreeMap<String, String>,
     /// Conditions by Processor name.
     pub processors: BTreeMap<String, ConditionDraft>,
+    /// Conditions by Action name.
+    pub actions: BTreeMap<String, Vec<ConditionDraft>>,
     /// Streams that have pipelines, with their signals.
     pub streams: BTreeMap<String, BTreeSet<Signal>>,
     /// Signals that its pipelines make use of, for `status.receiverSignals`: those that a destination takes, and spans where one
@@ -183,6 +189,8 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let permission = Permission::of(seen.configuration);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
+    let actions = actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes));
+    processors.add_steps(role, actions.iter().filter_map(|one| one.compiled.step.as_ref()));
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
@@ -210,7 +218,11 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
-    report(seen, config, &samplers, problems, processors, destinations)
+    processors.findings.extend(actions.iter().flat_map(actions::Known::findings));
+    let actions =
+        actions.iter().map(|one| (one.action.metadata.name.clone().unwrap_or_default(), one.conditions(Some(&config))));
+    let actions = actions.collect();
+    GatewayPlan { actions, ..report(seen, config, &samplers, problems, processors, destinations) }
 }
 
 fn report(
@@ -266,6 +278,7 @@ fn report(
         destinations: destinations.conditions,
         lacking: destinations.lacking,
         processors: processors.conditions,
+        actions: BTreeMap::new(),
         streams,
         receiver_signals: [Signal::Logs, Signal::Metrics, Signal::Traces]
             .into_iter()

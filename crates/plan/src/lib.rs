@@ -4,6 +4,7 @@
 //! future or a map with random order: time and objects are passed in (design 3). `world` runs all planners over an
 //! in-memory cluster; the controllers run the same planners over the real one.
 
+pub mod actions;
 pub mod admission;
 pub mod agents;
 pub mod collector;

@@ -10,13 +10,14 @@ mod settings;
 pub use permission::Permission;
 pub use placement::is_run_by;
 
+use crate::actions::Step;
 use crate::covered::missing_stream;
-use crate::quarantine::processor_key;
+use crate::quarantine::{action_key, processor_key};
 use crate::streams;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::labels::{DEFAULT_STREAM, stream_name_problem};
-use odigos_api::processor::{Processor, ProcessorSpec};
+use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::graph::check_component_id;
@@ -124,6 +125,8 @@ pub struct UsableProcessor {
     warnings: Vec<String>,
     /// No item can be meant, so it is in no pipeline.
     is_idle: bool,
+    /// The Action that it comes from.
+    action: Option<String>,
 }
 
 impl UsableProcessor {
@@ -196,12 +199,12 @@ fn placed(
     Ok((usable, message))
 }
 
-/// What to report of the data streams of a Processor that no workload is in: `classes` hold those that are in use.
-fn missing_streams(spec: &ProcessorSpec, classes: &[StreamClass]) -> Vec<String> {
+/// What to report of the data streams of a Processor or Action that no workload is in: `classes` hold those that are in use.
+pub(crate) fn missing_streams(names: Option<&[String]>, classes: &[StreamClass]) -> Vec<String> {
     let in_use = classes.iter().filter(|class| class.retired_at.is_none()).flat_map(|class| &class.streams);
     let in_use: BTreeSet<String> = in_use.filter(|stream| !streams::is_virtual(stream)).cloned().collect();
     // What no workload sends can be in the default stream as well.
-    let named = spec.data_streams.iter().flatten().filter(|stream| *stream != DEFAULT_STREAM);
+    let named = names.into_iter().flatten().filter(|stream| *stream != DEFAULT_STREAM);
     let missing = named.filter(|stream| !in_use.contains(*stream) && stream_name_problem(stream).is_none());
     missing.map(|stream| missing_stream(stream, &in_use)).collect()
 }
@@ -285,7 +288,7 @@ impl Processors {
                 match permitted.and_then(|()| usable(processor)).and_then(|usable| placed(usable, &placement, classes))
                 {
                     Ok((mut usable, mut message)) => {
-                        usable.missing_streams = missing_streams(spec, classes);
+                        usable.missing_streams = missing_streams(spec.data_streams.as_deref(), classes);
                         for missing in &usable.missing_streams {
                             message = format!("{message} But {missing}.");
                             result.findings.push(Finding::warning(object(), "spec.dataStreams", missing.clone()));
@@ -312,8 +315,30 @@ impl Processors {
             };
             result.conditions.insert(name, condition);
         }
-        result.usable.sort_by_key(|p| (p.hint, p.id.split_once('/').map(|(_, name)| name.to_owned())));
+        result.sort();
         result
+    }
+
+    /// Adds the processors that Actions become, in the same order: ascending hint, then name of the object.
+    pub fn add_steps<'a>(&mut self, role: CollectorRole, steps: impl IntoIterator<Item = &'a Step>) {
+        let of_role = steps.into_iter().filter(|step| step.role == role);
+        self.usable.extend(of_role.map(|step| UsableProcessor {
+            id: step.id.clone(),
+            hint: step.hint,
+            signals: step.signals.clone(),
+            streams: step.streams.clone(),
+            settings: step.settings.rendered(),
+            warnings: Vec::new(),
+            is_idle: false,
+            missing_streams: Vec::new(),
+            action: Some(step.action.clone()),
+        }));
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        let name = |one: &UsableProcessor| one.id.rsplit_once('/').map(|(_, name)| name.to_owned());
+        self.usable.sort_by_key(|one| (one.hint, name(one), one.id.clone()));
     }
 
     /// Reports the processors that no pipeline of `config` names: no item reaches them. Of one for both collectors, which may be in the
@@ -367,10 +392,11 @@ impl Processors {
     #[must_use]
     pub fn components(&self, role: CollectorRole) -> BTreeMap<String, (String, Value)> {
         let name = |id: &str| id.split_once('/').map(|(_, name)| name.to_owned()).unwrap_or_default();
-        self.usable
-            .iter()
-            .map(|one| (one.id.clone(), (processor_key(role, &name(&one.id)), one.settings.clone())))
-            .collect()
+        let key = |one: &UsableProcessor| match &one.action {
+            Some(action) => action_key(action),
+            None => processor_key(role, &name(&one.id)),
+        };
+        self.usable.iter().map(|one| (one.id.clone(), (key(one), one.settings.clone()))).collect()
     }
 
     /// Adds the components that the pipelines named.
@@ -433,6 +459,7 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
         warnings,
         settings,
         is_idle: false,
+        action: None,
     })
 }
 

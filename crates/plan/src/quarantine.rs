@@ -11,6 +11,7 @@ pub use attribution::{StartFailure, confirmed};
 use crate::gateway::SecretKeys;
 use jiff::{SignedDuration, Timestamp};
 use odigos_api::CollectorRole;
+use odigos_api::action::Action;
 use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,20 @@ pub fn processor_key(role: CollectorRole, name: &str) -> String {
     }
 }
 
-/// Whether a name in the store is a Processor's.
+/// Name of an Action in the store; no Processor's begins like this.
+#[must_use]
+pub fn action_key(name: &str) -> String {
+    format!("action_{name}")
+}
+
+/// The Actions as candidates.
+#[must_use]
+pub fn actions<'a>(actions: impl IntoIterator<Item = &'a Action>) -> Candidates {
+    let key = |action: &Action| action_key(action.metadata.name.as_deref().unwrap_or_default());
+    actions.into_iter().map(|one| (key(one), crate::objects::hash(json!(one.spec).to_string(), 16))).collect()
+}
+
+/// Whether a name in the store is a Processor's or an Action's.
 #[must_use]
 pub fn is_processor(key: &str) -> bool {
     key.contains('_')
@@ -84,6 +98,7 @@ pub fn is_processor(key: &str) -> bool {
 #[must_use]
 pub fn words(key: &str) -> String {
     match key.rsplit_once('_') {
+        Some(("action", name)) => format!("Action {name}"),
         Some((_, name)) => format!("Processor {name}"),
         None => format!("Destination {key}"),
     }

@@ -25,6 +25,7 @@ mod predicate;
 pub mod probes;
 pub mod report;
 pub mod rule;
+pub(crate) mod scope;
 pub mod simulate;
 pub mod span;
 

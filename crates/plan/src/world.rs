@@ -18,7 +18,6 @@ mod hostile_tests;
 #[cfg(test)]
 mod tests;
 
-pub use ineffective::ACTION_HAS_NO_EFFECT;
 pub use read::{Manifest, Manifests, ReadError, manifests, read};
 pub use restarts::{Applications, Certainty, Restart, outdated_words};
 pub use settle::{Settled, implicit_stream, implicit_stream_of, stream_status};
@@ -29,6 +28,7 @@ use crate::instrumentation::pods::PodSeen;
 use crate::instrumentation::rollout::Progress;
 use crate::objects::title;
 use crate::workload::{self, PodTemplate, TemplateReference, Workload};
+use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
@@ -90,7 +90,7 @@ pub struct World {
     /// Instrumentation rules.
     pub rules: BTreeMap<Key, InstrumentationRule>,
     /// Actions.
-    pub actions: BTreeSet<Key>,
+    pub actions: BTreeMap<Key, Action>,
     /// Workloads of which a pod without an agent does not start.
     pub backoffs: BTreeMap<WorkloadRef, Backoff>,
     /// Sampling objects.
@@ -114,6 +114,12 @@ pub struct World {
 }
 
 impl World {
+    /// Objects of the control plane's namespace.
+    fn own<T: Clone>(&self, objects: &BTreeMap<Key, T>) -> Vec<T> {
+        let own = objects.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
+        own.map(|(_, one)| one.clone()).collect()
+    }
+
     /// An empty cluster whose control plane lives in `namespace`.
     pub fn new(namespace: impl Into<String>) -> Self {
         Self { namespace: namespace.into(), ..Self::default() }
@@ -151,7 +157,7 @@ impl World {
             (true, "InstrumentationConfig") => drop(self.configs.insert(key, typed(object)?)),
             (true, "Processor") => drop(self.processors.insert(key, typed(object)?)),
             (true, "InstrumentationRule") => drop(self.rules.insert(key, typed(object)?)),
-            (true, "Action") => drop(self.actions.insert(key)),
+            (true, "Action") => drop(self.actions.insert(key, typed(object)?)),
             (true, "Sampling") => drop(self.samplings.insert(key, typed(object)?)),
             (false, "Namespace") => drop(self.namespaces.insert(name)),
             (false, "Secret") => {

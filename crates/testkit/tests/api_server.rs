@@ -269,9 +269,19 @@ async fn admission(client: &Client) {
 /// Objects that are accepted and have no effect: their conditions name what it is.
 async fn what_has_no_effect_is_in_conditions(client: &Client) {
     let action = json!({
+        "apiVersion": API_VERSION, "kind": "Action", "metadata": {"name": "infer", "namespace": NAMESPACE},
+        "spec": {"signals": ["TRACES"], "inferDbAttributes": {}},
+    });
+    let effective = json!({
         "apiVersion": API_VERSION, "kind": "Action", "metadata": {"name": "rename", "namespace": NAMESPACE},
         "spec": {"signals": ["TRACES"], "renameAttribute": {"renames": {"a": "b"}}},
     });
+    let broken = json!({
+        "apiVersion": API_VERSION, "kind": "Action", "metadata": {"name": "mask", "namespace": NAMESPACE},
+        "spec": {"signals": ["TRACES"], "piiMasking": {"customRegexMaskings": [{"regex": "no group"}]}},
+    });
+    let refused = apply(client, &broken).await.expect_err("admission rejects it").to_string();
+    assert!(refused.contains("spec.piiMasking.customRegexMaskings[0].regex"), "{refused}");
     let destination = json!({
         "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "odd", "namespace": NAMESPACE},
         "spec": {
@@ -301,11 +311,12 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
             "processorConfig": {"actions": [{"key": "a", "action": "delete"}]},
         },
     });
-    for object in [&action, &destination, &overridden, &sampling, &empty, &rule, &processor] {
+    for object in [&action, &effective, &destination, &overridden, &sampling, &empty, &rule, &processor] {
         apply(client, object).await.unwrap();
     }
     for (kind, namespace, name, parts) in [
-        ("Action", NAMESPACE, "rename", ["False/NotSupported", "does not act on Actions"]),
+        ("Action", NAMESPACE, "infer", ["False/NotSupported", "does not act on k8sAttributes"]),
+        ("Action", NAMESPACE, "rename", ["True/ProcessorCreated", "True/ConfigUpdated transform/action/rename"]),
         (
             "Destination",
             NAMESPACE,

@@ -63,6 +63,7 @@ impl Given {
             group: &self.group,
             destinations: self.destinations.iter().collect(),
             processors: self.processors.iter().collect(),
+            actions: Vec::new(),
             secrets: &BTreeMap::new(),
             marks: &BTreeMap::new(),
             configuration: &self.configuration,

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fixtures::{collectors_group, destination, destination_with, processor, secret};
+use odigos_api::action::Action;
 use odigos_api::condition::Status;
 use serde_json::Value;
 
@@ -9,6 +10,7 @@ struct Given {
     group: CollectorsGroup,
     destinations: Vec<Destination>,
     processors: Vec<Processor>,
+    actions: Vec<Action>,
     secrets: BTreeMap<String, SecretKeys>,
     marks: BTreeMap<String, SecretMark>,
     set_aside: BTreeMap<String, String>,
@@ -22,6 +24,7 @@ impl Given {
             group: collectors_group("odigos-gateway", json!({})),
             destinations,
             processors: vec![],
+            actions: vec![],
             secrets: BTreeMap::new(),
             marks: BTreeMap::new(),
             set_aside: BTreeMap::new(),
@@ -51,6 +54,7 @@ impl Given {
             group: &self.group,
             destinations: self.destinations.iter().collect(),
             processors: self.processors.iter().collect(),
+            actions: self.actions.iter().collect(),
             secrets: &self.secrets,
             marks: &self.marks,
             configuration: &self.configuration,
@@ -1180,16 +1184,13 @@ fn a_gateway_that_goes_empties_its_queues() {
         let seen = Observed { is_own_collector, ..given.seen() };
         let installation = objects::Installation { kubernetes_minor: minor, ..objects::Installation::default() };
         let all = objects::desired(&seen, &plan(&seen), &installation);
-        let is_workload =
-            |one: &&crate::objects::Desired| matches!(one.object["kind"].as_str(), Some("Deployment" | "StatefulSet"));
-        let pod = all.iter().find(is_workload).unwrap().object.pointer("/spec/template/spec").unwrap();
+        let pod = all.iter().find_map(|one| one.object.pointer("/spec/template/spec")).unwrap();
         let hook = pod.pointer("/containers/0/lifecycle/preStop").cloned().unwrap_or_default();
         (hook, pod["terminationGracePeriodSeconds"].as_i64().unwrap())
     };
     let words = |hook: &Value| -> Vec<String> { serde_json::from_value(hook["exec"]["command"].clone()).unwrap() };
     let (own, grace) = hook(Value::Null, "{}", true, 28);
-    let command = words(&own);
-    assert_eq!(command[1..], ["drain", "-metrics=http://127.0.0.1:8888/metrics", "-least=4s", "-most=40s"]);
+    assert_eq!(words(&own)[1..], ["drain", "-metrics=http://127.0.0.1:8888/metrics", "-least=4s", "-most=40s"]);
     assert!(grace >= 40 + 10, "the shutdown itself takes time, too");
     let volume = "collectorGateway: {queueVolume: {size: 2Gi}}";
     let (stored, _) = hook(json!({"persistentQueue": true}), volume, true, 34);

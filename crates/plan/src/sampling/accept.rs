@@ -294,7 +294,7 @@ fn language(text: &str, field: String) -> Result<String, Problem> {
     Err((field, format!("{text:?} is no language{hint}")))
 }
 
-fn lists_scope(lists: &SourcesScopes) -> Result<Scope, Problem> {
+pub(super) fn lists_scope(lists: &SourcesScopes) -> Result<Scope, Problem> {
     let mut sources = BTreeSet::new();
     for (n, source) in lists.sources.iter().enumerate() {
         if source.name.is_empty() || source.namespace.is_empty() {

@@ -109,7 +109,7 @@ fn passes(trace_id: [u8; 16], percentage: Percentage) -> bool {
 }
 
 /// Section 3. A resource that is no known source has no rules at all.
-fn in_scope(scope: &Scope, span: &Span) -> bool {
+pub(super) fn in_scope(scope: &Scope, span: &Span) -> bool {
     match scope {
         Scope::Everything => is_known(span),
         Scope::Lists { sources, namespaces, languages } => {

@@ -110,7 +110,7 @@ pub(super) fn any_case(text: &str) -> String {
 
 // ---- scope
 
-fn scope(scope: &Scope) -> Condition {
+pub(super) fn scope(scope: &Scope) -> Condition {
     match scope {
         Scope::Everything => known(),
         Scope::Lists { sources, namespaces, languages } => {

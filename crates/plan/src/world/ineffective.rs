@@ -4,6 +4,7 @@
 //! not exist yet. Never judges what an object says: its planner does, or admission.
 
 use super::{Key, World};
+use crate::actions::report;
 use crate::admission;
 use crate::configuration::Configuration;
 use crate::pools::Pools;
@@ -11,15 +12,12 @@ use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::{IMPLICIT_STREAM, stream_name_problem};
 use odigos_api::{Finding, Severity, names};
 
-/// What is said of an Action, in its condition and here.
-pub const ACTION_HAS_NO_EFFECT: &str = "this release does not act on Actions, and telemetry passes unchanged; write a Processor (attributes, resource, transform) instead";
-
 impl World {
     /// A finding for every object that only counts in another namespace than its own.
     #[must_use]
     pub fn misplaced(&self) -> Vec<Finding> {
         let kinds: [(&str, Vec<&Key>); 6] = [
-            ("Action", self.actions.iter().collect()),
+            ("Action", self.actions.keys().collect()),
             ("DataStream", self.data_streams.keys().collect()),
             ("Destination", self.destinations.keys().collect()),
             ("InstrumentationRule", self.rules.keys().collect()),
@@ -76,8 +74,8 @@ impl World {
     pub(super) fn without_effect(&self) -> Vec<Finding> {
         let mut found = self.misplaced();
         let own = |namespace: &str| namespace == self.namespace;
-        for (namespace, name) in self.actions.iter().filter(|(namespace, _)| own(namespace)) {
-            found.push(Finding::warning(format!("Action {namespace}/{name}"), "", ACTION_HAS_NO_EFFECT));
+        for (_, action) in self.actions.iter().filter(|((namespace, _), _)| own(namespace)) {
+            found.extend(report::findings(action));
         }
         for ((namespace, name), stream) in self.data_streams.iter().filter(|((namespace, _), _)| own(namespace)) {
             let is_implicit =
@@ -87,9 +85,10 @@ impl World {
             }
         }
         let processors = self.processors.iter().map(|(key, one)| ("Processor", key, one.spec.data_streams.as_ref()));
+        let actions = self.actions.iter().map(|(key, one)| ("Action", key, one.spec.data_streams.as_ref()));
         let rules = self.rules.iter().map(|(key, one)| ("InstrumentationRule", key, one.spec.data_streams.as_ref()));
         for (kind, (namespace, name), streams) in
-            processors.chain(rules).filter(|(_, (namespace, _), _)| own(namespace))
+            processors.chain(actions).chain(rules).filter(|(_, (namespace, _), _)| own(namespace))
         {
             for (position, stream) in streams.into_iter().flatten().enumerate() {
                 if let Some(problem) = stream_name_problem(stream) {

@@ -24,7 +24,7 @@ impl World {
             (true, "DataStream") => self.data_streams.remove(&key).is_some(),
             (true, "Processor") => self.processors.remove(&key).is_some(),
             (true, "InstrumentationRule") => self.rules.remove(&key).is_some(),
-            (true, "Action") => self.actions.remove(&key),
+            (true, "Action") => self.actions.remove(&key).is_some(),
             (true, "Sampling") => self.samplings.remove(&key).is_some(),
             (false, "Secret") => {
                 self.secret_marks.remove(&key);

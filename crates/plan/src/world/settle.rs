@@ -489,14 +489,10 @@ impl World {
         let secrets = secrets.map(|((_, name), digests)| (name.clone(), digests.clone())).collect();
         let marks = self.secret_marks.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
         let marks = marks.map(|((_, name), mark)| (name.clone(), mark.clone())).collect();
-        let own_processors: Vec<_> = self
-            .processors
-            .iter()
-            .filter(|((namespace, _), _)| *namespace == self.namespace)
-            .map(|(_, one)| one.clone())
-            .collect();
+        let (own_processors, own_actions) = (self.own(&self.processors), self.own(&self.actions));
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
         let mut candidates = quarantine::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
+        candidates.extend(quarantine::actions(&own_actions));
         candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
         let set_aside = self.quarantined(&candidates, now);
         settled.quarantined = set_aside.clone();
@@ -506,6 +502,7 @@ impl World {
             group: &group,
             destinations: destinations.iter().collect(),
             processors: own_processors.iter().collect(),
+            actions: own_actions.iter().collect(),
             secrets: &secrets,
             marks: &marks,
             configuration,
@@ -542,12 +539,14 @@ impl World {
             let Some(group) = self.groups.get(&key).cloned() else { continue };
             let reached = pools::destinations(&group.spec, destinations.iter().collect());
             let mut candidates = quarantine::destinations(&reached, &secrets);
+            candidates.extend(quarantine::actions(&own_actions));
             candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
             let set_aside = self.quarantined(&candidates, now);
             let seen = gateway::Observed {
                 group: &group,
                 destinations: reached,
                 processors: own_processors.iter().collect(),
+                actions: own_actions.iter().collect(),
                 set_aside: &set_aside,
                 is_name_taken: false,
                 ..seen

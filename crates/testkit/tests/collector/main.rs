@@ -9,6 +9,7 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod actions;
 mod certificate_files;
 mod certificates;
 mod chain;

@@ -1,0 +1,232 @@
+//! Actions: what users want done to telemetry on its way, compiled to stock processors, and evaluated
+//! (`spec/actions-and-rules.md` 1–2).
+//!
+//! Owns where and when each kind runs, and what is wrong with an Action. A compiler and an evaluator stand beside each other for each
+//! kind and share what the rules are, never how they are carried out; tests hold them together. Never decides in which pipelines a
+//! step stands ([`crate::processors`] does), and never reads an object's status.
+
+mod attributes;
+mod extraction;
+#[cfg(any(test, feature = "testing"))]
+pub mod generate;
+#[cfg(test)]
+mod interpreter;
+pub mod item;
+mod masking;
+mod pattern;
+pub mod problem;
+pub mod report;
+mod span_names;
+#[cfg(test)]
+mod tests;
+pub mod transform;
+
+use crate::sampling::scope;
+use item::Item;
+use odigos_api::action::{Action, ActionSpec};
+use odigos_api::{CollectorRole, Signal};
+use problem::Problem;
+use std::collections::BTreeMap;
+use transform::{Group, Settings};
+
+/// What an Action does, by its kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `addClusterInfo`.
+    AddClusterInfo,
+    /// `deleteAttribute`.
+    DeleteAttribute,
+    /// `renameAttribute`.
+    RenameAttribute,
+    /// `piiMasking`.
+    PiiMasking,
+    /// `extractAttribute`.
+    ExtractAttribute,
+    /// `spanRenamer`.
+    SpanRenamer,
+    /// `k8sAttributes`, `urlTemplatization`, `dbQueryTemplatization`, `inferDbAttributes`: stored, without effect.
+    WithoutEffect,
+}
+
+impl Kind {
+    /// The kind of an Action; `None` when it holds none, or several.
+    #[must_use]
+    pub fn of(spec: &ActionSpec) -> Option<Self> {
+        let stated = [
+            (spec.add_cluster_info.is_some(), Self::AddClusterInfo),
+            (spec.delete_attribute.is_some(), Self::DeleteAttribute),
+            (spec.rename_attribute.is_some(), Self::RenameAttribute),
+            (spec.pii_masking.is_some(), Self::PiiMasking),
+            (spec.extract_attribute.is_some(), Self::ExtractAttribute),
+            (spec.span_renamer.is_some(), Self::SpanRenamer),
+            (spec.k8s_attributes.is_some(), Self::WithoutEffect),
+            (spec.url_templatization.is_some(), Self::WithoutEffect),
+            (spec.db_query_templatization.is_some(), Self::WithoutEffect),
+            (spec.infer_db_attributes.is_some(), Self::WithoutEffect),
+        ];
+        let mut stated = stated.into_iter().filter(|(is_stated, _)| *is_stated).map(|(_, kind)| kind);
+        stated.next().filter(|_| stated.next().is_none())
+    }
+
+    /// Its place among processors (section 1.1): lower runs earlier; from 10 on, after sampling.
+    #[must_use]
+    pub const fn order_hint(self) -> i32 {
+        match self {
+            Self::DeleteAttribute => -100,
+            Self::RenameAttribute => -50,
+            Self::PiiMasking | Self::SpanRenamer | Self::WithoutEffect => 0,
+            Self::AddClusterInfo => 1,
+            Self::ExtractAttribute => 2,
+        }
+    }
+
+    /// The signals that it can change.
+    #[must_use]
+    pub const fn signals(self) -> &'static [Signal] {
+        match self {
+            Self::AddClusterInfo | Self::DeleteAttribute | Self::RenameAttribute => {
+                &[Signal::Traces, Signal::Metrics, Signal::Logs]
+            }
+            Self::PiiMasking | Self::ExtractAttribute | Self::SpanRenamer | Self::WithoutEffect => &[Signal::Traces],
+        }
+    }
+}
+
+/// A processor that an Action becomes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Name of the Action.
+    pub action: String,
+    /// Component id. Users' processors never have two slashes.
+    pub id: String,
+    /// The collector that runs it.
+    pub role: CollectorRole,
+    /// Its place among processors.
+    pub hint: i32,
+    /// Signals that it changes.
+    pub signals: Vec<Signal>,
+    /// Streams that it is for; `None` means all.
+    pub streams: Option<Vec<String>>,
+    /// Its settings.
+    pub settings: Settings,
+    /// What its author should know.
+    pub notes: Vec<String>,
+}
+
+/// What an Action becomes, and what is wrong with it. One can have both: a mask that cannot be compiled does not take the others away.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Compiled {
+    /// The processor; none when it is disabled, or nothing of it can be compiled.
+    pub step: Option<Step>,
+    /// What is wrong with it.
+    pub problems: Vec<Problem>,
+}
+
+/// Compiles an Action.
+#[must_use]
+pub fn compile(action: &Action) -> Compiled {
+    let (spec, name) = (&action.spec, action.metadata.name.as_deref().unwrap_or_default());
+    let mut problems = Vec::new();
+    let Some(kind) = Kind::of(spec) else {
+        let message = "an Action holds exactly one kind, such as deleteAttribute; write one Action for each";
+        return Compiled { step: None, problems: vec![Problem::new("spec", message)] };
+    };
+    check_signals(kind, &spec.signals, &mut problems);
+    let signals: Vec<Signal> = kind.signals().iter().copied().filter(|signal| spec.signals.contains(signal)).collect();
+    let before = problems.len();
+    let (settings, notes) = settings(kind, spec, &signals, &mut problems);
+    // Rules of the kinds that hold a list of them stand for themselves; half a rename or half a deletion is none.
+    let stands_for_itself = matches!(kind, Kind::PiiMasking | Kind::ExtractAttribute | Kind::SpanRenamer);
+    let is_usable = problems.len() == before || stands_for_itself;
+    let is_on = spec.disabled != Some(true) && !signals.is_empty() && is_usable;
+    let step = settings.filter(|_| is_on).map(|settings| Step {
+        action: name.to_owned(),
+        id: format!("{}/action/{name}", settings.component_type()),
+        role: CollectorRole::ClusterGateway,
+        hint: kind.order_hint(),
+        signals,
+        streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
+        settings,
+        notes,
+    });
+    Compiled { step, problems }
+}
+
+fn check_signals(kind: Kind, signals: &[Signal], problems: &mut Vec<Problem>) {
+    let words = |signals: &[Signal]| signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", ");
+    if signals.is_empty() {
+        let message = format!("it names no signal, so it changes nothing; write {}", words(kind.signals()));
+        problems.push(Problem::new("spec.signals", message));
+    }
+    let unsupported: Vec<Signal> = signals.iter().copied().filter(|signal| !kind.signals().contains(signal)).collect();
+    if !unsupported.is_empty() {
+        let message =
+            format!("{} cannot be changed by this kind; it takes {}", words(&unsupported), words(kind.signals()));
+        problems.push(Problem::new("spec.signals", message));
+    }
+}
+
+/// The settings of the processor, and what its author should know.
+fn settings(
+    kind: Kind,
+    spec: &ActionSpec,
+    signals: &[Signal],
+    problems: &mut Vec<Problem>,
+) -> (Option<Settings>, Vec<String>) {
+    let of_spans =
+        |group: Option<Group>| group.map(|group| Settings::Transform(BTreeMap::from([(Signal::Traces, vec![group])])));
+    let settings = match kind {
+        Kind::AddClusterInfo => spec.add_cluster_info.as_ref().map(|kind| attributes::add(kind, problems)),
+        Kind::DeleteAttribute => {
+            spec.delete_attribute.as_ref().map(|kind| attributes::removal(kind, signals, problems))
+        }
+        Kind::RenameAttribute => {
+            spec.rename_attribute.as_ref().map(|kind| attributes::renaming(kind, signals, problems))
+        }
+        Kind::PiiMasking => {
+            let Some(kind) = &spec.pii_masking else { return (None, Vec::new()) };
+            let condition = match scope::condition(kind.scopes.as_ref()) {
+                Ok(condition) => condition,
+                Err((field, message)) => {
+                    problems.push(Problem::new(format!("spec.piiMasking.scopes{field}"), message));
+                    return (None, Vec::new());
+                }
+            };
+            return (of_spans(masking::group(kind, condition, problems)), vec![masking::LIMIT.to_owned()]);
+        }
+        Kind::ExtractAttribute => {
+            of_spans(spec.extract_attribute.as_ref().and_then(|kind| extraction::group(kind, problems)))
+        }
+        Kind::SpanRenamer => of_spans(spec.span_renamer.as_ref().and_then(|kind| span_names::group(kind, problems))),
+        Kind::WithoutEffect => None,
+    };
+    (settings, Vec::new())
+}
+
+/// What an item is after an Action, by the rules alone: neither stream nor place is looked at.
+pub fn evaluate(spec: &ActionSpec, item: &mut Item) {
+    let Some(kind) = Kind::of(spec) else { return };
+    let signal = item.signal();
+    let is_meant = spec.signals.contains(&signal) && kind.signals().contains(&signal);
+    if spec.disabled == Some(true) || !is_meant {
+        return;
+    }
+    if let Some(kind) = &spec.add_cluster_info {
+        attributes::added(kind, item);
+    }
+    if let Some(kind) = &spec.delete_attribute {
+        attributes::removed(kind, item);
+    }
+    if let Some(kind) = &spec.rename_attribute {
+        attributes::renamed(kind, item);
+    }
+    if let Some(kind) = spec.pii_masking.as_ref().filter(|kind| scope::holds(kind.scopes.as_ref(), &item.resource)) {
+        masking::masked(kind, item);
+    }
+    if let Some(kind) = &spec.extract_attribute {
+        extraction::extracted(kind, item);
+    }
+    if let Some(kind) = &spec.span_renamer {
+        span_names::renamed(kind, item);
+    }
+}

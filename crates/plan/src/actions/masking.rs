@@ -1,0 +1,116 @@
+//! Personal data in span attributes (`spec/actions-and-rules.md` 2.4): compiled to replacements, and evaluated.
+//!
+//! Owns the patterns of the categories and of the formats, in their order: categories first, then formats, then expressions. Texts
+//! are masked; lists and maps are left as they are, and [`LIMIT`] says so.
+
+use super::item::{Body, Item, Value};
+use super::pattern::{Pattern, as_rust};
+use super::problem::Problem;
+use super::transform::{Context, Group};
+use odigos_api::action_kinds::{DataFormat, PiiCategory, PiiMasking};
+use odigos_pipeline::ottl::{Condition, Path, Statement};
+use regex::escape;
+use std::collections::BTreeSet;
+
+/// What is not masked, for the condition.
+pub(super) const LIMIT: &str = "It masks texts; texts within lists and maps are left as they are";
+
+/// What takes the place of what a format or an expression finds.
+const MASK: &str = "${1}****${2}";
+
+/// A pattern and what takes its place.
+type Replacement = (String, &'static str);
+
+/// What a category looks like. The order is that of the categories' names, so that a set of them is one configuration.
+fn of_category(category: PiiCategory) -> Vec<Replacement> {
+    let texts: (&[&str], &'static str) = match category {
+        PiiCategory::CreditCard => (&["4[0-9]{12}(?:[0-9]{3})?", "5[1-5][0-9]{14}"], "***CREDIT_CARD***"),
+        PiiCategory::Email => (&[r"[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,}"], "***EMAIL***"),
+        PiiCategory::Jwt => (&[r"eyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"], "***JWT***"),
+        PiiCategory::Uuid => {
+            (&["[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"], "***UUID***")
+        }
+    };
+    texts.0.iter().map(|text| ((*text).to_owned(), texts.1)).collect()
+}
+
+/// What stands before a value, and the forms that a value has: quoted first, so that the bare form sees only the mask.
+pub(super) fn forms(format: DataFormat, key: &str) -> Vec<String> {
+    let key = escape(key);
+    match format {
+        DataFormat::Json => {
+            let before = format!(r#"(?:^|[\s{{,])["']?{key}["']?\s*:\s*"#);
+            vec![
+                format!(r#"({before}")(?:(?:\\.|[^"\\])*)()"#),
+                format!(r#"({before}')(?:(?:\\.|[^'\\])*)()"#),
+                format!(r#"({before})(?:[^\s"',}}\]{{\[][^\s"',}}\]]*)()"#),
+            ]
+        }
+        DataFormat::Sql => {
+            let before = format!(r"(?:^|[\s,(]){key}\s*=\s*");
+            vec![format!(r"({before}')(?:(?:''|\\.|[^'\\])*)()"), format!(r#"({before})(?:[^\s"',;)]+)()"#)]
+        }
+        DataFormat::ResourcePath => vec![format!(r#"((?:^|/){key}/)(?:[^/\s"?&#]+)()"#)],
+    }
+}
+
+/// Every replacement, in its order; what cannot be compiled is reported and left out.
+fn replacements(kind: &PiiMasking, problems: &mut Vec<Problem>) -> Vec<Replacement> {
+    const FIELD: &str = "spec.piiMasking";
+    let categories: BTreeSet<PiiCategory> = kind.pii_categories.iter().copied().collect();
+    let mut all: Vec<Replacement> = categories.into_iter().flat_map(of_category).collect();
+    for (position, one) in kind.custom_format_maskings.iter().enumerate() {
+        if one.lookup_key.is_empty() {
+            let field = format!("{FIELD}.customFormatMaskings[{position}].lookupKey");
+            problems.push(Problem::new(field, "the key must not be empty"));
+            continue;
+        }
+        all.extend(forms(one.data_format, &one.lookup_key).into_iter().map(|text| (text, MASK)));
+    }
+    for (position, one) in kind.custom_regex_maskings.iter().enumerate() {
+        match Pattern::new(&one.regex).and_then(|pattern| pattern.around_its_first_group()) {
+            Ok(text) => all.push((text, MASK)),
+            Err(message) => {
+                problems.push(Problem::new(format!("{FIELD}.customRegexMaskings[{position}].regex"), message))
+            }
+        }
+    }
+    all
+}
+
+/// The group that masks, for spans of `scope`.
+pub(super) fn group(kind: &PiiMasking, scope: Option<Condition>, problems: &mut Vec<Problem>) -> Option<Group> {
+    let is_empty = kind.pii_categories.is_empty()
+        && kind.custom_format_maskings.is_empty()
+        && kind.custom_regex_maskings.is_empty();
+    if is_empty {
+        let message = "it masks nothing; write piiCategories, customFormatMaskings or customRegexMaskings";
+        problems.push(Problem::new("spec.piiMasking", message));
+        return None;
+    }
+    let statement = |(pattern, replacement): Replacement| Statement {
+        editor: "replace_all_patterns",
+        arguments: vec![Path::field("attributes").into(), "value".into(), pattern.into(), replacement.into()],
+        condition: None,
+    };
+    let statements: Vec<Statement> = replacements(kind, problems).into_iter().map(statement).collect();
+    (!statements.is_empty()).then_some(Group { context: Context::Span, condition: scope, statements })
+}
+
+/// What a span is afterwards, if the scope is for it.
+pub(super) fn masked(kind: &PiiMasking, item: &mut Item) {
+    if !matches!(item.body, Body::Span { .. }) {
+        return;
+    }
+    let texts = item.attributes.values_mut().filter_map(|value| match value {
+        Value::Text(text) => Some(text),
+        _ => None,
+    });
+    for text in texts {
+        for (pattern, replacement) in replacements(kind, &mut Vec::new()) {
+            if let Ok(pattern) = as_rust(&pattern) {
+                *text = pattern.replace_all(text, replacement).into_owned();
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What is said of Actions: the conditions `TransformedToProcessor` and `AddedToCollectorConfig`, and findings
+//! (`spec/actions-and-rules.md` 1.2).
+//!
+//! Knows the steps and the gateway's pipelines; never compiles, never renders.
+
+use super::{Compiled, Kind, compile};
+use crate::processors::missing_streams;
+use crate::quarantine::action_key;
+use odigos_api::action::Action;
+use odigos_api::collectors_group::StreamClass;
+use odigos_api::condition::{ConditionDraft, kind};
+use odigos_api::{Finding, Signal};
+use odigos_pipeline::CollectorConfig;
+use std::collections::BTreeMap;
+
+/// An Action with what it becomes.
+#[derive(Clone, Debug)]
+pub struct Known<'a> {
+    /// The object.
+    pub action: &'a Action,
+    /// What it becomes.
+    pub compiled: Compiled,
+    /// What the collector said that did not start with it.
+    pub refusal: Option<String>,
+    /// What is said of its data streams that no workload is in.
+    pub missing_streams: Vec<String>,
+}
+
+/// Compiles Actions, in the order of their names; what is set aside becomes no step. `classes` hold the streams that are in
+/// use, where that is known.
+pub fn known<'a>(
+    actions: impl IntoIterator<Item = &'a Action>,
+    set_aside: &BTreeMap<String, String>,
+    classes: Option<&[StreamClass]>,
+) -> Vec<Known<'a>> {
+    let mut all: Vec<Known<'a>> = actions
+        .into_iter()
+        .map(|action| {
+            let mut compiled = compile(action);
+            let refusal = set_aside.get(&action_key(name(action))).cloned();
+            if refusal.is_some() {
+                compiled.step = None;
+            }
+            let missing = |classes| missing_streams(action.spec.data_streams.as_deref(), classes);
+            let missing_streams = classes.map(missing).unwrap_or_default();
+            Known { action, compiled, refusal, missing_streams }
+        })
+        .collect();
+    all.sort_by_key(|one| name(one.action));
+    all
+}
+
+fn name(action: &Action) -> &str {
+    action.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// Why a kind that is stored does nothing.
+pub(crate) fn without_effect(action: &Action) -> Option<&'static str> {
+    (Kind::of(&action.spec) == Some(Kind::WithoutEffect)).then_some(
+        "this release does not act on k8sAttributes, urlTemplatization, dbQueryTemplatization and inferDbAttributes, and telemetry passes unchanged; write a Processor (k8s_attributes, transform) instead",
+    )
+}
+
+/// What people should know of an Action, whatever collectors there are.
+#[must_use]
+pub fn findings(action: &Action) -> Vec<Finding> {
+    let namespace = action.metadata.namespace.as_deref().unwrap_or_default();
+    let object = format!("Action {namespace}/{}", name(action));
+    let problems = compile(action).problems.into_iter();
+    let mut all: Vec<Finding> =
+        problems.map(|problem| Finding::error(object.clone(), problem.field, problem.message)).collect();
+    all.extend(without_effect(action).map(|message| Finding::warning(object, "", message)));
+    all
+}
+
+impl Known<'_> {
+    /// What people should know of its data streams.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+        let namespace = self.action.metadata.namespace.as_deref().unwrap_or_default();
+        let object = format!("Action {namespace}/{}", name(self.action));
+        self.missing_streams.iter().map(move |one| Finding::warning(object.clone(), "spec.dataStreams", one.clone()))
+    }
+
+    /// Both conditions; `config` is the gateway's, if there is one.
+    #[must_use]
+    pub fn conditions(&self, config: Option<&CollectorConfig>) -> Vec<ConditionDraft> {
+        vec![self.transformed(), self.added(config)]
+    }
+
+    fn transformed(&self) -> ConditionDraft {
+        let no = |reason: &str, message: String| ConditionDraft::no(kind::TRANSFORMED, reason, message);
+        if self.action.spec.disabled == Some(true) {
+            return no("ActionDisabled", "The Action is disabled.".to_owned());
+        }
+        if let Some(message) = without_effect(self.action) {
+            return no("NotSupported", format!("{message}."));
+        }
+        let problems: Vec<String> = self.compiled.problems.iter().map(ToString::to_string).collect();
+        match &self.compiled.step {
+            Some(_) if !problems.is_empty() => {
+                let rest = "What else it says is in force";
+                no("InvalidAction", format!("{}. {rest}.", problems.join("; ")))
+            }
+            None if !problems.is_empty() => {
+                no("InvalidAction", format!("{}. Nothing of it is in force.", problems.join("; ")))
+            }
+            step => {
+                let what = step.as_ref().map_or("processor", |step| step.settings.component_type());
+                let mut message = format!("It is compiled to a {what} processor of the gateways.");
+                for note in step.iter().flat_map(|step| &step.notes) {
+                    message.push_str(&format!(" {note}."));
+                }
+                ConditionDraft::yes(kind::TRANSFORMED, "ProcessorCreated", message)
+            }
+        }
+    }
+
+    fn added(&self, config: Option<&CollectorConfig>) -> ConditionDraft {
+        let no = |reason: &str, message: String| ConditionDraft::no(kind::ADDED_TO_COLLECTOR, reason, message);
+        if let Some(said) = &self.refusal {
+            return no("ProcessorStartFailed", format!("the gateway did not start with it: {said}"));
+        }
+        if self.action.spec.disabled == Some(true) {
+            return no("ConfigRemovedDisabled", "The Action is disabled.".to_owned());
+        }
+        let Some(step) = &self.compiled.step else {
+            return no(
+                "NotTransformed",
+                "Nothing of it is part of a collector's configuration; TransformedToProcessor says why.".to_owned(),
+            );
+        };
+        let Some(config) = config else {
+            return no("NotInPipeline", "There is no gateway yet. It is added as soon as there is one.".to_owned());
+        };
+        if !config.pipelines.values().any(|pipeline| pipeline.processors.contains(&step.id)) {
+            let signals: Vec<&str> = step.signals.iter().copied().map(Signal::as_str).collect();
+            let streams = step.streams.as_ref().map(|names| format!(" of the data streams {}", names.join(", ")));
+            let pipelines = format!("{}{}", signals.join(", "), streams.unwrap_or_default());
+            let message =
+                format!("The gateway has no pipeline for {pipelines} now. It is added as soon as there is one.");
+            return no("NotInPipeline", format!("{message}{}", self.notes()));
+        }
+        let message = format!("{} is part of the gateway's configuration.{}", step.id, self.notes());
+        ConditionDraft::yes(kind::ADDED_TO_COLLECTOR, "ConfigUpdated", message)
+    }
+
+    fn notes(&self) -> String {
+        self.missing_streams.iter().map(|missing| format!(" Note that {missing}.")).collect()
+    }
+}

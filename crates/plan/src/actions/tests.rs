@@ -1,0 +1,307 @@
+//! Rows 1–27, 42–44 of section 6 and the golden outputs of 2.10, as far as they are decisions; compiler and evaluator held together
+//! over random Actions and items.
+
+use super::item::{Body, Event, Item, SpanKind, Value};
+use super::*;
+use crate::sampling::generate::Random;
+use serde_json::{Value as Json, json};
+
+fn action(name: &str, spec: &Json) -> Action {
+    Action::new(name, serde_json::from_value(spec.clone()).unwrap())
+}
+
+fn compiled(spec: &Json) -> Step {
+    let compiled = compile(&action("a", spec));
+    assert_eq!(compiled.problems, vec![], "{spec}");
+    compiled.step.unwrap()
+}
+
+fn problems(spec: &Json) -> Vec<String> {
+    compile(&action("a", spec)).problems.iter().map(ToString::to_string).collect()
+}
+
+/// What an item is afterwards, by both.
+fn after(spec: &Json, item: &Item) -> Item {
+    let (mut evaluated, mut interpreted) = (item.clone(), item.clone());
+    evaluate(&action("a", spec).spec, &mut evaluated);
+    if let Some(step) = compile(&action("a", spec)).step
+        && step.signals.contains(&item.signal())
+    {
+        interpreter::run(&step.settings, &mut interpreted);
+    }
+    assert_eq!(evaluated, interpreted, "{spec}");
+    evaluated
+}
+
+fn span(attributes: &[(&str, Value)]) -> Item {
+    let mut span = Item::span("GET", SpanKind::Server);
+    span.attributes.extend(attributes.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    span
+}
+
+fn texts(item: &Item) -> Vec<(&str, &str)> {
+    item.attributes.iter().filter_map(|(key, value)| Some((key.as_str(), value.text()?))).collect()
+}
+
+#[test]
+fn rows_4_to_8_add_to_resources() {
+    let spec = |replaces: bool, value: &str| {
+        json!({"signals": ["TRACES"], "addClusterInfo": {
+            "clusterAttributes": [{"attributeName": "k8s.cluster.name", "attributeStringValue": value}], "overwriteExistingValues": replaces,
+        }})
+    };
+    let given = |value: Option<&str>| {
+        let mut item = span(&[]);
+        item.resource.extend(value.map(|value| ("k8s.cluster.name".to_owned(), value.into())));
+        item
+    };
+    let name = |spec: &Json, value: Option<&str>| after(spec, &given(value)).resource["k8s.cluster.name"].clone();
+    assert_eq!(name(&spec(false, "c1"), None), "c1".into());
+    assert_eq!(name(&spec(false, "c1"), Some("c0")), "c0".into());
+    assert_eq!(name(&spec(true, "c1"), Some("c0")), "c1".into());
+    assert_eq!(name(&spec(false, ""), None), "".into());
+    let log = Item::of(Body::Log { text: "a".into() });
+    assert_eq!(after(&spec(true, "c1"), &log), log, "of traces alone");
+}
+
+#[test]
+fn rows_9_and_10_delete_on_every_level() {
+    let spec =
+        |name: &str| json!({"signals": ["TRACES", "LOGS"], "deleteAttribute": {"attributeNamesToDelete": [name]}});
+    for name in ["host.name", r#"a"); set(attributes["x"], "y"#, "${env:HOME}", "line\nbreak\\"] {
+        let mut item = span(&[(name, "h".into()), ("kept", "k".into())]);
+        item.resource.insert(name.into(), "h".into());
+        item.scope.insert(name.into(), 1.into());
+        let Body::Span { events, .. } = &mut item.body else { unreachable!() };
+        events.push(Event { name: "e".into(), attributes: [(name.to_owned(), "h".into())].into() });
+        let mut after = after(&spec(name), &item);
+        assert!(after.levels().all(|level| !level.contains_key(name)), "{name}");
+        assert_eq!(texts(&after), [("kept", "k")]);
+    }
+    let log = Item::of(Body::Log { text: "host.name".into() });
+    assert_eq!(after(&spec("host.name"), &log), log);
+}
+
+#[test]
+fn rows_11_to_14_rename_at_once() {
+    let rename = |renames: &Json, attributes: &[(&str, Value)]| {
+        let spec = json!({"signals": ["TRACES"], "renameAttribute": {"renames": renames}});
+        let after = after(&spec, &span(attributes));
+        after.attributes.into_iter().collect::<Vec<_>>()
+    };
+    let pairs =
+        |all: &[(&str, i64)]| all.iter().map(|(key, n)| ((*key).to_owned(), Value::from(*n))).collect::<Vec<_>>();
+    let (a, b) = (("a", Value::from(1)), ("b", Value::from(2)));
+    assert_eq!(rename(&json!({"a": "b"}), &[a.clone(), b.clone()]), pairs(&[("b", 1)]));
+    assert_eq!(rename(&json!({"a": "b"}), std::slice::from_ref(&b)), pairs(&[("b", 2)]));
+    assert_eq!(rename(&json!({"a": "b", "b": "c"}), &[a.clone(), b.clone()]), pairs(&[("b", 1), ("c", 2)]));
+    assert_eq!(rename(&json!({"a": "b", "b": "a"}), &[a, b]), pairs(&[("a", 2), ("b", 1)]));
+    let (x, y) = (("x", Value::from(1)), ("y", Value::from(2)));
+    assert_eq!(rename(&json!({"x": "z", "y": "z"}), &[x.clone(), y]), pairs(&[("z", 2)]));
+    assert_eq!(rename(&json!({"x": "z", "y": "z"}), &[x]), pairs(&[("z", 1)]));
+}
+
+fn masked(kind: &Json, text: &str) -> String {
+    let spec = json!({"signals": ["TRACES"], "piiMasking": kind});
+    assert_eq!(problems(&spec), Vec::<String>::new());
+    after(&spec, &span(&[("a", text.into())])).attributes["a"].text().unwrap().to_owned()
+}
+
+#[test]
+fn rows_17_to_24_mask() {
+    for (category, text, expected) in [
+        ("EMAIL", "mail a.b@x.io now", "mail ***EMAIL*** now"),
+        ("UUID", "/u/123e4567-e89b-12d3-a456-426614174000/x", "/u/***UUID***/x"),
+        ("JWT", "Bearer eyJh.eyJz.c2ln", "Bearer ***JWT***"),
+        ("CREDIT_CARD", "card 4111111111111111, 5500000000000004", "card ***CREDIT_CARD***, ***CREDIT_CARD***"),
+    ] {
+        assert_eq!(masked(&json!({"piiCategories": [category]}), text), expected);
+    }
+    for (format, key, text, expected) in [
+        ("json", "ssn", r#"{"ssn": "123-45-6789","n":1}"#, r#"{"ssn": "****","n":1}"#),
+        ("json", "ssn", r#"{"ssn": "1\"2", "n": 1}"#, r#"{"ssn": "****", "n": 1}"#),
+        ("json", "ssn", "{ssn: 123,n:1}", "{ssn: ****,n:1}"),
+        ("json", "ssn", "myssn: 1", "myssn: 1"),
+        ("sql", "password", "WHERE password = 'a b' AND s='ok'", "WHERE password = '****' AND s='ok'"),
+        ("sql", "password", "SET a=1,password=x;", "SET a=1,password=****;"),
+        ("sql", "password", "WHERE password = 'it''s' AND s='ok'", "WHERE password = '****' AND s='ok'"),
+        ("resource_path", "orders", "/api/orders/abc/items", "/api/orders/****/items"),
+        ("resource_path", "a.b", "/a.b/c?d /axb/c", "/a.b/****?d /axb/c"),
+    ] {
+        let kind = json!({"customFormatMaskings": [{"lookupKey": key, "dataFormat": format}]});
+        assert_eq!(masked(&kind, text), expected, "{format} {key} {text}");
+    }
+    let kind = json!({"customRegexMaskings": [{"regex": r"api[_-]?key=([^\s&]+)"}]});
+    assert_eq!(masked(&kind, "api_key=a&api-key=b"), "api_key=****&api-key=****");
+}
+
+#[test]
+fn rows_18_19_25_and_26_of_what_is_not_masked() {
+    let spec = |kind: &Json| json!({"signals": ["TRACES"], "piiMasking": kind});
+    let emails = json!({"piiCategories": ["EMAIL"]});
+    let list = Value::List(vec!["a@x.io".into(), "ok".into()]);
+    let mut item = span(&[("list", list.clone())]);
+    item.resource.insert("owner".into(), "a@x.io".into());
+    assert_eq!(after(&spec(&emails), &item), item);
+    assert!(compiled(&spec(&emails)).notes[0].contains("lists"), "the limit is said");
+
+    let half = json!({"customRegexMaskings": [{"regex": "no group"}, {"regex": "k=(v)"}, {"regex": "("}]});
+    let found = compile(&action("a", &spec(&half)));
+    let fields: Vec<&str> = found.problems.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(
+        fields,
+        ["spec.piiMasking.customRegexMaskings[0].regex", "spec.piiMasking.customRegexMaskings[2].regex"]
+    );
+    assert_eq!(texts(&after(&spec(&half), &span(&[("a", "k=v".into())]))), [("a", "k=****")], "the others stay");
+
+    let scoped = spec(&json!({"piiCategories": ["EMAIL"], "scopes": {"namespaces": ["a"]}}));
+    for (namespace, expected) in [("a", "***EMAIL***"), ("b", "x@y.io")] {
+        let mut item = span(&[("mail", "x@y.io".into())]);
+        item.resource.insert("k8s.namespace.name".into(), namespace.into());
+        item.resource.insert("odigos.workload.name".into(), "web".into());
+        assert_eq!(texts(&after(&scoped, &item)), [("mail", expected)], "{namespace}");
+    }
+}
+
+#[test]
+fn rows_42_to_44_extract() {
+    let spec = |one: &Json| json!({"signals": ["TRACES"], "extractAttribute": {"extractions": [one]}});
+    let task = json!({"targetAttributeName": "task", "lookupKey": "task_id", "dataFormat": "json"});
+    let payload = (r"messaging.message.payload", Value::from(r#"{"task_id": "t-1", "n": 2}"#));
+    let found = |attributes: &[(&str, Value)]| after(&spec(&task), &span(attributes)).attributes.get("task").cloned();
+    assert_eq!(found(std::slice::from_ref(&payload)), Some("t-1".into()));
+    assert_eq!(found(&[payload.clone(), ("task", 7.into())]), Some(7.into()));
+    let earlier = ("db.statement", Value::from("task_id: earlier"));
+    assert_eq!(found(&[payload.clone(), earlier]), Some("earlier".into()));
+    assert_eq!(found(&[("db.statement", 5.into()), payload]), Some("t-1".into()), "a number is no text");
+    let regex = json!({"targetAttributeName": "r", "regex": "req-([a-z0-9]+)"});
+    assert_eq!(texts(&after(&spec(&regex), &span(&[("db.statement", "x req-7a".into())])))[1], ("r", "7a"));
+
+    let both = json!({"targetAttributeName": "t", "lookupKey": "k", "dataFormat": "sql", "regex": "(a)"});
+    assert!(problems(&spec(&both))[0].contains("either regex, or lookupKey"));
+    let two = json!({"signals": ["TRACES"], "extractAttribute": {"extractions": [task, task]}});
+    assert_eq!(problems(&two).len(), 1, "{:?}", problems(&two));
+    let groups = json!({"targetAttributeName": "t", "regex": "(a)(b)"});
+    assert!(problems(&spec(&groups))[0].contains("2 capture groups"));
+}
+
+#[test]
+fn spans_of_one_library_are_renamed() {
+    let spec = json!({"signals": ["TRACES"], "spanRenamer": {
+        "programmingLanguage": "java", "scopeName": "io.opentelemetry.jdbc",
+        "regexReplacements": [{"regexPattern": "^(SELECT|INSERT) .*", "templateText": "${1}"}],
+    }});
+    let name = |language: &str, scope: &str| {
+        let mut item = Item::span("SELECT a FROM b", SpanKind::Client);
+        item.resource.insert("telemetry.sdk.language".into(), language.into());
+        item.scope_name = scope.to_owned();
+        match after(&spec, &item).body {
+            Body::Span { name, .. } => name,
+            _ => unreachable!(),
+        }
+    };
+    assert_eq!(name("java", "io.opentelemetry.jdbc"), "SELECT");
+    assert_eq!(name("go", "io.opentelemetry.jdbc"), "SELECT a FROM b");
+    assert_eq!(name("java", "other"), "SELECT a FROM b");
+    let mut bad = spec.clone();
+    bad["spanRenamer"]["regexReplacements"][0]["templateText"] = json!("${2}");
+    assert!(problems(&bad)[0].contains("names no group"), "{:?}", problems(&bad));
+}
+
+#[test]
+fn golden_outputs() {
+    let rendered = |spec: &Json| compiled(spec).settings.rendered();
+    let cluster = json!({"signals": ["TRACES"], "addClusterInfo": {"clusterAttributes": [
+        {"attributeName": "k8s.cluster.name", "attributeStringValue": "prod-${eu}"},
+    ]}});
+    assert_eq!(
+        rendered(&cluster),
+        json!({"attributes": [{"key": "k8s.cluster.name", "value": "prod-$${eu}", "action": "insert"}]})
+    );
+    let del =
+        json!({"signals": ["TRACES", "METRICS", "LOGS"], "deleteAttribute": {"attributeNamesToDelete": ["host.name"]}});
+    let group = |context: &str| json!({"context": context, "statements": [r#"delete_key(attributes, "host.name")"#]});
+    let groups = |contexts: &[&str]| contexts.iter().map(|context| group(context)).collect::<Vec<_>>();
+    assert_eq!(
+        rendered(&del),
+        json!({
+            "error_mode": "ignore",
+            "trace_statements": groups(&["resource", "scope", "span", "spanevent"]),
+            "metric_statements": groups(&["resource", "scope", "datapoint"]),
+            "log_statements": groups(&["resource", "scope", "log"]),
+        })
+    );
+    let ren = json!({"signals": ["TRACES"], "renameAttribute": {"renames": {"a": "b", "b": "c"}}});
+    assert_eq!(
+        rendered(&ren)["trace_statements"][2]["statements"],
+        json!([
+            r#"set(cache["0"], attributes["a"]) where attributes["a"] != nil"#,
+            r#"set(cache["1"], attributes["b"]) where attributes["b"] != nil"#,
+            r#"delete_key(attributes, "a")"#,
+            r#"delete_key(attributes, "b")"#,
+            r#"set(attributes["b"], cache["0"]) where cache["0"] != nil"#,
+            r#"set(attributes["c"], cache["1"]) where cache["1"] != nil"#,
+        ])
+    );
+    let ext = json!({"signals": ["TRACES"], "extractAttribute": {"extractions": [
+        {"targetAttributeName": "extracted.request_id", "regex": "req-([a-z0-9]+)"},
+    ]}});
+    assert_eq!(
+        rendered(&ext)["trace_statements"][0]["statements"][0],
+        r#"set(attributes["extracted.request_id"], ExtractPatterns(attributes["db.statement"], "req-(?P<v>[a-z0-9]+)")["v"]) where attributes["extracted.request_id"] == nil and attributes["db.statement"] != nil and IsString(attributes["db.statement"]) and IsMatch(attributes["db.statement"], "req-(?P<v>[a-z0-9]+)")"#
+    );
+    let pii = json!({"signals": ["TRACES"], "piiMasking": {"piiCategories": ["EMAIL"]}});
+    let step = compiled(&pii);
+    assert_eq!((step.id.as_str(), step.hint, step.role), ("transform/action/a", 0, CollectorRole::ClusterGateway));
+    assert_eq!(
+        step.settings.rendered()["trace_statements"][0]["statements"][0],
+        r#"replace_all_patterns(attributes, "value", "[A-Za-z0-9._%+-]+@[A-Za-z0-9.-]+\\.[A-Za-z]{2,}", "***EMAIL***")"#
+    );
+}
+
+#[test]
+fn rows_1_2_and_signals_are_refused() {
+    assert!(problems(&json!({"signals": ["TRACES"]}))[0].contains("exactly one kind"));
+    let two = json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["a"]}, "renameAttribute": {"renames": {"a": "b"}}});
+    assert!(problems(&two)[0].contains("exactly one kind"));
+    let none = json!({"signals": [], "deleteAttribute": {"attributeNamesToDelete": ["a"]}});
+    assert!(problems(&none)[0].starts_with("spec.signals: it names no signal"));
+    let wrong = json!({"signals": ["LOGS"], "piiMasking": {"piiCategories": ["EMAIL"]}});
+    assert!(problems(&wrong)[0].contains("LOGS cannot be changed by this kind"));
+    for (kind, settings) in [
+        ("deleteAttribute", json!({"attributeNamesToDelete": []})),
+        ("deleteAttribute", json!({"attributeNamesToDelete": ["", "a"]})),
+        ("deleteAttribute", json!({"attributeNamesToDelete": ["a", "a"]})),
+        ("renameAttribute", json!({"renames": {}})),
+        ("renameAttribute", json!({"renames": {"a": "a"}})),
+        ("renameAttribute", json!({"renames": {"a": ""}})),
+        ("addClusterInfo", json!({"clusterAttributes": []})),
+        ("addClusterInfo", json!({"clusterAttributes": [{"attributeName": "a"}]})),
+    ] {
+        let found = compile(&action("a", &json!({"signals": ["TRACES"], kind: settings})));
+        assert!(!found.problems.is_empty() && found.step.is_none(), "{kind} {settings}: {found:?}");
+    }
+    let off = json!({"signals": ["TRACES"], "disabled": true, "deleteAttribute": {"attributeNamesToDelete": ["a"]}});
+    assert_eq!(compile(&action("a", &off)), Compiled::default());
+}
+
+/// 10,000 random Actions and items: what the compiled settings do is what the rules say; a broken Action changes nothing, and one with
+/// a broken rule does what its others say.
+#[test]
+fn compiler_and_evaluator_agree() {
+    let mut dice = Random::new(7);
+    let (mut changed, mut broken) = (0, 0);
+    for _ in 0..10_000 {
+        let (spec, item) = (generate::spec(&mut dice), generate::item(&mut dice));
+        let found = compile(&action("a", &spec));
+        if found.step.is_none() {
+            broken += 1;
+            assert!(!found.problems.is_empty(), "nothing is ignored in silence: {spec}");
+            continue;
+        }
+        changed += usize::from(after(&spec, &item) != item);
+        let (first, second) = (found.step, compile(&action("a", &spec)).step);
+        assert_eq!(first.map(|one| one.settings.rendered()), second.map(|one| one.settings.rendered()));
+    }
+    assert!(changed > 1000 && broken > 500, "{changed} changed, {broken} broken");
+}

@@ -1,0 +1,170 @@
+//! What an Action becomes: settings of a stock processor, as trees that are printed once.
+//!
+//! Owns the shapes of the processors `transform` and `resource` (`spec/actions-and-rules.md` 2.10). Texts of users stand in trees
+//! of [`odigos_pipeline::ottl`] alone, whose printer quotes them; in the `resource` processor they are escaped here.
+
+use odigos_api::Signal;
+use odigos_pipeline::expansion;
+use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// Where the statements of a group stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Context {
+    /// Once for a resource.
+    Resource,
+    /// Once for an instrumentation scope.
+    Scope,
+    /// For each span.
+    Span,
+    /// For each event of a span.
+    Event,
+    /// For each data point.
+    Point,
+    /// For each log record.
+    Log,
+}
+
+impl Context {
+    /// Its name in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Resource => "resource",
+            Self::Scope => "scope",
+            Self::Span => "span",
+            Self::Event => "spanevent",
+            Self::Point => "datapoint",
+            Self::Log => "log",
+        }
+    }
+
+    /// Every context that items of a signal have, from the outermost.
+    #[must_use]
+    pub const fn of(signal: Signal) -> &'static [Self] {
+        match signal {
+            Signal::Traces => &[Self::Resource, Self::Scope, Self::Span, Self::Event],
+            Signal::Metrics => &[Self::Resource, Self::Scope, Self::Point],
+            Signal::Logs => &[Self::Resource, Self::Scope, Self::Log],
+            Signal::Profiles => &[],
+        }
+    }
+}
+
+/// Statements of one context that run where a condition holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Where they stand.
+    pub context: Context,
+    /// When they run; always when absent.
+    pub condition: Option<Condition>,
+    /// What they do, in order.
+    pub statements: Vec<Statement>,
+}
+
+/// An attribute of resources that is added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Added {
+    /// Its name.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Whether it replaces one that is there.
+    pub replaces: bool,
+}
+
+/// The settings of a processor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settings {
+    /// `resource`.
+    Resource(Vec<Added>),
+    /// `transform`: groups by signal.
+    Transform(BTreeMap<Signal, Vec<Group>>),
+}
+
+impl Settings {
+    /// The processor's type.
+    #[must_use]
+    pub const fn component_type(&self) -> &'static str {
+        match self {
+            Self::Resource(_) => "resource",
+            Self::Transform(_) => "transform",
+        }
+    }
+
+    /// The settings as the collector reads them.
+    #[must_use]
+    pub fn rendered(&self) -> Value {
+        match self {
+            Self::Resource(all) => {
+                let added = |one: &Added| {
+                    let action = if one.replaces { "upsert" } else { "insert" };
+                    let [key, value] = [&one.key, &one.value].map(|text| expansion::escaped(json!(text)));
+                    json!({"key": key, "value": value, "action": action})
+                };
+                json!({"attributes": all.iter().map(added).collect::<Vec<_>>()})
+            }
+            Self::Transform(signals) => {
+                let mut settings = json!({"error_mode": "ignore"});
+                for (signal, groups) in signals {
+                    let groups: Vec<Value> = groups.iter().map(Group::rendered).collect();
+                    settings[field(*signal)] = json!(groups);
+                }
+                settings
+            }
+        }
+    }
+}
+
+impl Group {
+    /// The statements of a context, without condition.
+    #[must_use]
+    pub const fn always(context: Context, statements: Vec<Statement>) -> Self {
+        Self { context, condition: None, statements }
+    }
+
+    fn rendered(&self) -> Value {
+        let statements: Vec<String> = self.statements.iter().map(ToString::to_string).collect();
+        let mut group = json!({"context": self.context.as_str(), "statements": statements});
+        if let Some(condition) = &self.condition {
+            group["conditions"] = json!([condition.to_string()]);
+        }
+        group
+    }
+}
+
+/// The field of a `transform` processor that holds the groups of a signal.
+const fn field(signal: Signal) -> &'static str {
+    match signal {
+        Signal::Traces => "trace_statements",
+        Signal::Metrics => "metric_statements",
+        Signal::Logs => "log_statements",
+        Signal::Profiles => "profile_statements",
+    }
+}
+
+/// `attributes["key"]` of the context.
+pub(super) fn attribute(key: &str) -> Expression {
+    Path::keyed("attributes", key).into()
+}
+
+/// `cache["key"]`, which each item has for itself.
+pub(super) fn cache(key: &str) -> Expression {
+    Path::keyed("cache", key).into()
+}
+
+/// Whether a value is there.
+pub(super) const fn is_there(value: Expression) -> Condition {
+    Condition::NotEqual(value, Expression::Nil)
+}
+
+/// `set(target, value) where condition`.
+pub(super) fn set(target: Expression, value: Expression, condition: Option<Condition>) -> Statement {
+    Statement { editor: "set", arguments: vec![target, value], condition }
+}
+
+/// `delete_key(attributes, "key")`.
+pub(super) fn delete(key: &str) -> Statement {
+    Statement { editor: "delete_key", arguments: vec![Path::field("attributes").into(), key.into()], condition: None }
+}
