@@ -134,6 +134,10 @@ fn nested_headers(value: &Value, found: &mut Vec<(String, String)>) {
                     Value::Object(headers) if key == "headers" => found.extend(
                         headers.iter().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))),
                     ),
+                    Value::Array(headers) if key == "headers" => {
+                        let text = |one: &Value, key: &str| Some(one.get(key)?.as_str()?.to_owned());
+                        found.extend(headers.iter().filter_map(|one| Some((text(one, "name")?, text(one, "value")?))));
+                    }
                     item => nested_headers(item, found),
                 }
             }

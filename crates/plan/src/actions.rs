@@ -12,6 +12,7 @@ pub mod generate;
 #[cfg(test)]
 mod interpreter;
 pub mod item;
+mod limits;
 mod masking;
 mod pattern;
 pub mod problem;
@@ -21,6 +22,7 @@ mod span_names;
 mod tests;
 pub mod transform;
 
+use crate::objects::{OBJECT_LIMIT, object_size_problem};
 use crate::sampling::scope;
 use item::Item;
 use odigos_api::action::{Action, ActionSpec};
@@ -135,9 +137,11 @@ pub fn compile(action: &Action) -> Compiled {
     let signals: Vec<Signal> = kind.signals().iter().copied().filter(|signal| spec.signals.contains(signal)).collect();
     let before = problems.len();
     let (settings, notes) = settings(kind, spec, &signals, &mut problems);
+    let size = settings.as_ref().map_or(0, |settings| settings.rendered().to_string().len());
+    problems.extend(object_size_problem(size).map(|problem| Problem::new("spec", problem)));
     // Rules of the kinds that hold a list of them stand for themselves; half a rename or half a deletion is none.
     let stands_for_itself = matches!(kind, Kind::PiiMasking | Kind::ExtractAttribute | Kind::SpanRenamer);
-    let is_usable = problems.len() == before || stands_for_itself;
+    let is_usable = problems.len() == before || stands_for_itself && size <= OBJECT_LIMIT;
     let is_on = spec.disabled != Some(true) && !signals.is_empty() && is_usable;
     let step = settings.filter(|_| is_on).map(|settings| Step {
         action: name.to_owned(),

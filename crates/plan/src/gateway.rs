@@ -218,7 +218,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
-    processors.findings.extend(actions.iter().flat_map(actions::Known::findings));
+    processors.findings.extend(actions.iter().flat_map(|one| one.findings(&config)));
     let actions =
         actions.iter().map(|one| (one.action.metadata.name.clone().unwrap_or_default(), one.conditions(Some(&config))));
     let actions = actions.collect();

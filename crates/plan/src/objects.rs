@@ -107,6 +107,21 @@ pub fn size_problem(text: &str) -> Option<String> {
     })
 }
 
+/// Bytes that one object of a user may add to a configuration: sixteen of this size leave room for the rest.
+pub const OBJECT_LIMIT: usize = 64 * 1024;
+
+/// Why one object would take too much of what all share, if so; `size` is what it adds, in bytes.
+#[must_use]
+pub fn object_size_problem(size: usize) -> Option<String> {
+    (size > OBJECT_LIMIT).then(|| {
+        format!(
+            "it adds {} KiB to the configuration that all share, and one object may add {} KiB; shorten it",
+            size / 1024,
+            OBJECT_LIMIT / 1024
+        )
+    })
+}
+
 /// Whether an immutable object that exists was written from other content than `desired`, which its name does not exclude.
 #[must_use]
 pub fn has_other_content(desired: &Value, live: &Value) -> bool {

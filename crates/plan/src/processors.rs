@@ -12,6 +12,7 @@ pub use placement::is_run_by;
 
 use crate::actions::Step;
 use crate::covered::missing_stream;
+use crate::objects::object_size_problem;
 use crate::quarantine::{action_key, processor_key};
 use crate::streams;
 use odigos_api::collectors_group::StreamClass;
@@ -443,6 +444,9 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
         Ok(Value::Null) => json!({}),
         _ => return Err(("InvalidConfig", "spec.processorConfig", "the settings must be an object".into())),
     };
+    if let Some(problem) = object_size_problem(settings.to_string().len()) {
+        return Err(("InvalidConfig", "spec.processorConfig", problem));
+    }
     let mut warnings = settings::problems(component_type, &settings);
     if let Some(reference) = confine(&mut settings) {
         let variables = expansion::OWN_VARIABLES.join(", ");

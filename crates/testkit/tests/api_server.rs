@@ -280,7 +280,7 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
         "apiVersion": API_VERSION, "kind": "Action", "metadata": {"name": "mask", "namespace": NAMESPACE},
         "spec": {"signals": ["TRACES"], "piiMasking": {"customRegexMaskings": [{"regex": "no group"}]}},
     });
-    let refused = apply(client, &broken).await.expect_err("admission rejects it").to_string();
+    let refused = format!("{:#}", apply(client, &broken).await.expect_err("admission rejects it"));
     assert!(refused.contains("spec.piiMasking.customRegexMaskings[0].regex"), "{refused}");
     let destination = json!({
         "apiVersion": API_VERSION, "kind": "Destination", "metadata": {"name": "odd", "namespace": NAMESPACE},

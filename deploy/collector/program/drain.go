@@ -2,11 +2,13 @@ package program
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	dto "github.com/prometheus/client_model/go"
@@ -82,19 +84,29 @@ func (settings drainSettings) wait(ctx context.Context) (float64, error) {
 			return left, nil
 		}
 		remaining := settings.least - time.Since(begun)
-		if err != nil || size == 0 {
+		switch {
+		case err == nil && size > 0:
+			left = size
+		case err == nil || isGone(err):
 			if remaining <= 0 {
 				return 0, err
 			}
-		} else {
-			left = size
 		}
+		// One that is too busy to answer has full queues.
 		select {
 		case <-ctx.Done():
 			return left, nil
 		case <-time.After(lookInterval):
 		}
 	}
+}
+
+// errNoMetrics is the answer of something that tells no metrics.
+var errNoMetrics = errors.New("no metrics")
+
+// isGone tells whether nobody is there any more that could have something in its queues.
+func isGone(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errNoMetrics)
 }
 
 // look returns how much is in the queues that do not outlive the pod.
@@ -111,7 +123,7 @@ func (settings drainSettings) look(ctx context.Context) (float64, error) {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s answered %s", settings.metrics, answer.Status)
+		return 0, fmt.Errorf("%w: %s answered %s", errNoMetrics, settings.metrics, answer.Status)
 	}
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(io.LimitReader(answer.Body, largestAnswer))

@@ -71,6 +71,22 @@ func TestNobodyIsWaitedForWhoIsGone(test *testing.T) {
 	}
 }
 
+func TestOneThatIsTooBusyToAnswerIsWaitedFor(test *testing.T) {
+	var looks atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, request *http.Request) {
+		if looks.Add(1) == 1 {
+			<-request.Context().Done()
+			return
+		}
+		fmt.Fprintf(answer, "# TYPE %s gauge\n%s{exporter=\"otlp/a\"} %d\n", queueSize, queueSize, max(3-looks.Load(), 0))
+	}))
+	test.Cleanup(server.Close)
+	var said bytes.Buffer
+	if code := drain([]string{"-metrics", server.URL, "-most", "1m"}, &said); code != 0 || said.Len() > 0 || looks.Load() < 3 {
+		test.Fatalf("%d after %d looks: %s", code, looks.Load(), &said)
+	}
+}
+
 func TestQueuesThatOutliveThePodAreNotWaitedFor(test *testing.T) {
 	var looks atomic.Int64
 	address := told(test, &looks, func(look int64) map[string]float64 {

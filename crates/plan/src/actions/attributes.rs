@@ -4,6 +4,7 @@
 //! simultaneous, so that it does not depend on the order of a map.
 
 use super::item::{Item, Value};
+use super::limits::{check_count, check_name, check_text};
 use super::problem::Problem;
 use super::transform::{Added, Context, Group, Settings, attribute, cache, delete, is_there, set};
 use odigos_api::Signal;
@@ -15,13 +16,6 @@ fn everywhere(signals: &[Signal], statements: impl Fn() -> Vec<odigos_pipeline::
     let groups =
         |signal: Signal| Context::of(signal).iter().map(|context| Group::always(*context, statements())).collect();
     Settings::Transform(signals.iter().map(|signal| (*signal, groups(*signal))).collect())
-}
-
-/// What is wrong with a name of an attribute.
-fn check_name(name: &str, field: impl Fn() -> String, problems: &mut Vec<Problem>) {
-    if name.is_empty() {
-        problems.push(Problem::new(field(), "the name of an attribute must not be empty"));
-    }
 }
 
 /// Reports names that stand twice.
@@ -41,9 +35,12 @@ pub(super) fn add(kind: &AddClusterInfo, problems: &mut Vec<Problem>) -> Setting
     if kind.cluster_attributes.is_empty() {
         problems.push(Problem::new(FIELD, "it adds nothing; name at least one attribute"));
     }
+    check_count(kind.cluster_attributes.len(), FIELD, problems);
     let all = || kind.cluster_attributes.iter().enumerate();
     for (position, one) in all() {
         check_name(&one.attribute_name, || field(position, "attributeName"), problems);
+        let value = one.attribute_string_value.as_deref().unwrap_or_default();
+        check_text(value, || field(position, "attributeStringValue"), problems);
         if one.attribute_string_value.is_none() {
             let message = "it has no value; write one, which may be empty";
             problems.push(Problem::new(field(position, "attributeStringValue"), message));
@@ -79,6 +76,7 @@ pub(super) fn removal(kind: &DeleteAttribute, signals: &[Signal], problems: &mut
     if names.is_empty() {
         problems.push(Problem::new(FIELD, "it deletes nothing; name at least one attribute"));
     }
+    check_count(names.len(), FIELD, problems);
     for (position, name) in names.iter().enumerate() {
         check_name(name, || format!("{FIELD}[{position}]"), problems);
     }
@@ -106,6 +104,7 @@ pub(super) fn renaming(kind: &RenameAttribute, signals: &[Signal], problems: &mu
     if kind.renames.is_empty() {
         problems.push(Problem::new(FIELD, "it renames nothing; write at least one pair of names"));
     }
+    check_count(kind.renames.len(), FIELD, problems);
     for (old, new) in &kind.renames {
         check_name(old, || format!("{FIELD}[{old:?}]"), problems);
         check_name(new, || format!("{FIELD}[{old:?}]"), problems);

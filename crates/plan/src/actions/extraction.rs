@@ -3,6 +3,7 @@
 //! Owns the attributes that are looked at, in their order. A target that is there is never overwritten.
 
 use super::item::{Body, Item, Value};
+use super::limits::{check_count, check_key, check_name};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group, attribute, is_there, set};
@@ -42,10 +43,11 @@ fn pattern(one: &Extraction, position: usize) -> Result<String, Problem> {
                 }
             }
         }
-        (None, Some(key), Some(_)) if key.is_empty() => {
-            Err(Problem::new(field("lookupKey"), "the key must not be empty"))
+        (None, Some(key), Some(format)) => {
+            let mut problems = Vec::new();
+            check_key(key, || field("lookupKey"), &mut problems);
+            problems.pop().map_or_else(|| Ok(of_format(format, key)), Err)
         }
-        (None, Some(key), Some(format)) => Ok(of_format(format, key)),
         _ => Err(Problem::new(field("regex"), "give either regex, or lookupKey with dataFormat")),
     }
 }
@@ -56,12 +58,16 @@ fn extractions(kind: &ExtractAttribute, problems: &mut Vec<Problem>) -> Vec<(Str
     if kind.extractions.is_empty() {
         problems.push(Problem::new(FIELD, "it extracts nothing; write at least one extraction"));
     }
+    check_count(kind.extractions.len(), FIELD, problems);
     let (mut all, mut targets) = (Vec::new(), BTreeSet::new());
     for (position, one) in kind.extractions.iter().enumerate() {
         let target = || format!("{FIELD}[{position}].targetAttributeName");
-        if one.target_attribute_name.is_empty() {
-            problems.push(Problem::new(target(), "the name of an attribute must not be empty"));
-        } else if !targets.insert(&one.target_attribute_name) {
+        let before = problems.len();
+        check_name(&one.target_attribute_name, target, problems);
+        if problems.len() > before {
+            continue;
+        }
+        if !targets.insert(&one.target_attribute_name) {
             let message =
                 format!("{:?} is the target of two extractions; give each its own", one.target_attribute_name);
             problems.push(Problem::new(target(), message));

@@ -120,6 +120,10 @@ impl Place<'_> {
             Condition::All(parts) => parts.iter().all(|part| self.holds(part)),
             Condition::Any(parts) => parts.iter().any(|part| self.holds(part)),
             Condition::Not(inner) => !self.holds(inner),
+            Condition::Less(Expression::Call("Len", arguments), Expression::Integer(most)) => {
+                let Ok([text]) = self.texts(arguments) else { return false };
+                i64::try_from(text.len()).unwrap() < *most
+            }
             Condition::Call("IsString", arguments) => matches!(self.value(&arguments[0]), Ok(Some(Value::Text(_)))),
             Condition::Call("IsMatch", arguments) => {
                 let Ok([text, pattern]) = self.texts(arguments) else { return false };

@@ -4,6 +4,7 @@
 //! are masked; lists and maps are left as they are, and [`LIMIT`] says so.
 
 use super::item::{Body, Item, Value};
+use super::limits::{check_count, check_key};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group};
@@ -54,21 +55,29 @@ pub(super) fn forms(format: DataFormat, key: &str) -> Vec<String> {
     }
 }
 
+/// An expression that would mask its own mask would lengthen a text each time.
+fn never_its_mask(pattern: String) -> Result<String, String> {
+    match as_rust(&pattern)?.is_match(&"*".repeat(64)) {
+        true => Err("it matches the mask **** itself; write one that does not match asterisks".to_owned()),
+        false => Ok(pattern),
+    }
+}
+
 /// Every replacement, in its order; what cannot be compiled is reported and left out.
 fn replacements(kind: &PiiMasking, problems: &mut Vec<Problem>) -> Vec<Replacement> {
     const FIELD: &str = "spec.piiMasking";
     let categories: BTreeSet<PiiCategory> = kind.pii_categories.iter().copied().collect();
     let mut all: Vec<Replacement> = categories.into_iter().flat_map(of_category).collect();
+    check_count(kind.custom_format_maskings.len(), &format!("{FIELD}.customFormatMaskings"), problems);
+    check_count(kind.custom_regex_maskings.len(), &format!("{FIELD}.customRegexMaskings"), problems);
     for (position, one) in kind.custom_format_maskings.iter().enumerate() {
-        if one.lookup_key.is_empty() {
-            let field = format!("{FIELD}.customFormatMaskings[{position}].lookupKey");
-            problems.push(Problem::new(field, "the key must not be empty"));
-            continue;
+        let field = || format!("{FIELD}.customFormatMaskings[{position}].lookupKey");
+        if check_key(&one.lookup_key, field, problems) {
+            all.extend(forms(one.data_format, &one.lookup_key).into_iter().map(|text| (text, MASK)));
         }
-        all.extend(forms(one.data_format, &one.lookup_key).into_iter().map(|text| (text, MASK)));
     }
     for (position, one) in kind.custom_regex_maskings.iter().enumerate() {
-        match Pattern::new(&one.regex).and_then(|pattern| pattern.around_its_first_group()) {
+        match Pattern::new(&one.regex).and_then(|pattern| pattern.around_its_first_group()).and_then(never_its_mask) {
             Ok(text) => all.push((text, MASK)),
             Err(message) => {
                 problems.push(Problem::new(format!("{FIELD}.customRegexMaskings[{position}].regex"), message))

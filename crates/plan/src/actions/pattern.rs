@@ -12,7 +12,9 @@ use regex_syntax::ast::{
 /// Most repetitions that RE2 takes.
 const MOST_REPETITIONS: u32 = 1000;
 /// Longest text that is taken, in bytes.
-const LONGEST: usize = 10_000;
+const LONGEST: usize = 1000;
+/// Most that a compiled expression may take, in bytes: a collector keeps several copies of each.
+const LARGEST: usize = 512 * 1024;
 /// General categories and scripts that both sides know by these names.
 const UNICODE_NAMES: [&str; 49] = [
     "C",
@@ -95,8 +97,25 @@ impl Pattern {
         let ast = Parser::new()
             .parse(text)
             .map_err(|error| format!("it is no regular expression (RE2): {}", error.kind()))?;
-        check(&ast)?;
+        check(&ast, 1)?;
+        let compiled = rust(text, LARGEST).map_err(|_| {
+            "it becomes too large when it is compiled; repeat less, or name what is repeated more narrowly than with a dot".to_owned()
+        })?;
+        if compiled.is_match("") {
+            return Err(
+                "it matches the empty text, and so at every place; write one that matches what is meant".to_owned()
+            );
+        }
         Ok(Self { text: text.to_owned(), ast })
+    }
+
+    /// Whether a capture group stands in another one.
+    pub(super) fn nests_groups(&self) -> bool {
+        fn nests(ast: &Ast, is_within: bool) -> bool {
+            let is_capture = matches!(ast, Ast::Group(group) if !matches!(group.kind, GroupKind::NonCapturing(_)));
+            is_within && is_capture || children(ast).into_iter().any(|child| nests(child, is_within || is_capture))
+        }
+        nests(&self.ast, false)
     }
 
     /// How many capture groups it has.
@@ -196,15 +215,22 @@ fn captures(ast: &Ast, found: &mut Vec<(usize, usize)>) {
     children(ast).into_iter().for_each(|child| captures(child, found));
 }
 
-/// Refuses what Go does not read, or reads otherwise.
-fn check(ast: &Ast) -> Result<(), String> {
+/// Refuses what Go does not read, or reads otherwise; `repeated` is how often what stands around it repeats it.
+fn check(ast: &Ast, repeated: u32) -> Result<(), String> {
+    let mut within = repeated;
     match ast {
         Ast::Flags(set) => check_flags(&set.flags.items.iter().map(|item| &item.kind).collect::<Vec<_>>())?,
-        Ast::Group(group) => {
-            if let GroupKind::NonCapturing(flags) = &group.kind {
+        Ast::Group(group) => match &group.kind {
+            GroupKind::NonCapturing(flags) => {
                 check_flags(&flags.items.iter().map(|item| &item.kind).collect::<Vec<_>>())?;
             }
-        }
+            GroupKind::CaptureName { name, .. } => {
+                if !name.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                    return Err(format!("RE2 takes letters, digits and _ in the name of a group, not {:?}", name.name));
+                }
+            }
+            GroupKind::CaptureIndex(_) => {}
+        },
         Ast::Literal(literal) => check_literal(&literal.kind)?,
         Ast::ClassUnicode(class) => check_unicode(&class.kind)?,
         Ast::ClassBracketed(class) => check_set(&class.kind)?,
@@ -215,8 +241,11 @@ fn check(ast: &Ast) -> Result<(), String> {
                 RepetitionKind::Range(RepetitionRange::Bounded(_, count)) => *count,
                 RepetitionKind::ZeroOrOne | RepetitionKind::ZeroOrMore | RepetitionKind::OneOrMore => 0,
             };
-            if most > MOST_REPETITIONS {
-                return Err(format!("RE2 repeats at most {MOST_REPETITIONS} times, not {most}"));
+            within = repeated.saturating_mul(most.max(1));
+            if within > MOST_REPETITIONS {
+                return Err(format!(
+                    "RE2 repeats at most {MOST_REPETITIONS} times, all around it together, not {within}"
+                ));
             }
             if matches!(*repetition.ast, Ast::Repetition(_)) {
                 return Err("RE2 takes no repetition of a repetition; put the inner one in a group (?:…)".to_owned());
@@ -224,7 +253,7 @@ fn check(ast: &Ast) -> Result<(), String> {
         }
         Ast::Empty(_) | Ast::Dot(_) | Ast::ClassPerl(_) | Ast::Alternation(_) | Ast::Concat(_) => {}
     }
-    children(ast).into_iter().try_for_each(check)
+    children(ast).into_iter().try_for_each(|child| check(child, within))
 }
 
 fn check_flags(items: &[&FlagsItemKind]) -> Result<(), String> {
@@ -297,10 +326,14 @@ fn check_item(item: &ClassSetItem) -> Result<(), String> {
 
 /// The pattern for the `regex` crate, whose `\d`, `\s`, `\w` and `\b` know more letters than Go's.
 pub(super) fn as_rust(text: &str) -> Result<regex::Regex, String> {
+    rust(text, 8 * LARGEST)
+}
+
+fn rust(text: &str, largest: usize) -> Result<regex::Regex, String> {
     let ast = Parser::new().parse(text).map_err(|error| error.to_string())?;
     let mut edits = Vec::new();
     narrowed(&ast, &mut edits);
-    regex::Regex::new(&edited(text, edits)).map_err(|error| error.to_string())
+    regex::RegexBuilder::new(&edited(text, edits)).size_limit(largest).build().map_err(|error| error.to_string())
 }
 
 fn narrowed(ast: &Ast, edits: &mut Vec<Edit>) {
@@ -359,10 +392,15 @@ mod tests {
             r"\<a",
             "(?=a)",
             r"(a)\1",
+            "(?:a{100}){100}",
+            "(?P<a.b>x)",
+            "(a*)",
+            "a|",
+            ".{0,1000}.{0,1000}x",
         ] {
             assert!(Pattern::new(text).is_err(), "{text}");
         }
-        for text in ["a", r"[[:alpha:]]\d{1000}", "(?i)a", r"\x{41}\.", r"\p{L}\p{Greek}", "(?P<a>b)", "a*?", "é"] {
+        for text in ["a", r"[[:alpha:]]\d{1000}", "(?i)a", r"\x{41}\.", r"\p{L}\p{Greek}", "(?P<a>b)", "a+?", "é"] {
             assert!(Pattern::new(text).is_ok(), "{text}: {:?}", Pattern::new(text));
         }
         assert!(Pattern::new(&"a".repeat(LONGEST + 1)).is_err());

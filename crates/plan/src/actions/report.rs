@@ -61,24 +61,50 @@ pub(crate) fn without_effect(action: &Action) -> Option<&'static str> {
     )
 }
 
+/// Attributes that scopes of Actions and sampling rules look at, beside those of the product.
+const READ_BY_SCOPES: [&str; 2] = ["k8s.namespace.name", "telemetry.sdk.language"];
+
+/// What an Action takes away that scopes look at, with what follows: deletions and renames run before masking and sampling.
+fn silenced(action: &Action) -> Option<(&'static str, String)> {
+    let deleted = action.spec.delete_attribute.iter().flat_map(|kind| &kind.attribute_names_to_delete);
+    let renamed = action.spec.rename_attribute.iter().flat_map(|kind| kind.renames.keys());
+    let name = deleted.chain(renamed).find(|name| READ_BY_SCOPES.contains(&name.as_str()))?;
+    let field = if action.spec.delete_attribute.is_some() { "spec.deleteAttribute" } else { "spec.renameAttribute" };
+    Some((
+        field,
+        format!(
+            "scopes of piiMasking and of sampling rules look at {name}, and see nothing of it any more: they match nothing then"
+        ),
+    ))
+}
+
 /// What people should know of an Action, whatever collectors there are.
 #[must_use]
 pub fn findings(action: &Action) -> Vec<Finding> {
     let namespace = action.metadata.namespace.as_deref().unwrap_or_default();
     let object = format!("Action {namespace}/{}", name(action));
     let problems = compile(action).problems.into_iter();
+    let finding = match action.spec.disabled {
+        Some(true) => Finding::warning,
+        _ => Finding::error,
+    };
     let mut all: Vec<Finding> =
-        problems.map(|problem| Finding::error(object.clone(), problem.field, problem.message)).collect();
+        problems.map(|problem| finding(object.clone(), problem.field, problem.message)).collect();
+    all.extend(silenced(action).map(|(field, message)| Finding::warning(object.clone(), field, message)));
     all.extend(without_effect(action).map(|message| Finding::warning(object, "", message)));
     all
 }
 
 impl Known<'_> {
-    /// What people should know of its data streams.
-    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+    /// What people should know of its place in a gateway's configuration.
+    pub fn findings(&self, config: &CollectorConfig) -> impl Iterator<Item = Finding> + use<> {
         let namespace = self.action.metadata.namespace.as_deref().unwrap_or_default();
         let object = format!("Action {namespace}/{}", name(self.action));
-        self.missing_streams.iter().map(move |one| Finding::warning(object.clone(), "spec.dataStreams", one.clone()))
+        let missing = self.missing_streams.iter().map(|one| ("spec.dataStreams", one.clone()));
+        let added = self.added(Some(config));
+        let idle = (added.reason == "NotInPipeline").then_some(("spec.signals", added.message));
+        let all: Vec<(&str, String)> = missing.chain(idle).collect();
+        all.into_iter().map(move |(field, message)| Finding::warning(object.clone(), field, message))
     }
 
     /// Both conditions; `config` is the gateway's, if there is one.
@@ -109,6 +135,9 @@ impl Known<'_> {
                 let mut message = format!("It is compiled to a {what} processor of the gateways.");
                 for note in step.iter().flat_map(|step| &step.notes) {
                     message.push_str(&format!(" {note}."));
+                }
+                if let Some((_, warning)) = silenced(self.action) {
+                    message.push_str(&format!(" But {warning}."));
                 }
                 ConditionDraft::yes(kind::TRANSFORMED, "ProcessorCreated", message)
             }

@@ -3,11 +3,12 @@
 //! Applies to every span that names the language and the library, whatever agent sent it.
 
 use super::item::{Body, Item};
+use super::limits::{LONGEST_SPAN_NAME, check_count, check_text};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group};
 use odigos_api::action_kinds::SpanRenamer;
-use odigos_pipeline::ottl::{Condition, Path, Statement};
+use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 
 /// What an SDK calls the language that an Action names.
 fn sdk_language(word: &str) -> &str {
@@ -19,8 +20,10 @@ fn sdk_language(word: &str) -> &str {
 }
 
 /// A replacement in the form that both sides read: `$1` and `${1}` are groups, `$$` is a dollar.
+///
+/// Each group may be used once: a name that is put in twice would double each time.
 fn check_template(template: &str, groups: usize) -> Result<(), String> {
-    let mut rest = template;
+    let (mut rest, mut used) = (template, std::collections::BTreeSet::new());
     while let Some(at) = rest.find('$') {
         let after = rest.get(at + 1..).unwrap_or_default();
         if let Some(tail) = after.strip_prefix('$') {
@@ -35,7 +38,8 @@ fn check_template(template: &str, groups: usize) -> Result<(), String> {
             }
         };
         match name.parse::<usize>() {
-            Ok(number) if number <= groups => {}
+            Ok(number) if number <= groups && used.insert(number) => {}
+            Ok(number) if number <= groups => return Err(format!("${{{number}}} stands twice; use each group once")),
             _ => {
                 return Err(format!(
                     "${name} names no group of the expression, which has {groups}; write ${{1}} for the first group, $$ for a dollar"
@@ -50,6 +54,7 @@ fn check_template(template: &str, groups: usize) -> Result<(), String> {
 /// Every replacement that can be compiled: pattern and template.
 fn replacements(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Vec<(String, String)> {
     const FIELD: &str = "spec.spanRenamer.regexReplacements";
+    check_count(kind.regex_replacements.len(), FIELD, problems);
     let mut all = Vec::new();
     for (position, one) in kind.regex_replacements.iter().enumerate() {
         let field = |name: &str| format!("{FIELD}[{position}].{name}");
@@ -60,6 +65,12 @@ fn replacements(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Vec<(String,
                 continue;
             }
         };
+        check_text(&one.template_text, || field("templateText"), problems);
+        if pattern.nests_groups() {
+            let message = "a capture group stands in another one; write the inner one as (?:…)";
+            problems.push(Problem::new(field("regexPattern"), message));
+            continue;
+        }
         match check_template(&one.template_text, pattern.groups()) {
             Ok(()) => all.push((one.regex_pattern.clone(), one.template_text.clone())),
             Err(message) => problems.push(Problem::new(field("templateText"), message)),
@@ -89,7 +100,10 @@ pub(super) fn group(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Option<G
     let statement = |(pattern, template): (String, String)| Statement {
         editor: "replace_pattern",
         arguments: vec![Path::field("name").into(), pattern.into(), template.into()],
-        condition: None,
+        condition: Some(Condition::Less(
+            Expression::Call("Len", vec![Path::field("name").into()]),
+            Expression::Integer(i64::try_from(LONGEST_SPAN_NAME).unwrap_or(i64::MAX)),
+        )),
     };
     let statements: Vec<Statement> = replacements(kind, problems).into_iter().map(statement).collect();
     (!statements.is_empty()).then_some(Group { context: Context::Span, condition: Some(condition), statements })
@@ -103,7 +117,9 @@ pub(super) fn renamed(kind: &SpanRenamer, item: &mut Item) {
     }
     let Body::Span { name, .. } = &mut item.body else { return };
     for (pattern, template) in replacements(kind, &mut Vec::new()) {
-        if let Ok(pattern) = as_rust(&pattern) {
+        if let Ok(pattern) = as_rust(&pattern)
+            && name.len() < LONGEST_SPAN_NAME
+        {
             *name = pattern.replace_all(name, template.as_str()).into_owned();
         }
     }

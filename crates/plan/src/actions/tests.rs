@@ -285,6 +285,48 @@ fn rows_1_2_and_signals_are_refused() {
     assert_eq!(compile(&action("a", &off)), Compiled::default());
 }
 
+/// One Action must not take from others what all share: streams, room in the configuration, memory and time of gateways.
+#[test]
+fn what_would_harm_others_is_refused() {
+    let of = |kind: &str, settings: Json| {
+        let found = compile(&action("a", &json!({"signals": ["TRACES"], kind: settings})));
+        assert!(!found.problems.is_empty(), "{kind}");
+        found
+    };
+    for name in ["odigos.stream.class", "odigos.workload.name"] {
+        assert!(of("deleteAttribute", json!({"attributeNamesToDelete": [name]})).step.is_none());
+        assert!(of("renameAttribute", json!({"renames": {name: "x"}})).step.is_none());
+        assert!(of("renameAttribute", json!({"renames": {"x": name}})).step.is_none());
+        let added = json!({"clusterAttributes": [{"attributeName": name, "attributeStringValue": "v"}]});
+        assert!(of("addClusterInfo", added).step.is_none());
+        let extracted = json!({"extractions": [{"targetAttributeName": name, "regex": "(a)"}]});
+        assert!(of("extractAttribute", extracted).step.is_none());
+    }
+    let many: Vec<String> = (0..65).map(|number| format!("a{number}")).collect();
+    assert!(of("deleteAttribute", json!({"attributeNamesToDelete": many})).step.is_none());
+    assert!(of("deleteAttribute", json!({"attributeNamesToDelete": ["x".repeat(257)]})).step.is_none());
+    for regex in ["(\\*)", "([^a]+)", "(a|)", "(.{0,500}.{0,500}x)"] {
+        let found = of("piiMasking", json!({"customRegexMaskings": [{"regex": regex}]}));
+        assert!(found.step.is_none(), "{regex}");
+    }
+    for (pattern, template) in [("(.+)", "${1}${1}"), ("((.+))", "${1}${2}"), ("(.+)", &*"x".repeat(1025))] {
+        let replacement = json!({"regexPattern": pattern, "templateText": template});
+        of(
+            "spanRenamer",
+            json!({"programmingLanguage": "java", "scopeName": "lib", "regexReplacements": [replacement]}),
+        );
+    }
+    let long: Vec<Json> = (0..64)
+        .map(|n| json!({"targetAttributeName": format!("t{n}"), "regex": format!("({})", "x".repeat(500))}))
+        .collect();
+    let found = of("extractAttribute", json!({"extractions": long}));
+    assert!(found.step.is_none() && found.problems[0].message.contains("KiB"), "{:?}", found.problems);
+    let off = json!({"signals": ["TRACES"], "disabled": true, "deleteAttribute": {"attributeNamesToDelete": []}});
+    assert!(report::findings(&action("a", &off)).iter().all(|one| one.severity == odigos_api::Severity::Warning));
+    let blind = json!({"signals": ["TRACES"], "renameAttribute": {"renames": {"k8s.namespace.name": "ns"}}});
+    assert!(report::findings(&action("a", &blind))[0].message.contains("match nothing"));
+}
+
 /// 10,000 random Actions and items: what the compiled settings do is what the rules say; a broken Action changes nothing, and one with
 /// a broken rule does what its others say.
 #[test]

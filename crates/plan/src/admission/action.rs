@@ -7,12 +7,12 @@ use crate::actions::{compile, report};
 use odigos_api::action::Action;
 
 /// Reviews an Action. One whose settings stay as they are keeps them, so that its labels can be changed whatever an earlier release
-/// took: its condition says what is wrong.
+/// took: its condition says what is wrong. One that is disabled may be unfinished.
 #[must_use]
 pub fn review(action: &Action, before: Option<&Action>, control_plane_namespace: &str) -> Review {
     let mut result = Review::default();
     let namespace = action.metadata.namespace.as_deref().unwrap_or(control_plane_namespace);
-    let is_kept = before.is_some_and(|before| before.spec == action.spec);
+    let is_kept = before.is_some_and(|before| before.spec == action.spec) || action.spec.disabled == Some(true);
     let mut refusals: Vec<(String, String)> =
         compile(action).problems.into_iter().map(|problem| (problem.field, problem.message)).collect();
     if namespace != control_plane_namespace {

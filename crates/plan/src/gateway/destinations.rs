@@ -652,6 +652,10 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         let field = if states(&fragment.delivery) { "spec.delivery" } else { "spec.data" };
         return refused("InvalidSetting", field, problem);
     }
+    let size = fragment.to_config(1024 * 1024).to_yaml().len();
+    if let Some(problem) = crate::objects::object_size_problem(size) {
+        return refused("InvalidSetting", "spec", problem);
+    }
     if let Err(problem) = fragment.check() {
         return refused(
             "ErrConfigDestination",

@@ -259,7 +259,7 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
             "weight": 100,
             "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": role_labels(seen)}},
         }]}},
-        "initContainers": [validate_container(installation, &environment, &mounts)],
+        "initContainers": [validate_container(installation, &seen.group.spec.resources_settings, &environment, &mounts)],
         "containers": [container(seen, plan, installation, &environment, &mounts)],
         "volumes": volumes,
     });
@@ -369,8 +369,16 @@ fn base_environment(installation: &Installation) -> Vec<Value> {
 }
 
 /// Runs the very same collector's `validate` before the pod can become ready.
-fn validate_container(installation: &Installation, secrets: &[Value], mounts: &[Value]) -> Value {
+///
+/// It has the limits of the container that follows: a configuration that takes more to read must not take it from other pods.
+fn validate_container(
+    installation: &Installation,
+    resources: &ResourcesSettings,
+    secrets: &[Value],
+    mounts: &[Value],
+) -> Value {
     let mut environment = base_environment(installation);
+    environment.push(json!({"name": "GOMEMLIMIT", "value": format!("{}MiB", resources.gomemlimit_mib)}));
     environment.extend_from_slice(secrets);
     json!({
         "name": "validate",
@@ -379,8 +387,22 @@ fn validate_container(installation: &Installation, secrets: &[Value], mounts: &[
         "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": environment,
+        "resources": container_resources(resources),
         "securityContext": container_security(),
         "volumeMounts": mounts,
+    })
+}
+
+fn container_resources(resources: &ResourcesSettings) -> Value {
+    json!({
+        "requests": {
+            "cpu": millicores(i64::from(resources.cpu_request_millicores)),
+            "memory": mebibytes(i64::from(resources.memory_request_mib)),
+        },
+        "limits": {
+            "cpu": millicores(i64::from(resources.cpu_limit_millicores)),
+            "memory": mebibytes(i64::from(resources.memory_limit_mib)),
+        },
     })
 }
 
@@ -441,16 +463,7 @@ fn container(
         "ports": ports,
         "livenessProbe": probe,
         "readinessProbe": probe,
-        "resources": {
-            "requests": {
-                "cpu": millicores(i64::from(resources.cpu_request_millicores)),
-                "memory": mebibytes(i64::from(resources.memory_request_mib)),
-            },
-            "limits": {
-                "cpu": millicores(i64::from(resources.cpu_limit_millicores)),
-                "memory": mebibytes(i64::from(resources.memory_limit_mib)),
-            },
-        },
+        "resources": container_resources(resources),
         "securityContext": container_security(),
         "volumeMounts": mounts,
     });

@@ -211,15 +211,32 @@ impl DaemonSet<'_> {
     }
 
     fn validate(&self, mounts: &[Value]) -> Value {
+        let mut environment = self.environment();
+        environment.push(json!({"name": "GOMEMLIMIT", "value": format!("{}MiB", self.resources.gomemlimit_mib)}));
         json!({
             "name": "validate",
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "image": self.installation.node_collector_image,
             "command": [self.installation.collector_command],
             "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
-            "env": self.environment(),
+            "env": environment,
+            "resources": self.container_resources(),
             "securityContext": self.security(),
             "volumeMounts": mounts,
+        })
+    }
+
+    /// Those of `validate` too: a configuration that takes more to read must not take it from other pods.
+    fn container_resources(&self) -> Value {
+        json!({
+            "requests": {
+                "cpu": millicores(i64::from(self.resources.cpu_request_millicores)),
+                "memory": mebibytes(i64::from(self.resources.memory_request_mib)),
+            },
+            "limits": {
+                "cpu": millicores(i64::from(self.resources.cpu_limit_millicores)),
+                "memory": mebibytes(i64::from(self.resources.memory_limit_mib)),
+            },
         })
     }
 
@@ -246,16 +263,7 @@ impl DaemonSet<'_> {
             "livenessProbe": probe(3),
             "readinessProbe": probe(3),
             "startupProbe": probe(30),
-            "resources": {
-                "requests": {
-                    "cpu": millicores(i64::from(self.resources.cpu_request_millicores)),
-                    "memory": mebibytes(i64::from(self.resources.memory_request_mib)),
-                },
-                "limits": {
-                    "cpu": millicores(i64::from(self.resources.cpu_limit_millicores)),
-                    "memory": mebibytes(i64::from(self.resources.memory_limit_mib)),
-                },
-            },
+            "resources": self.container_resources(),
             "securityContext": self.security(),
             "volumeMounts": mounts,
         });

@@ -125,7 +125,7 @@ fn hostile() -> Vec<ActionSpec> {
     }
     let before = all.len();
     all.retain(|spec| compile(&Action::new("a", spec.clone())).step.is_some());
-    assert!(all.len() + 4 > before, "only expressions that are too long are refused");
+    assert!(all.len() + 8 > before, "only what is too long is refused");
     all
 }
 
