@@ -60,6 +60,7 @@ pub(crate) async fn to_a_newer_release_and_back(cluster: Cluster) -> anyhow::Res
 
     helm(&["rollback", "odigos", "--namespace", &cluster.namespace]).await?;
     settled(&cluster, &stage).await?;
+    collectors_stay(&cluster).await?;
     office.forget().await?;
     one_trace_arrives(&office).await?;
     stage.begin().await?;
@@ -110,6 +111,22 @@ async fn settled(cluster: &Cluster, stage: &Stage<'_>) -> anyhow::Result<()> {
     stage.ready(LIMIT).await?;
     // It goes on like this for a moment.
     tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(())
+}
+
+/// No collector is replaced any more: those of the release before lose what waits in them when they go.
+async fn collectors_stay(cluster: &Cluster) -> anyhow::Result<()> {
+    let (mut known, mut since) = (BTreeSet::new(), Instant::now());
+    let begun = Instant::now();
+    while since.elapsed() < Duration::from_secs(30) {
+        let pods = cluster.pods(&cluster.namespace, odigos_api::labels::COLLECTOR_ROLE).await?;
+        let now: BTreeSet<String> = pods.iter().map(Pod::uid).collect();
+        if now != known {
+            (known, since) = (now, Instant::now());
+        }
+        anyhow::ensure!(begun.elapsed() < 2 * LIMIT, "collectors are replaced again and again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
     Ok(())
 }
 
