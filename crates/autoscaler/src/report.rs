@@ -135,7 +135,7 @@ pub(crate) async fn actions(state: &State, all: &BTreeMap<String, Vec<ConditionD
 pub(crate) async fn actions_without_gateway(state: &State) -> Result<(), ApplyError> {
     let live = state.actions.namespace(&state.namespace);
     let known = odigos_plan::actions::report::known(live.iter().map(AsRef::as_ref), &BTreeMap::new(), None);
-    let drafts = known.iter().map(|one| (one.action.metadata.name.clone().unwrap_or_default(), one.conditions(None)));
+    let drafts = known.iter().map(|one| (one.name().to_owned(), one.conditions(None)));
     actions(state, &drafts.collect()).await
 }
 

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod extraction;
+mod formats;
 #[cfg(any(test, feature = "testing"))]
 pub mod generate;
 #[cfg(test)]

@@ -5,7 +5,8 @@
 
 pub mod scope;
 
-use crate::spelling::{behind_misspelt, nearest};
+use crate::covered::unknown;
+use crate::spelling::behind_misspelt;
 use crate::workload::Workload;
 use odigos_api::condition::ConditionDraft;
 use odigos_api::condition::kind::{ACCEPTED, CONFLICT, MARKED};
@@ -320,12 +321,8 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
             found.push((field("containerName"), message));
         }
         if let Some(name) = one.otel_distro_name.as_deref().filter(|name| distribution::find(name).is_none()) {
-            let near = nearest(name, distribution::all().keys().map(String::as_str));
-            let near = near.map_or_else(
-                || format!("; there are: {}", distribution::all().keys().cloned().collect::<Vec<_>>().join(", ")),
-                |near| format!("; did you mean {near}?"),
-            );
-            found.push((field("otelDistroName"), format!("there is no distribution {name:?}{near}")));
+            let known = distribution::all().keys().map(String::as_str);
+            found.push((field("otelDistroName"), unknown(name, "distribution", known)));
         }
     }
     found

@@ -3,7 +3,7 @@
 //! Owns what is reported of a name in a selector that none of them has: what is not there, and what would make it match. Never decides
 //! what is covered (`coverage`).
 
-use crate::spelling::nearest;
+use crate::spelling::hint;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::{WorkloadKind, WorkloadRef, labels};
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,8 +75,8 @@ impl CoveredNames {
         if self.namespaces.contains(namespace) {
             return None;
         }
-        let hint = did_you_mean(namespace, &self.namespaces);
-        Some(format!("no Source covers a workload in the namespace {namespace}, or it does not exist{hint}"))
+        let near = hint(namespace, self.namespaces.iter().map(String::as_str));
+        Some(format!("no Source covers a workload in the namespace {namespace}, or it does not exist{near}"))
     }
 
     /// What to report of a language that no container has, or that is none.
@@ -110,46 +110,29 @@ pub fn languages(config: &InstrumentationConfig) -> BTreeSet<String> {
 /// What to report of a data stream that is not among those that workloads are in.
 #[must_use]
 pub(crate) fn missing_stream(stream: &str, streams: &BTreeSet<String>) -> String {
-    let hint = did_you_mean(stream, streams);
+    let near = hint(stream, streams.iter().map(String::as_str));
     format!(
-        "no covered workload is in the data stream {stream}{hint}; workloads join it by the label {} of their Source",
+        "no covered workload is in the data stream {stream}{near}; workloads join it by the label {} of their Source",
         labels::stream_label(stream)
     )
 }
 
 /// What to report of a word that is none of the known ones.
 pub(crate) fn unknown<'a>(word: &str, what: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    match nearest(word, known.clone()) {
-        Some(near) => format!("there is no {what} {word:?}; did you mean {near}?"),
-        None => {
-            format!("there is no {what} {word:?}; there are: {}", known.into_iter().collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
-fn did_you_mean(word: &str, known: &BTreeSet<String>) -> String {
-    nearest(word, known.iter().map(String::as_str)).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+    let near = match hint(word, known.clone()) {
+        none if none.is_empty() => format!("; there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        near => near,
+    };
+    format!("there is no {what} {word:?}{near}")
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn names() -> CoveredNames {
-        let config: InstrumentationConfig = serde_json::from_value(json!({
-            "apiVersion": "odigos.io/v1alpha1", "kind": "InstrumentationConfig",
-            "metadata": {"name": "deployment-web", "namespace": "shop", "labels": {"odigos.io/data-stream-money": "true", "odigos.io/data-stream-old": "false"}},
-            "spec": {"agentInjectionEnabled": true},
-            "status": {"runtimeDetailsByContainer": [{"containerName": "app", "language": "java"}]},
-        }))
-        .unwrap();
-        CoveredNames::of([("shop", "deployment-web", &config)])
-    }
+    use crate::fixtures::covered_names;
 
     #[test]
     fn name_that_is_there_is_not_reported() {
-        let names = names();
+        let names = covered_names();
         assert_eq!(names.missing_reference("shop", "Deployment", "web"), None);
         assert_eq!(names.missing_namespace("shop"), None);
         assert_eq!(names.missing_language("java"), None);
@@ -158,7 +141,7 @@ mod tests {
 
     #[test]
     fn name_that_is_not_there_is_reported_with_what_would_match() {
-        let names = names();
+        let names = covered_names();
         for (said, expected) in [
             (names.missing_reference("shop", "Deployment", "wbe"), "no Source covers Deployment shop/wbe"),
             (names.missing_reference("shop", "Deploymnt", "web"), "did you mean Deployment?"),

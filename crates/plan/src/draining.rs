@@ -4,6 +4,7 @@
 //! what waits. Collectors of this release therefore run on until their queues are empty (`deploy/collector/program/drain.go`); other
 //! images have no such command. Owns the `preStop` hook. Never decides how long a pod may take in all.
 
+use crate::metrics_endpoint;
 use serde_json::{Value, json};
 
 /// How the pod of a collector goes.
@@ -28,7 +29,7 @@ impl Draining<'_> {
         let mut command = vec![
             self.command.to_owned(),
             "drain".to_owned(),
-            format!("-metrics=http://127.0.0.1:{}/metrics", self.metrics_port),
+            format!("-metrics={}", metrics_endpoint::address(i64::from(self.metrics_port))),
             format!("-least={}s", self.least_seconds),
             format!("-most={}s", self.most_seconds),
         ];

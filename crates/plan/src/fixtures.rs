@@ -1,8 +1,10 @@
 //! Small manifests for the tests of this crate.
 
+use crate::covered::CoveredNames;
 use crate::gateway::{SecretKeys, SecretValue};
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::destination::Destination;
+use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::processor::Processor;
 use serde_json::{Value, json};
 
@@ -48,6 +50,19 @@ pub(crate) fn processor(name: &str, hint: i32) -> Processor {
             "collectorRoles": ["CLUSTER_GATEWAY"], "orderHint": hint, "processorConfig": config,
         }),
     )
+}
+
+/// Names of one covered workload, `Deployment shop/web` in Java and in the data stream `money`.
+pub(crate) fn covered_names() -> CoveredNames {
+    let labels = json!({"odigos.io/data-stream-money": "true", "odigos.io/data-stream-old": "false"});
+    let config: InstrumentationConfig = serde_json::from_value(json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "InstrumentationConfig",
+        "metadata": {"name": "deployment-web", "namespace": "shop", "labels": labels},
+        "spec": {"agentInjectionEnabled": true},
+        "status": {"runtimeDetailsByContainer": [{"containerName": "app", "language": "java"}]},
+    }))
+    .unwrap();
+    CoveredNames::of([("shop", "deployment-web", &config)])
 }
 
 pub(crate) fn secret(keys: &[&str]) -> SecretKeys {

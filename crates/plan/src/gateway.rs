@@ -190,7 +190,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
     let actions = actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes));
-    processors.add_steps(role, actions.iter().filter_map(|one| one.compiled.step.as_ref()));
+    processors.add_steps(role, actions.iter().filter_map(actions::Known::step));
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
@@ -218,11 +218,10 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
-    processors.findings.extend(actions.iter().flat_map(|one| one.findings(&config)));
-    let actions =
-        actions.iter().map(|one| (one.action.metadata.name.clone().unwrap_or_default(), one.conditions(Some(&config))));
-    let actions = actions.collect();
-    GatewayPlan { actions, ..report(seen, config, &samplers, problems, processors, destinations) }
+    let mut plan = report(seen, config, &samplers, problems, processors, destinations);
+    plan.findings.extend(actions.iter().flat_map(|one| one.findings(&plan.config)));
+    plan.actions = actions.iter().map(|one| (one.name().to_owned(), one.conditions(Some(&plan.config)))).collect();
+    plan
 }
 
 fn report(

@@ -60,7 +60,8 @@ pub fn add(config: &mut CollectorConfig, port: i32) {
     config.started_extensions.insert(METRICS_ENDPOINT.into());
 }
 
-fn address(port: i64) -> String {
+/// Where a collector serves metrics to itself.
+pub(crate) fn address(port: i64) -> String {
     format!("http://127.0.0.1:{port}/metrics")
 }
 

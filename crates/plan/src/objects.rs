@@ -3,6 +3,7 @@
 //! Owns the order in which objects are applied and the naming of immutable configuration (design 5). Never talks to a
 //! cluster.
 
+use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::labels::CONFIG_DIGEST;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -84,6 +85,21 @@ pub fn mebibytes(amount: i64) -> String {
 #[must_use]
 pub fn millicores(amount: i64) -> String {
     if amount % 1000 == 0 { (amount / 1000).to_string() } else { format!("{amount}m") }
+}
+
+/// Requests and limits of the containers of a collector.
+#[must_use]
+pub fn container_resources(resources: &ResourcesSettings) -> Value {
+    json!({
+        "requests": {
+            "cpu": millicores(i64::from(resources.cpu_request_millicores)),
+            "memory": mebibytes(i64::from(resources.memory_request_mib)),
+        },
+        "limits": {
+            "cpu": millicores(i64::from(resources.cpu_limit_millicores)),
+            "memory": mebibytes(i64::from(resources.memory_limit_mib)),
+        },
+    })
 }
 
 /// Name of the immutable ConfigMap that holds this configuration: the text decides it, so it tells what a pod runs.

@@ -111,8 +111,7 @@ impl Pools {
         let mut report = |key: &str, message: String| about.push((key.to_owned(), message));
         let keys = entry.as_object().into_iter().flat_map(|map| map.keys());
         for key in keys.filter(|key| !all_keys().any(|one| one.eq_ignore_ascii_case(key))) {
-            let hint = spelling::nearest(key, all_keys()).map(|near| format!("; did you mean {near}?"));
-            report(key, format!("unknown key, ignored{}", hint.unwrap_or_default()));
+            report(key, format!("unknown key, ignored{}", spelling::hint(key, all_keys())));
         }
         let entry = Configuration::of(entry.clone());
         let name = entry.text("name").unwrap_or_default();
@@ -385,8 +384,8 @@ fn workloads(entry: &Configuration, report: &mut impl FnMut(&str, String)) -> Ve
         let unknown =
             one.as_object().into_iter().flat_map(|map| map.keys()).find(|key| !fields.contains(&key.as_str()));
         if let Some(unknown) = unknown {
-            let hint = spelling::nearest(unknown, fields).map(|near| format!("; did you mean {near}?"));
-            report(&format!("{key}.{unknown}"), format!("unknown key, ignored{}", hint.unwrap_or_default()));
+            let message = format!("unknown key, ignored{}", spelling::hint(unknown, fields));
+            report(&format!("{key}.{unknown}"), message);
         }
         let workload = match serde_json::from_value::<PoolWorkload>(one.clone()) {
             Ok(workload) => workload,

@@ -200,6 +200,21 @@ fn placed(
     Ok((usable, message))
 }
 
+/// The items that a Processor or Action is for, in words.
+pub(crate) fn items(signals: &[Signal], streams: Option<&[String]>) -> String {
+    let signals: Vec<&str> = signals.iter().map(|signal| signal.as_str()).collect();
+    let of_streams = match streams {
+        Some(names) if !names.is_empty() => format!(" of the data streams {}", names.join(", ")),
+        _ => String::new(),
+    };
+    format!("{}{of_streams}", signals.join(", "))
+}
+
+/// What a condition says beside of data streams that no workload is in.
+pub(crate) fn notes(missing: &[String]) -> String {
+    missing.iter().map(|missing| format!(" Note that {missing}.")).collect()
+}
+
 /// What to report of the data streams of a Processor or Action that no workload is in: `classes` hold those that are in use.
 pub(crate) fn missing_streams(names: Option<&[String]>, classes: &[StreamClass]) -> Vec<String> {
     let in_use = classes.iter().filter(|class| class.retired_at.is_none()).flat_map(|class| &class.streams);
@@ -361,15 +376,11 @@ impl Processors {
             let Some(usable) = self.usable.iter().find(|one| one.id == id).filter(|_| !is_reached(&id)) else {
                 continue;
             };
-            let missing: String =
-                usable.missing_streams.iter().map(|missing| format!(" Note that {missing}.")).collect();
-            let signals: Vec<&str> = processor.spec.signals.iter().map(|signal| signal.as_str()).collect();
-            let streams = processor.spec.data_streams.clone().filter(|names| !names.is_empty());
-            let of_streams =
-                streams.map(|names| format!(" of the data streams {}", names.join(", "))).unwrap_or_default();
+            let missing = notes(&usable.missing_streams);
+            let wanted = items(&processor.spec.signals, processor.spec.data_streams.as_deref());
             let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
             let object = format!("Processor {namespace}/{name}");
-            let lacking = format!("the {collector} has no pipeline for {}{of_streams} now", signals.join(", "));
+            let lacking = format!("the {collector} has no pipeline for {wanted} now");
             let roles = &processor.spec.collector_roles;
             if roles.contains(&role) && roles.iter().any(|other| *other != role) {
                 // The other collector may run it, and both share one condition.
@@ -382,8 +393,7 @@ impl Processors {
             }
             self.findings.push(Finding::warning(object, "spec.signals", format!("it is in no pipeline: {lacking}")));
             let message = format!(
-                "The processor is in no pipeline: the {collector} has none for {}{of_streams} now. It is added as soon as there is one.{missing}",
-                signals.join(", ")
+                "The processor is in no pipeline: the {collector} has none for {wanted} now. It is added as soon as there is one.{missing}"
             );
             self.conditions.insert(name, ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "NotInPipeline", message));
         }

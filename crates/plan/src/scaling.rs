@@ -372,7 +372,7 @@ impl Memory {
     #[must_use]
     pub fn conditions(&self) -> Vec<ConditionDraft> {
         if self.unheard >= UNHEARD_ROUNDS {
-            let message = "No gateway answers on its metrics port, so nobody knows what they refuse: CPU and memory alone decide. Let odigos-autoscaler reach that port of gateways: 8889, or 8888 where their image is none of this release's.";
+            let message = "No gateway answers on its metrics port, so it is unknown what they reject: only CPU and memory decide. Allow odigos-autoscaler to reach that port of gateways: 8889, or 8888 where their image is none of this release's.";
             return vec![ConditionDraft::unknown(kind::ITEMS_REFUSED, "GatewaysDoNotAnswer", message)];
         }
         if self.refusing + self.quiet < ROUNDS && !self.told {

@@ -11,6 +11,12 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     known.into_iter().map(|one| (distance(one), one)).min().filter(|(far, _)| *far <= limit).map(|(_, one)| one)
 }
 
+/// What a message says at its end of a word that is none of the known ones: the nearest of them, or nothing.
+#[must_use]
+pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(word, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+}
+
 /// What follows in `word` when its beginning is at most two letters away from `beginning`, but not the same. Case does not count.
 #[must_use]
 pub fn behind_misspelt<'a>(word: &'a str, beginning: &str) -> Option<&'a str> {

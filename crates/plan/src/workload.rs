@@ -27,6 +27,16 @@ pub const fn resource_attribute(kind: WorkloadKind) -> Option<&'static str> {
     }
 }
 
+/// What `telemetry.sdk.language` holds for a language in the words of the API.
+#[must_use]
+pub fn sdk_language(language: &str) -> &str {
+    match language {
+        "javascript" => "nodejs",
+        "cplusplus" => "cpp",
+        other => other,
+    }
+}
+
 /// One workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {

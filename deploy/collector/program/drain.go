@@ -67,7 +67,7 @@ func drain(arguments []string, output io.Writer) int {
 	left, err := settings.wait(ctx)
 	switch {
 	case err != nil:
-		fmt.Fprintf(output, "%s: nobody tells what waits: %v\n", drainCommand, err)
+		fmt.Fprintf(output, "%s: failed to read the sizes of queues: %v\n", drainCommand, err)
 	case left > 0:
 		fmt.Fprintf(output, "%s: queues were not empty after %s\n", drainCommand, settings.most)
 	}
@@ -104,7 +104,7 @@ func (settings drainSettings) wait(ctx context.Context) (float64, error) {
 // errNoMetrics is the answer of something that tells no metrics.
 var errNoMetrics = errors.New("no metrics")
 
-// isGone tells whether nobody is there any more that could have something in its queues.
+// isGone tells whether no collector is left that could have something in its queues.
 func isGone(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, errNoMetrics)
 }

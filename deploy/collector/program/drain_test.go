@@ -64,7 +64,7 @@ func TestNobodyIsWaitedForWhoIsGone(test *testing.T) {
 		if code := drain([]string{"-metrics", address, "-most", "1m"}, &said); code != 0 || time.Since(begun) > 10*time.Second {
 			test.Fatalf("%s: %d after %s", what, code, time.Since(begun))
 		}
-		if !strings.Contains(said.String(), "nobody tells") {
+		if !strings.Contains(said.String(), "failed to read the sizes of queues") {
 			test.Fatalf("%s: it says %q", what, &said)
 		}
 		server.Close()

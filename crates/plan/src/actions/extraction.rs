@@ -2,6 +2,7 @@
 //!
 //! Owns the attributes that are looked at, in their order. A target that is there is never overwritten.
 
+use super::formats::before_value;
 use super::item::{Body, Item, Value};
 use super::limits::{check_count, check_key, check_name};
 use super::pattern::{Pattern, as_rust};
@@ -9,7 +10,6 @@ use super::problem::Problem;
 use super::transform::{Context, Group, attribute, is_there, set};
 use odigos_api::action_kinds::{DataFormat, ExtractAttribute, Extraction};
 use odigos_pipeline::ottl::{Condition, Expression};
-use regex::escape;
 use std::collections::BTreeSet;
 
 /// Where texts are looked for, the first one with a match first.
@@ -20,11 +20,11 @@ const GROUP: &str = "v";
 
 /// The pattern of a key in a format, with one group: its value without quotes.
 fn of_format(format: DataFormat, key: &str) -> String {
-    let key = escape(key);
+    let before = before_value(format, key);
     match format {
-        DataFormat::Json => format!(r#"(?:^|[\s{{,])["']?{key}["']?\s*:\s*["']?(?P<{GROUP}>[^\s"',}}\]{{\[]+)"#),
-        DataFormat::Sql => format!(r#"(?:^|[\s,(]){key}\s*=\s*'?(?P<{GROUP}>[^\s"',;)]+)"#),
-        DataFormat::ResourcePath => format!(r#"(?:^|/){key}/(?P<{GROUP}>[^/\s"?&#]+)"#),
+        DataFormat::Json => format!(r#"{before}["']?(?P<{GROUP}>[^\s"',}}\]{{\[]+)"#),
+        DataFormat::Sql => format!(r#"{before}'?(?P<{GROUP}>[^\s"',;)]+)"#),
+        DataFormat::ResourcePath => format!(r#"{before}(?P<{GROUP}>[^/\s"?&#]+)"#),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Owns the patterns of the categories and of the formats, in their order: categories first, then formats, then expressions. Texts
 //! are masked; lists and maps are left as they are, and [`LIMIT`] says so.
 
+use super::formats::before_value;
 use super::item::{Body, Item, Value};
 use super::limits::{check_count, check_key};
 use super::pattern::{Pattern, as_rust};
@@ -10,7 +11,6 @@ use super::problem::Problem;
 use super::transform::{Context, Group};
 use odigos_api::action_kinds::{DataFormat, PiiCategory, PiiMasking};
 use odigos_pipeline::ottl::{Condition, Path, Statement};
-use regex::escape;
 use std::collections::BTreeSet;
 
 /// What is not masked, for the condition.
@@ -35,23 +35,19 @@ fn of_category(category: PiiCategory) -> Vec<Replacement> {
     texts.0.iter().map(|text| ((*text).to_owned(), texts.1)).collect()
 }
 
-/// What stands before a value, and the forms that a value has: quoted first, so that the bare form sees only the mask.
-pub(super) fn forms(format: DataFormat, key: &str) -> Vec<String> {
-    let key = escape(key);
+/// The forms that a value has: quoted first, so that the bare form sees only the mask.
+fn forms(format: DataFormat, key: &str) -> Vec<String> {
+    let before = before_value(format, key);
     match format {
-        DataFormat::Json => {
-            let before = format!(r#"(?:^|[\s{{,])["']?{key}["']?\s*:\s*"#);
-            vec![
-                format!(r#"({before}")(?:(?:\\.|[^"\\])*)()"#),
-                format!(r#"({before}')(?:(?:\\.|[^'\\])*)()"#),
-                format!(r#"({before})(?:[^\s"',}}\]{{\[][^\s"',}}\]]*)()"#),
-            ]
-        }
+        DataFormat::Json => vec![
+            format!(r#"({before}")(?:(?:\\.|[^"\\])*)()"#),
+            format!(r#"({before}')(?:(?:\\.|[^'\\])*)()"#),
+            format!(r#"({before})(?:[^\s"',}}\]{{\[][^\s"',}}\]]*)()"#),
+        ],
         DataFormat::Sql => {
-            let before = format!(r"(?:^|[\s,(]){key}\s*=\s*");
             vec![format!(r"({before}')(?:(?:''|\\.|[^'\\])*)()"), format!(r#"({before})(?:[^\s"',;)]+)()"#)]
         }
-        DataFormat::ResourcePath => vec![format!(r#"((?:^|/){key}/)(?:[^/\s"?&#]+)()"#)],
+        DataFormat::ResourcePath => vec![format!(r#"({before})(?:[^/\s"?&#]+)()"#)],
     }
 }
 
@@ -115,11 +111,11 @@ pub(super) fn masked(kind: &PiiMasking, item: &mut Item) {
         Value::Text(text) => Some(text),
         _ => None,
     });
+    let compiled = |(pattern, replacement): (String, &'static str)| Some((as_rust(&pattern).ok()?, replacement));
+    let all: Vec<_> = replacements(kind, &mut Vec::new()).into_iter().filter_map(compiled).collect();
     for text in texts {
-        for (pattern, replacement) in replacements(kind, &mut Vec::new()) {
-            if let Ok(pattern) = as_rust(&pattern) {
-                *text = pattern.replace_all(text, replacement).into_owned();
-            }
+        for (pattern, replacement) in &all {
+            *text = pattern.replace_all(text, *replacement).into_owned();
         }
     }
 }

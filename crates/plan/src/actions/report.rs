@@ -3,13 +3,13 @@
 //!
 //! Knows the steps and the gateway's pipelines; never compiles, never renders.
 
-use super::{Compiled, Kind, compile};
-use crate::processors::missing_streams;
+use super::{Compiled, Kind, Step, compile};
+use crate::processors::{items, missing_streams, notes};
 use crate::quarantine::action_key;
+use odigos_api::Finding;
 use odigos_api::action::Action;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, kind};
-use odigos_api::{Finding, Signal};
 use odigos_pipeline::CollectorConfig;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub struct Known<'a> {
     pub missing_streams: Vec<String>,
 }
 
-/// Compiles Actions, in the order of their names; what is set aside becomes no step. `classes` hold the streams that are in
+/// Compiles Actions, in the order of their names. `classes` hold the streams that are in
 /// use, where that is known.
 pub fn known<'a>(
     actions: impl IntoIterator<Item = &'a Action>,
@@ -36,11 +36,8 @@ pub fn known<'a>(
     let mut all: Vec<Known<'a>> = actions
         .into_iter()
         .map(|action| {
-            let mut compiled = compile(action);
+            let compiled = compile(action);
             let refusal = set_aside.get(&action_key(name(action))).cloned();
-            if refusal.is_some() {
-                compiled.step = None;
-            }
             let missing = |classes| missing_streams(action.spec.data_streams.as_deref(), classes);
             let missing_streams = classes.map(missing).unwrap_or_default();
             Known { action, compiled, refusal, missing_streams }
@@ -96,6 +93,18 @@ pub fn findings(action: &Action) -> Vec<Finding> {
 }
 
 impl Known<'_> {
+    /// Name of the Action.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        name(self.action)
+    }
+
+    /// The processor that gateways run; none while it is set aside.
+    #[must_use]
+    pub fn step(&self) -> Option<&Step> {
+        self.compiled.step.as_ref().filter(|_| self.refusal.is_none())
+    }
+
     /// What people should know of its place in a gateway's configuration.
     pub fn findings(&self, config: &CollectorConfig) -> impl Iterator<Item = Finding> + use<> {
         let namespace = self.action.metadata.namespace.as_deref().unwrap_or_default();
@@ -122,26 +131,20 @@ impl Known<'_> {
             return no("NotSupported", format!("{message}."));
         }
         let problems: Vec<String> = self.compiled.problems.iter().map(ToString::to_string).collect();
-        match &self.compiled.step {
-            Some(_) if !problems.is_empty() => {
-                let rest = "What else it says is in force";
-                no("InvalidAction", format!("{}. {rest}.", problems.join("; ")))
-            }
-            None if !problems.is_empty() => {
-                no("InvalidAction", format!("{}. Nothing of it is in force.", problems.join("; ")))
-            }
-            step => {
-                let what = step.as_ref().map_or("processor", |step| step.settings.component_type());
-                let mut message = format!("It is compiled to a {what} processor of the gateways.");
-                for note in step.iter().flat_map(|step| &step.notes) {
-                    message.push_str(&format!(" {note}."));
-                }
-                if let Some((_, warning)) = silenced(self.action) {
-                    message.push_str(&format!(" But {warning}."));
-                }
-                ConditionDraft::yes(kind::TRANSFORMED, "ProcessorCreated", message)
-            }
+        let Some(step) = &self.compiled.step else {
+            return no("InvalidAction", format!("{}. Nothing of it is in force.", problems.join("; ")));
+        };
+        if !problems.is_empty() {
+            return no("InvalidAction", format!("{}. What else it says is in force.", problems.join("; ")));
         }
+        let mut message = format!("It is compiled to a {} processor of the gateways.", step.settings.component_type());
+        for note in &step.notes {
+            message.push_str(&format!(" {note}."));
+        }
+        if let Some((_, warning)) = silenced(self.action) {
+            message.push_str(&format!(" But {warning}."));
+        }
+        ConditionDraft::yes(kind::TRANSFORMED, "ProcessorCreated", message)
     }
 
     fn added(&self, config: Option<&CollectorConfig>) -> ConditionDraft {
@@ -162,18 +165,11 @@ impl Known<'_> {
             return no("NotInPipeline", "There is no gateway yet. It is added as soon as there is one.".to_owned());
         };
         if !config.pipelines.values().any(|pipeline| pipeline.processors.contains(&step.id)) {
-            let signals: Vec<&str> = step.signals.iter().copied().map(Signal::as_str).collect();
-            let streams = step.streams.as_ref().map(|names| format!(" of the data streams {}", names.join(", ")));
-            let pipelines = format!("{}{}", signals.join(", "), streams.unwrap_or_default());
-            let message =
-                format!("The gateway has no pipeline for {pipelines} now. It is added as soon as there is one.");
-            return no("NotInPipeline", format!("{message}{}", self.notes()));
+            let wanted = items(&step.signals, step.streams.as_deref());
+            let message = format!("The gateway has no pipeline for {wanted} now. It is added as soon as there is one.");
+            return no("NotInPipeline", format!("{message}{}", notes(&self.missing_streams)));
         }
-        let message = format!("{} is part of the gateway's configuration.{}", step.id, self.notes());
+        let message = format!("{} is part of the gateway's configuration.{}", step.id, notes(&self.missing_streams));
         ConditionDraft::yes(kind::ADDED_TO_COLLECTOR, "ConfigUpdated", message)
-    }
-
-    fn notes(&self) -> String {
-        self.missing_streams.iter().map(|missing| format!(" Note that {missing}.")).collect()
     }
 }

@@ -7,17 +7,9 @@ use super::limits::{LONGEST_SPAN_NAME, check_count, check_text};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group};
+use crate::workload::sdk_language;
 use odigos_api::action_kinds::SpanRenamer;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
-
-/// What an SDK calls the language that an Action names.
-fn sdk_language(word: &str) -> &str {
-    match word {
-        "javascript" => "nodejs",
-        "cplusplus" => "cpp",
-        other => other,
-    }
-}
 
 /// A replacement in the form that both sides read: `$1` and `${1}` are groups, `$$` is a dollar.
 ///

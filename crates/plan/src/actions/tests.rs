@@ -285,6 +285,18 @@ fn rows_1_2_and_signals_are_refused() {
     assert_eq!(compile(&action("a", &off)), Compiled::default());
 }
 
+/// What a gateway does not start with is left out, and its compilation is told as it is.
+#[test]
+fn an_action_that_is_set_aside_is_no_step() {
+    let one = action("a", &json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["x"]}}));
+    let set_aside = BTreeMap::from([(crate::quarantine::action_key("a"), "no such function".to_owned())]);
+    let [known] = &report::known([&one], &set_aside, None)[..] else { panic!("it is one") };
+    assert_eq!(known.step(), None);
+    let [transformed, added] = &known.conditions(None)[..] else { panic!("there are two conditions") };
+    assert!(transformed.message.contains("a transform processor"), "{transformed:?}");
+    assert_eq!((transformed.reason.as_str(), added.reason.as_str()), ("ProcessorCreated", "ProcessorStartFailed"));
+}
+
 /// One Action must not take from others what all share: streams, room in the configuration, memory and time of gateways.
 #[test]
 fn what_would_harm_others_is_refused() {

@@ -9,7 +9,7 @@ use crate::configuration::Configuration;
 use crate::gateway::allowed_types;
 use crate::gateway::destinations::{SECRET_FIELD, value_problems};
 use crate::gateway::secret_access::record;
-use crate::spelling::nearest;
+use crate::spelling::hint;
 use crate::streams::{self, Selection};
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::{Signal, labels};
@@ -162,8 +162,7 @@ pub fn remarks(spec: &DestinationSpec) -> Vec<(String, String)> {
     if let Some(of_type) = odigos_catalog::destination::find(&spec.type_) {
         let unknown = spec.data.keys().filter(|key| of_type.field(key).is_none());
         found.extend(unknown.map(|key| {
-            let near = nearest(key, of_type.fields.iter().map(|field| field.name.as_str()));
-            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let near = hint(key, of_type.fields.iter().map(|field| field.name.as_str()));
             (format!("spec.data.{key}"), format!("{} has no such setting, and it is ignored{near}", spec.type_))
         }));
     }

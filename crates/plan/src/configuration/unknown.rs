@@ -65,7 +65,7 @@ fn walk(at: &str, known: &str, map: &Map<String, Value>, found: &mut Vec<(String
         }
         let path = joined(at, name);
         let Some(key) = find(known, name) else {
-            let hint = nearest(known, name).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let hint = spelling::hint(name, below(known).map(|(_, one)| one));
             found.push((path, format!("unknown key, ignored{hint}")));
             continue;
         };
@@ -116,10 +116,6 @@ fn below(known: &str) -> impl Iterator<Item = (&'static Key, &'static str)> {
 pub(super) fn find(known: &str, name: &str) -> Option<&'static Key> {
     let exact = below(known).find(|(_, one)| one.eq_ignore_ascii_case(name));
     exact.or_else(|| below(known).find(|(_, one)| *one == "*")).map(|(key, _)| key)
-}
-
-fn nearest(known: &str, name: &str) -> Option<&'static str> {
-    spelling::nearest(name, below(known).map(|(_, one)| one))
 }
 
 /// Whether a value asks for nothing, which is what happens.

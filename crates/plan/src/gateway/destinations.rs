@@ -229,9 +229,8 @@ impl Fragment {
         self.rendered.exporters.iter().find_map(problem)
     }
 
-    /// Everything that is wrong with the fragment on its own, connectors of the root aside.
-    fn check(&self) -> Result<(), String> {
-        let mut config = self.to_config(1024 * 1024);
+    /// Everything that is wrong with the fragment on its own, of which `config` is made, connectors of the root aside.
+    fn check(&self, mut config: CollectorConfig) -> Result<(), String> {
         // What feeds the forward connectors comes later; a stand-in makes the fragment a graph of its own.
         config.add(ComponentKind::Receiver, "otlp", json!({}));
         let pipelines: Vec<(Signal, String)> =
@@ -652,11 +651,11 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         let field = if states(&fragment.delivery) { "spec.delivery" } else { "spec.data" };
         return refused("InvalidSetting", field, problem);
     }
-    let size = fragment.to_config(1024 * 1024).to_yaml().len();
-    if let Some(problem) = crate::objects::object_size_problem(size) {
+    let config = fragment.to_config(1024 * 1024);
+    if let Some(problem) = crate::objects::object_size_problem(config.to_yaml().len()) {
         return refused("InvalidSetting", "spec", problem);
     }
-    if let Err(problem) = fragment.check() {
+    if let Err(problem) = fragment.check(config) {
         return refused(
             "ErrConfigDestination",
             "spec",

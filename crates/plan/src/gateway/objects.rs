@@ -387,22 +387,9 @@ fn validate_container(
         "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": environment,
-        "resources": container_resources(resources),
+        "resources": objects::container_resources(resources),
         "securityContext": container_security(),
         "volumeMounts": mounts,
-    })
-}
-
-fn container_resources(resources: &ResourcesSettings) -> Value {
-    json!({
-        "requests": {
-            "cpu": millicores(i64::from(resources.cpu_request_millicores)),
-            "memory": mebibytes(i64::from(resources.memory_request_mib)),
-        },
-        "limits": {
-            "cpu": millicores(i64::from(resources.cpu_limit_millicores)),
-            "memory": mebibytes(i64::from(resources.memory_limit_mib)),
-        },
     })
 }
 
@@ -463,7 +450,7 @@ fn container(
         "ports": ports,
         "livenessProbe": probe,
         "readinessProbe": probe,
-        "resources": container_resources(resources),
+        "resources": objects::container_resources(resources),
         "securityContext": container_security(),
         "volumeMounts": mounts,
     });

@@ -8,7 +8,7 @@ use crate::draining::Draining;
 use crate::gateway::objects::Installation;
 use crate::metrics_endpoint;
 use crate::mutual_tls::Side;
-use crate::objects::{self, Desired, Rank, configuration_version, mebibytes, millicores};
+use crate::objects::{self, Desired, Rank, configuration_version};
 use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
 
@@ -220,23 +220,10 @@ impl DaemonSet<'_> {
             "command": [self.installation.collector_command],
             "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
             "env": environment,
-            "resources": self.container_resources(),
+            // A configuration that takes more to read must not take it from other pods.
+            "resources": objects::container_resources(self.resources),
             "securityContext": self.security(),
             "volumeMounts": mounts,
-        })
-    }
-
-    /// Those of `validate` too: a configuration that takes more to read must not take it from other pods.
-    fn container_resources(&self) -> Value {
-        json!({
-            "requests": {
-                "cpu": millicores(i64::from(self.resources.cpu_request_millicores)),
-                "memory": mebibytes(i64::from(self.resources.memory_request_mib)),
-            },
-            "limits": {
-                "cpu": millicores(i64::from(self.resources.cpu_limit_millicores)),
-                "memory": mebibytes(i64::from(self.resources.memory_limit_mib)),
-            },
         })
     }
 
@@ -263,7 +250,7 @@ impl DaemonSet<'_> {
             "livenessProbe": probe(3),
             "readinessProbe": probe(3),
             "startupProbe": probe(30),
-            "resources": self.container_resources(),
+            "resources": objects::container_resources(self.resources),
             "securityContext": self.security(),
             "volumeMounts": mounts,
         });

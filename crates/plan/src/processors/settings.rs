@@ -3,7 +3,7 @@
 //! Owns what is known of the attributes, resource, filter and transform processors of this release; other types are not looked at. Everything
 //! here is a warning: another image may know more, and what a collector does not start with is quarantined.
 
-use crate::spelling::nearest;
+use crate::spelling::hint;
 use odigos_api::Signal;
 use odigos_pipeline::ottl_functions::{Language, RELEASE, calls, contexts};
 use serde_json::Value;
@@ -35,10 +35,11 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 /// A word that is none of the known ones, with the nearest of them.
 fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
-    let near = nearest(word, known.iter().copied());
-    let hint =
-        near.map_or_else(|| format!("; known are {}", known.join(", ")), |near| format!("; did you mean {near}?"));
-    format!("{what} {word:?} does not exist{hint}")
+    let near = match hint(word, known.iter().copied()) {
+        none if none.is_empty() => format!("; known are {}", known.join(", ")),
+        near => near,
+    };
+    format!("{what} {word:?} does not exist{near}")
 }
 
 fn actions(key: &str, settings: &Value) -> Vec<String> {
@@ -109,7 +110,7 @@ fn unknown_functions(language: Language, at: &str, text: &str, contexts: &[&str]
     let missing = calls(text).into_iter().filter(|name| !known.contains(name));
     missing
         .map(|name| {
-            let near = nearest(name, known.iter().copied()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let near = hint(name, known.iter().copied());
             let of = if contexts.len() == 1 { format!(" in the context {}", contexts.join("")) } else { String::new() };
             format!("{at}: there is no function {name}{of} in the collector of release {RELEASE}, which does not start with it{near}")
         })

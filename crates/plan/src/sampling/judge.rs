@@ -5,6 +5,7 @@
 
 use super::rule::{Alternative, Category, ContainerKey, Operation, PathRule, Percentage, Rule, Scope, SourceKey};
 use super::span::{Span, SpanKind};
+use crate::workload::sdk_language;
 use odigos_api::WorkloadKind;
 
 /// What is decided about a trace, and why.
@@ -170,12 +171,7 @@ fn is_container(one: &ContainerKey, span: &Span) -> bool {
 }
 
 fn speaks(language: &str, span: &Span) -> bool {
-    let sdk = match language {
-        "javascript" => "nodejs",
-        "cplusplus" => "cpp",
-        other => other,
-    };
-    span.of_resource("telemetry.sdk.language") == Some(sdk)
+    span.of_resource("telemetry.sdk.language") == Some(sdk_language(language))
 }
 
 /// Section 2.1.

@@ -70,20 +70,12 @@ fn missing_in_scope(scope: &Scope, covered: &CoveredNames) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::super::scenarios::accepted;
-    use super::*;
-    use odigos_api::instrumentation_config::InstrumentationConfig;
+    use crate::fixtures::covered_names;
     use serde_json::{Value, json};
 
     fn remarks(spec: Value) -> Vec<String> {
-        let config: InstrumentationConfig = serde_json::from_value(json!({
-            "apiVersion": "odigos.io/v1alpha1", "kind": "InstrumentationConfig",
-            "metadata": {"name": "deployment-web", "namespace": "shop", "labels": {"odigos.io/data-stream-money": "true"}},
-            "spec": {"agentInjectionEnabled": true},
-            "status": {"runtimeDetailsByContainer": [{"containerName": "app", "language": "java"}]},
-        }))
-        .unwrap();
         let mut accepted = accepted(&[spec]);
-        accepted.remark_missing(&CoveredNames::of([("shop", "deployment-web", &config)]));
+        accepted.remark_missing(&covered_names());
         assert_eq!(accepted.findings.len(), accepted.objects["s0"].remarks.len(), "condition and findings agree");
         accepted.objects["s0"].remarks.clone()
     }

@@ -7,7 +7,7 @@
 use super::gate::Gate;
 use super::path::{Subject, expression, literal};
 use super::rule::{Alternative, Category, ContainerKey, Operation, PathRule, Rule, Scope, SourceKey};
-use crate::workload::resource_attribute;
+use crate::workload::{resource_attribute, sdk_language};
 use odigos_api::WorkloadKind;
 use odigos_pipeline::ottl::{Condition, Expression, Path};
 use regex::escape;
@@ -198,12 +198,7 @@ fn any_source(sources: &BTreeSet<SourceKey>) -> Condition {
 }
 
 fn language(word: &str) -> Condition {
-    let sdk = match word {
-        "javascript" => "nodejs",
-        "cplusplus" => "cpp",
-        other => other,
-    };
-    is(resource("telemetry.sdk.language"), sdk)
+    is(resource("telemetry.sdk.language"), sdk_language(word))
 }
 
 fn alternative(one: &Alternative) -> Option<Condition> {

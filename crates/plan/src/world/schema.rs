@@ -4,7 +4,7 @@
 //! dropped as an API server drops them. Never looks at what fields mean, and never puts a value into a finding.
 
 use crate::objects::title;
-use crate::spelling::nearest;
+use crate::spelling::hint;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use odigos_api::{Finding, crds};
@@ -57,7 +57,7 @@ pub(super) fn review(object: &mut Value) -> Vec<Finding> {
             None if kind.is_empty() => {}
             None => {
                 let known: Vec<&str> = SCHEMAS.keys().map(String::as_str).collect();
-                let near = nearest(&kind, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                let near = hint(&kind, known);
                 let message = format!("{} has no such kind{near}", odigos_api::API_VERSION);
                 found.push(Finding::error(name, "kind", message));
             }
@@ -175,8 +175,7 @@ impl Walk<'_> {
             match properties.get(key) {
                 Some(schema) => self.value(schema, value, &join(key)),
                 None => {
-                    let near = nearest(key, properties.keys().map(String::as_str));
-                    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+                    let near = hint(key, properties.keys().map(String::as_str));
                     let message = format!("there is no such field, and it is ignored{near}");
                     self.found.push(Finding::warning(self.object.clone(), join(key), message));
                 }

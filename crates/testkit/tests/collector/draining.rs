@@ -39,7 +39,7 @@ async fn what_waits_for_a_destination_is_sent_before_the_pod_goes() {
     let (gateway, _files) = with_spans_that_wait(port).await;
     gateway.stop();
     let sink = Sink::listen_counting(port).await.unwrap();
-    assert_eq!(sink.spans(), 0, "nobody tries again");
+    assert_eq!(sink.spans(), 0, "nothing is sent again");
 
     let port = free_port().unwrap();
     let (gateway, _files) = with_spans_that_wait(port).await;

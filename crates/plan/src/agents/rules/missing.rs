@@ -1,5 +1,5 @@
-//! What a rule names and the cluster has not: workloads, namespaces, languages, data streams, distributions; and a rule that asks for
-//! nothing.
+//! What a rule names and the cluster has not: workloads, namespaces, languages, data streams, distributions; and a rule without a
+//! setting.
 //!
 //! Owns which fields are looked at; the words are those of [`CoveredNames`]. Such a rule is accepted: it takes effect as soon as what it
 //! names is there. Never decides what is in scope.
@@ -17,8 +17,9 @@ pub fn missing(spec: &InstrumentationRuleSpec, covered: &CoveredNames) -> Vec<(S
         return found;
     }
     let mut report = |field: String, message: Option<String>| found.extend(message.map(|message| (field, message)));
-    if asks_nothing(spec) {
-        let message = "it asks for nothing, so agents stay as they are; add what it is for, such as headersCollection or codeAttributes";
+    if holds_no_setting(spec) {
+        let message =
+            "it holds no setting, so agents stay as they are; add one, such as headersCollection or codeAttributes";
         report("spec".to_owned(), Some(message.to_owned()));
     }
     let scopes = spec.scopes.clone().unwrap_or_default();
@@ -62,7 +63,7 @@ pub fn missing(spec: &InstrumentationRuleSpec, covered: &CoveredNames) -> Vec<(S
 }
 
 /// Whether no block of a rule is set.
-fn asks_nothing(spec: &InstrumentationRuleSpec) -> bool {
+fn holds_no_setting(spec: &InstrumentationRuleSpec) -> bool {
     let blocks = [
         spec.payload_collection.is_some(),
         spec.headers_collection.is_some(),
@@ -84,27 +85,19 @@ fn asks_nothing(spec: &InstrumentationRuleSpec) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use odigos_api::instrumentation_config::InstrumentationConfig;
+    use crate::fixtures::covered_names;
     use serde_json::{Value, json};
 
     fn missing_of(spec: Value) -> Vec<String> {
-        let config: InstrumentationConfig = serde_json::from_value(json!({
-            "apiVersion": "odigos.io/v1alpha1", "kind": "InstrumentationConfig",
-            "metadata": {"name": "deployment-web", "namespace": "shop", "labels": {"odigos.io/data-stream-money": "true"}},
-            "spec": {"agentInjectionEnabled": true},
-            "status": {"runtimeDetailsByContainer": [{"containerName": "app", "language": "java"}]},
-        }))
-        .unwrap();
-        let covered = CoveredNames::of([("shop", "deployment-web", &config)]);
         let spec: InstrumentationRuleSpec = serde_json::from_value(spec).unwrap();
-        missing(&spec, &covered).into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
+        missing(&spec, &covered_names()).into_iter().map(|(field, message)| format!("{field}: {message}")).collect()
     }
 
     #[test]
     fn rule_that_matches_nothing_is_told_field_by_field() {
         let source = |kind: &str, name: &str| json!({"namespace": "shop", "kind": kind, "name": name});
         for (spec, expected) in [
-            (json!({}), "spec: it asks for nothing"),
+            (json!({}), "spec: it holds no setting"),
             (
                 json!({"codeAttributes": {}, "scopes": {"languages": ["jav"]}}),
                 "spec.scopes.languages[0]: there is no language \"jav\"; did you mean java?",
