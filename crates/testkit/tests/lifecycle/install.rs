@@ -1,7 +1,7 @@
 //! Installing and upgrading.
 
 use super::chart::release;
-use super::lab::{Lab, Ran, TURN, delete};
+use super::lab::{Lab, Ran, delete, turn};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -65,7 +65,7 @@ async fn versions(lab: &Lab) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn install_and_upgrade() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start().await;
     let before = lab.snapshot().await;
 
@@ -280,7 +280,7 @@ async fn refusals(lab: &Lab) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_ready_says_why_and_other_installers_are_respected() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start_with(false).await;
     let late = lab.odigos(&["install", "--timeout", "3s"]).await.ended(6);
     assert!(late.out.contains("not ready: Deployment odigos-system/odigos-instrumentor: 0 of 2 pods"), "{late:?}");

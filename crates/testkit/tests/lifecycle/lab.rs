@@ -17,10 +17,15 @@ use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 
-/// One API server at a time: the machine has two cores.
-pub(super) static TURN: Mutex<()> = Mutex::const_new(());
+/// Two API servers at a time: a test waits for more than half of its time, and the machine may have two cores.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// Waits until a test may start its API server; it may while it keeps what this returns.
+pub(super) async fn turn() -> SemaphorePermit<'static> {
+    TURNS.acquire().await.unwrap()
+}
 
 /// What a command did.
 #[derive(Debug)]

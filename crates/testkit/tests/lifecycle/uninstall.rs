@@ -1,6 +1,6 @@
 //! Uninstalling: whoever runs, whatever is missing, however often it is interrupted, nothing is left.
 
-use super::lab::{Lab, Ran, TURN, delete, user_objects};
+use super::lab::{Lab, Ran, delete, turn, user_objects};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -26,7 +26,7 @@ async fn installed_and_used(lab: &Lab) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_controllers_running_or_dead_nothing_is_left() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start().await;
     let before = lab.snapshot().await;
     let nothing = lab.odigos(&["uninstall", "--yes"]).await.ended(0);
@@ -74,7 +74,7 @@ async fn with_controllers_running_or_dead_nothing_is_left() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_of_users_stay_as_they_were() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start().await;
     // Workloads that no Source covers lose their agents as well.
     lab.odigos(&["install", "--timeout", "180s", "--set", "config.instrumentation.mode=optOut"]).await.ended(0);
@@ -153,7 +153,7 @@ async fn objects_of_users_stay_as_they_were() {
 /// Plain `helm uninstall`, without the command line tool: no Source is held, and no namespace of a tenant.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plain_helm_uninstall_holds_no_source_and_no_namespace() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start().await;
     let chart = ["odigos", "charts/odigos", "--namespace", NAMESPACE, "--create-namespace"];
     lab.helm(&[&["install"][..], &chart[..]].concat()).await.ended(0);
@@ -198,7 +198,7 @@ async fn the_registration_of_custom_metrics_goes_with_the_product() {
     const API: &str = "apiregistration.k8s.io/v1";
     const NAME: &str = "v1beta1.custom.metrics.k8s.io";
     const WITH: [&str; 5] = ["install", "--set", "customMetrics.enabled=true", "--timeout", "180s"];
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start().await;
     let before = lab.snapshot().await;
     let service = |name: &str, namespace: &str| json!({"name": name, "namespace": namespace, "port": 443});
@@ -251,7 +251,7 @@ fn rounds() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn interrupted_at_any_point_it_is_finished_by_the_next_run() {
-    let _turn = TURN.lock().await;
+    let _turn = turn().await;
     let lab = Lab::start().await;
     let before = lab.snapshot().await;
     // The seed is fixed; where exactly a kill falls still differs from run to run.
