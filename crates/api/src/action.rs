@@ -9,7 +9,20 @@ use crate::action_kinds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// What happens to items that an Action cannot change as it says.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailurePolicy {
+    /// They are exported as they are.
+    #[default]
+    #[serde(rename = "ignore")]
+    Ignore,
+    /// They are not exported.
+    #[serde(rename = "drop")]
+    Drop,
+}
 
 /// Changes telemetry on its way.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -45,6 +58,10 @@ pub struct ActionSpec {
     /// Data streams that it is for. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_streams: Option<Vec<String>>,
+    /// What happens to the items that it is for while it cannot be carried out whole: `ignore` exports them as they are, `drop` does
+    /// not export them. Default: ignore.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure_policy: Option<FailurePolicy>,
     /// Adds attributes to every resource of the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub add_cluster_info: Option<AddClusterInfo>,

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod extraction;
+pub mod failure;
 mod formats;
 #[cfg(any(test, feature = "testing"))]
 pub mod generate;
@@ -125,9 +126,20 @@ pub struct Compiled {
     pub problems: Vec<Problem>,
 }
 
-/// Compiles an Action.
+/// Compiles an Action. One that cannot be carried out whole, and whose items are not to pass then, becomes what drops them.
 #[must_use]
 pub fn compile(action: &Action) -> Compiled {
+    let mut compiled = attempt(action);
+    if !compiled.problems.is_empty()
+        && let Some(dropping) = failure::dropping(action)
+    {
+        compiled.step = Some(dropping);
+    }
+    compiled
+}
+
+/// Compiles as much of an Action as can be.
+fn attempt(action: &Action) -> Compiled {
     let (spec, name) = (&action.spec, action.metadata.name.as_deref().unwrap_or_default());
     let mut problems = Vec::new();
     let Some(kind) = Kind::of(spec) else {

@@ -15,7 +15,10 @@ pub mod sampling;
 pub mod secret_access;
 pub mod secret_values;
 mod service_graph;
+mod versions;
 
+#[cfg(test)]
+mod action_tests;
 #[cfg(test)]
 mod sampling_tests;
 #[cfg(test)]
@@ -189,7 +192,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let permission = Permission::of(seen.configuration);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
-    let actions = actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes));
+    let mut actions = actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes));
     processors.add_steps(role, actions.iter().filter_map(actions::Known::step));
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
@@ -218,6 +221,15 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
+    for versions in versions::of(&seen.group.spec, &processors, &destinations.fragments) {
+        let message = versions.to_string();
+        for action in actions.iter_mut().filter(|one| one.step().is_some_and(|step| versions.is_made_by(&step.id))) {
+            action.versions.push(message.clone());
+        }
+        for processor in seen.processors.iter().copied() {
+            processors.add_note(processor, &message, |id| versions.is_made_by(id));
+        }
+    }
     let mut plan = report(seen, config, &samplers, problems, processors, destinations);
     plan.findings.extend(actions.iter().flat_map(|one| one.findings(&plan.config)));
     plan.actions = actions.iter().map(|one| (one.name().to_owned(), one.conditions(Some(&plan.config)))).collect();
@@ -431,7 +443,8 @@ fn add_root(
     let samples =
         |samplers: &sampling::Samplers| samplers.marks_only || samplers.mode == sampling_report::Mode::Sampling;
     let split = samplers.is_some_and(samples);
-    let of_all = processors.usable.iter().filter(|p| p.is_global(signal));
+    let streams = routing::fed_streams(spec, fragments, signal);
+    let of_all = processors.placed_by_stream(signal, &streams).before_router();
     let (late, early): (Vec<_>, Vec<_>) = of_all.partition(|p| split && p.hint >= processors::LATE_HINT);
     root.processors.extend(early.into_iter().map(|p| p.id.clone()));
     if let Some(samplers) = samplers {

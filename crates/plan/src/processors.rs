@@ -137,7 +137,7 @@ impl UsableProcessor {
         &self.warnings
     }
 
-    /// Whether it belongs into the pipelines that every item of `signal` passes.
+    /// Whether it is for every item of `signal`, in whichever pipelines it stands.
     #[must_use]
     pub fn is_global(&self, signal: Signal) -> bool {
         self.streams.is_none() && !self.is_idle && self.signals.contains(&signal)
@@ -335,7 +335,7 @@ impl Processors {
         result
     }
 
-    /// Adds the processors that Actions become, in the same order: ascending hint, then name of the object.
+    /// Adds the processors that Actions become, in the same order: ascending hint, what is for all streams first, then name of the object.
     pub fn add_steps<'a>(&mut self, role: CollectorRole, steps: impl IntoIterator<Item = &'a Step>) {
         let of_role = steps.into_iter().filter(|step| step.role == role);
         self.usable.extend(of_role.map(|step| UsableProcessor {
@@ -354,7 +354,14 @@ impl Processors {
 
     fn sort(&mut self) {
         let name = |one: &UsableProcessor| one.id.rsplit_once('/').map(|(_, name)| name.to_owned());
-        self.usable.sort_by_key(|one| (one.hint, name(one), one.id.clone()));
+        self.usable.sort_by_key(|one| (one.hint, one.streams.is_some(), name(one), one.id.clone()));
+    }
+
+    /// The processors that stand in the pipelines of `streams`, and not in that which every item passes before it is routed.
+    #[must_use]
+    pub fn placed_by_stream(&self, signal: Signal, streams: &BTreeSet<String>) -> ByStream<'_> {
+        let own = self.usable.iter().filter(|one| streams.iter().any(|stream| one.is_for_stream(signal, stream)));
+        ByStream { usable: &self.usable, signal, lowest: own.map(|one| one.hint).min() }
     }
 
     /// Reports the processors that no pipeline of `config` names: no item reaches them. Of one for both collectors, which may be in the
@@ -399,6 +406,20 @@ impl Processors {
         }
     }
 
+    /// Says more of a Processor that can be rendered: in its condition, and to people.
+    pub fn add_note(&mut self, processor: &Processor, note: &str, is_meant: impl Fn(&str) -> bool) {
+        let name = processor.metadata.name.clone().unwrap_or_default();
+        let id = format!("{}/{name}", processor.spec.type_);
+        if !is_meant(&id) || !self.usable.iter().any(|one| one.id == id) {
+            return;
+        }
+        if let Some(draft) = self.conditions.get_mut(&name) {
+            draft.message.push_str(&format!(" {note}."));
+        }
+        let namespace = processor.metadata.namespace.as_deref().unwrap_or_default();
+        self.findings.push(Finding::warning(format!("Processor {namespace}/{name}"), "spec.dataStreams", note));
+    }
+
     /// The settings of each component, with the Processor's name among what can be set aside.
     #[must_use]
     pub fn components(&self, role: CollectorRole) -> BTreeMap<String, (String, Value)> {
@@ -407,7 +428,9 @@ impl Processors {
             Some(action) => action_key(action),
             None => processor_key(role, &name(&one.id)),
         };
-        self.usable.iter().map(|one| (one.id.clone(), (key(one), one.settings.clone()))).collect()
+        // What drops the items of an Action that a collector refused is not that Action, and can never be what it refuses.
+        let dropping = |one: &&UsableProcessor| one.action.is_none() || !one.id.starts_with("filter/");
+        self.usable.iter().filter(dropping).map(|one| (one.id.clone(), (key(one), one.settings.clone()))).collect()
     }
 
     /// Adds the components that the pipelines named.
@@ -415,6 +438,39 @@ impl Processors {
         for processor in &self.usable {
             config.add(ComponentKind::Processor, processor.id.clone(), processor.settings.clone());
         }
+    }
+}
+
+/// Where gateway processors of one signal stand: hints ascend over what is for all streams and what is for one. So what is for all, and
+/// comes after the first that a stream has of its own, is lowered into the pipelines of all streams (`spec/actions-and-rules.md` 5).
+#[derive(Clone, Copy, Debug)]
+pub struct ByStream<'a> {
+    usable: &'a [UsableProcessor],
+    signal: Signal,
+    /// The lowest hint of what streams have of their own.
+    lowest: Option<i32>,
+}
+
+impl<'a> ByStream<'a> {
+    fn is_lowered(&self, one: &UsableProcessor) -> bool {
+        one.is_global(self.signal) && self.lowest.is_some_and(|lowest| one.hint > lowest)
+    }
+
+    /// What every item passes before it is routed, in order.
+    pub fn before_router(self) -> impl Iterator<Item = &'a UsableProcessor> {
+        self.usable.iter().filter(move |one| one.is_global(self.signal) && !self.is_lowered(one))
+    }
+
+    /// What the pipeline of a stream has, in order: its own, and what is lowered; `lowers` picks more of what is for all streams.
+    pub fn of_stream(
+        self,
+        stream: &'a str,
+        lowers: impl Fn(&UsableProcessor) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a UsableProcessor> {
+        self.usable.iter().filter(move |one| {
+            let is_lowered = self.is_lowered(one) || one.is_global(self.signal) && lowers(one);
+            one.is_for_stream(self.signal, stream) || is_lowered
+        })
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) fn run(settings: &Settings, item: &mut Item) {
                 run_group(group, item);
             }
         }
+        Settings::Filter { .. } => panic!("items are dropped, not changed"),
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! Knows the steps and the gateway's pipelines; never compiles, never renders.
 
-use super::{Compiled, Kind, Step, compile};
+use super::transform::Settings;
+use super::{Compiled, Kind, Step, compile, failure};
 use crate::processors::{items, missing_streams, notes};
 use crate::quarantine::action_key;
 use odigos_api::Finding;
@@ -24,6 +25,10 @@ pub struct Known<'a> {
     pub refusal: Option<String>,
     /// What is said of its data streams that no workload is in.
     pub missing_streams: Vec<String>,
+    /// What takes its place while it is set aside.
+    dropping: Option<Step>,
+    /// What is said of destinations that get items more than once.
+    pub versions: Vec<String>,
 }
 
 /// Compiles Actions, in the order of their names. `classes` hold the streams that are in
@@ -40,7 +45,8 @@ pub fn known<'a>(
             let refusal = set_aside.get(&action_key(name(action))).cloned();
             let missing = |classes| missing_streams(action.spec.data_streams.as_deref(), classes);
             let missing_streams = classes.map(missing).unwrap_or_default();
-            Known { action, compiled, refusal, missing_streams }
+            let dropping = failure::dropping(action).filter(|_| refusal.is_some());
+            Known { action, compiled, refusal, missing_streams, dropping, versions: Vec::new() }
         })
         .collect();
     all.sort_by_key(|one| name(one.action));
@@ -75,18 +81,46 @@ fn silenced(action: &Action) -> Option<(&'static str, String)> {
     ))
 }
 
+/// What happens to the items of an Action that cannot be carried out whole; its step tells whether they are dropped.
+fn consequence(action: &Action, step: Option<&Step>) -> String {
+    let spec = &action.spec;
+    match step {
+        Some(step) if matches!(step.settings, Settings::Filter { .. }) => format!(
+            "failurePolicy is drop: {}{} are not exported until it can be carried out",
+            items(&step.signals, step.streams.as_deref()),
+            if is_limited(&step.settings) { " within its scopes" } else { "" },
+        ),
+        Some(_) => format!(
+            "What else it says is in force; failurePolicy is {}: items pass without the rest",
+            failure::word(spec)
+        ),
+        None if failure::drops(spec) => {
+            "failurePolicy is drop, and it names no signal whose items could be held back".to_owned()
+        }
+        None => "Nothing of it is in force; failurePolicy is ignore: items pass as they are".to_owned(),
+    }
+}
+
+const fn is_limited(settings: &Settings) -> bool {
+    matches!(settings, Settings::Filter { condition: Some(_), .. })
+}
+
 /// What people should know of an Action, whatever collectors there are.
 #[must_use]
 pub fn findings(action: &Action) -> Vec<Finding> {
     let namespace = action.metadata.namespace.as_deref().unwrap_or_default();
     let object = format!("Action {namespace}/{}", name(action));
-    let problems = compile(action).problems.into_iter();
+    let compiled = compile(action);
     let finding = match action.spec.disabled {
         Some(true) => Finding::warning,
         _ => Finding::error,
     };
+    let policy = (!compiled.problems.is_empty() && action.spec.disabled != Some(true))
+        .then(|| finding(object.clone(), "spec.failurePolicy".into(), consequence(action, compiled.step.as_ref())));
+    let problems = compiled.problems.into_iter();
     let mut all: Vec<Finding> =
         problems.map(|problem| finding(object.clone(), problem.field, problem.message)).collect();
+    all.extend(policy);
     all.extend(silenced(action).map(|(field, message)| Finding::warning(object.clone(), field, message)));
     all.extend(without_effect(action).map(|message| Finding::warning(object, "", message)));
     all
@@ -99,10 +133,10 @@ impl Known<'_> {
         name(self.action)
     }
 
-    /// The processor that gateways run; none while it is set aside.
+    /// The processor that gateways run; while it is set aside, none or what drops its items.
     #[must_use]
     pub fn step(&self) -> Option<&Step> {
-        self.compiled.step.as_ref().filter(|_| self.refusal.is_none())
+        if self.refusal.is_some() { self.dropping.as_ref() } else { self.compiled.step.as_ref() }
     }
 
     /// What people should know of its place in a gateway's configuration.
@@ -111,8 +145,10 @@ impl Known<'_> {
         let object = format!("Action {namespace}/{}", name(self.action));
         let missing = self.missing_streams.iter().map(|one| ("spec.dataStreams", one.clone()));
         let added = self.added(Some(config));
-        let idle = (added.reason == "NotInPipeline").then_some(("spec.signals", added.message));
-        let all: Vec<(&str, String)> = missing.chain(idle).collect();
+        let idle = (added.reason == "NotInPipeline").then_some(("spec.signals", added.message.clone()));
+        let versions = self.versions.iter().map(|one| ("spec.dataStreams", one.clone()));
+        let refused = (added.reason == "ProcessorStartFailed").then_some(("spec", added.message));
+        let all: Vec<(&str, String)> = missing.chain(idle).chain(versions).chain(refused).collect();
         all.into_iter().map(move |(field, message)| Finding::warning(object.clone(), field, message))
     }
 
@@ -131,15 +167,18 @@ impl Known<'_> {
             return no("NotSupported", format!("{message}."));
         }
         let problems: Vec<String> = self.compiled.problems.iter().map(ToString::to_string).collect();
-        let Some(step) = &self.compiled.step else {
-            return no("InvalidAction", format!("{}. Nothing of it is in force.", problems.join("; ")));
+        let consequence = || consequence(self.action, self.compiled.step.as_ref());
+        let Some(step) = self.compiled.step.as_ref().filter(|_| problems.is_empty()) else {
+            return no("InvalidAction", format!("{}. {}.", problems.join("; "), consequence()));
         };
-        if !problems.is_empty() {
-            return no("InvalidAction", format!("{}. What else it says is in force.", problems.join("; ")));
-        }
         let mut message = format!("It is compiled to a {} processor of the gateways.", step.settings.component_type());
         for note in &step.notes {
             message.push_str(&format!(" {note}."));
+        }
+        if self.action.spec.failure_policy.is_some() || Kind::of(&self.action.spec) == Some(Kind::PiiMasking) {
+            let then = if failure::drops(&self.action.spec) { "would not be exported" } else { "would be exported" };
+            let word = failure::word(&self.action.spec);
+            message.push_str(&format!(" failurePolicy is {word}: if it could not be carried out, items {then}."));
         }
         if let Some((_, warning)) = silenced(self.action) {
             message.push_str(&format!(" But {warning}."));
@@ -150,7 +189,11 @@ impl Known<'_> {
     fn added(&self, config: Option<&CollectorConfig>) -> ConditionDraft {
         let no = |reason: &str, message: String| ConditionDraft::no(kind::ADDED_TO_COLLECTOR, reason, message);
         if let Some(said) = &self.refusal {
-            return no("ProcessorStartFailed", format!("the gateway did not start with it: {said}"));
+            let consequence = consequence(self.action, self.dropping.as_ref());
+            return no(
+                "ProcessorStartFailed",
+                format!("the gateway did not start with it: {}. {consequence}.", said.trim_end_matches('.')),
+            );
         }
         if self.action.spec.disabled == Some(true) {
             return no("ConfigRemovedDisabled", "The Action is disabled.".to_owned());
@@ -169,7 +212,15 @@ impl Known<'_> {
             let message = format!("The gateway has no pipeline for {wanted} now. It is added as soon as there is one.");
             return no("NotInPipeline", format!("{message}{}", notes(&self.missing_streams)));
         }
-        let message = format!("{} is part of the gateway's configuration.{}", step.id, notes(&self.missing_streams));
+        if matches!(step.settings, Settings::Filter { .. }) {
+            let message = format!("{} drops what it is for. {}.", step.id, consequence(self.action, Some(step)));
+            return no("ItemsDropped", message);
+        }
+        let mut message =
+            format!("{} is part of the gateway's configuration.{}", step.id, notes(&self.missing_streams));
+        for versions in &self.versions {
+            message.push_str(&format!(" {versions}."));
+        }
         ConditionDraft::yes(kind::ADDED_TO_COLLECTOR, "ConfigUpdated", message)
     }
 }

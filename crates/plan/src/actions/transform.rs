@@ -1,6 +1,6 @@
 //! What an Action becomes: settings of a stock processor, as trees that are printed once.
 //!
-//! Owns the shapes of the processors `transform` and `resource` (`spec/actions-and-rules.md` 2.10). Texts of users stand in trees
+//! Owns the shapes of the processors `transform`, `resource` and `filter` (`spec/actions-and-rules.md` 2.10). Texts of users stand in trees
 //! of [`odigos_pipeline::ottl`] alone, whose printer quotes them; in the `resource` processor they are escaped here.
 
 use odigos_api::Signal;
@@ -81,6 +81,13 @@ pub enum Settings {
     Resource(Vec<Added>),
     /// `transform`: groups by signal.
     Transform(BTreeMap<Signal, Vec<Group>>),
+    /// `filter`: drops the items of these signals, all of them or those for which a condition over their resource holds.
+    Filter {
+        /// Whose items are dropped.
+        signals: Vec<Signal>,
+        /// Which of them; all when absent.
+        condition: Option<Condition>,
+    },
 }
 
 impl Settings {
@@ -90,6 +97,7 @@ impl Settings {
         match self {
             Self::Resource(_) => "resource",
             Self::Transform(_) => "transform",
+            Self::Filter { .. } => "filter",
         }
     }
 
@@ -110,6 +118,20 @@ impl Settings {
                 for (signal, groups) in signals {
                     let groups: Vec<Value> = groups.iter().map(Group::rendered).collect();
                     settings[field(*signal)] = json!(groups);
+                }
+                settings
+            }
+            Self::Filter { signals, condition } => {
+                let dropped = condition.as_ref().map_or_else(|| "true".to_owned(), ToString::to_string);
+                // What cannot be judged is not let through either.
+                let mut settings = json!({"error_mode": "propagate"});
+                for signal in signals {
+                    match signal {
+                        Signal::Traces => settings["traces"] = json!({"span": [dropped]}),
+                        Signal::Metrics => settings["metrics"] = json!({"metric": [dropped]}),
+                        Signal::Logs => settings["logs"] = json!({"log_record": [dropped]}),
+                        Signal::Profiles => {}
+                    }
                 }
                 settings
             }

@@ -7,7 +7,7 @@
 use super::destinations::Fragment;
 use super::sampling::{self, Group, Samplers};
 use crate::collector;
-use crate::processors::{self, Processors};
+use crate::processors::{self, ByStream, Processors};
 use crate::sampling::report::Mode;
 use crate::streams::{self, DEFAULT_CLASS, NAMESPACE_STREAM};
 use odigos_api::Signal;
@@ -37,6 +37,13 @@ pub(super) fn known_streams(spec: &CollectorsGroupSpec, fragments: &[Fragment]) 
     });
     let all = classes.chain(selected.flatten()).chain([DEFAULT_STREAM.to_owned()]);
     all.filter(|stream| streams::has_pipeline(stream)).collect()
+}
+
+/// Streams that have a destination for a signal.
+pub(super) fn fed_streams(spec: &CollectorsGroupSpec, fragments: &[Fragment], signal: Signal) -> BTreeSet<String> {
+    let taking: Vec<&Fragment> = fragments.iter().filter(|one| one.forward(signal).is_some()).collect();
+    let is_fed = |stream: &String| taking.iter().any(|one| one.selection.includes(stream));
+    known_streams(spec, fragments).into_iter().filter(is_fed).collect()
 }
 
 /// Name of the pipeline of a stream behind the signal: `stream.<name>`, or `namespace.<name>` for a virtual one.
@@ -81,13 +88,15 @@ pub(super) fn add(
     let lowered = samplers.is_some_and(Samplers::lowers_late_processors);
     let sampling = samplers.filter(|samplers| samplers.mode == Mode::Sampling);
     let group_of = |name: &str| sampling.and_then(|samplers| samplers.group_of(name));
-    let streams: BTreeMap<String, Stream> = known_streams(spec, fragments)
-        .into_iter()
-        .filter_map(|name| {
-            let selecting = fragments.iter().filter(|fragment| fragment.selection.includes(&name));
+    let fed = fed_streams(spec, fragments, signal);
+    let placed = processors.placed_by_stream(signal, &fed);
+    let streams: BTreeMap<String, Stream> = fed
+        .iter()
+        .map(|name| {
+            let selecting = fragments.iter().filter(|fragment| fragment.selection.includes(name));
             let forwards: BTreeSet<String> = selecting.filter_map(|fragment| fragment.forward(signal)).collect();
-            let chosen = stream_processors(processors, signal, &name, group_of(&name), samplers, lowered);
-            (!forwards.is_empty()).then_some((name, Stream { processors: chosen, forwards }))
+            let chosen = stream_processors(placed, name, group_of(name), samplers, lowered);
+            (name.clone(), Stream { processors: chosen, forwards })
         })
         .collect();
     let main = connector(signal);
@@ -124,17 +133,14 @@ pub(super) fn add(
 /// The processors of a stream's pipeline, in order. Where samplers stand in the pipelines of streams, what must run after
 /// sampling stands there too.
 fn stream_processors(
-    processors: &Processors,
-    signal: Signal,
+    placed: ByStream<'_>,
     stream: &str,
     group: Option<&Group>,
     samplers: Option<&Samplers>,
     lowered: bool,
 ) -> Vec<String> {
     let own = |late: bool| {
-        let of_stream = processors.usable.iter().filter(move |p| {
-            p.is_for_stream(signal, stream) || (lowered && p.is_global(signal) && p.hint >= processors::LATE_HINT)
-        });
+        let of_stream = placed.of_stream(stream, move |p| lowered && p.hint >= processors::LATE_HINT);
         of_stream.filter(move |p| (p.hint >= processors::LATE_HINT) == late).map(|p| p.id.clone())
     };
     let mut all = Vec::new();
@@ -229,17 +235,33 @@ impl Router<'_> {
     fn stream_targets(&self, config: &mut CollectorConfig, class: &StreamClass) -> Vec<String> {
         let members: Vec<(&String, &Stream)> =
             class.streams.iter().filter_map(|name| Some((name, *self.streams.get(name)?))).collect();
+        // Streams that treat an item alike are one; of others each destination gets the version of each.
+        let mut alike: Vec<Vec<(&String, &Stream)>> = Vec::new();
+        for member in members {
+            match alike.iter_mut().find(|set| set.iter().any(|(_, one)| one.processors == member.1.processors)) {
+                Some(set) => set.push(member),
+                None => alike.push(vec![member]),
+            }
+        }
+        let joint = |number: usize| match number {
+            0 => format!("class.{}{}", class.id, self.suffix),
+            _ => format!("class.{}{}.{number}", class.id, self.suffix),
+        };
+        let targets = alike.iter().enumerate().map(|(number, set)| self.targets_of(config, set, joint(number)));
+        targets.collect::<Vec<_>>().concat()
+    }
+
+    /// The pipelines for streams that treat an item alike.
+    fn targets_of(&self, config: &mut CollectorConfig, members: &[(&String, &Stream)], name: String) -> Vec<String> {
         let union: BTreeSet<&String> = members.iter().flat_map(|(_, stream)| &stream.forwards).collect();
         let total: usize = members.iter().map(|(_, stream)| stream.forwards.len()).sum();
-        let alike = members.windows(2).all(|pair| matches!(pair, [(_, a), (_, b)] if a.processors == b.processors));
-        if members.len() <= 1 || union.len() == total || !alike {
+        if members.len() <= 1 || union.len() == total {
             return members.iter().map(|(name, _)| stream_pipeline(name)).collect();
         }
         // The joint pipeline of a class whose union equals one member's own set would only repeat that member's pipeline.
         if let Some((name, _)) = members.iter().find(|(_, stream)| stream.forwards.len() == union.len()) {
             return vec![stream_pipeline(name)];
         }
-        let name = format!("class.{}{}", class.id, self.suffix);
         let processors = members.first().map(|(_, stream)| stream.processors.clone()).unwrap_or_default();
         self.add_pipeline(config, name.clone(), &processors, union.into_iter().cloned().collect());
         vec![name]

@@ -7,12 +7,12 @@
 
 use super::Observed;
 use super::destinations::Fragment;
-use super::routing::known_streams;
+use super::routing::fed_streams;
 use crate::configuration::Configuration;
 use crate::counts;
 use crate::covered::CoveredNames;
 use crate::objects::hash;
-use crate::processors::{self, Processors};
+use crate::processors::{self, ByStream, Processors};
 use crate::sampling::compile::{self, Compiled, Form, Told};
 use crate::sampling::report::Mode;
 use crate::sampling::{Accepted, Rule, accept_with, probes};
@@ -203,13 +203,8 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
     }
     let rule_metrics = flag("sampling.samplingRuleMetrics");
     let accepted = &seen.rules.accepted;
-    let traced: BTreeSet<String> = known_streams(spec, fragments)
-        .into_iter()
-        .filter(|stream| {
-            let mut feeding = fragments.iter().filter(|one| one.pipelines.contains_key(&Signal::Traces));
-            feeding.any(|one| one.selection.includes(stream))
-        })
-        .collect();
+    let traced = fed_streams(spec, fragments, Signal::Traces);
+    let placed = processors.placed_by_stream(Signal::Traces, &traced);
     let mut sets: BTreeMap<SetKey, BTreeSet<String>> = BTreeMap::new();
     for stream in &traced {
         let positions: Vec<usize> = (0..accepted.rules.len())
@@ -218,7 +213,7 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
                 rule.enabled && rule.is_for_stream(Some(stream))
             })
             .collect();
-        let early = early_processors(processors, stream);
+        let early = early_processors(placed, stream);
         let rules: Vec<&Rule> = positions.iter().map(|n| &accepted.rules[*n]).collect();
         let key = if compile::keeps_everything(&rules) {
             (Vec::new(), None, Vec::new())
@@ -264,9 +259,9 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
     samplers
 }
 
-/// Processors of a stream that sampling rules must see the effect of (section 6, rule visibility).
-fn early_processors(processors: &Processors, stream: &str) -> Vec<String> {
-    let own = processors.usable.iter().filter(|p| p.is_for_stream(Signal::Traces, stream));
+/// Processors in the pipeline of a stream that sampling rules must see the effect of (section 6, rule visibility).
+fn early_processors(placed: ByStream<'_>, stream: &str) -> Vec<String> {
+    let own = placed.of_stream(stream, |_| false);
     own.filter(|p| p.hint < processors::LATE_HINT).map(|p| p.id.clone()).collect()
 }
 

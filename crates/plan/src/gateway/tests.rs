@@ -6,20 +6,20 @@ use odigos_api::action::Action;
 use odigos_api::condition::Status;
 use serde_json::Value;
 
-struct Given {
-    group: CollectorsGroup,
-    destinations: Vec<Destination>,
-    processors: Vec<Processor>,
-    actions: Vec<Action>,
+pub(super) struct Given {
+    pub(super) group: CollectorsGroup,
+    pub(super) destinations: Vec<Destination>,
+    pub(super) processors: Vec<Processor>,
+    pub(super) actions: Vec<Action>,
     secrets: BTreeMap<String, SecretKeys>,
     marks: BTreeMap<String, SecretMark>,
-    set_aside: BTreeMap<String, String>,
-    rules: sampling::Rules,
-    configuration: Configuration,
+    pub(super) set_aside: BTreeMap<String, String>,
+    pub(super) rules: sampling::Rules,
+    pub(super) configuration: Configuration,
 }
 
 impl Given {
-    fn new(destinations: Vec<Destination>) -> Self {
+    pub(super) fn new(destinations: Vec<Destination>) -> Self {
         Self {
             group: collectors_group("odigos-gateway", json!({})),
             destinations,
@@ -33,7 +33,7 @@ impl Given {
         }
     }
 
-    fn classes(mut self, sets: &[&[&str]]) -> Self {
+    pub(super) fn classes(mut self, sets: &[&[&str]]) -> Self {
         self.group.spec.stream_classes = sets
             .iter()
             .map(|set| {
@@ -66,14 +66,14 @@ impl Given {
         }
     }
 
-    fn plan(&self) -> GatewayPlan {
+    pub(super) fn plan(&self) -> GatewayPlan {
         let plan = plan(&self.seen());
         assert_eq!(plan.problems, vec![], "{}", plan.config.to_yaml());
         plan
     }
 }
 
-fn class(streams: &[&str]) -> String {
+pub(super) fn class(streams: &[&str]) -> String {
     streams::class_id(&streams.iter().map(ToString::to_string).collect())
 }
 
@@ -81,11 +81,11 @@ fn pipelines(plan: &GatewayPlan) -> Vec<String> {
     plan.config.pipelines.keys().map(ToString::to_string).collect()
 }
 
-fn exporters(plan: &GatewayPlan, signal: Signal, name: &str) -> Vec<String> {
+pub(super) fn exporters(plan: &GatewayPlan, signal: Signal, name: &str) -> Vec<String> {
     plan.config.pipelines[&odigos_pipeline::PipelineId::new(signal, name)].exporters.clone()
 }
 
-fn row(plan: &GatewayPlan, signal: &str, class: &str) -> Value {
+pub(super) fn row(plan: &GatewayPlan, signal: &str, class: &str) -> Value {
     let settings = plan.config.get(ComponentKind::Connector, &format!("routing/{signal}")).unwrap();
     let wanted = format!("attributes[\"odigos.stream.class\"] == \"{class}\"");
     let rows = settings["table"].as_array().unwrap();
@@ -96,7 +96,7 @@ fn jaeger(name: &str, streams: Value) -> Destination {
     destination_with(name, "jaeger", &["TRACES"], json!({"JAEGER_URL": "jaeger.tracing"}), streams)
 }
 
-fn otlp(name: &str, signals: &[&str], streams: Value) -> Destination {
+pub(super) fn otlp(name: &str, signals: &[&str], streams: Value) -> Destination {
     destination_with(name, "otlp", signals, json!({"OTLP_GRPC_ENDPOINT": "backend:4317"}), streams)
 }
 

@@ -4,7 +4,7 @@ use super::free_port;
 use odigos_api::CollectorRole;
 use odigos_api::action::{Action, ActionSpec};
 use odigos_plan::actions::item::{Body, Item, SpanKind, Value as Held};
-use odigos_plan::actions::{compile, evaluate, generate};
+use odigos_plan::actions::{compile, evaluate, failure, generate};
 use odigos_plan::sampling::generate::Random;
 use odigos_testkit::collector::{Collector, Surroundings, validate};
 use odigos_testkit::otlp::{Sender, Sink};
@@ -165,7 +165,8 @@ async fn compare(specs: &[ActionSpec], items: &[Item]) -> usize {
     for batch in items.chunks(20) {
         sender.send_spans(batch.iter().map(sent).collect()).await.unwrap();
     }
-    let all = specs.len() * items.len();
+    let passing = |spec: &ActionSpec| items.iter().filter(|item| !failure::is_dropped(spec, item)).count();
+    let all: usize = specs.iter().map(passing).sum();
     let arrived =
         eventually("every copy arrives", Duration::from_secs(120), || async { sink.items().len() >= all }).await;
     arrived.unwrap_or_else(|error| panic!("{error}: {} of {all}: {}", sink.items().len(), collector.output()));
@@ -174,6 +175,7 @@ async fn compare(specs: &[ActionSpec], items: &[Item]) -> usize {
         let number = |text: &str| text.parse::<usize>().unwrap();
         let spec = &specs[number(&found.resource.remove(MARK).unwrap())];
         let before = &items[number(&found.attributes[NUMBER])];
+        assert!(!failure::is_dropped(spec, before), "it is not exported: {spec:?}\n{before:?}");
         let mut after = before.clone();
         evaluate(spec, &mut after);
         changed += usize::from(after != *before);
@@ -217,4 +219,34 @@ async fn no_text_of_a_user_leaves_its_statement() {
     plain.attributes.insert("from".into(), "kept".into());
     plain.resource.insert("service.name".into(), "app".into());
     compare(&specs, &numbered(std::iter::once(plain))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn items_of_a_mask_that_cannot_be_compiled_are_not_exported() {
+    let mask = |policy: &str, scopes: Value| -> ActionSpec {
+        serde_json::from_value(json!({
+            "signals": ["TRACES"], "failurePolicy": policy,
+            "piiMasking": {"scopes": scopes, "piiCategories": ["EMAIL"], "customRegexMaskings": [{"regex": "no group"}]},
+        }))
+        .unwrap()
+    };
+    let shop = json!({"namespaces": ["shop"]});
+    let unreadable = json!({"namespaces": [""]});
+    let specs = [mask("ignore", shop.clone()), mask("drop", shop), mask("drop", Value::Null), mask("drop", unreadable)];
+    let of = |namespace: &str| {
+        let mut span = Item::span("GET /", SpanKind::Server);
+        span.attributes.insert("mail".into(), "a@b.io".into());
+        span.resource.insert("k8s.namespace.name".into(), namespace.into());
+        span.resource.insert("odigos.workload.name".into(), "cart".into());
+        span
+    };
+    let items = numbered([of("shop"), of("office")].into_iter());
+    let dropped = |spec: &ActionSpec| [0, 1].map(|number: usize| failure::is_dropped(spec, &items[number]));
+    let expected = [[false, false], [true, false], [true, true], [true, true]];
+    assert_eq!(specs.each_ref().map(dropped), expected);
+    assert_eq!(
+        compare(&specs, &items).await,
+        1,
+        "the address of the shop is masked where the rest of the mask is in force"
+    );
 }

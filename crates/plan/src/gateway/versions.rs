@@ -1,0 +1,79 @@
+//! Destinations that get an item more than once, since streams that share them treat it differently.
+//!
+//! Owns which these are, and whose Actions and Processors make the difference. Never decides about it: [`super::routing`] joins streams
+//! that treat an item alike, and no others.
+
+use super::destinations::Fragment;
+use super::routing::fed_streams;
+use crate::processors::Processors;
+use crate::streams::{self, NAMESPACE_STREAM};
+use odigos_api::Signal;
+use odigos_api::collectors_group::CollectorsGroupSpec;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A destination that gets several versions of the items of workloads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Versions {
+    destination: String,
+    streams: Vec<String>,
+    signals: BTreeSet<Signal>,
+    /// Ids of the components that some of the streams have and others lack.
+    components: BTreeSet<String>,
+}
+
+impl Versions {
+    /// Whether the component of an Action or Processor is one of what makes the difference.
+    pub(super) fn is_made_by(&self, id: &str) -> bool {
+        self.components.contains(id)
+    }
+}
+
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = |stream: &String| match stream.strip_prefix(NAMESPACE_STREAM) {
+            Some(namespace) => format!("all of namespace {namespace}"),
+            None => stream.clone(),
+        };
+        let streams: Vec<String> = self.streams.iter().map(name).collect();
+        let signals: Vec<&str> = self.signals.iter().map(|signal| signal.as_str()).collect();
+        write!(
+            f,
+            "Workloads are in the data streams {}, which share the Destination {} and treat {} differently: it receives the version of each stream",
+            streams.join(" and "),
+            self.destination,
+            signals.join(", ")
+        )
+    }
+}
+
+/// The destinations that get several versions, by the classes of workloads that are in use.
+pub(super) fn of(spec: &CollectorsGroupSpec, processors: &Processors, fragments: &[Fragment]) -> Vec<Versions> {
+    let mut found: BTreeMap<(String, Vec<String>), (BTreeSet<Signal>, BTreeSet<String>)> = BTreeMap::new();
+    for signal in Signal::PIPELINES {
+        let fed = fed_streams(spec, fragments, signal);
+        let own = |stream: &String| -> BTreeSet<String> {
+            let own = processors.usable.iter().filter(|one| one.is_for_stream(signal, stream));
+            own.map(|one| one.id.clone()).collect()
+        };
+        for class in spec.stream_classes.iter().filter(|one| one.retired_at.is_none() && !streams::is_off(one, signal))
+        {
+            for fragment in fragments.iter().filter(|one| one.forward(signal).is_some()) {
+                let shared = class.streams.iter().filter(|one| fed.contains(*one) && fragment.selection.includes(one));
+                let versions: BTreeMap<String, BTreeSet<String>> =
+                    shared.map(|stream| (stream.clone(), own(stream))).collect();
+                let all: BTreeSet<String> = versions.values().flatten().cloned().collect();
+                let differing = all.into_iter().filter(|id| versions.values().any(|one| !one.contains(id)));
+                let differing: BTreeSet<String> = differing.collect();
+                if !differing.is_empty() {
+                    let key = (fragment.name.clone(), versions.into_keys().collect());
+                    let (signals, components) = found.entry(key).or_default();
+                    signals.insert(signal);
+                    components.extend(differing);
+                }
+            }
+        }
+    }
+    let versions =
+        |((destination, streams), (signals, components))| Versions { destination, streams, signals, components };
+    found.into_iter().map(versions).collect()
+}
