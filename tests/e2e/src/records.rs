@@ -4,6 +4,9 @@ use odigos_testkit::otlp::{Item, Point};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What a path of a request begins with that names a person; texts of spans that hold it are remembered.
+pub const WATCHED: &str = "/users/";
+
 /// Everything of one signal and service.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Record {
@@ -15,6 +18,8 @@ pub struct Record {
     pub spans: BTreeMap<String, BTreeSet<String>>,
     /// The newest value of each attribute of spans, and of data points that count something.
     pub attributes: BTreeMap<String, String>,
+    /// Texts of attributes of spans that hold [`WATCHED`], up to a number of them.
+    pub watched: BTreeSet<String>,
     /// Client and server of each data point that names both, as those of a service graph do.
     pub edges: BTreeSet<(String, String)>,
     /// The resource attributes of the newest item.
@@ -27,7 +32,7 @@ pub struct Record {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Records(pub BTreeMap<String, BTreeMap<String, Record>>);
 
-/// Of how many traces of a service the names of spans are kept.
+/// Of how many traces of a service the names of spans are kept, and how many texts.
 const NAMED: usize = 200;
 
 impl Records {
@@ -40,6 +45,9 @@ impl Records {
                 record.spans.entry(item.trace.clone()).or_default().insert(item.name.clone());
             }
             *record.traces.entry(item.trace).or_default() += 1;
+        }
+        if record.watched.len() < NAMED {
+            record.watched.extend(item.attributes.values().filter(|text| text.contains(WATCHED)).cloned());
         }
         record.attributes.extend(item.attributes);
         let ends =

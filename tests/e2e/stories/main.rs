@@ -12,6 +12,7 @@
     reason = "a story ends where something unexpected happens, and tells what it measured"
 )]
 
+mod actions;
 mod aftermath;
 mod brought;
 mod certificates;
@@ -75,7 +76,7 @@ const fn rotating(cluster: u8, module: &'static str, name: &'static str, run: St
 }
 
 /// Every scenario, in order. The first installs the product, so each cluster begins with it; the last two belong together.
-const SCENARIOS: [Scenario; 24] = [
+const SCENARIOS: [Scenario; 26] = [
     core(1, "install", "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     core(1, "routing", "each stream gets its own and all of it", |cluster| {
         routing::each_stream_gets_its_own(cluster).boxed()
@@ -116,6 +117,12 @@ const SCENARIOS: [Scenario; 24] = [
     }),
     rotating(2, "destinations", "a broken destination harms nobody", |cluster| {
         destinations::a_broken_one_harms_nobody(cluster).boxed()
+    }),
+    rotating(1, "actions", "one stream is masked and another is not", |cluster| {
+        actions::one_stream_is_masked(cluster).boxed()
+    }),
+    rotating(2, "actions", "Actions come and go under load", |cluster| {
+        actions::come_and_go_under_load(cluster).boxed()
     }),
     core(2, "sampling", "sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     rotating(2, "queues", "what waits on disk outlives its gateway", |cluster| {
