@@ -46,9 +46,12 @@ impl std::fmt::Display for Versions {
     }
 }
 
+/// Signals that streams treat differently, and the ids of the components that make the difference.
+type Difference = (BTreeSet<Signal>, BTreeSet<String>);
+
 /// The destinations that get several versions, by the classes of workloads that are in use.
 pub(super) fn of(spec: &CollectorsGroupSpec, processors: &Processors, fragments: &[Fragment]) -> Vec<Versions> {
-    let mut found: BTreeMap<(String, Vec<String>), (BTreeSet<Signal>, BTreeSet<String>)> = BTreeMap::new();
+    let mut found: BTreeMap<(String, Vec<String>), Difference> = BTreeMap::new();
     for signal in Signal::PIPELINES {
         let fed = fed_streams(spec, fragments, signal);
         let own = |stream: &String| -> BTreeSet<String> {
