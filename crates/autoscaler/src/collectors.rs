@@ -18,7 +18,7 @@ use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::Senders;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
-use odigos_plan::objects::{Desired, configuration_version, has_other_content, owner};
+use odigos_plan::objects::{Desired, KEPT_VERSIONS, configuration_version, has_other_content, owner};
 use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, mutual_tls, node, pools};
@@ -68,8 +68,6 @@ impl From<ApplyError> for Error {
     }
 }
 
-/// How many versions of a configuration are kept.
-const KEPT_VERSIONS: usize = 3;
 /// When to look again although nothing changed.
 const RECHECK: Duration = Duration::from_secs(600);
 

@@ -134,7 +134,7 @@ pub(crate) async fn actions(state: &State, all: &BTreeMap<String, Vec<ConditionD
 /// The conditions of Actions while there is no gateway.
 pub(crate) async fn actions_without_gateway(state: &State) -> Result<(), ApplyError> {
     let live = state.actions.namespace(&state.namespace);
-    let known = odigos_plan::actions::report::known(live.iter().map(AsRef::as_ref), &BTreeMap::new(), None);
+    let known = odigos_plan::actions::report::known(live.iter().map(AsRef::as_ref), &BTreeMap::new(), None, None);
     let drafts = known.iter().map(|one| (one.name().to_owned(), one.conditions(None)));
     actions(state, &drafts.collect()).await
 }

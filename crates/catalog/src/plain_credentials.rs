@@ -1,4 +1,4 @@
-//! Credentials among settings that everyone may read: a user or password in an address, a header with a token.
+//! Credentials among settings that everyone may read: a user, password or key in an address, a header with a token.
 //!
 //! Owns how they are recognised, by their form and by the names of headers, and what to write instead: `${KEY}`, a key of the
 //! destination's own Secret, which the renderer turns into a reference. Settings that a type declares to be secret are not looked at
@@ -40,7 +40,7 @@ impl PlainCredential {
                     "the header {name} holds a credential, which everyone who may read Destinations can read: put it into the Secret that spec.secretRef names, and write ${{KEY}} here for its key"
                 )
             }
-            None => "the address holds a user or password, which everyone who may read Destinations can read: put it into a Secret (spec.secretRef) by the type's own settings, or write ${KEY} for a key of the Secret where the address is sent as a header".into(),
+            None => "the address holds a user, password or key, which everyone who may read Destinations can read: put it into a Secret (spec.secretRef) by the type's own settings, or write ${KEY} for a key of the Secret where the address is sent as a header; settings of the type dynamic take ${KEY} anywhere".into(),
         }
     }
 
@@ -66,6 +66,7 @@ pub fn found(definition: Option<&DestinationType>, data: &BTreeMap<String, Strin
             value: value.to_owned(),
         };
         found.extend(userinfo(text).into_iter().map(|value| credential(None, value)));
+        found.extend(in_query(text).into_iter().map(|value| credential(None, value)));
         let mut headers: Vec<(String, String)> = Vec::new();
         match field.map(|field| field.component_type) {
             Some(ComponentType::KeyValuePairs) if holds_headers(setting) => {
@@ -81,10 +82,15 @@ pub fn found(definition: Option<&DestinationType>, data: &BTreeMap<String, Strin
     found
 }
 
+/// Whether a setting is sent as a header itself.
+fn is_header(setting: &str) -> bool {
+    setting == "UPTRACE_DSN"
+}
+
 /// The keys of the destination's Secret that headers refer to, each with its setting.
 #[must_use]
 pub fn references(data: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
-    let headers = data.iter().filter(|(setting, _)| holds_headers(setting));
+    let headers = data.iter().filter(|(setting, _)| holds_headers(setting) || is_header(setting));
     headers.flat_map(|(setting, text)| placeholders(text).into_iter().map(|key| (setting.as_str(), key))).collect()
 }
 
@@ -146,23 +152,43 @@ fn nested_headers(value: &Value, found: &mut Vec<(String, String)>) {
     }
 }
 
-/// Whether a header is one that carries a credential, and its value is not a reference to one.
+/// Whether a header or parameter is one that carries a credential, and its value is not a reference to one.
 fn is_credential(name: &str, value: &str) -> bool {
     /// Words that name a credential wherever they are in a name.
-    const WORDS: [&str; 14] = [
-        "apikey",
+    const WORDS: [&str; 17] = [
         "auth",
         "authentication",
         "authorization",
+        "bearer",
         "cookie",
         "credential",
         "credentials",
         "dsn",
         "jwt",
+        "passphrase",
         "passwd",
         "password",
         "pwd",
         "secret",
+        "token",
+        "userkey",
+        "writekey",
+    ];
+    /// Ends of words that are glued together, such as `ACCESSKEY`.
+    const ENDS: [&str; 14] = [
+        "accesskey",
+        "apikey",
+        "appkey",
+        "applicationkey",
+        "authkey",
+        "ingestionkey",
+        "ingestkey",
+        "licensekey",
+        "password",
+        "privatekey",
+        "secret",
+        "secretkey",
+        "subscriptionkey",
         "token",
     ];
     /// Keys that are none: they choose a place, or tell requests apart.
@@ -171,9 +197,7 @@ fn is_credential(name: &str, value: &str) -> bool {
     const NAMES: [&str; 1] = ["x-honeycomb-team"];
     let name = name.trim().to_ascii_lowercase();
     let words: Vec<&str> = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty()).collect();
-    let is_word = |word: &&str| {
-        WORDS.contains(word) || ["apikey", "password", "secret", "token"].iter().any(|end| word.ends_with(end))
-    };
+    let is_word = |word: &&str| WORDS.contains(word) || ENDS.iter().any(|end| word.ends_with(end));
     let is_key = match words.as_slice() {
         [.., before, "key"] => !HARMLESS_KEYS.contains(before),
         ["key"] => true,
@@ -184,7 +208,7 @@ fn is_credential(name: &str, value: &str) -> bool {
 }
 
 /// The keys in `${KEY}`.
-fn placeholders(text: &str) -> Vec<&str> {
+pub(crate) fn placeholders(text: &str) -> Vec<&str> {
     let parts = text.split("${").skip(1).filter_map(|part| part.split_once('}'));
     let is_key =
         |key: &&str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
@@ -203,6 +227,23 @@ fn userinfo(text: &str) -> Vec<&str> {
         !user.is_empty() && !is_reference
     };
     users.filter(is_plain).collect()
+}
+
+/// Values of parameters of addresses that carry a credential, by their names.
+fn in_query(text: &str) -> Vec<&str> {
+    let ends = |c: char| matches!(c, '#' | '"' | '\'' | ',') || c.is_whitespace();
+    let addresses = text.split("://").skip(1).map(|after| after.split(ends).next().unwrap_or_default());
+    let parameters =
+        addresses.filter_map(|address| Some(address.split_once('?')?.1)).flat_map(|query| query.split(['&', ';']));
+    let pairs = parameters.filter_map(|parameter| parameter.split_once('='));
+    let is_signature = |name: &str| {
+        let last = name.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        ["sig", "signature"].iter().any(|word| last.eq_ignore_ascii_case(word))
+    };
+    let is_plain = |(name, value): &(&str, &str)| {
+        is_credential(name, value) || is_signature(name) && is_credential("token", value)
+    };
+    pairs.filter(is_plain).map(|(_, value)| value).collect()
 }
 
 #[cfg(test)]
@@ -233,6 +274,18 @@ mod tests {
             ("https://${TOKEN}@host", false),
             ("https://user:${PASSWORD}@host", false),
             ("https://user:pa${X}@host", true),
+            ("https://host/write?api_key=abc", true),
+            ("https://host/write?db=a&apikey=abc#x", true),
+            ("https://host?Access-Token=abc", true),
+            ("https://a.blob.example/c?sv=2024&sig=abc%3D", true),
+            ("clickhouse://host:9440/otel?username=u&password=p", true),
+            ("endpoint: https://host/?token=abc\nother: 1", true),
+            ("https://host?api_key=${KEY}", false),
+            ("https://host?api_key=", false),
+            ("https://host/write?db=a&extra_label=token", false),
+            ("https://host/write?api-version=2023-04-24", false),
+            ("https://host/path;password=p", false),
+            ("https://host#token=abc", false),
         ];
         for (text, expected) in cases {
             let found = found(None, &data(&[("URL", text)]));
@@ -261,6 +314,12 @@ mod tests {
             "x_secret",
             "key",
             "X-AuthToken",
+            "DD-ACCESSKEY",
+            "dd-application-key",
+            "X-License-Key",
+            "licensekey",
+            "Ocp-Apim-SubscriptionKey",
+            "X-Passphrase",
         ] {
             assert_eq!(found(otlp, &header(name, "hunter2")).len(), 1, "{name}");
             assert_eq!(found(otlp, &header(name, "Bearer ${TOKEN}")).len(), 0, "{name}");

@@ -190,7 +190,10 @@ pub fn render(instance: &Instance<'_>) -> Result<Rendered, Vec<Problem>> {
         }
     }
     if let Secret::Missing { name } = instance.secret {
-        let message = format!("the Secret {name} does not exist in the namespace of the Destination; create it");
+        let message = match name.trim() {
+            "" => "it names no Secret; write its name, or remove secretRef".to_owned(),
+            name => format!("the Secret {name} does not exist in the namespace of the Destination; create it"),
+        };
         evaluation.problem(Reason::SecretNotFound, "spec.secretRef", message);
     }
     for name in rules.required.iter().filter(|name| is_blank(name)) {

@@ -105,6 +105,10 @@ pub struct Field {
     /// What the form starts with, as text.
     #[serde(default)]
     pub initial_value: Option<String>,
+    /// What the example manifest of the type shows, where neither what the form starts with nor its first choice works. One that is not
+    /// required is shown because the example would not be valid without it. `${KEY}` stands for a key of the example's Secret.
+    #[serde(default)]
+    pub example: Option<String>,
     /// When the form shows it; empty means always.
     #[serde(default)]
     pub render_condition: Vec<String>,

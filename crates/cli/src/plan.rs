@@ -3,8 +3,8 @@
 use crate::{Failure, input, live, output};
 use clap::Args;
 use jiff::Timestamp;
-use odigos_api::{Finding, names};
-use odigos_plan::objects::title;
+use odigos_api::{Finding, labels, names};
+use odigos_plan::objects::{superseded_versions, title};
 use odigos_plan::quarantine;
 use odigos_plan::world::{Applications, Certainty, Key, World, outdated_words};
 use serde_json::{Value, json};
@@ -45,6 +45,8 @@ struct Report {
     /// Objects, and their difference.
     changed: Vec<(String, String)>,
     deleted: Vec<String>,
+    /// Versions of configurations that are deleted once every pod runs the new one.
+    superseded: Vec<String>,
     /// Collectors whose pods are replaced.
     collectors: Vec<String>,
     applications: Applications,
@@ -63,10 +65,15 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     findings.extend(settled.findings);
     findings.sort();
     findings.dedup();
+    let mut versions: BTreeMap<String, String> = BTreeMap::new();
     let mut report = Report { quarantined: settled.quarantined, ..Report::default() };
     for desired in world.written_objects() {
         match live::get(&client, &desired).await? {
-            None => report.created.push(title(&desired)),
+            None => {
+                let name = desired.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+                versions.extend(configured(&desired).map(|group| (group, name.to_owned())));
+                report.created.push(title(&desired));
+            }
             Some(found) => {
                 if let Some(difference) = difference(&desired, &found) {
                     report.changed.push((title(&desired), difference));
@@ -75,6 +82,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
     }
     report.deleted = deleted(&before, &world);
+    report.superseded = superseded(&client, &arguments.namespace, &versions).await?;
     let is_collector = |title: &&String| {
         title.starts_with("Deployment ") || title.starts_with("DaemonSet ") || title.starts_with("StatefulSet ")
     };
@@ -98,6 +106,34 @@ fn deleted(before: &World, after: &World) -> Vec<String> {
     all.extend(gone("CollectorsGroup", &before.groups, &after.groups));
     all.extend(gone("DataStream", &before.data_streams, &after.data_streams));
     all
+}
+
+/// What follows from how pods run, and is not predicted.
+const NOT_PREDICTED: &str = "rollbacks and evictions of pods whose agents harm them, what collectors do not start with and is quarantined then, the number of gateways, a gateway of another kind or name that is deleted once the new one serves, and statuses";
+
+/// Versions of configurations that go when new ones serve; `new` are the names of those by what they configure.
+async fn superseded(
+    client: &kube::Client,
+    namespace: &str,
+    new: &BTreeMap<String, String>,
+) -> anyhow::Result<Vec<String>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut versions: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for object in live::list(client, "v1", "ConfigMap", "configmaps", Some(namespace)).await? {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(group) = configured(&object) {
+            versions.entry(group).or_default().push((text("/metadata/name"), text("/metadata/creationTimestamp")));
+        }
+    }
+    let gone = new.iter().filter_map(|(group, name)| Some(superseded_versions(name, versions.get(group).cloned()?)));
+    Ok(gone.flatten().map(|name| format!("ConfigMap {namespace}/{name}")).collect())
+}
+
+/// What an immutable version of a configuration configures.
+fn configured(object: &Value) -> Option<String> {
+    object.pointer("/metadata/labels")?.get(labels::CONFIG_OF)?.as_str().map(str::to_owned)
 }
 
 impl Report {
@@ -127,7 +163,7 @@ impl Report {
         json!({
             "created": self.created, "changed": changed, "deleted": self.deleted, "collectors": self.collectors,
             "applications": applications, "uninstrumented": uninstrumented, "outdated": outdated,
-            "quarantined": self.quarantined, "findings": findings,
+            "quarantined": self.quarantined, "superseded": self.superseded, "notPredicted": NOT_PREDICTED, "findings": findings,
         })
     }
 
@@ -141,6 +177,9 @@ impl Report {
         }
         for title in &self.deleted {
             out.push_str(&format!("- {title}\n"));
+        }
+        for title in &self.superseded {
+            out.push_str(&format!("- {title}, once every pod runs the new version\n"));
         }
         for workload in &self.applications.uninstrumented {
             out.push_str(&format!("- agents of {workload}\n"));
@@ -164,6 +203,7 @@ impl Report {
             out.push_str(&format!("? quarantined, left out of the collectors: {}: {said}\n", quarantine::words(name)));
         }
         out.push_str(&self.summary());
+        out.push_str(&format!("not predicted: {NOT_PREDICTED}\n"));
         out
     }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use flate2::read::MultiGzDecoder;
 use odigos_plan::sampling::otlp_json::Document;
 use odigos_plan::sampling::span::Span;
+use odigos_plan::world::BeforeSampling;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -78,15 +79,22 @@ impl<R: Read> Read for Counting<R> {
     }
 }
 
-/// Reads a recording; `each` takes a span and the bytes that it takes in the recording, uncompressed.
+/// Reads a recording; `each` takes a span, as Actions in front of the sampler leave it, and the bytes that it takes in the recording,
+/// uncompressed.
 ///
 /// # Errors
 /// When the file cannot be read, is in another form, or holds no span at all.
-pub(crate) fn read(path: &Path, position: &Position, each: &mut dyn FnMut(&Span, u64)) -> anyhow::Result<Summary> {
+pub(crate) fn read(
+    path: &Path,
+    before: &BeforeSampling,
+    position: &Position,
+    each: &mut dyn FnMut(&Span, u64),
+) -> anyhow::Result<Summary> {
     let shown = path.display();
     let file = File::open(path).with_context(|| format!("failed to open {shown}"))?;
     let counting = Counting { inner: file, position: position.clone() };
-    let summary = read_from(counting, each).with_context(|| format!("failed to read recorded traces of {shown}"))?;
+    let summary =
+        read_from(counting, before, each).with_context(|| format!("failed to read recorded traces of {shown}"))?;
     if summary.spans == 0 {
         let form = summary.form.unwrap_or("no object of it has resourceSpans with spans that have a trace id");
         bail!("{shown} holds no spans: {form}. To try rules, {HOW_TO_RECORD}");
@@ -94,7 +102,11 @@ pub(crate) fn read(path: &Path, position: &Position, each: &mut dyn FnMut(&Span,
     Ok(summary)
 }
 
-fn read_from(mut file: impl Read, each: &mut dyn FnMut(&Span, u64)) -> anyhow::Result<Summary> {
+fn read_from(
+    mut file: impl Read,
+    before: &BeforeSampling,
+    each: &mut dyn FnMut(&Span, u64),
+) -> anyhow::Result<Summary> {
     let (start, length) = first_bytes(&mut file)?;
     let start = &start[..length];
     match start {
@@ -102,9 +114,9 @@ fn read_from(mut file: impl Read, each: &mut dyn FnMut(&Span, u64)) -> anyhow::R
             let chained = Cursor::new(start.to_vec()).chain(file);
             let mut plain = MultiGzDecoder::new(BufReader::new(chained));
             let (start, length) = first_bytes(&mut plain).context("failed to decompress it with gzip")?;
-            read_plain(&start[..length], plain, each)
+            read_plain(&start[..length], plain, before, each)
         }
-        start => read_plain(start, file, each),
+        start => read_plain(start, file, before, each),
     }
 }
 
@@ -117,7 +129,12 @@ fn first_bytes(reader: &mut impl Read) -> std::io::Result<([u8; 4], usize)> {
     Ok((bytes, start.len()))
 }
 
-fn read_plain(start: &[u8], rest: impl Read, each: &mut dyn FnMut(&Span, u64)) -> anyhow::Result<Summary> {
+fn read_plain(
+    start: &[u8],
+    rest: impl Read,
+    before: &BeforeSampling,
+    each: &mut dyn FnMut(&Span, u64),
+) -> anyhow::Result<Summary> {
     match start {
         [0x28, 0xb5, 0x2f, 0xfd] => bail!("it is compressed with zstd: decompress it first (zstd -d)"),
         [0x1f, 0x8b, ..] => bail!("it is compressed twice: decompress it first"),
@@ -129,12 +146,13 @@ fn read_plain(start: &[u8], rest: impl Read, each: &mut dyn FnMut(&Span, u64)) -
     }
     let start = start.strip_prefix(BYTE_ORDER_MARK).unwrap_or(start);
     let reader = Cursor::new(start.to_vec()).chain(BufReader::with_capacity(1 << 20, rest));
-    Reading { summary: Summary::default(), each }.lines(reader)
+    Reading { summary: Summary::default(), before, each }.lines(reader)
 }
 
 /// One recording under way.
 struct Reading<'a> {
     summary: Summary,
+    before: &'a BeforeSampling,
     each: &'a mut dyn FnMut(&Span, u64),
 }
 
@@ -186,7 +204,7 @@ impl Reading<'_> {
 
     fn take(&mut self, document: Document<'_>, bytes: u64) -> anyhow::Result<()> {
         let foreign = document.foreign();
-        let found = document.into_spans()?;
+        let found = document.into_spans(self.before)?;
         if let (true, Some(form)) = (found.spans.is_empty(), foreign) {
             self.summary.foreign += 1;
             self.summary.form.get_or_insert(form);

@@ -8,10 +8,11 @@ use odigos_api::data_stream::SamplingView;
 use odigos_api::sampling::Sampling;
 use odigos_api::{Finding, names};
 use odigos_pipeline::yaml;
+use odigos_plan::actions::report;
 use odigos_plan::sampling::simulate::{RuleCounts, Simulation, Totals};
 use odigos_plan::sampling::{Accepted, Rule, accept_with, explain, legacy};
 use odigos_plan::streams::object_name;
-use odigos_plan::world::World;
+use odigos_plan::world::{BeforeSampling, World};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -78,8 +79,8 @@ struct Validate {
 
 #[derive(Args, Debug)]
 struct RuleFiles {
-    /// Manifests of rules (Sampling, DataStream, the ConfigMap odigos-configuration for built-in rules): files, directories, or - for
-    /// standard input.
+    /// Manifests of rules (Sampling, DataStream, the ConfigMap odigos-configuration for built-in rules, Actions and Processors that
+    /// change what rules see): files, directories, or - for standard input.
     #[arg(short, long = "filename", value_name = "PATH", required = true, num_args = 1..)]
     filename: Vec<PathBuf>,
     /// Namespace of the control plane.
@@ -113,6 +114,8 @@ impl RuleFiles {
         }
         let own = world.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
         findings.extend(world.misplaced());
+        let own_actions = world.actions.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
+        findings.extend(own_actions.flat_map(|(_, action)| report::findings(action)));
         let configuration = world.stated_configuration(&mut findings);
         let accepted = accept_with(configuration.built_in_sampling(), own.map(|(_, object)| object).chain(&converted));
         findings.extend(accepted.findings.iter().cloned());
@@ -127,7 +130,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Simulate(arguments) => simulate(arguments),
         Command::Explain(arguments) => explain_rules(arguments),
         Command::Validate(arguments) => {
-            let read = arguments.rules.read()?;
+            let mut read = arguments.rules.read()?;
+            read.accepted.remark_vain();
+            read.findings.append(&mut read.accepted.findings);
+            read.findings.sort();
+            read.findings.dedup();
             let failed = output::findings(&read.findings);
             let rules = read.accepted.rules.len();
             let enabled = read.accepted.enabled().count();
@@ -180,7 +187,9 @@ fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
     let failed = output::findings(&read.findings);
     let rules = of_stream(&read.accepted, arguments.stream.as_deref());
     let mut simulation = Simulation::new(rules.clone());
-    output::findings(&feed(&mut simulation, &arguments.traces)?);
+    let before = read.world.before_sampling(arguments.stream.as_deref());
+    output::findings(&before.findings);
+    output::findings(&feed(&mut simulation, &before, &arguments.traces)?);
     if arguments.output == Format::Json {
         let out = std::io::stdout();
         let mut out = std::io::BufWriter::new(out.lock());
@@ -207,16 +216,20 @@ fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
     }
     let (totals, counts) = simulation.finish(|_| {});
     output::text(&table(&rules, &counts, &totals));
+    let actions: Vec<&str> = before.actions().collect();
+    if !actions.is_empty() {
+        output::text(&format!("Rules see what these Actions leave, in this order: {}\n", actions.join(", ")));
+    }
     Ok(code(failed))
 }
 
 /// Feeds the recording to the simulation, and says what of it is not counted.
-fn feed(simulation: &mut Simulation<'_>, path: &Path) -> anyhow::Result<Vec<Finding>> {
+fn feed(simulation: &mut Simulation<'_>, before: &BeforeSampling, path: &Path) -> anyhow::Result<Vec<Finding>> {
     let size = std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     let progress = std::io::stderr().is_terminal();
     let position = Position::default();
     let (mut spans, mut told) = (0_u64, Instant::now());
-    let summary = recording::read(path, &position, &mut |span, bytes| {
+    let summary = recording::read(path, before, &position, &mut |span, bytes| {
         simulation.add(span, bytes);
         spans += 1;
         if progress && spans.is_multiple_of(1024) && told.elapsed() > Duration::from_millis(250) {
@@ -284,8 +297,12 @@ fn table(rules: &[&Rule], counts: &[RuleCounts], totals: &Totals) -> String {
 fn explain_rules(arguments: &Explain) -> Result<ExitCode, Failure> {
     let read = arguments.rules.read()?;
     let failed = output::findings(&read.findings);
-    let named: BTreeSet<&str> =
+    let mut named: BTreeSet<&str> =
         read.accepted.rules.iter().flat_map(|rule| rule.streams.iter().map(String::as_str)).collect();
+    // Where an Action or Processor is for one data stream, its rules stand apart from those of the others.
+    let streams = read.world.actions.values().filter_map(|one| one.spec.data_streams.as_ref());
+    let streams = streams.chain(read.world.processors.values().filter_map(|one| one.spec.data_streams.as_ref()));
+    named.extend(streams.flatten().map(String::as_str).filter(|stream| !read.world.sampled_behind(stream).is_empty()));
     let mut sets = vec![(None, of_stream(&read.accepted, None))];
     sets.extend(named.into_iter().map(|stream| (Some(stream), of_stream(&read.accepted, Some(stream)))));
     if arguments.output == Format::Json {
@@ -296,6 +313,7 @@ fn explain_rules(arguments: &Explain) -> Result<ExitCode, Failure> {
                 json!({
                     "stream": stream, "rules": told.rules, "disabled": told.disabled, "shadowed": told.shadowed,
                     "contradictions": told.contradictions, "outcome": told.outcome, "buffering": told.buffering,
+                    "behind": stream.map(|stream| read.world.sampled_behind(stream)).unwrap_or_default(),
                 })
             })
             .collect();
@@ -321,6 +339,14 @@ fn explain_rules(arguments: &Explain) -> Result<ExitCode, Failure> {
         part("Contradictions", &told.contradictions);
         text.push_str(&format!("  {}\n", told.outcome));
         told.buffering.iter().for_each(|sentence| text.push_str(&format!("  {sentence}\n")));
+        let behind = stream.map(|stream| read.world.sampled_behind(stream)).unwrap_or_default();
+        if !behind.is_empty() {
+            let sentence = format!(
+                "Rules see what {} of this data stream leaves, so it is sampled apart from the others: a trace in several data streams is decided in each.",
+                behind.join(", ")
+            );
+            text.push_str(&format!("  {sentence}\n"));
+        }
         text.push('\n');
     }
     output::text(&text);

@@ -179,3 +179,59 @@ fn convert_makes_no_rule_for_everything_of_a_filter_without_service() {
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(1), ""));
     assert!(text(&out.stderr).contains("services_name_filters[0].service_name: is required"), "{}", text(&out.stderr));
 }
+
+/// Rules see what Actions in front of the sampler leave, as in the gateway.
+#[test]
+fn simulate_applies_actions_in_front_of_the_sampler() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.display().to_string()
+    };
+    let rules = file(
+        "rules.yaml",
+        "apiVersion: odigos.io/v1alpha1\nkind: Sampling\nmetadata: {name: s}\nspec: {noisyOperations: [{name: health, operation: {httpServer: {route: /health}}}]}\n",
+    );
+    let action = |streams: &str| {
+        format!(
+            "apiVersion: odigos.io/v1alpha1\nkind: Action\nmetadata: {{name: names}}\nspec: {{signals: [TRACES], {streams}renameAttribute: {{renames: {{path: http.route}}}}}}\n"
+        )
+    };
+    let of_all = file("all.yaml", &action(""));
+    let of_stream = file("stream.yaml", &action("dataStreams: [money], "));
+    let processor = file(
+        "processor.yaml",
+        "apiVersion: odigos.io/v1alpha1\nkind: Processor\nmetadata: {name: p}\nspec: {type: filter, signals: [TRACES], collectorRoles: [CLUSTER_GATEWAY], processorConfig: {}}\n",
+    );
+    let span = span(1, false).replace(
+        r#""spanId":"01","#,
+        r#""spanId":"01","kind":2,"attributes":[{"key":"path","value":{"stringValue":"/health"}},{"key":"http.request.method","value":{"stringValue":"GET"}}],"#,
+    );
+    let traces = file("traces.json", &span);
+    let simulate = |files: &[&str], more: &[&str]| {
+        let files = files.iter().flat_map(|file| ["-f", file]);
+        let arguments: Vec<&str> =
+            ["simulate"].into_iter().chain(files).chain(["--traces", &traces]).chain(more.iter().copied()).collect();
+        let out = odigos(&arguments);
+        (text(&out.stdout), text(&out.stderr))
+    };
+    let (without, _) = simulate(&[&rules], &[]);
+    assert!(without.contains("1 of 1 traces are kept") && !without.contains("Actions"), "{without}");
+    let (with, said) = simulate(&[&rules, &of_all], &[]);
+    assert!(with.contains("0 of 1 traces are kept"), "{with}");
+    assert!(with.contains("Rules see what these Actions leave, in this order: names"), "{with}");
+    assert_eq!(said, "");
+    let (other, _) = simulate(&[&rules, &of_stream], &[]);
+    assert!(other.contains("1 of 1 traces are kept"), "{other}");
+    let (stream, _) = simulate(&[&rules, &of_stream], &["--stream", "money"]);
+    assert!(stream.contains("0 of 1 traces are kept"), "{stream}");
+    let (_, said) = simulate(&[&rules, &processor], &[]);
+    assert!(said.contains("Processor/odigos-system/p") && said.contains("does not run a Processor"), "{said}");
+    let explained = text(&odigos(&["explain", "-f", &rules, "-f", &of_stream]).stdout);
+    assert!(
+        explained.contains("Data stream money")
+            && explained.contains("Rules see what Action names of this data stream leaves"),
+        "{explained}"
+    );
+}

@@ -16,7 +16,8 @@ pub(crate) fn document() -> String {
          An empty text means that a key is not set.\n\
          The ConfigMaps `odigos-remote-config` and `odigos-local-ui-config` override some keys.\n\n\
          The ConfigMap `effective-config` shows the outcome with all defaults (`config.yaml`), and every problem (`findings`):\n\
-         a key that is unknown, that no component reads, or that is there twice, and a value that is not accepted, with what is used instead. Each is an Event of the ConfigMap\n\
+         a key that is unknown, that no component reads, or that is there twice, a value that is not accepted, with what is used instead, and a setting that\n\
+         another one makes ineffective, such as the switch of its own block. Each is an Event of the ConfigMap\n\
          `odigos-configuration` too (reason `InvalidConfiguration`), and `odigos render` and `odigos plan` print it.\n\n\
          ```\n\
          kubectl get configmap effective-config -n odigos-system -o yaml\n\

@@ -16,6 +16,7 @@ mod interpreter;
 pub mod item;
 mod limits;
 mod masking;
+pub mod names;
 mod pattern;
 pub mod problem;
 pub mod report;

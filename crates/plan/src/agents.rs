@@ -15,7 +15,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use container::silencing_rule;
+pub use container::{is_of_another_language, silencing_rule};
 pub use injection::InjectionMode;
 pub use options::Options;
 pub use reason::Reason;

@@ -8,6 +8,7 @@ pub mod keys;
 mod relations;
 mod sampling;
 pub mod shapes;
+mod switches;
 pub mod texts;
 mod unknown;
 pub(crate) mod values;

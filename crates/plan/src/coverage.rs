@@ -5,7 +5,7 @@
 
 pub mod scope;
 
-use crate::covered::unknown;
+use crate::covered::{LANGUAGES, unknown};
 use crate::spelling::behind_misspelt;
 use crate::workload::Workload;
 use odigos_api::condition::ConditionDraft;
@@ -289,6 +289,8 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
     if spec.otel_service_name.as_deref().is_some_and(|name| name.trim().is_empty()) {
         let message = "it is blank; remove it, or write the name under which the workload shall appear".to_owned();
         found.push(("spec.otelServiceName".to_owned(), message));
+    } else if let Some(problem) = spec.otel_service_name.as_deref().and_then(service_name_problem) {
+        found.push(("spec.otelServiceName".to_owned(), problem.to_owned()));
     }
     if is_namespace_source(source) && !spec.container_overrides.is_empty() {
         let message =
@@ -324,8 +326,23 @@ pub fn source_remarks(source: &Source, workload: Option<&Workload>) -> Vec<(Stri
             let known = distribution::all().keys().map(String::as_str);
             found.push((field("otelDistroName"), unknown(name, "distribution", known)));
         }
+        let language = one.runtime_info.as_ref().map(|details| details.language.as_str());
+        if let Some(language) = language.filter(|language| !LANGUAGES.contains(language)) {
+            found.push((field("runtimeInfo.language"), unknown(language, "language", LANGUAGES)));
+        }
     }
     found
+}
+
+/// What is wrong with a service name that is not blank: it is sent as it is written.
+#[must_use]
+pub fn service_name_problem(name: &str) -> Option<&'static str> {
+    if name.chars().any(char::is_control) {
+        return Some(
+            "it holds a control character, such as a tab or the end of a line, which backends show in odd ways or refuse; remove it",
+        );
+    }
+    (name.trim() != name).then_some("the blank at its beginning or end is part of the name; remove it")
 }
 
 /// A label that was probably meant to join a data stream, and joins none.

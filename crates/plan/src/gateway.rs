@@ -22,6 +22,8 @@ mod action_tests;
 #[cfg(test)]
 mod sampling_tests;
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod tests;
 
 use crate::actions::report as actions;
@@ -192,7 +194,8 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let permission = Permission::of(seen.configuration);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
-    let mut actions = actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes));
+    let mut actions =
+        actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes), seen.rules.covered.as_ref());
     processors.add_steps(role, actions.iter().filter_map(actions::Known::step));
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
@@ -221,6 +224,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
+    processors.report_sampled_apart(role, &config, seen.processors.iter().copied());
     for versions in versions::of(&seen.group.spec, &processors, &destinations.fragments) {
         let message = versions.to_string();
         for action in actions.iter_mut().filter(|one| one.step().is_some_and(|step| versions.is_made_by(&step.id))) {
@@ -321,8 +325,31 @@ fn unowned_findings(seen: &Observed<'_>, streams: &streams::StreamSet, fragments
     let object = || format!("CollectorsGroup {}/{}", seen.namespace, names::GATEWAY);
     let mut findings: Vec<Finding> =
         unowned::problems(seen.configuration).into_iter().map(|one| Finding::warning(object(), "", one)).collect();
-    findings.extend(uncollected(seen, streams, fragments).map(|message| Finding::warning(object(), "", message)));
+    match uncollected(seen, streams, fragments) {
+        Some(message) => findings.push(Finding::warning(object(), "", message)),
+        None => {
+            let useless = useless_unowned(seen, streams, fragments).into_iter();
+            findings.extend(useless.map(|message| Finding::warning(object(), "", message)));
+        }
+    }
     findings
+}
+
+/// What to report of streams for what belongs to no workload that are of no use: no Destination takes metrics of them, although another
+/// one takes metrics, or nothing names them.
+fn useless_unowned(seen: &Observed<'_>, streams: &streams::StreamSet, fragments: &[Fragment]) -> Vec<String> {
+    if seen.configuration.get(unowned::PATH).is_none() {
+        return Vec::new();
+    }
+    let taking: Vec<&Fragment> = fragments.iter().filter(|one| one.pipelines.contains_key(&Signal::Metrics)).collect();
+    let known = routing::known_streams(&seen.group.spec, fragments);
+    let is_reached = |stream: &String| taking.iter().any(|one| one.selection.includes(stream));
+    let is_quiet = |stream: &String| taking.is_empty() && known.contains(stream);
+    let message = |stream: &String| {
+        let near = crate::spelling::hint(stream, known.iter().map(String::as_str).filter(|one| one != stream));
+        format!("{}: no Destination takes metrics of the data stream {stream}{near}", unowned::PATH)
+    };
+    streams.iter().filter(|stream| !is_reached(stream) && !is_quiet(stream)).map(message).collect()
 }
 
 /// Why what belongs to no workload is not collected, although Destinations take metrics.

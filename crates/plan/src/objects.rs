@@ -32,6 +32,18 @@ pub enum Rank {
     Custom,
 }
 
+/// Versions of a collector's configuration that are kept, the one that serves among them.
+pub const KEPT_VERSIONS: usize = 3;
+
+/// The versions that are deleted once every pod runs `current`, which need not be among them: all but the newest. Each has the time at
+/// which it was created, as Kubernetes writes it.
+#[must_use]
+pub fn superseded_versions(current: &str, versions: impl IntoIterator<Item = (String, String)>) -> Vec<String> {
+    let mut others: Vec<(String, String)> = versions.into_iter().filter(|(name, _)| name != current).collect();
+    others.sort_by(|(_, one), (_, other)| other.cmp(one));
+    others.into_iter().skip(KEPT_VERSIONS - 1).map(|(name, _)| name).collect()
+}
+
 impl Desired {
     /// `Kind namespace/name`, for messages.
     #[must_use]
@@ -173,6 +185,16 @@ pub fn configuration_objects(name: &str, namespace: &str, key: &str, text: &str,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn newest_versions_of_a_configuration_are_kept() {
+        let version = |name: &str, day: u8| (name.to_owned(), format!("2026-01-{day:02}T00:00:00Z"));
+        let all = || [version("a", 1), version("b", 2), version("c", 3), version("d", 4)];
+        assert_eq!(superseded_versions("d", all()), ["a"]);
+        assert_eq!(superseded_versions("new", all()), ["b", "a"]);
+        assert_eq!(superseded_versions("a", all()), ["b"], "a version may come back");
+        assert_eq!(superseded_versions("new", all().into_iter().skip(2)), [] as [&str; 0]);
+    }
 
     #[test]
     fn configuration_of_more_than_a_config_map_holds_is_a_problem() {

@@ -5,6 +5,7 @@
 
 pub mod permission;
 mod placement;
+pub(crate) mod sampled_apart;
 mod settings;
 
 pub use permission::Permission;
@@ -225,6 +226,11 @@ pub(crate) fn missing_streams(names: Option<&[String]>, classes: &[StreamClass])
     missing.map(|stream| missing_stream(stream, &in_use)).collect()
 }
 
+/// Whether no workload is in any of the data streams that an object names.
+pub(crate) fn is_missing_everywhere(names: Option<&[String]>, missing: &[String]) -> bool {
+    !missing.is_empty() && names.is_some_and(|names| names.len() == missing.len())
+}
+
 /// What to report where the collector of `role` in this release lacks a processor: another image may have it, so it is rendered.
 fn not_in_collector(role: CollectorRole, id: &str) -> Option<String> {
     let (collector, value) = match role {
@@ -398,7 +404,14 @@ impl Processors {
                 self.findings.push(Finding::warning(object, "spec.signals", message));
                 continue;
             }
-            self.findings.push(Finding::warning(object, "spec.signals", format!("it is in no pipeline: {lacking}")));
+            // Where every one of its streams is missing, that is the reason, and it is reported.
+            if !is_missing_everywhere(processor.spec.data_streams.as_deref(), &usable.missing_streams) {
+                self.findings.push(Finding::warning(
+                    object,
+                    "spec.signals",
+                    format!("it is in no pipeline: {lacking}"),
+                ));
+            }
             let message = format!(
                 "The processor is in no pipeline: the {collector} has none for {wanted} now. It is added as soon as there is one.{missing}"
             );

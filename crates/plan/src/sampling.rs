@@ -28,6 +28,7 @@ pub mod rule;
 pub(crate) mod scope;
 pub mod simulate;
 pub mod span;
+mod vain;
 
 #[cfg(any(test, feature = "testing"))]
 pub mod generate;

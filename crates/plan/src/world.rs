@@ -4,6 +4,8 @@
 //! changes and marks workloads ready (design 3). Never touches a file or a cluster: texts and objects come in, objects
 //! and findings go out.
 
+mod admitted;
+mod before_sampling;
 mod ineffective;
 mod read;
 mod remove;
@@ -18,6 +20,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod tests;
 
+pub use before_sampling::BeforeSampling;
 pub use read::{Manifest, Manifests, ReadError, manifests, read};
 pub use restarts::{Applications, Certainty, Restart, outdated_words};
 pub use settle::{Settled, implicit_stream, implicit_stream_of, stream_status};
@@ -79,6 +82,8 @@ pub struct World {
     pub sources: BTreeMap<Key, Source>,
     /// Destinations.
     pub destinations: BTreeMap<Key, Destination>,
+    /// Destinations that were read from texts, with what was in the cluster before.
+    replaced: BTreeMap<Key, Option<Destination>>,
     /// Data streams.
     pub data_streams: BTreeMap<Key, DataStream>,
     /// Collectors groups.

@@ -201,7 +201,7 @@ pub fn uptrace_dsn(text: &str) -> Result<String, String> {
     let authority = after.split(['/', '?', '#']).next().unwrap_or_default();
     match authority.rsplit_once('@') {
         Some((token, _)) if !token.is_empty() => Ok(text.to_owned()),
-        _ => Err("it holds no token; copy the whole DSN, such as https://<token>@api.uptrace.dev?grpc=4317".into()),
+        _ => Err("it holds no token; copy the whole DSN, such as https://${TOKEN}@api.uptrace.dev?grpc=4317 with the token in the key TOKEN of the Secret".into()),
     }
 }
 

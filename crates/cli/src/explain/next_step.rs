@@ -3,7 +3,7 @@
 
 use super::{kubectl_name, restart};
 use odigos_api::WorkloadRef;
-use odigos_plan::agents::silencing_rule;
+use odigos_plan::agents::{is_of_another_language, silencing_rule};
 use odigos_plan::instrumentation::OUTDATED_INPUTS;
 
 /// What a person can do about a reason whose message names the cause; `None` where nothing is to be done, or only to be waited.
@@ -21,6 +21,13 @@ pub(crate) fn next_step_for(reason: &str, message: &str, workload: &WorkloadRef)
                     .into(),
             );
         }
+    }
+    if reason == "UnsupportedProgrammingLanguage" && is_of_another_language(message) {
+        return Some(
+            "take otelDistroName out of containerOverrides[] of the Source, or name a distribution for the language that runs; where the \
+             language was detected wrongly, state it with containerOverrides[].runtimeInfo.language"
+                .into(),
+        );
     }
     next_step(reason, workload)
 }

@@ -297,6 +297,9 @@ fn every_reason_that_stays_has_a_next_step() {
     let said = next_step::next_step_for("NoCollectedSignals", silenced, &web).unwrap();
     assert!(said.contains("InstrumentationRule quiet") && !said.contains("destinations add"), "{said}");
     let sparing = "No destination takes what java-community sends, and agents.signals is asNeeded.";
+    let other = "python-community is a distribution for python, and the container runs java.";
+    let said = next_step::next_step_for("UnsupportedProgrammingLanguage", other, &web).unwrap();
+    assert!(said.contains("take otelDistroName out"), "{said}");
     let said = next_step::next_step_for("NoCollectedSignals", sparing, &web).unwrap();
     assert!(said.contains("destinations add") && said.contains("asNeeded"), "{said}");
     for reason in [

@@ -4,8 +4,10 @@
 //! Knows the steps and the gateway's pipelines; never compiles, never renders.
 
 use super::transform::Settings;
-use super::{Compiled, Kind, Step, compile, failure};
-use crate::processors::{items, missing_streams, notes};
+use super::{Compiled, Kind, Step, compile, failure, names};
+use crate::covered::CoveredNames;
+use crate::processors::sampled_apart::sampled_apart;
+use crate::processors::{is_missing_everywhere, items, missing_streams, notes};
 use crate::quarantine::action_key;
 use odigos_api::Finding;
 use odigos_api::action::Action;
@@ -25,6 +27,8 @@ pub struct Known<'a> {
     pub refusal: Option<String>,
     /// What is said of its data streams that no workload is in.
     pub missing_streams: Vec<String>,
+    /// What is said of its scopes that match nothing, each with its field.
+    pub missing_scopes: Vec<(String, String)>,
     /// What takes its place while it is set aside.
     dropping: Option<Step>,
     /// What is said of destinations that get items more than once.
@@ -32,11 +36,12 @@ pub struct Known<'a> {
 }
 
 /// Compiles Actions, in the order of their names. `classes` hold the streams that are in
-/// use, where that is known.
+/// use, where that is known, and `covered` what scopes can match.
 pub fn known<'a>(
     actions: impl IntoIterator<Item = &'a Action>,
     set_aside: &BTreeMap<String, String>,
     classes: Option<&[StreamClass]>,
+    covered: Option<&CoveredNames>,
 ) -> Vec<Known<'a>> {
     let mut all: Vec<Known<'a>> = actions
         .into_iter()
@@ -45,8 +50,9 @@ pub fn known<'a>(
             let refusal = set_aside.get(&action_key(name(action))).cloned();
             let missing = |classes| missing_streams(action.spec.data_streams.as_deref(), classes);
             let missing_streams = classes.map(missing).unwrap_or_default();
+            let missing_scopes = covered.map(|covered| names::missing(action, covered)).unwrap_or_default();
             let dropping = failure::dropping(action).filter(|_| refusal.is_some());
-            Known { action, compiled, refusal, missing_streams, dropping, versions: Vec::new() }
+            Known { action, compiled, refusal, missing_streams, missing_scopes, dropping, versions: Vec::new() }
         })
         .collect();
     all.sort_by_key(|one| name(one.action));
@@ -122,6 +128,8 @@ pub fn findings(action: &Action) -> Vec<Finding> {
         problems.map(|problem| finding(object.clone(), problem.field, problem.message)).collect();
     all.extend(policy);
     all.extend(silenced(action).map(|(field, message)| Finding::warning(object.clone(), field, message)));
+    let remarks = names::remarks(&action.spec).into_iter();
+    all.extend(remarks.map(|(field, message)| Finding::warning(object.clone(), field, message)));
     all.extend(without_effect(action).map(|message| Finding::warning(object, "", message)));
     all
 }
@@ -145,11 +153,27 @@ impl Known<'_> {
         let object = format!("Action {namespace}/{}", name(self.action));
         let missing = self.missing_streams.iter().map(|one| ("spec.dataStreams", one.clone()));
         let added = self.added(Some(config));
-        let idle = (added.reason == "NotInPipeline").then_some(("spec.signals", added.message.clone()));
+        // Where every one of its streams is missing, that is the reason, and it is reported.
+        let streams = self.action.spec.data_streams.as_deref();
+        let is_explained = is_missing_everywhere(streams, &self.missing_streams);
+        let is_idle = added.reason == "NotInPipeline" && !is_explained;
+        let idle = is_idle.then_some(("spec.signals", added.message.clone()));
         let versions = self.versions.iter().map(|one| ("spec.dataStreams", one.clone()));
         let refused = (added.reason == "ProcessorStartFailed").then_some(("spec", added.message));
-        let all: Vec<(&str, String)> = missing.chain(idle).chain(versions).chain(refused).collect();
-        all.into_iter().map(move |(field, message)| Finding::warning(object.clone(), field, message))
+        let warnings = missing.chain(idle).chain(versions).chain(refused);
+        let warnings = warnings.map(|(field, message)| Finding::warning(object.clone(), field, message));
+        let scopes = self.missing_scopes.iter();
+        let scopes = scopes.map(|(field, message)| Finding::warning(object.clone(), field.clone(), message.clone()));
+        let apart =
+            self.sampled_apart(config).map(|message| Finding::info(object.clone(), "spec.dataStreams", message));
+        let all: Vec<Finding> = warnings.chain(scopes).chain(apart).collect();
+        all.into_iter()
+    }
+
+    /// What is said where it splits sampling by data streams.
+    fn sampled_apart(&self, config: &CollectorConfig) -> Option<String> {
+        let step = self.step()?;
+        sampled_apart(config, &step.id, step.streams.as_deref())
     }
 
     /// Both conditions; `config` is the gateway's, if there is one.
@@ -182,6 +206,9 @@ impl Known<'_> {
         }
         if let Some((_, warning)) = silenced(self.action) {
             message.push_str(&format!(" But {warning}."));
+        }
+        for (field, remark) in names::remarks(&self.action.spec).iter().chain(&self.missing_scopes).take(20) {
+            message.push_str(&format!(" Warning: {field}: {remark}."));
         }
         ConditionDraft::yes(kind::TRANSFORMED, "ProcessorCreated", message)
     }
@@ -216,8 +243,9 @@ impl Known<'_> {
             let message = format!("{} drops what it is for. {}.", step.id, consequence(self.action, Some(step)));
             return no("ItemsDropped", message);
         }
+        let apart = self.sampled_apart(config).map(|message| format!(" Note that {message}.")).unwrap_or_default();
         let mut message =
-            format!("{} is part of the gateway's configuration.{}", step.id, notes(&self.missing_streams));
+            format!("{} is part of the gateway's configuration.{}{apart}", step.id, notes(&self.missing_streams));
         for versions in &self.versions {
             message.push_str(&format!(" {versions}."));
         }

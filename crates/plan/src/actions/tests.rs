@@ -290,7 +290,7 @@ fn rows_1_2_and_signals_are_refused() {
 fn an_action_that_is_set_aside_is_no_step() {
     let one = action("a", &json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["x"]}}));
     let set_aside = BTreeMap::from([(crate::quarantine::action_key("a"), "no such function".to_owned())]);
-    let [known] = &report::known([&one], &set_aside, None)[..] else { panic!("it is one") };
+    let [known] = &report::known([&one], &set_aside, None, None)[..] else { panic!("it is one") };
     assert_eq!(known.step(), None);
     let [transformed, added] = &known.conditions(None)[..] else { panic!("there are two conditions") };
     assert!(transformed.message.contains("a transform processor"), "{transformed:?}");

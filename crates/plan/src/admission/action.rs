@@ -3,7 +3,7 @@
 //! Owns what is said when an Action is written; [`crate::actions`] judges it. Never looks at other Actions.
 
 use super::{Refusal, Review};
-use crate::actions::{compile, report};
+use crate::actions::{compile, names, report};
 use odigos_api::action::Action;
 
 /// Reviews an Action. One whose settings stay as they are keeps them, so that its labels can be changed whatever an earlier release
@@ -25,6 +25,8 @@ pub fn review(action: &Action, before: Option<&Action>, control_plane_namespace:
         result.refusals.extend(refusals.into_iter().map(|(field, message)| Refusal::new(field, message)));
     }
     result.warnings.extend(report::without_effect(action).map(str::to_owned));
+    let remarks = names::remarks(&action.spec).into_iter();
+    result.warnings.extend(remarks.map(|(field, message)| format!("{field}: {message}")));
     result
 }
 

@@ -116,7 +116,11 @@ pub fn review(
             let problems = value_problems(&rendered, None, "");
             result.warnings.extend(problems.into_iter().map(|(field, message)| format!("{field}: {message}")));
             // Which of the keys the Secret really has is not known here.
-            rendered.warnings.into_iter().filter(|one| one.field != SECRET_FIELD).collect()
+            let is_of_secret = |field: &str| {
+                let name = field.strip_prefix("spec.data.").unwrap_or_default();
+                field == SECRET_FIELD || keys.contains(name) && !spec.data.contains_key(name)
+            };
+            rendered.warnings.into_iter().filter(|one| !is_of_secret(&one.field)).collect()
         }
         Err(problems) => problems,
     };

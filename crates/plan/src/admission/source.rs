@@ -138,6 +138,14 @@ pub fn refusals<'a>(
             refuse("spec.matchWorkloadNameAsRegex", "it cannot be set for a whole namespace".into());
         }
     }
+    let had_name = before.and_then(|before| before.spec.otel_service_name.as_ref());
+    let name = spec.otel_service_name.as_ref().filter(|name| had_name != Some(*name));
+    if name.is_some_and(|name| name.chars().any(char::is_control)) {
+        refuse(
+            "spec.otelServiceName",
+            "it holds a control character, such as a tab or the end of a line; remove it".into(),
+        );
+    }
     let matcher = Matcher::new(source);
     let too_large = || compile_within(&workload.name, PATTERN_LIMIT).err().filter(|_| is_pattern && before.is_none());
     if let Some(error) = matcher.pattern_error().map(str::to_owned).or_else(too_large) {

@@ -194,6 +194,15 @@ fn judged(subject: &Subject<'_>, details: &RuntimeDetails) -> Result<Blocked, Bl
     Err((Reason::OtherAgentDetected, message))
 }
 
+/// Words of the message about a distribution for another language than the container's.
+const ANOTHER_LANGUAGE: &str = "is a distribution for";
+
+/// Whether a message is about a distribution for another language than the container's.
+#[must_use]
+pub fn is_of_another_language(message: &str) -> bool {
+    message.contains(ANOTHER_LANGUAGE)
+}
+
 /// The distribution: the one of the Source, else of a rule, else of the language; its fallback where the version wants it.
 fn chosen(
     subject: &Subject<'_>,
@@ -208,7 +217,7 @@ fn chosen(
                 (Reason::NoAvailableAgent, message)
             })?;
             if found.language != language {
-                let message = format!("{name} is for {}, and the container runs {language}.", found.language);
+                let message = format!("{name} {ANOTHER_LANGUAGE} {}, and the container runs {language}.", found.language);
                 return Err((Reason::UnsupportedProgrammingLanguage, message));
             }
             found

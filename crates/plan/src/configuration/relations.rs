@@ -1,9 +1,9 @@
 //! Settings that depend on each other, and those that this release cannot keep although it knows them.
 //!
-//! Owns what is used instead, so that no reader decides that by itself, and the messages. Single values are judged in `shapes`, sampling
-//! in `sampling`, sizes in [`crate::sizing`].
+//! Owns what is used instead, so that no reader decides that by itself, and the messages. Single values are judged in `shapes`, settings
+//! beside their own switch in `switches`, sampling in `sampling`, sizes in [`crate::sizing`].
 
-use super::Configuration;
+use super::{Configuration, switches};
 use crate::duration;
 use crate::pools::Pools;
 use odigos_api::names;
@@ -27,6 +27,12 @@ const RETRY: &str = "collectorNode.otlpExporterConfiguration.retryOnFailure";
 /// Brings settings in line with each other; path and message of each that is changed or has no effect.
 pub(super) fn settle(configuration: &mut Configuration) -> Vec<(String, String)> {
     let mut found = without_effect(configuration);
+    for (path, message) in switches::ineffective(configuration) {
+        // What its own relation has a better word for is reported once.
+        if found.iter().all(|(known, _)| *known != path) {
+            found.push((path, message));
+        }
+    }
     let port = "collectorNode.collectorOwnMetricsPort";
     if let Some(number) =
         configuration.number(port).filter(|one| TAKEN_PORTS.iter().any(|port| i32::from(*port) == *one))
@@ -136,26 +142,6 @@ fn without_effect(configuration: &Configuration) -> Vec<(String, String)> {
         let message = "it has no effect: queues are in memory; set collectorGateway.queueVolume.size";
         report("collectorGateway.queueVolume.storageClass".into(), message);
     }
-    for rule in ["sampling.k8sHealthProbesSampling", "sampling.dropTracesClusterWide"] {
-        let is_stated = |key: &str| configuration.get(&format!("{rule}.{key}")).is_some();
-        if is_stated("keepPercentage") && !is_stated("enabled") {
-            report(
-                format!("{rule}.keepPercentage"),
-                &format!("it has no effect: the rule is off; set {rule}.enabled: true"),
-            );
-        }
-    }
-    let languages = configuration.get("userInstrumentationEnvs.languages").and_then(Value::as_object);
-    for (language, settings) in languages.into_iter().flatten() {
-        let path = format!("userInstrumentationEnvs.languages.{language}");
-        if settings.get("env").is_some() && settings.get("enabled").is_none() {
-            report(format!("{path}.env"), &format!("it has no effect; set {path}.enabled: true"));
-        }
-    }
-    let histogram = "metricsSources.spanMetrics.explicitHistogramBuckets";
-    if is_listed(histogram) && is_on("metricsSources.spanMetrics.histogramDisabled") {
-        report(histogram.into(), "it has no effect: metricsSources.spanMetrics.histogramDisabled is true");
-    }
     let differs = |one: Option<&Value>, other: Option<&Value>| one.zip(other).is_some_and(|(one, other)| one != other);
     for (path, counts) in [
         ("collectorGateway.logLevel", "componentLogLevels.collector"),
@@ -207,7 +193,7 @@ fn without_effect(configuration: &Configuration) -> Vec<(String, String)> {
     found
 }
 
-fn is_nothing(value: &Value) -> bool {
+pub(super) fn is_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::String(text) => text.is_empty(),
@@ -350,8 +336,8 @@ mod tests {
             "instrumentation: {mode: optOut, optOutDataStreams: [shop]}",
             "metricsSources: {hostMetrics: {filesystem: true, mountPoints: [/data]}}",
             "collectorGateway: {queueVolume: {size: 2Gi, storageClass: fast}}",
-            "sampling: {dropTracesClusterWide: {enabled: false, keepPercentage: 5}}",
-            "userInstrumentationEnvs: {languages: {java: {enabled: false, env: {A: b}}}}",
+            "sampling: {dropTracesClusterWide: {enabled: true, keepPercentage: 5}}",
+            "userInstrumentationEnvs: {languages: {java: {enabled: true, env: {A: b}}}}",
             "runtimeDetection: {mode: pod, maxPods: 3}",
             "runtimeDetection: {mode: agent, image: '', resources: {}}",
             "mountMethod: k8s-init-container\nagentsInitContainerResources: {limitCPUm: 100}",
@@ -421,7 +407,12 @@ mod tests {
                 &["initialInterval"],
             ),
             ("{maxInterval: 1m, maxElapsedTime: 10s}", [None, Some("10s"), Some("10s")], &["maxInterval"]),
-            ("{enabled: false, initialInterval: 1m, maxInterval: 10s}", [Some("1m"), Some("10s"), None], &[]),
+            // Of no effect, but not brought in order.
+            (
+                "{enabled: false, initialInterval: 1m, maxInterval: 10s}",
+                [Some("1m"), Some("10s"), None],
+                &["initialInterval", "maxInterval"],
+            ),
         ] {
             let text = format!("collectorNode: {{otlpExporterConfiguration: {{retryOnFailure: {stated}}}}}");
             let (configuration, found) = settled(&text);

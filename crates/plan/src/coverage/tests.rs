@@ -105,6 +105,14 @@ fn source_remarks_name_what_has_no_effect() {
     assert_eq!(found[0].0, "spec.otelServiceName");
     assert_eq!(found[1].0, "spec.containerOverrides[2].containerName");
     assert!(found[1].1.contains("spec.containerOverrides[0]"), "{found:?}");
+    let spoken = json!([{"containerName": "app", "runtimeInfo": {"language": "pyton"}}, {"containerName": "sidecar", "runtimeInfo": {"language": "java"}}]);
+    let spoken =
+        source("s", "Deployment", "web", json!({"containerOverrides": spoken, "otelServiceName": "a\tb"}), &[]);
+    let found = source_remarks(&spoken, Some(&workload));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].0 == "spec.otelServiceName" && found[0].1.contains("control character"), "{found:?}");
+    let expected = "there is no language \"pyton\"; did you mean python?".to_owned();
+    assert_eq!(found[1], ("spec.containerOverrides[0].runtimeInfo.language".to_owned(), expected));
     let switched = source("s", "Deployment", "web", json!({}), &[("a", "True"), ("b", "true")]);
     let found = source_remarks(&switched, None);
     assert_eq!(found.len(), 1, "{found:?}");

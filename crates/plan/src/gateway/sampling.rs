@@ -35,6 +35,8 @@ pub struct Rules {
     pub accepted: Accepted,
     /// The view that DataStreams choose, by name of the object; `stream` where none is chosen.
     pub views: BTreeMap<String, SamplingView>,
+    /// What scopes can match, of rules and of Actions, where that is known.
+    pub covered: Option<CoveredNames>,
 }
 
 impl Rules {
@@ -48,7 +50,9 @@ impl Rules {
     ) -> Self {
         let mut accepted = accept_with(configuration.built_in_sampling(), samplings);
         let configs: Vec<(&str, &str, &InstrumentationConfig)> = configs.into_iter().collect();
-        accepted.remark_missing(&CoveredNames::of(configs.iter().copied()));
+        let covered = CoveredNames::of(configs.iter().copied());
+        accepted.remark_missing(&covered);
+        accepted.remark_vain();
         if let Some(keep) = configuration.health_probes() {
             let settings = configs
                 .iter()
@@ -56,7 +60,7 @@ impl Rules {
             accepted.add(probes::of_configs(settings, keep));
         }
         let views = streams.into_iter().filter_map(|one| Some((one.metadata.name.clone()?, one.spec.sampling_view?)));
-        Self { accepted, views: views.collect() }
+        Self { accepted, views: views.collect(), covered: Some(covered) }
     }
 }
 

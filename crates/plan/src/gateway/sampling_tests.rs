@@ -52,7 +52,7 @@ fn given(samplings: &[Value]) -> Given {
         destinations: vec![of("da", &["a"]), of("db", &["b"]), of("shared", &["a", "b"]), of("dd", &["default"])],
         processors: vec![],
         configuration: Configuration::default(),
-        rules: Rules { accepted: accept(&objects), views: BTreeMap::new() },
+        rules: Rules { accepted: accept(&objects), views: BTreeMap::new(), covered: None },
     }
 }
 
@@ -98,6 +98,31 @@ fn cap(percentage: u32) -> Value {
 
 fn cap_of(percentage: u32, streams: &[&str]) -> Value {
     json!({"costReductionRules": [{"percentageAtMost": percentage}], "dataStreams": streams})
+}
+
+/// What a stream's own Processor leaves is what its rules see, so that stream has a sampler of its own, which is said.
+#[test]
+fn processor_of_one_stream_that_splits_sampling_is_reported() {
+    let told = |streams: Value, hint: i32| {
+        let mut given = given(&[json!({"costReductionRules": [{"percentageAtMost": 10}]})]);
+        let mut one = processor("mask", hint);
+        one.spec.data_streams = serde_json::from_value(streams).unwrap();
+        given.processors = vec![one];
+        let plan = given.plan();
+        let found = plan.findings.iter().filter(|one| one.message.contains("are sampled apart"));
+        let found: Vec<String> = found.map(ToString::to_string).collect();
+        let split = plan.config.to_yaml().contains("tail_sampling/stream");
+        assert_eq!(!found.is_empty(), split, "{found:?}");
+        assert_eq!(plan.processors["mask"].message.contains("are sampled apart"), split);
+        found
+    };
+    let found = told(json!(["a"]), 0);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(
+        found[0].contains("Processor/odigos-system/mask spec.dataStreams") && found[0].contains("data streams a are")
+    );
+    assert_eq!(told(json!(["a"]), 10), [] as [&str; 0], "it runs behind sampling");
+    assert_eq!(told(Value::Null, 0), [] as [&str; 0], "it runs before the one sampler of all streams");
 }
 
 #[test]

@@ -514,7 +514,7 @@ fn credential_in_plain_text_goes_on_and_is_reported_with_its_field() {
     let condition = &plan.destinations["d-1"];
     assert_eq!(condition.status, Status::True);
     for part in [
-        "Warning: spec.data.OTLP_HTTP_ENDPOINT: the address holds a user or password",
+        "Warning: spec.data.OTLP_HTTP_ENDPOINT: the address holds a user, password or key",
         "spec.data.OTLP_HTTP_HEADERS: the header X-Api-Key holds a credential",
         "odigos destinations move-secret d-1",
     ] {

@@ -451,6 +451,8 @@ fn bounded(field: &str, text: Option<&String>) -> Result<Option<String>, Problem
 fn method(field: &str, text: Option<&String>) -> Result<Option<String>, Problem> {
     let method = bounded(field, text)?;
     match &method {
+        // What agents report in place of a method that they do not know.
+        Some(text) if text == "_OTHER" => Ok(method),
         Some(text) if !text.bytes().all(|byte| byte.is_ascii_alphabetic()) => {
             Err((field.to_owned(), format!("{text:?} is no HTTP method: letters only")))
         }

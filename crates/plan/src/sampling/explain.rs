@@ -41,21 +41,24 @@ pub fn explain(rules: &[&Rule]) -> Explanation {
     };
     for (position, rule) in enabled.iter().enumerate() {
         let others = enabled.iter().enumerate().filter(move |(other, _)| *other != position);
-        if let Some((_, stronger)) =
-            others.clone().find(|(other, stronger)| is_shadowed(rule, position, stronger, *other))
-        {
-            out.shadowed.push(format!(
-                "{} can never decide: whatever it matches is matched by {} too, which {}.",
-                quoted(rule),
-                quoted(stronger),
-                why_stronger(rule, stronger)
-            ));
-        }
+        out.shadowed.extend(others.clone().find_map(|(other, stronger)| shadowing(rule, position, stronger, other)));
         for (_, other) in others.filter(|(other, _)| *other > position) {
             out.contradictions.extend(contradiction(rule, other));
         }
     }
     out
+}
+
+/// The sentence about a rule that can never decide because of `stronger`, if so.
+pub(super) fn shadowing(rule: &Rule, position: usize, stronger: &Rule, other: usize) -> Option<String> {
+    is_shadowed(rule, position, stronger, other).then(|| {
+        format!(
+            "{} can never decide: whatever it matches is matched by {} too, which {}.",
+            quoted(rule),
+            quoted(stronger),
+            why_stronger(rule, stronger)
+        )
+    })
 }
 
 fn buffering(enabled: &[&Rule]) -> Option<String> {
@@ -301,7 +304,8 @@ fn why_stronger(rule: &Rule, stronger: &Rule) -> &'static str {
     }
 }
 
-fn contradiction(one: &Rule, other: &Rule) -> Option<String> {
+/// Which of two rules wins where they pull in different directions, if they do.
+pub(super) fn contradiction(one: &Rule, other: &Rule) -> Option<String> {
     let (earlier, later) = if one.category <= other.category { (one, other) } else { (other, one) };
     let same = earlier.operation == later.operation && earlier.scope == later.scope;
     let overlap = covers(earlier, later) || covers(later, earlier) || same;

@@ -5,6 +5,7 @@
 //! decides what a rule matches.
 
 use super::rule::{Alternative, Operation, PathRule, Scope};
+use crate::spelling::nearest;
 
 /// What every warning begins with.
 const LITERALLY: &str = "is taken literally";
@@ -14,7 +15,8 @@ pub(super) fn remarks(operation: &Operation, scope: &Scope) -> Vec<(String, Stri
     let mut found = Vec::new();
     match operation {
         Operation::Any => {}
-        Operation::HttpServer { path, query, .. } => {
+        Operation::HttpServer { path, query, method } => {
+            found.push(("operation.httpServer.method".to_owned(), method.as_deref().and_then(of_method)));
             let field = match path {
                 Some(PathRule::Prefix(_)) => "routePrefix",
                 _ => "route",
@@ -29,7 +31,8 @@ pub(super) fn remarks(operation: &Operation, scope: &Scope) -> Vec<(String, Stri
                 ));
             }
         }
-        Operation::HttpClient { server_address, path, .. } => {
+        Operation::HttpClient { server_address, path, method } => {
+            found.push(("operation.httpClient.method".to_owned(), method.as_deref().and_then(of_method)));
             let field = match path {
                 Some(PathRule::Prefix(_)) => "templatedPathPrefix",
                 _ => "templatedPath",
@@ -60,6 +63,19 @@ pub(super) fn remarks(operation: &Operation, scope: &Scope) -> Vec<(String, Stri
     found.extend(of_scope(scope));
     let found = found.into_iter().filter_map(|(field, remark)| Some((field, remark?)));
     found.map(|(field, remark)| (field, format!("{LITERALLY}: {remark}"))).collect()
+}
+
+/// Methods that instrumentations report by their names.
+const METHODS: [&str; 11] =
+    ["CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "QUERY", "TRACE", "_OTHER"];
+
+fn of_method(text: &str) -> Option<String> {
+    if METHODS.iter().any(|one| one.eq_ignore_ascii_case(text)) {
+        return None;
+    }
+    let upper = text.to_ascii_uppercase();
+    let near = nearest(&upper, METHODS).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    Some(format!("{text} is no HTTP method that agents know, and they report others as _OTHER{near}"))
 }
 
 /// A warning about the name of a data stream.
@@ -310,6 +326,8 @@ mod tests {
                 "operation.httpClient.templatedPath: is taken",
             ),
             (json!({"operation": {"kafkaConsumer": {"kafkaTopic": "orders-*"}}}), "no Kafka topic has `*`"),
+            (json!({"operation": {"httpServer": {"route": "/a", "method": "GTE"}}}), "did you mean GET?"),
+            (json!({"operation": {"httpClient": {"method": "FETCH"}}}), "they report others as _OTHER"),
             (json!({"sourceScopes": {"namespaces": ["shop*"]}}), "no namespace can be called \"shop*\""),
             (
                 json!({"sourceScopes": {"sources": [{"namespace": "shop", "kind": "Deployment", "name": "web-.*"}]}}),
@@ -345,6 +363,8 @@ mod tests {
             json!({"operation": {"httpClient": {"serverAddress": "::1"}}}),
             json!({"operation": {"httpClient": {"serverAddress": "api.example.com"}}}),
             json!({"operation": {"kafkaConsumer": {"kafkaTopic": "Shop.orders_v1-x"}}}),
+            json!({"operation": {"httpServer": {"route": "/a", "method": "get"}}}),
+            json!({"operation": {"httpServer": {"route": "/a", "method": "_OTHER"}}}),
             json!({"sourceScopes": {"namespaces": ["shop-1"], "sources": [{"namespace": "shop", "kind": "StaticPod", "name": "web.a-1"}]}}),
         ] {
             assert_eq!(warnings(rule.clone()), [] as [&str; 0], "{rule}");

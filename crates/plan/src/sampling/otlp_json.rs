@@ -1,10 +1,12 @@
 //! OTLP in JSON, as the collector's file exporter writes it, into [`super::span::Span`]s.
 //!
-//! Owns one document of a recording: its spans, and what it holds where it has none. Reads just what rules look at;
-//! unknown fields are skipped, ids may be of either case, numbers may be strings. Never opens a file: how documents follow
+//! Owns one document of a recording: its spans, and what it holds where it has none. Reads just what rules look at, or what
+//! Actions in front of them may change; unknown fields are skipped, ids may be of either case, numbers may be strings. Never opens a file: how documents follow
 //! one another in a recording is the caller's business.
 
 use super::span::{Attributes, Span, SpanKind};
+use crate::actions::item;
+use crate::world::BeforeSampling;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -52,8 +54,18 @@ struct Resource<'a> {
 
 #[derive(Debug, Deserialize)]
 struct ScopeSpans<'a> {
+    #[serde(default, borrow)]
+    scope: Option<Scope<'a>>,
     #[serde(default, borrow, deserialize_with = "null_as_empty")]
     spans: Vec<JsonSpan<'a>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Scope<'a> {
+    #[serde(default, borrow)]
+    name: Cow<'a, str>,
+    #[serde(default, borrow, deserialize_with = "null_as_empty")]
+    attributes: Vec<KeyValue<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +75,8 @@ struct JsonSpan<'a> {
     trace_id: Cow<'a, str>,
     #[serde(default, borrow, alias = "parent_span_id")]
     parent_span_id: Cow<'a, str>,
+    #[serde(default, borrow)]
+    name: Cow<'a, str>,
     #[serde(default)]
     kind: Value,
     #[serde(default, alias = "start_time_unix_nano")]
@@ -94,6 +108,13 @@ struct KeyValue<'a> {
 struct AnyValue<'a> {
     #[serde(default, borrow, alias = "string_value")]
     string_value: Option<Cow<'a, str>>,
+    /// Integers are often written as text.
+    #[serde(default, alias = "int_value")]
+    int_value: Option<Value>,
+    #[serde(default, alias = "double_value")]
+    double_value: Option<f64>,
+    #[serde(default, alias = "bool_value")]
+    bool_value: Option<bool>,
 }
 
 /// A list that may be `null`, as some writers spell an empty one.
@@ -149,7 +170,11 @@ impl Document<'_> {
     ///
     /// # Errors
     /// [`InvalidId`] when the id of a trace or of a parent is neither empty nor hex digits of the right number.
-    pub fn into_spans(self) -> Result<Spans, InvalidId> {
+    pub fn into_spans(self, before: &BeforeSampling) -> Result<Spans, InvalidId> {
+        if before.changes_spans() { self.into_changed_spans(before) } else { self.into_plain_spans() }
+    }
+
+    fn into_plain_spans(self) -> Result<Spans, InvalidId> {
         let mut all = Spans::default();
         for group in self.resource_spans {
             let resource = Arc::new(texts(group.resource.attributes));
@@ -175,6 +200,72 @@ impl Document<'_> {
         }
         Ok(all)
     }
+
+    /// Each span with a resource of its own: Actions may change it.
+    fn into_changed_spans(self, before: &BeforeSampling) -> Result<Spans, InvalidId> {
+        let mut all = Spans::default();
+        for group in self.resource_spans {
+            let resource = values(group.resource.attributes);
+            for part in group.scope_spans {
+                let scope = part.scope.unwrap_or_default();
+                let scope_attributes = values(scope.attributes);
+                for span in part.spans {
+                    let Some(trace_id) = id::<16>("traceId", &span.trace_id)? else {
+                        all.without_trace += 1;
+                        continue;
+                    };
+                    let kind = kind(&span.kind);
+                    let mut item = item::Item::span(&span.name, item_kind(kind));
+                    item.resource.clone_from(&resource);
+                    item.scope_name = scope.name.clone().into_owned();
+                    item.scope.clone_from(&scope_attributes);
+                    item.attributes = values(span.attributes);
+                    before.change(&mut item);
+                    all.spans.push(Span {
+                        trace_id,
+                        has_parent: id::<8>("parentSpanId", &span.parent_span_id)?.is_some(),
+                        kind,
+                        start: nanoseconds(&span.start_time_unix_nano),
+                        end: nanoseconds(&span.end_time_unix_nano),
+                        error: span.status.code == 2 || span.status.code == "STATUS_CODE_ERROR",
+                        attributes: only_texts(item.attributes),
+                        resource: Arc::new(only_texts(item.resource)),
+                    });
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The kind of a span in the words of Actions.
+const fn item_kind(kind: SpanKind) -> item::SpanKind {
+    match kind {
+        SpanKind::Server => item::SpanKind::Server,
+        SpanKind::Client => item::SpanKind::Client,
+        SpanKind::Unspecified | SpanKind::Internal | SpanKind::Producer | SpanKind::Consumer => item::SpanKind::Other,
+    }
+}
+
+/// Attributes with values of every type. Lists, maps and bytes are just no texts.
+fn values(pairs: Vec<KeyValue<'_>>) -> item::Attributes {
+    let value = |value: AnyValue<'_>| {
+        let integer = |stated: Value| stated.as_i64().or_else(|| stated.as_str()?.parse().ok());
+        let text = value.string_value.map(|text| item::Value::Text(text.into_owned()));
+        text.or_else(|| value.int_value.and_then(integer).map(item::Value::Integer))
+            .or_else(|| value.double_value.map(item::Value::Double))
+            .or_else(|| value.bool_value.map(item::Value::Boolean))
+            .unwrap_or_else(|| item::Value::List(Vec::new()))
+    };
+    pairs.into_iter().map(|pair| (pair.key.into_owned(), value(pair.value))).collect()
+}
+
+fn only_texts(attributes: item::Attributes) -> Attributes {
+    let texts = attributes.into_iter().filter_map(|(key, value)| match value {
+        item::Value::Text(text) => Some((key, text)),
+        _ => None,
+    });
+    texts.collect()
 }
 
 /// An id in hex; `None` where it is empty or zero, which OpenTelemetry takes for the same.
@@ -220,7 +311,7 @@ mod tests {
     use serde_json::json;
 
     fn spans(text: &str) -> Result<Spans, InvalidId> {
-        serde_json::from_str::<Document<'_>>(text).unwrap().into_spans()
+        serde_json::from_str::<Document<'_>>(text).unwrap().into_spans(&BeforeSampling::default())
     }
 
     fn one(span: &Value) -> Result<Spans, InvalidId> {
@@ -244,6 +335,38 @@ mod tests {
         assert!(serde_json::from_str::<Document<'_>>("{").is_err());
         assert_eq!(spans("{}"), Ok(Spans::default()));
         assert_eq!(spans(r#"{"resourceSpans":null}"#), Ok(Spans::default()));
+    }
+
+    #[test]
+    fn actions_change_what_rules_see() {
+        let mut world = crate::world::World::new("odigos-system");
+        for (name, kind) in [
+            ("delete", json!({"deleteAttribute": {"attributeNamesToDelete": ["http.route"]}})),
+            (
+                "rename",
+                json!({"renameAttribute": {"renames": {"old": "url.path", "number": "text", "k8s.ns": "k8s.namespace.name"}}}),
+            ),
+        ] {
+            let mut spec = json!({"signals": ["TRACES"]});
+            spec.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+            let action = json!({"apiVersion": odigos_api::API_VERSION, "kind": "Action", "metadata": {"name": name}, "spec": spec});
+            world.insert(action).unwrap();
+        }
+        let text = |key: &str, value: &str| json!({"key": key, "value": {"stringValue": value}});
+        let document = json!({"resourceSpans": [{
+            "resource": {"attributes": [text("k8s.ns", "shop")]},
+            "scopeSpans": [{"scope": {"name": "s", "attributes": [text("a", "b")]}, "spans": [{
+                "traceId": TRACE, "kind": 2, "name": "GET", "attributes": [
+                    text("http.route", "/a"), text("old", "/b"), text("text", "t"), {"key": "number", "value": {"intValue": "5"}},
+                ],
+            }]}],
+        }]});
+        let text = document.to_string();
+        let document: Document<'_> = serde_json::from_str(&text).unwrap();
+        let spans = document.into_spans(&world.before_sampling(None)).unwrap().spans;
+        assert_eq!(spans.len(), 1);
+        assert_eq!(spans[0].attributes, [("url.path".to_owned(), "/b".to_owned())].into(), "a number is no text");
+        assert_eq!((spans[0].of_resource("k8s.namespace.name"), spans[0].kind), (Some("shop"), SpanKind::Server));
     }
 
     #[test]

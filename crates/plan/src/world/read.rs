@@ -146,8 +146,12 @@ impl World {
                 continue;
             }
             let name = title(&object);
+            let incoming = self.incoming(&object);
             match self.insert(object) {
-                Ok(()) => drop(self.locations.insert(name, location)),
+                Ok(()) => {
+                    incoming.into_iter().for_each(|incoming| self.admit(incoming));
+                    self.locations.insert(name, location);
+                }
                 Err(finding) => findings.push(finding.at(location)),
             }
         }

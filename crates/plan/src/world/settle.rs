@@ -61,6 +61,7 @@ impl World {
     pub fn settle(&mut self, now: Timestamp) -> Settled {
         let mut findings = Vec::new();
         let configuration = self.configure(&mut findings);
+        findings.extend(self.reject_destinations(&configuration));
         self.instrument(&configuration, now, &mut findings);
         let mut settled = Settled::default();
         let held_traces = self.holds_traces();

@@ -59,7 +59,38 @@ pub fn missing(spec: &InstrumentationRuleSpec, covered: &CoveredNames) -> Vec<(S
             .then(|| unknown(name, "distribution", distribution::all().values().map(|one| one.name.as_str())));
         report(format!("spec.otelDistros.otelDistroNames[{n}]"), message);
     }
+    for (field, languages) in languages(spec) {
+        let known: Vec<&str> = languages.into_iter().filter(|language| LANGUAGES.contains(language)).collect();
+        // One that runs is enough: a rule may be written for languages to come.
+        if known.iter().all(|language| covered.missing_language(language).is_some()) {
+            report(field.to_owned(), known.first().and_then(|language| covered.missing_language(language)));
+        }
+    }
     found
+}
+
+/// The languages that blocks of a rule are for, by field.
+fn languages(spec: &InstrumentationRuleSpec) -> Vec<(&'static str, Vec<&str>)> {
+    let libraries = spec.instrumentation_libraries.iter().flatten().map(|one| one.language.trim()).collect();
+    let verbosity =
+        spec.trace_verbosity.iter().flat_map(|one| one.disabled_libraries.iter().chain(&one.enabled_libraries));
+    let custom = spec.custom_instrumentations.iter().flat_map(|one| {
+        let stated = [
+            ("go", !one.golang.is_empty()),
+            ("java", !one.java.is_empty()),
+            ("php", !one.php.is_empty()),
+            ("cplusplus", !one.cpp.is_empty()),
+        ];
+        stated.into_iter().filter(|(_, is_stated)| *is_stated).map(|(language, _)| language)
+    });
+    let names = spec.otel_distros.iter().flat_map(|block| &block.otel_distro_names);
+    let distributions = names.filter_map(|name| distribution::find(name)).map(|one| one.language.as_str());
+    vec![
+        ("spec.instrumentationLibraries", libraries),
+        ("spec.traceVerbosity", verbosity.map(|one| one.language.trim()).collect()),
+        ("spec.customInstrumentations", custom.collect()),
+        ("spec.otelDistros", distributions.collect()),
+    ]
 }
 
 /// Whether no block of a rule is set.
@@ -128,6 +159,18 @@ mod tests {
                 "spec.instrumentationLibraries[0].language: there is no language",
             ),
             (json!({"otelDistros": {"otelDistroNames": ["java-comunity"]}}), "did you mean java-community?"),
+            (
+                json!({"otelDistros": {"otelDistroNames": ["python-community"]}}),
+                "spec.otelDistros: no covered container is known to run python",
+            ),
+            (
+                json!({"traceVerbosity": {"disabledLibraries": [{"language": "python", "libraryName": "x"}]}}),
+                "spec.traceVerbosity: no covered container is known to run python",
+            ),
+            (
+                json!({"traceConfig": {"disabled": true}, "instrumentationLibraries": [{"name": "x", "language": "go"}]}),
+                "spec.instrumentationLibraries: no covered container is known to run go",
+            ),
         ] {
             let found = missing_of(spec.clone());
             assert!(found.len() == 1 && found[0].contains(expected), "{spec}: {found:?}");
@@ -140,6 +183,7 @@ mod tests {
             json!({"disabled": true, "scopes": {"languages": ["jav"]}}),
             json!({"codeAttributes": {}, "dataStreams": ["money"], "scopes": {"languages": ["java"], "namespaces": ["shop"]}}),
             json!({"otelDistros": {"otelDistroNames": ["java-community"]}}),
+            json!({"otelDistros": {"otelDistroNames": ["python-community", "java-community"]}}),
         ] {
             assert_eq!(missing_of(spec.clone()), Vec::<String>::new(), "{spec}");
         }
