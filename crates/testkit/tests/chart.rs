@@ -248,7 +248,7 @@ fn packaged_chart_and_manifests_run_images_by_their_digest() {
     std::fs::create_dir(at("digests")).unwrap();
     let pin = || {
         let mut command = std::process::Command::new(root().join("deploy/images/pin.sh"));
-        command.args([at("digests"), at("chart"), at("odigos.yaml")]).output().unwrap()
+        command.args([at("digests"), at("chart"), at("odigos.yaml"), at("images.yaml")]).output().unwrap()
     };
     let images = [
         "odigos-instrumentor",
@@ -287,6 +287,15 @@ fn packaged_chart_and_manifests_run_images_by_their_digest() {
         assert!(!text.contains("ghcr.io/odigos-rs/odigos-agent:"), "the agents' image too");
         assert!(objects(&text).len() > 20);
     }
+    // The chart in the command, which was built before there were digests, with the file that is written for it.
+    let own = odigos_chart::Chart::embedded().unwrap();
+    let values = odigos_chart::read(&std::fs::read_to_string(at("images.yaml")).unwrap()).unwrap();
+    let release = odigos_chart::Release { name: "odigos".into(), namespace: "a".into(), service: "odigos".into() };
+    let text = serde_json::to_string(&own.render(&values, &release).unwrap()).unwrap();
+    for name in images {
+        assert!(text.contains(&format!("ghcr.io/odigos-rs/{name}@{}", digest(name))), "{name}");
+    }
+    assert!(!text.contains("ghcr.io/odigos-rs/odigos-agent:"), "the agents' image too");
     assert!(!pin().status.success(), "what is pinned is not pinned again in silence");
 }
 
