@@ -36,6 +36,8 @@ pub mod kind {
     /// CollectorsGroup: the cluster's API server asks this control plane what gateways refuse, so that the HorizontalPodAutoscaler
     /// can go by it.
     pub const CUSTOM_METRICS_AVAILABLE: &str = "CustomMetricsAvailable";
+    /// CollectorsGroup: that gateways no longer listen to node collectors without a certificate; absent unless an upgrade left some.
+    pub const PLAINTEXT_RECEIVER_CLOSED: &str = "PlaintextReceiverClosed";
     /// Processor: whether it is part of a collector's configuration.
     pub const ADDED_TO_COLLECTOR: &str = "AddedToCollectorConfig";
     /// Action: whether it became part of the collectors' configuration.

@@ -70,6 +70,8 @@ pub fn value(name: &str) -> String {
     cut.trim_end_matches(|one: char| !one.is_ascii_alphanumeric()).to_owned()
 }
 
+/// Label of Secrets with a certificate for a reader of collectors' metrics, which `odigos certificates reader` writes.
+pub const METRICS_READER: &str = "odigos.io/metrics-reader";
 /// Label of collector pods, Deployments and DaemonSets.
 pub const COLLECTOR_ROLE: &str = "odigos.io/collector-role";
 /// Value of that label for gateways of dedicated pools: selectors of the main gateway must not find them.

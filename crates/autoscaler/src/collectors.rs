@@ -18,8 +18,9 @@ use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::Senders;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
+use odigos_plan::mutual_tls::change_over::{self, PlaintextPort};
 use odigos_plan::objects::{Desired, KEPT_VERSIONS, configuration_version, has_other_content, owner};
-use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure};
+use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure, memory};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, mutual_tls, node, pools};
 use serde_json::{Value, json};
@@ -88,6 +89,7 @@ struct Inputs {
     configuration: Configuration,
     rules: Rules,
     senders: Senders,
+    plaintext_port: PlaintextPort,
     /// Why collectors have no certificates.
     uncertified: Option<String>,
     now: Timestamp,
@@ -97,8 +99,17 @@ fn daemon_set(state: &State) -> Option<Value> {
     state.live("DaemonSet", names::NODE_COLLECTOR)
 }
 
+/// The port for node collectors of a release without certificates.
+fn plaintext_port(state: &State, now: Timestamp) -> PlaintextPort {
+    let old = change_over::old_nodes(daemon_set(state).as_ref(), &state.node_pods(), now);
+    let group = state.groups.get(&state.namespace, names::GATEWAY);
+    let conditions = group.as_ref().and_then(|group| group.status.as_ref()).map(|status| &status.conditions);
+    let before = conditions.into_iter().flatten().find(|one| one.type_ == kind::PLAINTEXT_RECEIVER_CLOSED);
+    change_over::plaintext_port(&old, before, now)
+}
+
 /// Who sends to gateways.
-fn senders(state: &State) -> Senders {
+fn senders(state: &State, port: &PlaintextPort) -> Senders {
     let daemon_set = daemon_set(state);
     let nodes = daemon_set.as_ref().and_then(|one| one.pointer("/status/desiredNumberScheduled")?.as_u64());
     let stated = state
@@ -106,10 +117,7 @@ fn senders(state: &State) -> Senders {
         .get(&state.namespace, names::GATEWAY)
         .and_then(|map| mutual_tls::stated_connection_seconds(map.data.as_ref()?.get(names::GATEWAY_CONFIG_KEY)?));
     let nodes = nodes.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
-    Senders {
-        has_old_nodes: mutual_tls::has_old_nodes(daemon_set.as_ref(), &state.node_pods()),
-        connection_seconds: mutual_tls::connection_seconds(nodes, stated),
-    }
+    Senders { has_old_nodes: port.is_open, connection_seconds: mutual_tls::connection_seconds(nodes, stated) }
 }
 
 /// The main gateways and those of dedicated pools; one that fails does not stop the others.
@@ -118,14 +126,17 @@ async fn gateways(state: &State) -> Result<(), Error> {
     let destinations: Vec<Destination> =
         state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
     let configuration = state.configuration();
+    let now = Timestamp::now();
+    let plaintext_port = plaintext_port(state, now);
     let inputs = Inputs {
         processors: state.processors.namespace(&state.namespace),
         actions: state.actions.namespace(&state.namespace),
         secrets: state.secrets(&destinations).await.map_err(Error::Secrets)?,
         rules: state.rules(&configuration),
-        senders: senders(state),
+        senders: senders(state, &plaintext_port),
+        plaintext_port,
         uncertified: state.certificates.ensure(state).await.err().map(|error| error.to_string()),
-        now: Timestamp::now(),
+        now,
         destinations,
         configuration,
     };
@@ -148,7 +159,8 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         return Ok(());
     };
     let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
-    let Inputs { destinations, processors, actions, secrets, configuration, rules, senders, uncertified, now } = inputs;
+    let Inputs { destinations, processors, actions, secrets, configuration, rules, senders, uncertified, now, .. } =
+        inputs;
     let now = *now;
     let references = pools::destinations(&group.spec, destinations.iter().collect());
     let mut candidates = quarantine::destinations(&references, &secrets.keys);
@@ -207,19 +219,21 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         report::samplings(state, rules, &plan, &rollout).await?;
     }
     let pods = state.gateway_pods(pool);
-    let failure = quarantine::said(&pods, &version);
+    let failure = failure(&pods, &version, now);
     let mut components = plan.components.clone();
     components.extend(plan.processor_components.clone());
     let attempt = Attempt {
         candidates: &candidates,
         components: &components,
+        of: name,
         version: &version,
         key: names::GATEWAY_CONFIG_KEY,
         now,
     };
     quarantine_failed(state, &pods, failure.as_ref(), &attempt).await?;
-    let failure = failure.map(|words| words.text);
-    let trouble = Trouble { failure, error: outcome.as_ref().err().map(ToString::to_string) };
+    let error = outcome.as_ref().err().map(ToString::to_string);
+    let plaintext_port = inputs.plaintext_port.condition.clone().filter(|_| pool.is_none());
+    let trouble = Trouble { failure, error, plaintext_port };
     report::gateway_group(state, &seen, &plan, &rollout, &trouble, &load).await?;
     outcome?;
     remove_old_versions(state, name, &version, kind, &deployment).await?;
@@ -255,11 +269,34 @@ async fn forget_going_gateways(state: &State) -> Result<(), ApplyError> {
 struct Attempt<'a> {
     candidates: &'a Candidates,
     components: &'a BTreeMap<String, (String, Value)>,
+    /// Name of the group.
+    of: &'a str,
     /// Name of its ConfigMap.
     version: &'a str,
     /// Key of the configuration in its ConfigMap.
     key: &'static str,
     now: Timestamp,
+}
+
+/// Why collectors of a version fail: what they say, or that they run out of memory.
+fn failure(pods: &[Value], version: &str, now: Timestamp) -> Option<LastWords> {
+    quarantine::said(pods, version).or_else(|| memory::failure(pods, version, now))
+}
+
+/// The configuration version that collectors are compared with which run out of memory: the one that serves beside them, else the one before
+/// where theirs is new.
+fn before(state: &State, pods: &[Value], attempt: &Attempt<'_>) -> Option<String> {
+    memory::serving_other(pods, attempt.version).or_else(|| {
+        let maps = state.config_maps.namespace(&state.namespace);
+        let is_of = |map: &&Arc<ConfigMap>| {
+            map.metadata.labels.as_ref().and_then(|all| all.get(labels::CONFIG_OF)).is_some_and(|of| of == attempt.of)
+        };
+        let created = |map: &Arc<ConfigMap>| map.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        let own = created(maps.iter().find(|map| map.metadata.name.as_deref() == Some(attempt.version))?)?;
+        let is_new = attempt.now.duration_since(own) < memory::NEW;
+        let earlier = maps.iter().filter(is_of).filter(|map| is_new && created(map).is_some_and(|time| time < own));
+        earlier.max_by_key(|map| created(map))?.metadata.name.clone()
+    })
 }
 
 /// Remembers what the newest of these collectors do not start with, or that they do start without what was quarantined. The watch of that
@@ -273,7 +310,11 @@ async fn quarantine_failed(
     let mut store = state.set_aside();
     let entries = match failure {
         Some(words) => {
-            let serving = match quarantine::serving(pods) {
+            let compared = match words.is_out_of_memory {
+                true => before(state, pods, attempt),
+                false => quarantine::serving(pods),
+            };
+            let serving = match compared {
                 Some(version) => serving_configuration(state, &version, attempt.key).await?,
                 None => None,
             };
@@ -284,23 +325,27 @@ async fn quarantine_failed(
                 subject: words.subject.as_deref(),
                 components: attempt.components,
                 serving: serving.as_ref(),
+                is_out_of_memory: words.is_out_of_memory,
                 now: attempt.now,
             };
             failure.attribute()
         }
-        None if quarantine::has_started(pods, attempt.version) => quarantine::confirmed(&store, attempt.candidates),
+        None if quarantine::has_started(pods, attempt.version) => {
+            let has_settled = memory::has_settled(pods, attempt.version, attempt.now);
+            quarantine::confirmed(&store, attempt.candidates, has_settled)
+        }
         None => BTreeMap::new(),
     };
     if entries.is_empty() {
         return Ok(());
     }
-    // What has been tried again since is another culprit, or none.
-    store.retain(|_, entry| attempt.now.duration_since(entry.since) < quarantine::RETRY_AFTER);
+    // What has been tried again since is another culprit, or none; what took all memory may need hours to do so again.
+    store.retain(|_, entry| entry.is_kept(attempt.now));
     for (name, entry) in entries {
         match (entry.is_acquitted, entry.is_confirmed) {
-            (true, _) => tracing::info!(name, "component released: collector failed to start without it"),
+            (true, _) => tracing::info!(name, "component released: collector failed without it, too"),
             (_, true) => tracing::warn!(name, said = entry.said, "component quarantine confirmed"),
-            _ => tracing::warn!(name, said = entry.said, "component quarantined: collector failed to start"),
+            _ => tracing::warn!(name, said = entry.said, "component quarantined: collector failed with it"),
         }
         store.insert(name, entry);
     }
@@ -343,7 +388,7 @@ async fn node(state: &State) -> Result<(), Error> {
         set_aside: &set_aside,
         configuration: &configuration,
         provider: state.provider(),
-        has_certificate: mutual_tls::is_used_by_nodes(daemon_set(state).as_ref(), &state.all_gateway_pods()),
+        has_certificate: change_over::is_used_by_nodes(daemon_set(state).as_ref(), &state.all_gateway_pods(), now),
         authorities: authorities.as_deref().ok(),
         is_own_collector: state.installation.is_own_collector(CollectorRole::NodeCollector),
     };
@@ -361,11 +406,12 @@ async fn node(state: &State) -> Result<(), Error> {
     let attempt = Attempt {
         candidates: &candidates,
         components: &plan.components,
+        of: names::NODE_COLLECTOR,
         version: &version,
         key: names::NODE_CONFIG_KEY,
         now,
     };
-    quarantine_failed(state, &pods, quarantine::said(&pods, &version).as_ref(), &attempt).await?;
+    quarantine_failed(state, &pods, failure(&pods, &version, now).as_ref(), &attempt).await?;
     if let Some(group) = &group {
         report::node_group(state, group, &plan, &version, outcome.as_ref().err().map(ToString::to_string)).await?;
     }

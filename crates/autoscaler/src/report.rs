@@ -11,7 +11,7 @@ use odigos_kit::events::about;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
-use odigos_plan::quarantine;
+use odigos_plan::quarantine::{self, LastWords};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{sampling, streams};
 use serde_json::{Value, json};
@@ -230,9 +230,11 @@ pub(crate) struct Rollout<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
     /// What its pods do not start with.
-    pub(crate) failure: Option<String>,
+    pub(crate) failure: Option<LastWords>,
     /// Why objects cannot be written.
     pub(crate) error: Option<String>,
+    /// Node collectors without a certificate that are left.
+    pub(crate) plaintext_port: Option<ConditionDraft>,
 }
 
 pub(crate) async fn gateway_group(
@@ -266,8 +268,11 @@ pub(crate) async fn gateway_group(
             let problem = too_large.map(String::as_str).unwrap_or_default();
             Some(("ConfigTooLarge", format!("{problem}; the last configuration keeps running")))
         }
-        Some(said) => {
-            Some(("CollectorStartFailed", format!("the newest gateways do not start, older ones serve: {said}")))
+        Some(words) if words.is_out_of_memory => {
+            Some(("CollectorOutOfMemory", format!("a gateway of the newest configuration: {}", words.text)))
+        }
+        Some(LastWords { text, .. }) => {
+            Some(("CollectorStartFailed", format!("the newest gateways do not start, older ones serve: {text}")))
         }
         None if seen.set_aside.is_empty() => None,
         None => {
@@ -275,7 +280,7 @@ pub(crate) async fn gateway_group(
             let all = all.collect::<Vec<_>>().join("; ");
             let has_destination = seen.set_aside.keys().any(|name| !quarantine::is_processor(name));
             let reason = if has_destination { "DestinationQuarantined" } else { "ProcessorQuarantined" };
-            Some((reason, format!("the gateway runs without what it does not start with. {all}")))
+            Some((reason, format!("the gateway runs without what it fails with. {all}")))
         }
     };
     let waiting_for = quarantine::waiting_for(&state.gateway_pods(pool), version);
@@ -284,6 +289,7 @@ pub(crate) async fn gateway_group(
         with_choices(deployed(GATEWAY_DEPLOYED, trouble.error.as_deref()), &plan.findings),
         progressing(rolled_out, version, waiting_for),
     ];
+    drafts.extend(trouble.plaintext_port.clone());
     drafts.extend(of_load(state, load, group));
     let registration = state.registration();
     // Every replica answers for the metric from here.

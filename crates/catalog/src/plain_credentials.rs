@@ -204,7 +204,31 @@ fn is_credential(name: &str, value: &str) -> bool {
         _ => false,
     };
     let names_one = NAMES.contains(&name.as_str()) || is_key || words.iter().any(is_word);
-    names_one && !value.trim().is_empty() && placeholders(value).is_empty()
+    names_one && !value.trim().is_empty() && !is_reference(value)
+}
+
+/// Whether a value is made of references, but for what tells how they are used: a scheme in front of them, names with `=`, quotes.
+fn is_reference(value: &str) -> bool {
+    const HERE: char = '\0';
+    let keys = placeholders(value);
+    let mut rest = value.replace(HERE, "");
+    for key in &keys {
+        rest = rest.replace(&format!("${{{key}}}"), &HERE.to_string());
+    }
+    let is_word = |text: &str, longest: usize| {
+        !text.is_empty()
+            && text.len() <= longest
+            && text.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_'))
+    };
+    let is_use = |(number, part): (usize, &str)| {
+        let around = part.replace([HERE, '"', '\'', ':'], "");
+        match part.contains(HERE) {
+            true => around.is_empty() || around.strip_suffix('=').is_some_and(|name| is_word(name, 24)),
+            false => number == 0 && is_word(part, 12),
+        }
+    };
+    let parts = rest.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';')).filter(|part| !part.is_empty());
+    !keys.is_empty() && parts.enumerate().all(is_use)
 }
 
 /// The keys in `${KEY}`.
@@ -338,6 +362,31 @@ mod tests {
         let dynamic = destination::find("dynamic");
         let settings = "endpoint: h\nnested:\n  headers:\n    X-Token: hunter2\n    b: ${TOKEN}\n";
         assert_eq!(found(dynamic, &data(&[("DYNAMIC_CONFIGURATION_DATA", settings)])).len(), 1);
+    }
+
+    #[test]
+    fn a_reference_beside_a_credential_is_no_reference() {
+        let otlp = destination::find("otlphttp");
+        for value in [
+            "Bearer x ${ANY}",
+            "hunter2${ANY}",
+            "${ANY} hunter2",
+            "Bearer hunter2hunter2 ${ANY}",
+            "token=hunter2 ${ANY}",
+            "a=${K}; hunter2",
+        ] {
+            assert_eq!(found(otlp, &header("Authorization", value)).len(), 1, "{value}");
+        }
+        for value in [
+            "${K}",
+            "Bearer ${K}",
+            "Token token=\"${K}\"",
+            "session=${A}; csrf=${B}",
+            "Basic ${USER}:${PASSWORD}",
+            "${A}${B}",
+        ] {
+            assert_eq!(found(otlp, &header("Authorization", value)).len(), 0, "{value}");
+        }
     }
 
     #[test]

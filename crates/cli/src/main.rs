@@ -4,6 +4,7 @@
 //! 1 findings of severity error, 2 failed to read the input; install, upgrade and uninstall also know 3 not installed,
 //! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending; the last two are also of `sources`.
 
+mod certificates;
 mod connection;
 mod credentials;
 mod describe;
@@ -49,6 +50,8 @@ enum Command {
     Destinations(destinations::Arguments),
     /// Understand sampling rules before they are switched on: simulate, explain, validate.
     Sampling(sampling::Arguments),
+    /// Certificates of collectors: what stands, one for a reader of their metrics, another authority.
+    Certificates(certificates::Arguments),
     /// Ask for workloads, exclude them, see how far all are.
     Sources(sources::Arguments),
     /// Explain why a pod has its agents, or has not.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Destinations(arguments) => live::block_on(destinations::run(&arguments)),
         Command::Sampling(arguments) => sampling::run(&arguments),
         Command::Plan(arguments) => live::block_on(plan::run(&arguments)),
+        Command::Certificates(arguments) => live::block_on(certificates::run(&arguments)),
         Command::Sources(arguments) => live::block_on(sources::run(&arguments)),
         Command::Why(arguments) => live::block_on(why::run(&arguments)),
         Command::Describe(arguments) => live::block_on(describe::run(&arguments)),

@@ -150,7 +150,21 @@ impl Mounted {
                 return Ok(Self { trusted: authority.bundle(), ..current.clone() });
             }
         }
-        let (certificate, key) = authority.sign(names, Some(usage), MOUNTED_VALIDITY, now)?;
+        Self::issue(authority, names, usage, MOUNTED_VALIDITY, now)
+    }
+
+    /// A new one by this authority.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn issue(
+        authority: &Authority,
+        names: &[String],
+        usage: Usage,
+        validity: SignedDuration,
+        now: Timestamp,
+    ) -> Result<Self, CertificateError> {
+        let (certificate, key) = authority.sign(names, Some(usage), validity, now)?;
         Ok(Self {
             certificate: certificate.pem(),
             key: key.serialize_pem(),
@@ -258,7 +272,11 @@ impl Authority {
         Ok((certificate, key))
     }
 
-    fn from_secret(name: &str, secret: &Secret) -> Result<Self, CertificateError> {
+    /// Reads its Secret, of that name.
+    ///
+    /// # Errors
+    /// When the Secret holds anything else.
+    pub fn read(name: &str, secret: &Secret) -> Result<Self, CertificateError> {
         let data = secret.data.clone().unwrap_or_default();
         let text = |key: &str| data.get(key).and_then(|bytes| String::from_utf8(bytes.0.clone()).ok());
         let bad = || CertificateError::Content(name.to_owned());
@@ -283,6 +301,14 @@ impl Authority {
         ]));
         secret
     }
+}
+
+/// Until when a certificate is valid; none where the text is no certificate.
+#[must_use]
+pub fn validity_end(certificate: &str) -> Option<Timestamp> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&der).ok()?;
+    Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
 }
 
 fn set_validity(parameters: &mut CertificateParams, now: Timestamp, validity: SignedDuration) {
@@ -317,7 +343,7 @@ pub async fn shared_authority(
     let failed = |error: kube::Error| CertificateError::Secret(name.to_owned(), Box::new(error));
     for _ in 0..5 {
         let stored = api.get_opt(name).await.map_err(failed)?;
-        let current = stored.as_ref().map(|secret| Authority::from_secret(name, secret));
+        let current = stored.as_ref().map(|secret| Authority::read(name, secret));
         let previous = match current {
             Some(Ok(authority)) if !is_due(authority.made, CA_VALIDITY, now) => return Ok(authority),
             Some(Ok(authority)) => Some(authority.certificate),

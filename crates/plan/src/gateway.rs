@@ -92,8 +92,8 @@ impl Observed<'_> {
 /// What of its senders the gateway depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Senders {
-    /// Node collectors of a release without certificates may be left: they send to the port that everybody can reach, and their
-    /// word about stream classes counts there.
+    /// Node collectors of a release without certificates may be left, and may still send: to the port that everybody can reach, where
+    /// their word about stream classes counts ([`crate::mutual_tls::change_over`]).
     pub has_old_nodes: bool,
     /// How long a connection may last ([`crate::mutual_tls::connection_seconds`]).
     pub connection_seconds: u32,

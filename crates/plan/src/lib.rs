@@ -23,6 +23,7 @@ pub mod instrumentation;
 pub mod log_links;
 pub mod metric_sources;
 pub mod metrics_endpoint;
+pub mod metrics_readers;
 pub mod mutual_tls;
 pub mod name_pattern;
 pub mod node;

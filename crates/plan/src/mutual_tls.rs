@@ -1,7 +1,9 @@
 //! The connection between node collectors and gateways: each side shows a certificate of the product's own authority.
 //!
-//! Owns the settings and volumes of both sides, and when an installation that did without changes over: gateways listen first, then
-//! node collectors send to the new port, then the old port closes. Never makes a certificate.
+//! Owns the settings and volumes of both sides; [`change_over`] says when an installation that did without uses them. Never makes a
+//! certificate.
+
+pub mod change_over;
 
 use odigos_api::names;
 use serde_json::{Value, json};
@@ -102,34 +104,6 @@ pub fn listening() -> Value {
     settings
 }
 
-/// Whether pods of this specification have a certificate.
-fn has_certificate(specification: Option<&Value>) -> bool {
-    let volumes = specification.and_then(|one| one.get("volumes")).and_then(Value::as_array);
-    volumes.into_iter().flatten().any(|volume| volume["name"] == VOLUME)
-}
-
-fn template(workload: &Value) -> Option<&Value> {
-    workload.pointer("/spec/template/spec")
-}
-
-/// Whether node collectors send with a certificate: once they do, always, else when no gateway is left that does not expect one.
-#[must_use]
-pub fn is_used_by_nodes(daemon_set: Option<&Value>, gateways: &[Value]) -> bool {
-    daemon_set.is_some_and(|one| has_certificate(template(one)))
-        || gateways.iter().all(|pod| has_certificate(pod.get("spec")))
-}
-
-/// Whether a node collector may be left that sends without.
-#[must_use]
-pub fn has_old_nodes(daemon_set: Option<&Value>, nodes: &[Value]) -> bool {
-    let has_ended = |pod: &Value| {
-        let phase = pod.pointer("/status/phase").and_then(Value::as_str).unwrap_or_default();
-        matches!(phase, "Succeeded" | "Failed")
-    };
-    daemon_set.is_some_and(|one| !has_certificate(template(one)))
-        || nodes.iter().any(|pod| !has_ended(pod) && !has_certificate(pod.get("spec")))
-}
-
 /// Whether every node collector trusts the authorities of this hash: they read them when they start, and never again.
 #[must_use]
 pub fn is_trusted_by_nodes(authorities: &str, nodes: &[Value]) -> bool {
@@ -164,38 +138,6 @@ pub fn stated_connection_seconds(configuration: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn pod(secured: bool) -> Value {
-        let volumes = if secured { json!([Side::Node.volume()]) } else { json!([{"name": "config"}]) };
-        json!({"spec": {"volumes": volumes}})
-    }
-
-    fn daemon_set(secured: bool) -> Value {
-        json!({"spec": {"template": pod(secured)}})
-    }
-
-    #[test]
-    fn new_installation_has_no_plaintext() {
-        assert!(is_used_by_nodes(None, &[]));
-        assert!(!has_old_nodes(None, &[]));
-    }
-
-    #[test]
-    fn nodes_change_over_when_no_old_gateway_is_left() {
-        let old = daemon_set(false);
-        assert!(!is_used_by_nodes(Some(&old), &[pod(true), pod(false)]));
-        assert!(is_used_by_nodes(Some(&old), &[pod(true), pod(true)]));
-        assert!(is_used_by_nodes(Some(&daemon_set(true)), &[pod(false)]), "never back");
-    }
-
-    #[test]
-    fn plaintext_closes_when_no_old_node_is_left() {
-        assert!(has_old_nodes(Some(&daemon_set(false)), &[]), "its next pod would be one");
-        assert!(has_old_nodes(Some(&daemon_set(true)), &[pod(true), pod(false)]));
-        let mut ended = pod(false);
-        ended["status"] = json!({"phase": "Failed"});
-        assert!(!has_old_nodes(Some(&daemon_set(true)), &[pod(true), ended]));
-    }
 
     #[test]
     fn connections_last_longer_in_larger_clusters() {

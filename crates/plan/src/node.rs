@@ -57,7 +57,7 @@ pub struct Observed<'a> {
     pub configuration: &'a Configuration,
     /// Where the cluster runs.
     pub provider: CloudProvider,
-    /// Whether every gateway expects a certificate ([`crate::mutual_tls::is_used_by_nodes`]).
+    /// Whether every gateway expects a certificate ([`crate::mutual_tls::change_over::is_used_by_nodes`]).
     pub has_certificate: bool,
     /// Hash of the authorities that certify gateways, once they are known.
     pub authorities: Option<&'a str>,

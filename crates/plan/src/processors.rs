@@ -5,6 +5,7 @@
 
 pub mod permission;
 mod placement;
+pub mod routing_attribute;
 pub(crate) mod sampled_apart;
 mod settings;
 
@@ -303,7 +304,7 @@ impl Processors {
                     "The processor is disabled.",
                 )
             } else if let Some(said) = set_aside.get(&processor_key(role, &name)) {
-                let message = format!("the collector did not start with it: {said}");
+                let message = format!("the collector does not run with it: {said}");
                 ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
             } else {
                 let permitted = permission.check(spec);
@@ -598,7 +599,7 @@ mod tests {
         let of = |component_type: &str, role: &str| {
             let processor: Processor = serde_json::from_value(json!({
                 "apiVersion": "odigos.io/v1alpha1", "kind": "Processor", "metadata": {"name": "p", "namespace": "odigos-system"},
-                "spec": {"type": component_type, "processorConfig": {}, "signals": ["TRACES"], "collectorRoles": [role]},
+                "spec": {"type": component_type, "processorConfig": {"allow_all_keys": true}, "signals": ["TRACES"], "collectorRoles": [role]},
             }))
             .unwrap();
             let role = processor.spec.collector_roles[0];

@@ -2,9 +2,11 @@
 //!
 //! Owns what is remembered of it, and what pods say of a start that failed: old pods serve on, the configuration is rendered again without one
 //! object ([`attribution`]), and that returns when it is changed or after a while. What a collector says comes from the termination
-//! message of its container; what it names as its subject is read from its own words alone. Never decides by a clock of its own.
+//! message of its container; what it names as its subject is read from its own words alone. One that runs out of memory says nothing
+//! ([`memory`]). Never decides by a clock of its own.
 
 pub mod attribution;
+pub mod memory;
 
 pub use attribution::{StartFailure, confirmed};
 
@@ -33,6 +35,18 @@ pub struct Quarantined {
     /// Collectors did not start without it either, so it is part of the configuration again.
     #[serde(default, rename = "acquitted", skip_serializing_if = "std::ops::Not::not")]
     pub is_acquitted: bool,
+    /// Collectors ran out of memory, and only what was new could be suspected.
+    #[serde(default, rename = "outOfMemory", skip_serializing_if = "std::ops::Not::not")]
+    pub is_out_of_memory: bool,
+}
+
+impl Quarantined {
+    /// Whether it is remembered: after a while it is tried again, and what took all memory may take hours to do so.
+    #[must_use]
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        let age = now.duration_since(self.since);
+        age < RETRY_AFTER || (self.is_out_of_memory && self.is_confirmed && age < memory::REMEMBERED_SUSPECT)
+    }
 }
 
 const fn yes() -> bool {
@@ -46,6 +60,8 @@ pub struct LastWords {
     pub text: String,
     /// Id of the component that the collector names as its subject.
     pub subject: Option<String>,
+    /// It ran out of memory, which may have other reasons.
+    pub is_out_of_memory: bool,
 }
 
 /// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each object that is left out.
@@ -209,14 +225,18 @@ fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
     of("initContainerStatuses").chain(of("containerStatuses"))
 }
 
-/// What the first container that failed left behind. Running out of memory is no destination's fault.
+/// What the first container that failed left behind. What one wrote that ran out of memory says nothing about that.
 fn message(pod: &Value) -> Option<LastWords> {
     statuses(pod).find_map(|status| {
         let ended =
             ["/state/terminated", "/lastState/terminated"].iter().find_map(|pointer| status.pointer(pointer))?;
         let failed = ended["exitCode"].as_i64().is_some_and(|code| code != 0) && ended["reason"] != "OOMKilled";
         let text = ended["message"].as_str().unwrap_or_default();
-        (failed && !text.is_empty()).then(|| LastWords { text: reason_line(text), subject: subject(text) })
+        (failed && !text.is_empty()).then(|| LastWords {
+            text: reason_line(text),
+            subject: subject(text),
+            is_out_of_memory: false,
+        })
     })
 }
 
@@ -382,6 +402,7 @@ mod tests {
             subject: Some("transform/x"),
             components: &components,
             serving: Some(&json!({})),
+            is_out_of_memory: false,
             now: Timestamp::UNIX_EPOCH,
         };
         let store = failure.attribute();
@@ -400,7 +421,7 @@ mod tests {
         assert_eq!(said(&[pod("v-1", ended.clone())], "v-2"), None);
         assert_eq!(said(&[pod("v-2", json!({"exitCode": 0, "message": "bye"}))], "v-2"), None);
         let full = json!({"exitCode": 137, "reason": "OOMKilled", "message": "x"});
-        assert_eq!(said(&[pod("v-2", full)], "v-2"), None, "memory is no destination's fault");
+        assert_eq!(said(&[pod("v-2", full)], "v-2"), None, "its last words are not about that");
         let mut ready = pod("v-2", ended);
         ready["status"]["conditions"][0]["status"] = json!("True");
         assert_eq!(said(&[ready], "v-2"), None, "it serves again");
@@ -437,6 +458,7 @@ mod tests {
             since,
             is_confirmed: true,
             is_acquitted: false,
+            is_out_of_memory: false,
         };
         let store = BTreeMap::from([("a".to_owned(), entry.clone())]);
         let out = |destination: &Destination, minutes: i64| {

@@ -2,13 +2,15 @@
 //!
 //! Owns one row for each: since which version, what changed, how its use is recognised, and which value restores it. `odigos
 //! upgrade` writes the values of the rows that the installation has not seen yet; after a bare `helm upgrade` the condition of
-//! the object names the same value. Never reads or writes a cluster. A later stricter default is one more row of [`ROWS`].
+//! the object names the same value. What was stored without effect and has one from now on is listed the same way. Never reads or writes a cluster. A later stricter default is one more row of [`ROWS`].
 
+use crate::actions::compile;
 use crate::configuration::{Configuration, IGNORED_NAMESPACES};
 use crate::metric_sources;
 use crate::metrics_endpoint;
 use crate::name_pattern::NamePatterns;
 use odigos_api::WorkloadRef;
+use odigos_api::action::Action;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::source::Source;
@@ -27,8 +29,10 @@ pub struct Usage {
     pub destinations: Vec<Destination>,
     /// Every InstrumentationConfig.
     pub configs: Vec<InstrumentationConfig>,
-    /// Whether values of the chart name who reads metrics (`networkPolicies.scrapeFrom`).
-    pub has_scrapers: bool,
+    /// The Actions of the control plane's namespace.
+    pub actions: Vec<Action>,
+    /// Who reads metrics of collectors beside the product: values of the chart (`networkPolicies.scrapeFrom`) and monitors.
+    pub metrics_readers: Vec<String>,
 }
 
 /// A default that became stricter.
@@ -79,10 +83,15 @@ pub enum Restored {
         /// The value.
         value: Value,
     },
+    /// Nothing is written: these objects have an effect from now on.
+    Begins {
+        /// The objects.
+        objects: Vec<String>,
+    },
 }
 
 /// Every default that became stricter, oldest first.
-pub const ROWS: [StricterDefault; 5] = [
+pub const ROWS: [StricterDefault; 6] = [
     StricterDefault {
         id: "span-metrics-of-backends",
         since: "0.1.0",
@@ -112,6 +121,12 @@ pub const ROWS: [StricterDefault; 5] = [
         since: "0.1.0",
         change: "collectors serve their metrics to readers with a certificate alone",
         in_use: plaintext_metrics,
+    },
+    StricterDefault {
+        id: "actions-take-effect",
+        since: "0.1.0",
+        change: "Actions that were stored without effect are acted on; disabled: true keeps one from that",
+        in_use: actions,
     },
 ];
 
@@ -215,11 +230,22 @@ fn rollout_limits(usage: &Usage) -> Vec<Restored> {
 
 /// Metrics of collectors, where somebody beside the product reads them.
 fn plaintext_metrics(usage: &Usage) -> Vec<Restored> {
-    if !usage.has_scrapers || usage.configuration.get(metrics_endpoint::PLAINTEXT).is_some() {
+    let used_by = usage.metrics_readers.clone();
+    if used_by.is_empty() || usage.configuration.get(metrics_endpoint::PLAINTEXT).is_some() {
         return Vec::new();
     }
-    let used_by = vec!["networkPolicies.scrapeFrom".to_owned()];
     vec![Restored::Value { path: "config.metrics.plaintext", value: json!(true), used_by }]
+}
+
+/// Actions that change telemetry from this release on.
+fn actions(usage: &Usage) -> Vec<Restored> {
+    let acting = usage.actions.iter().filter(|action| compile(action).step.is_some());
+    let title = |action: &Action| {
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        format!("Action {}/{}", text(&action.metadata.namespace), text(&action.metadata.name))
+    };
+    let objects: Vec<String> = acting.map(title).collect();
+    if objects.is_empty() { Vec::new() } else { vec![Restored::Begins { objects }] }
 }
 
 fn namespace(source: &Source) -> String {
@@ -249,13 +275,7 @@ mod tests {
 
     fn usage(configuration: &str, sources: &[Source], destinations: &[Destination]) -> Usage {
         let configuration = Configuration::parse(configuration).unwrap();
-        Usage {
-            configuration,
-            sources: sources.to_vec(),
-            destinations: destinations.to_vec(),
-            configs: Vec::new(),
-            has_scrapers: false,
-        }
+        Usage { configuration, sources: sources.to_vec(), destinations: destinations.to_vec(), ..Usage::default() }
     }
 
     /// Without what every installation with Sources has.
@@ -333,6 +353,7 @@ mod tests {
             let path = |one: Restoration| match one.restored {
                 Restored::Value { path, .. } => path,
                 Restored::Destination { field, .. } => field,
+                Restored::Begins { .. } => "",
             };
             found.map(path).collect()
         };
@@ -351,12 +372,32 @@ mod tests {
 
     #[test]
     fn plain_metrics_are_restored_where_somebody_is_named_who_reads_them() {
-        let with = |text: &str, has_scrapers: bool| restored(&Usage { has_scrapers, ..usage(text, &[], &[]) });
-        let used_by = vec!["networkPolicies.scrapeFrom".to_owned()];
-        let value = Restored::Value { path: "config.metrics.plaintext", value: json!(true), used_by };
+        let used_by = vec!["PodMonitor monitoring/collectors".to_owned()];
+        let with = |text: &str, has_readers: bool| {
+            let metrics_readers = if has_readers { used_by.clone() } else { Vec::new() };
+            restored(&Usage { metrics_readers, ..usage(text, &[], &[]) })
+        };
+        let value = Restored::Value { path: "config.metrics.plaintext", value: json!(true), used_by: used_by.clone() };
         assert_eq!(with("{}", true), [value]);
         assert_eq!(with("{}", false), []);
         assert_eq!(with("metrics: {plaintext: false}", true), [], "it was chosen");
+    }
+
+    #[test]
+    fn actions_that_had_no_effect_are_listed() {
+        let action = |name: &str, spec: Value| -> Action {
+            serde_json::from_value(json!({
+                "apiVersion": "odigos.io/v1alpha1", "kind": "Action", "metadata": {"name": name, "namespace": "odigos-system"}, "spec": spec,
+            }))
+            .unwrap()
+        };
+        let delete = json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["a"]}});
+        let mut disabled = delete.clone();
+        disabled["disabled"] = json!(true);
+        let broken = json!({"signals": ["TRACES"], "renameAttribute": {"renames": {"a": "odigos.pod"}}});
+        let actions = vec![action("a", delete), action("b", disabled), action("c", broken)];
+        let found = restored(&Usage { actions, ..Usage::default() });
+        assert_eq!(found, [Restored::Begins { objects: vec!["Action odigos-system/a".into()] }]);
     }
 
     #[test]

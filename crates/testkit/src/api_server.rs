@@ -281,6 +281,17 @@ impl ApiServer {
     /// # Errors
     /// When no token is given out.
     pub async fn client_in_pod(&self, namespace: &str, account: &str, pod: &str) -> anyhow::Result<Client> {
+        let path = self.kubeconfig_in_pod(namespace, account, pod).await?;
+        let config =
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
+        Ok(Client::try_from(config)?)
+    }
+
+    /// A kubeconfig with the token that a pod of a service account has.
+    ///
+    /// # Errors
+    /// When no token is given out.
+    pub async fn kubeconfig_in_pod(&self, namespace: &str, account: &str, pod: &str) -> anyhow::Result<PathBuf> {
         let accounts: kube::Api<ServiceAccount> = kube::Api::namespaced(self.client().await?, namespace);
         let request = serde_json::from_value(json!({
             "spec": {"audiences": [], "boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": pod}},
@@ -289,9 +300,7 @@ impl ApiServer {
         let token = answer.status.and_then(|status| status.token).context("the API server gave no token")?;
         let path = self.directory.path().join(format!("kubeconfig-of-pod-{pod}"));
         write_kubeconfig(&path, self.port, &token)?;
-        let config =
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        Ok(path)
     }
 
     /// A client of the administrator.

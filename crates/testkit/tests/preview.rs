@@ -299,6 +299,7 @@ async fn plan_says_what_happens() {
         since: k8s_openapi::jiff::Timestamp::now(),
         is_confirmed: true,
         is_acquitted: false,
+        is_out_of_memory: false,
     };
     let store = json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": quarantine::STORE, "namespace": NAMESPACE},

@@ -252,18 +252,26 @@ pub(super) async fn settle(common: &Common, intent: &Intent) -> Result<ExitCode,
     for path in &wanted.dropped {
         progress.say(&format!("value      {path} is not known any more and is dropped"));
     }
-    let lines: Vec<String> = wanted.restorations.iter().map(|one| restored::line(one, &common.namespace)).collect();
+    let (kept, begins): (Vec<&Restoration>, Vec<&Restoration>) =
+        wanted.restorations.iter().partition(|one| restored::is_kept(one));
+    let lines = |list: &[&Restoration]| -> Vec<String> {
+        list.iter().map(|one| restored::line(one, &common.namespace)).collect()
+    };
     let removed = planned::removed(before, &wanted.objects);
     if intent.only_plan {
         let mut planned =
             planned::objects(&cluster, &wanted.objects, &removed, &common.namespace).await.map_err(classified)?;
-        planned.restored = lines;
+        planned.restored = lines(&kept);
+        planned.begins = lines(&begins);
         planned.marked = carried.lines(&common.namespace);
         planned.values = planned::values(before, &wanted.record.values, &wanted.record.defaults, &wanted.dropped);
         return show(common, &checks, &planned, before, &wanted.record);
     }
-    for line in &lines {
+    for line in lines(&kept) {
         progress.say(&format!("keeps      {line}"));
+    }
+    for line in lines(&begins) {
+        progress.say(&format!("begins     {line}"));
     }
     // Before anything asks for the marks.
     carried.apply(&cluster, &common.namespace).await.map_err(classified)?;

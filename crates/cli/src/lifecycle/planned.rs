@@ -38,6 +38,8 @@ pub(super) struct Difference {
 pub(super) struct Planned {
     /// Values that keep what is in use where a default became stricter.
     pub(super) restored: Vec<String>,
+    /// Objects that were stored without effect and have one from now on.
+    pub(super) begins: Vec<String>,
     /// Values that differ from the last installation.
     pub(super) values: Vec<Changed>,
     /// Objects that come.
@@ -55,7 +57,7 @@ pub(super) struct Planned {
 impl Planned {
     /// Whether nothing would change.
     pub(super) fn is_empty(&self) -> bool {
-        let lists = [&self.restored, &self.marked];
+        let lists = [&self.restored, &self.begins, &self.marked];
         self.created.is_empty()
             && self.changed.is_empty()
             && self.removed.is_empty()
@@ -67,6 +69,9 @@ impl Planned {
         let mut out = String::new();
         for line in &self.restored {
             out.push_str(&format!("keeps {line}\n"));
+        }
+        for line in &self.begins {
+            out.push_str(&format!("begins {line}\n"));
         }
         for Changed { path, from, to, why } in &self.values {
             out.push_str(&format!("value {path}: {} -> {} ({why})\n", shown(from), shown(to)));

@@ -7,8 +7,9 @@
 use super::cluster::{Cluster, Reference, Where, text};
 use super::record::Record;
 use anyhow::Context;
-use odigos_api::{API_VERSION, names};
+use odigos_api::{API_VERSION, labels, names};
 use odigos_plan::configuration::Configuration;
+use odigos_plan::metrics_readers;
 use odigos_plan::stricter_defaults::{self, Restoration, Restored, Usage};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -32,15 +33,33 @@ pub(super) async fn find(
         sources: typed(cluster.list(API_VERSION, "Source", Where::default()).await?)?,
         destinations: typed(cluster.list(API_VERSION, "Destination", Where::namespace(namespace)).await?)?,
         configs: typed(cluster.list(API_VERSION, "InstrumentationConfig", Where::default()).await?)?,
-        has_scrapers: [&record.values, given].into_iter().any(names_scrapers),
+        actions: typed(cluster.list(API_VERSION, "Action", Where::namespace(namespace)).await?)?,
+        metrics_readers: metrics_readers(cluster, namespace, [&record.values, given]).await?,
     };
     let stated = odigos_chart::leaves(given);
     let is_stated = |restoration: &Restoration| match &restoration.restored {
         Restored::Value { path, .. } => stated.contains_key(*path),
-        Restored::Destination { .. } => false,
+        Restored::Destination { .. } | Restored::Begins { .. } => false,
     };
     let mut found = stricter_defaults::restorations(&record.seen_defaults, &usage);
     found.retain(|restoration| !is_stated(restoration));
+    Ok(found)
+}
+
+/// Who reads metrics of collectors, as far as values and objects tell.
+async fn metrics_readers(cluster: &Cluster, namespace: &str, values: [&Value; 2]) -> anyhow::Result<Vec<String>> {
+    let named = values.into_iter().any(names_scrapers).then(|| "networkPolicies.scrapeFrom".to_owned());
+    let mut monitors = Vec::new();
+    for kind in ["PodMonitor", "ServiceMonitor"] {
+        monitors.extend(cluster.list("monitoring.coreos.com/v1", kind, Where::default()).await?);
+    }
+    let mut found: Vec<String> = named.into_iter().collect();
+    if !monitors.is_empty() {
+        let of_collectors = Where { labels: Some(labels::COLLECTOR_ROLE), ..Where::namespace(namespace) };
+        let pods = cluster.list_metadata("v1", "Pod", of_collectors).await?;
+        let services = cluster.list_metadata("v1", "Service", of_collectors).await?;
+        found.extend(metrics_readers::monitors(&monitors, &pods, &services, namespace));
+    }
     Ok(found)
 }
 
@@ -68,7 +87,12 @@ pub(super) fn values(restorations: &[Restoration]) -> Value {
     values
 }
 
-/// A line for people: what is written, and why.
+/// Whether something is written, rather than listed because it has an effect from now on.
+pub(super) fn is_kept(restoration: &Restoration) -> bool {
+    !matches!(restoration.restored, Restored::Begins { .. })
+}
+
+/// A line for people: what is written, or has an effect, and why.
 pub(super) fn line(restoration: &Restoration, namespace: &str) -> String {
     let Restoration { since, change, restored, .. } = restoration;
     match restored {
@@ -78,6 +102,7 @@ pub(super) fn line(restoration: &Restoration, namespace: &str) -> String {
         Restored::Destination { name, field, value, .. } => {
             format!("Destination {namespace}/{name} {field}: {value} (since {since}, {change})")
         }
+        Restored::Begins { objects } => format!("{} (since {since}, {change})", objects.join(", ")),
     }
 }
 
@@ -138,5 +163,10 @@ mod tests {
             "value config.ignoreDefaultNamespaces: false, for Source linkerd/web (since 1.2.0, namespaces are ignored)"
         );
         assert!(line(&field, "odigos-system").starts_with("Destination odigos-system/dd spec.a: true (since 1.2.0"));
+        let objects = vec!["Action odigos-system/a".to_owned()];
+        let begins = Restoration { restored: Restored::Begins { objects }, ..value.clone() };
+        assert!(!is_kept(&begins) && is_kept(&value));
+        assert_eq!(line(&begins, "odigos-system"), "Action odigos-system/a (since 1.2.0, namespaces are ignored)");
+        assert_eq!(values(&[begins]), json!({}));
     }
 }

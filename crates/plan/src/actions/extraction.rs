@@ -4,7 +4,7 @@
 
 use super::formats::before_value;
 use super::item::{Body, Item, Value};
-use super::limits::{check_count, check_key, check_name};
+use super::limits::{MOST, check_count, check_key, check_name};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group, attribute, is_there, set};
@@ -60,7 +60,7 @@ fn extractions(kind: &ExtractAttribute, problems: &mut Vec<Problem>) -> Vec<(Str
     }
     check_count(kind.extractions.len(), FIELD, problems);
     let (mut all, mut targets) = (Vec::new(), BTreeSet::new());
-    for (position, one) in kind.extractions.iter().enumerate() {
+    for (position, one) in kind.extractions.iter().take(MOST).enumerate() {
         let target = || format!("{FIELD}[{position}].targetAttributeName");
         let before = problems.len();
         check_name(&one.target_attribute_name, target, problems);

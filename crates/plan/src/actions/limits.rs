@@ -4,8 +4,8 @@
 
 use super::problem::Problem;
 
-/// Most names, pairs, rules or expressions of one Action.
-const MOST: usize = 64;
+/// Most names, pairs, rules or expressions of one Action; more are not looked at, since an expression takes milliseconds.
+pub(super) const MOST: usize = 64;
 /// Longest name of an attribute and longest key, in bytes.
 const LONGEST_NAME: usize = 256;
 /// Longest value and longest template, in bytes.

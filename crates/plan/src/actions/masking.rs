@@ -5,7 +5,7 @@
 
 use super::formats::before_value;
 use super::item::{Body, Item, Value};
-use super::limits::{check_count, check_key};
+use super::limits::{MOST, check_count, check_key};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group};
@@ -66,13 +66,13 @@ fn replacements(kind: &PiiMasking, problems: &mut Vec<Problem>) -> Vec<Replaceme
     let mut all: Vec<Replacement> = categories.into_iter().flat_map(of_category).collect();
     check_count(kind.custom_format_maskings.len(), &format!("{FIELD}.customFormatMaskings"), problems);
     check_count(kind.custom_regex_maskings.len(), &format!("{FIELD}.customRegexMaskings"), problems);
-    for (position, one) in kind.custom_format_maskings.iter().enumerate() {
+    for (position, one) in kind.custom_format_maskings.iter().take(MOST).enumerate() {
         let field = || format!("{FIELD}.customFormatMaskings[{position}].lookupKey");
         if check_key(&one.lookup_key, field, problems) {
             all.extend(forms(one.data_format, &one.lookup_key).into_iter().map(|text| (text, MASK)));
         }
     }
-    for (position, one) in kind.custom_regex_maskings.iter().enumerate() {
+    for (position, one) in kind.custom_regex_maskings.iter().take(MOST).enumerate() {
         match Pattern::new(&one.regex).and_then(|pattern| pattern.around_its_first_group()).and_then(never_its_mask) {
             Ok(text) => all.push((text, MASK)),
             Err(message) => {

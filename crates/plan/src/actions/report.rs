@@ -23,7 +23,7 @@ pub struct Known<'a> {
     pub action: &'a Action,
     /// What it becomes.
     pub compiled: Compiled,
-    /// What the collector said that did not start with it.
+    /// What the collector said that failed with it.
     pub refusal: Option<String>,
     /// What is said of its data streams that no workload is in.
     pub missing_streams: Vec<String>,
@@ -219,7 +219,7 @@ impl Known<'_> {
             let consequence = consequence(self.action, self.dropping.as_ref());
             return no(
                 "ProcessorStartFailed",
-                format!("the gateway did not start with it: {}. {consequence}.", said.trim_end_matches('.')),
+                format!("the gateway does not run with it: {}. {consequence}.", said.trim_end_matches('.')),
             );
         }
         if self.action.spec.disabled == Some(true) {

@@ -3,7 +3,7 @@
 //! Applies to every span that names the language and the library, whatever agent sent it.
 
 use super::item::{Body, Item};
-use super::limits::{LONGEST_SPAN_NAME, check_count, check_text};
+use super::limits::{LONGEST_SPAN_NAME, MOST, check_count, check_text};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
 use super::transform::{Context, Group};
@@ -48,7 +48,7 @@ fn replacements(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Vec<(String,
     const FIELD: &str = "spec.spanRenamer.regexReplacements";
     check_count(kind.regex_replacements.len(), FIELD, problems);
     let mut all = Vec::new();
-    for (position, one) in kind.regex_replacements.iter().enumerate() {
+    for (position, one) in kind.regex_replacements.iter().take(MOST).enumerate() {
         let field = |name: &str| format!("{FIELD}[{position}].{name}");
         let pattern = match Pattern::new(&one.regex_pattern) {
             Ok(pattern) => pattern,

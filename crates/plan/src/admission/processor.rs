@@ -7,7 +7,7 @@ use super::{Refusal, Review};
 use crate::processors::{Permission, usable};
 use odigos_api::processor::Processor;
 
-/// Reviews a Processor. One that has its type and roles already keeps them: its condition says that it does not run.
+/// Reviews a Processor. One that has its type, roles and settings already keeps them: its condition says that it does not run.
 #[must_use]
 pub fn review(
     processor: &Processor,
@@ -18,7 +18,10 @@ pub fn review(
     let mut result = Review::default();
     if let Err((_, field, message)) = permission.check(&processor.spec) {
         let keeps = before.is_some_and(|before| {
-            before.spec.type_ == processor.spec.type_ && before.spec.collector_roles == processor.spec.collector_roles
+            let is_same_config = before.spec.processor_config == processor.spec.processor_config;
+            before.spec.type_ == processor.spec.type_
+                && before.spec.collector_roles == processor.spec.collector_roles
+                && (is_same_config || field != "spec.processorConfig")
         });
         if keeps {
             result.warnings.push(format!("{field}: {message}"));
@@ -67,6 +70,11 @@ mod tests {
         let kept = review(&tap, Some(&tap));
         assert!(kept.refusals.is_empty() && kept.warnings[0].contains("processors.additionalTypes"), "{kept:?}");
         assert_eq!(review(&processor("resource", "${env:NODE_NAME}"), None), Review::default());
+        let mut streams = processor("resource", "v");
+        streams.spec.processor_config["attributes"][0]["key"] = json!("odigos.stream.class");
+        assert!(review(&streams, None).refusals[0].message.contains("by which gateways choose the data stream"));
+        assert_eq!(review(&streams, Some(&processor("resource", "v"))).refusals.len(), 1, "nor by a change");
+        assert!(review(&streams, Some(&streams)).refusals.is_empty(), "one that is there is kept, and does not run");
         let reference = review(&processor("resource", "${file:/etc/shadow}"), None);
         assert!(reference.warnings[0].contains("${file:/etc/shadow} is used as it is written"), "{reference:?}");
         assert!(review(&processor("resourc", "v"), None).warnings[0].contains("check the spelling"));

@@ -81,9 +81,22 @@ impl<'a> Rules<'a> {
         let merged = merge::merged(self.0.iter().map(|rule| &rule.spec), language);
         settings::record(config, &merged, distribution);
         let each = self.0.iter().flat_map(|rule| express::shortfalls(&expressed(&rule.spec, distribution, language)));
-        each.collect::<BTreeSet<String>>().into_iter().collect()
+        let mut all: BTreeSet<String> = each.collect();
+        let variables = settings::variables(config, distribution);
+        let size: usize = variables.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if size > MAX_VARIABLES {
+            settings::forget_lists(config);
+            all.insert(format!(
+                "lists of headers, libraries and methods: together they become {size} bytes of variables, and at most {MAX_VARIABLES} are set"
+            ));
+        }
+        all.into_iter().collect()
     }
 }
+
+/// Bytes of variables that all rules together may add to a container: a kernel starts no program with a variable of 128 KiB, and an API server
+/// stores no pod of 1.5 MiB.
+const MAX_VARIABLES: usize = 32 << 10;
 
 /// Whether the rule is meant for a container of the language, in force or not.
 fn in_scope(

@@ -16,12 +16,12 @@ use odigos_api::WorkloadRef;
 use odigos_api::condition::kind::RUNTIME_DETECTION;
 use odigos_api::condition::merged;
 use odigos_api::instrumentation_config::{InstrumentationConfig, InstrumentationConfigStatus, ObservedImage};
-use odigos_api::runtime_report::{ReportedContainer, RuntimeReport};
+use odigos_api::runtime_report::{MAX_PROBLEM_SIZE, MAX_REPORT_SIZE, ReportedContainer, RuntimeReport};
 use odigos_detect::container::ContainerFound;
 use serde_json::{Value, json};
 
-/// Bytes of a report as JSON: some variables of the longest value that is kept.
-const MAX_REPORT_BYTES: usize = 256 << 10;
+/// Containers of one report.
+const MAX_CONTAINERS: usize = 128;
 /// Reports of one config that wait for the instrumentor. The list holds twice as many; one node fills one place of it.
 const MAX_PENDING: usize = 16;
 
@@ -71,9 +71,21 @@ fn report(subject: &Subject, node: &str, finding: &Finding) -> RuntimeReport {
     };
     let (containers, problem) = match finding {
         Finding::Found(found) => (found.iter().map(container).collect(), String::new()),
-        Finding::Failed(why) => (Vec::new(), why.clone()),
+        Finding::Failed(why) => (Vec::new(), why.chars().take(MAX_PROBLEM_SIZE).collect()),
     };
-    RuntimeReport { node: node.to_owned(), pod: subject.pod.clone(), pod_uid: subject.uid.clone(), containers, problem }
+    let (pod, pod_uid) = (subject.pod.clone(), subject.uid.clone());
+    let report = RuntimeReport { node: node.to_owned(), pod, pod_uid, containers, problem };
+    if report.size() <= MAX_REPORT_SIZE && report.containers.len() <= MAX_CONTAINERS {
+        return report;
+    }
+    // Admission would refuse it; half of it would be a lie.
+    let problem = format!(
+        "what runs in pod {} is more than a report holds: {} containers, {} characters of variables and names; state the runtime in a Source",
+        report.pod,
+        report.containers.len(),
+        report.size()
+    );
+    RuntimeReport { containers: Vec::new(), problem, ..report }
 }
 
 /// A pod as the API server has it.
@@ -150,7 +162,7 @@ pub fn judge(report: &RuntimeReport, workload: &WorkloadRef, pod: Option<&Report
     if pod.node.is_empty() || pod.node != report.node {
         return Err(Rejection::OtherNode);
     }
-    if serde_json::to_string(report).map_or(usize::MAX, |text| text.len()) > MAX_REPORT_BYTES {
+    if report.size() > MAX_REPORT_SIZE {
         return Err(Rejection::TooLarge);
     }
     if report.containers.is_empty() {

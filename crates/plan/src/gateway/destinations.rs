@@ -535,7 +535,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         return Outcome::Disabled;
     }
     if let Some(said) = seen.set_aside.get(name) {
-        return refused("ExporterStartFailed", "spec", format!("the collector did not start with it: {said}"));
+        return refused("ExporterStartFailed", "spec", format!("the collector does not run with it: {said}"));
     }
     if let Err(why) = check_component_id(&format!("debug/{name}")) {
         return refused("InvalidSetting", "metadata.name", why);

@@ -500,7 +500,9 @@ fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
         let objects = objects::desired(&seen, &plan, &crate::gateway::objects::Installation::default());
         let daemon_set = &objects.iter().find(|one| one.object["kind"] == "DaemonSet").unwrap().object;
         let template = &daemon_set["spec"]["template"];
-        assert_eq!(crate::mutual_tls::is_used_by_nodes(Some(daemon_set), &[json!({})]), has_certificate);
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let is_used = crate::mutual_tls::change_over::is_used_by_nodes(Some(daemon_set), &[json!({})], now);
+        assert_eq!(is_used, has_certificate);
         assert_eq!(
             template["metadata"].get("annotations").is_some(),
             has_certificate,

@@ -1,10 +1,11 @@
 //! Which Processors the configuration allows: types that reach beyond the items that pass them, and roles.
 //!
-//! Owns the list of such types with the reason of each, and the refusal of settings by which any other type would reach as far. Never
+//! Owns the list of such types with the reason of each, and the refusal of settings by which any other type would reach as far or choose data streams ([`routing_attribute`]). Never
 //! judges other settings of a Processor.
 
-use super::Refusal;
+use super::{Refusal, routing_attribute};
 use crate::configuration::Configuration;
+use crate::objects::OBJECT_LIMIT;
 use odigos_api::CollectorRole;
 use odigos_api::processor::ProcessorSpec;
 use odigos_pipeline::reach::{self, Reach};
@@ -72,6 +73,12 @@ impl Permission {
         let restricted = RESTRICTED.iter().find(|(name, _)| canonical(name) == wanted);
         if restricted.is_none() {
             check_reach(&spec.processor_config)?;
+        }
+        // What is larger than an object's share is left out for that.
+        if spec.processor_config.to_string().len() <= OBJECT_LIMIT
+            && let Some(problem) = routing_attribute::problem(&wanted, &spec.processor_config)
+        {
+            return Err(("InvalidConfig", "spec.processorConfig", problem));
         }
         if let Some((_, why)) = restricted
             && !self.types.contains(&wanted)

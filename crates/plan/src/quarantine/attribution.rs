@@ -3,6 +3,7 @@
 //! Owns the order of suspicion and the second look. One object goes at a time: first what the collector names as its subject if that is new,
 //! then what is new since the configuration that serves, and last what the collector names although it started before. The next start
 //! without it confirms the choice, or takes it back. So a message that was made to name others costs them one start that served nobody.
+//! Where collectors ran out of memory, load explains it as well: if they do without each of the new ones, none of them stays out.
 
 use super::{Candidates, Quarantined, RETRY_AFTER};
 use crate::gateway::destinations::without_queue;
@@ -23,8 +24,10 @@ pub struct StartFailure<'a> {
     pub subject: Option<&'a str>,
     /// Components of the configuration that did not start: owner and settings by id.
     pub components: &'a BTreeMap<String, (String, Value)>,
-    /// The configuration that serves meanwhile, if any does.
+    /// The configuration that serves meanwhile, if any does; where collectors run out of memory, the one before.
     pub serving: Option<&'a Value>,
+    /// Collectors ran out of memory.
+    pub is_out_of_memory: bool,
     /// The time.
     pub now: Timestamp,
 }
@@ -51,6 +54,9 @@ impl StartFailure<'_> {
         order.extend(&changed);
         order.extend(subject);
         let Some(first) = order.into_iter().find(|owner| self.state(owner).is_none()) else {
+            if self.is_out_of_memory {
+                return self.acquitted();
+            }
             // Each of them was out alone, and that was not enough.
             let all: Vec<&String> =
                 if changed.is_empty() { subject.into_iter().collect() } else { changed.iter().collect() };
@@ -72,8 +78,14 @@ impl StartFailure<'_> {
 
     fn entry(&self, name: &str, is_confirmed: bool) -> (String, Quarantined) {
         let fingerprint = self.candidates.get(name).cloned().unwrap_or_default();
-        let entry =
-            Quarantined { fingerprint, said: self.text.to_owned(), since: self.now, is_confirmed, is_acquitted: false };
+        let entry = Quarantined {
+            fingerprint,
+            said: self.text.to_owned(),
+            since: self.now,
+            is_confirmed,
+            is_acquitted: false,
+            is_out_of_memory: self.is_out_of_memory,
+        };
         (name.to_owned(), entry)
     }
 
@@ -90,9 +102,19 @@ impl StartFailure<'_> {
         })
     }
 
-    /// Owners of components that the serving configuration has not, or not in this form. Nobody's where none serves.
+    /// Owners of components that the serving configuration has not, or not in this form. Nobody's where none serves, but for those without
+    /// which collectors had memory enough before.
     fn changed(&self) -> BTreeSet<String> {
-        let Some(serving) = self.serving else { return BTreeSet::new() };
+        let owners = || self.components.values().map(|(owner, _)| owner);
+        let is_relapse = |owner: &&String| {
+            let entry = self.store.get(*owner);
+            entry.is_some_and(|entry| {
+                entry.is_out_of_memory && entry.is_confirmed && self.candidates.get(*owner) == Some(&entry.fingerprint)
+            })
+        };
+        let Some(serving) = self.serving else {
+            return owners().filter(|owner| self.is_out_of_memory && is_relapse(owner)).cloned().collect();
+        };
         let is_known = |id: &str, settings: &Value| {
             let sections = ["exporters", "processors", "extensions", "connectors"];
             let of = |section: &&str| serving.get(section)?.get(id).map(without_queue);
@@ -115,11 +137,16 @@ enum State {
     Acquitted,
 }
 
-/// Entries that a start of collectors without these objects confirms.
+/// Entries that a start of collectors without these objects confirms; where memory was short, only once they have run for a while.
 #[must_use]
-pub fn confirmed(store: &BTreeMap<String, Quarantined>, candidates: &Candidates) -> BTreeMap<String, Quarantined> {
+pub fn confirmed(
+    store: &BTreeMap<String, Quarantined>,
+    candidates: &Candidates,
+    has_settled: bool,
+) -> BTreeMap<String, Quarantined> {
     let is_open = |(name, entry): &(&String, &Quarantined)| {
-        !entry.is_confirmed && !entry.is_acquitted && candidates.get(*name) == Some(&entry.fingerprint)
+        let is_asked = !entry.is_confirmed && !entry.is_acquitted && (has_settled || !entry.is_out_of_memory);
+        is_asked && candidates.get(*name) == Some(&entry.fingerprint)
     };
     let open = store.iter().filter(is_open);
     open.map(|(name, entry)| (name.clone(), Quarantined { is_confirmed: true, ..entry.clone() })).collect()
@@ -136,6 +163,7 @@ mod tests {
         store: BTreeMap<String, Quarantined>,
         all: BTreeMap<String, (String, Value)>,
         serving: Option<Value>,
+        is_out_of_memory: bool,
     }
 
     impl Lab {
@@ -149,6 +177,7 @@ mod tests {
                 store: BTreeMap::new(),
                 all: names.iter().map(|name| component(name)).collect(),
                 serving: serving.map(|names| json!({"exporters": exporters(names)})),
+                is_out_of_memory: false,
             }
         }
 
@@ -171,7 +200,7 @@ mod tests {
                     .collect();
                 let present: Vec<&str> = components.values().map(|(owner, _)| owner.as_str()).collect();
                 let Some(named) = names(&present) else {
-                    self.store.extend(confirmed(&self.store, &self.candidates));
+                    self.store.extend(confirmed(&self.store, &self.candidates, true));
                     return starts;
                 };
                 let id = format!("otlp_http/{named}");
@@ -182,6 +211,7 @@ mod tests {
                     subject: Some(id.as_str()).filter(|_| !named.is_empty()),
                     components: &components,
                     serving: self.serving.as_ref(),
+                    is_out_of_memory: self.is_out_of_memory,
                     now: Timestamp::UNIX_EPOCH,
                 };
                 let entries = failure.attribute();
@@ -241,5 +271,39 @@ mod tests {
         let mut unchanged = Lab::new(&["a", "b"], Some(&["a", "b"]));
         unchanged.run(|_| Some(""));
         assert_eq!(unchanged.out(), Vec::<&str>::new(), "there is no candidate");
+    }
+
+    #[test]
+    fn what_takes_all_memory_goes_and_load_takes_nothing_out() {
+        let names = ["a", "b", "heavy", "payments"];
+        let mut lab = Lab { is_out_of_memory: true, ..Lab::new(&names, Some(&["payments"])) };
+        let starts = lab.run(|present| present.contains(&"heavy").then_some(""));
+        assert_eq!(lab.out(), ["heavy"], "{starts:?}");
+        assert!(starts.iter().all(|out| out.len() <= 1 && !out.contains(&"payments".to_owned())), "{starts:?}");
+        // Whatever is left out, they run out of memory.
+        let mut load = Lab { is_out_of_memory: true, ..Lab::new(&names, Some(&["payments"])) };
+        load.run(|_| Some(""));
+        assert_eq!(load.out(), Vec::<&str>::new());
+        let mut old = Lab { is_out_of_memory: true, ..Lab::new(&names, None) };
+        old.run(|_| Some(""));
+        assert!(old.store.is_empty(), "where nothing is known to be new, nobody is suspected");
+    }
+
+    #[test]
+    fn memory_is_confirmed_when_collectors_have_run_for_a_while_and_remembered() {
+        let names = ["heavy", "payments"];
+        let mut lab = Lab { is_out_of_memory: true, ..Lab::new(&names, Some(&["payments"])) };
+        lab.run(|present| present.contains(&"heavy").then_some(""));
+        let open = Quarantined { is_confirmed: false, ..lab.store["heavy"].clone() };
+        let store = BTreeMap::from([("heavy".to_owned(), open)]);
+        assert!(confirmed(&store, &lab.candidates, false).is_empty());
+        assert_eq!(confirmed(&store, &lab.candidates, true).len(), 1);
+        // It is tried again after a while, when nothing else serves any more, and goes again.
+        lab.serving = None;
+        for entry in lab.store.values_mut() {
+            entry.since = Timestamp::UNIX_EPOCH - RETRY_AFTER;
+        }
+        lab.run(|present| present.contains(&"heavy").then_some(""));
+        assert_eq!(lab.out(), ["heavy"]);
     }
 }

@@ -1,13 +1,17 @@
 //! What is said of settings of Processors is what the real collector says: functions of OTTL, contexts, modes and actions.
 
+use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Signal};
 use odigos_pipeline::ottl_functions::{CONVERTERS, EDITORS, Language, RELEASE, contexts};
-use odigos_plan::processors::{Permission, Processors};
-use odigos_testkit::collector::validate;
+use odigos_plan::processors::{Permission, Processors, routing_attribute};
+use odigos_testkit::collector::{Collector, Surroundings, validate};
+use odigos_testkit::otlp::{Sender, Sink};
+use odigos_testkit::process::eventually;
 use odigos_tools::root;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// What the collector says to a processor alone in pipelines; nothing where it takes it.
 fn said(component_type: &str, settings: &Value) -> String {
@@ -164,4 +168,44 @@ fn settings_are_reported_where_the_collector_refuses_them() {
     }
     assert!(refused > 20 && refused < cases.len() - 15, "{refused} of {} are refused", cases.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each statement on a real span: those that are refused change the class by which gateways route, and no others do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn statements_that_choose_a_stream_are_those_that_are_refused() {
+    let examples = routing_attribute::examples();
+    let directory = tempfile::tempdir().unwrap();
+    let port = super::free_port().unwrap();
+    let sink = Sink::listen(port).await.unwrap();
+    let mut config = json!({
+        "receivers": {"otlp": {"protocols": {"grpc": {"endpoint": "127.0.0.1:4317"}, "http": {"endpoint": "127.0.0.1:4318"}}}},
+        "processors": {},
+        "exporters": {"otlp_grpc/sink": {"endpoint": format!("127.0.0.1:{port}"), "compression": "none", "tls": {"insecure": true}}},
+        "extensions": {"health_check": {}},
+        "service": {"extensions": ["health_check"], "pipelines": {}, "telemetry": {"metrics": {"level": "none"}}},
+    });
+    for (number, (statement, _)) in examples.iter().enumerate() {
+        let (id, mark) = (format!("transform/{number}"), format!("resource/{number}"));
+        // A collector reads one dollar where two are written.
+        let statement = statement.replace('$', "$$");
+        config["processors"][&id] = json!({"error_mode": "propagate", "trace_statements": [statement]});
+        config["processors"][&mark] =
+            json!({"attributes": [{"key": "number", "value": number.to_string(), "action": "upsert"}]});
+        config["service"]["pipelines"][format!("traces/{number}")] =
+            json!({"receivers": ["otlp"], "processors": [id, mark], "exporters": ["otlp_grpc/sink"]});
+    }
+    let around = Surroundings::new(directory.path()).unwrap();
+    let text = odigos_pipeline::yaml::to_string(&config);
+    let collector = Collector::start("streams", &text, around, &[]).await.unwrap();
+    let sender = Sender::connect(&collector.endpoint()).await.unwrap();
+    let resource = [(STREAM_CLASS_ATTRIBUTE, "c1"), ("service.name", "cart"), ("host.name", "a"), ("process.pid", "1")];
+    sender.send(Signal::Traces, &resource, &["one".to_owned()]).await.unwrap();
+    let arrived =
+        eventually("every copy arrives", Duration::from_secs(60), || async { sink.items().len() >= examples.len() });
+    arrived.await.unwrap_or_else(|error| panic!("{error}: {}", collector.output()));
+    for item in sink.items() {
+        let (statement, is_refused) = examples[item.resource["number"].parse::<usize>().unwrap()];
+        let class = item.resource.get(STREAM_CLASS_ATTRIBUTE).map(String::as_str);
+        assert_eq!(class != Some("c1"), is_refused, "{statement}: {class:?}");
+    }
 }

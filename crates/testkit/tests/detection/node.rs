@@ -43,9 +43,10 @@ impl Node {
     /// Starts the agent with the permissions that the chart gives it.
     pub async fn start(&mut self, api: &ApiServer, binary: &Path) {
         let path = self.folder.path();
+        let token = self.token(api).await;
         let mut command = Command::new(binary);
         command
-            .env("KUBECONFIG", api.kubeconfig_of(NAMESPACE, "odiglet").await.unwrap())
+            .env("KUBECONFIG", token)
             .arg(format!("--node={}", self.name))
             .arg(format!("--admin-address=127.0.0.1:{}", self.admin_port))
             .arg(format!("--proc={}", path.join("proc").display()))
@@ -63,6 +64,19 @@ impl Node {
         if let Err(error) = ready.await {
             panic!("{error}\n{}", self.agent.as_ref().unwrap().tail());
         }
+    }
+
+    /// The token of the agent's pod, which names the node.
+    async fn token(&self, api: &ApiServer) -> PathBuf {
+        let client = api.client().await.unwrap();
+        let pod = format!("agent-on-{}", self.name);
+        let spec = json!({
+            "nodeName": self.name, "serviceAccountName": names::AGENT_SERVICE, "containers": [{"name": "agent", "image": "none"}],
+        });
+        let object =
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": pod, "namespace": NAMESPACE}, "spec": spec});
+        apply(&client, &object).await.unwrap();
+        api.kubeconfig_in_pod(NAMESPACE, names::AGENT_SERVICE, &pod).await.unwrap()
     }
 
     /// Writes of the agent to the API server, by what came of them.

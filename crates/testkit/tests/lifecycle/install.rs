@@ -173,9 +173,19 @@ async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
         "apiVersion": odigos_api::API_VERSION, "kind": "Source", "metadata": {"name": "proxy", "namespace": "linkerd"},
         "spec": {"workload": {"name": "proxy", "namespace": "linkerd", "kind": "Deployment"}},
     });
-    for object in [destination("dd", "datadog"), destination("generic", "otlp"), source] {
+    let action = json!({
+        "apiVersion": odigos_api::API_VERSION, "kind": "Action", "metadata": {"name": "mask", "namespace": NAMESPACE},
+        "spec": {"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["user.email"]}},
+    });
+    for object in [destination("dd", "datadog"), destination("generic", "otlp"), source, action] {
         lab.apply_as_user(&object).await;
     }
+    let [kind, monitor, service] = reader_of_metrics();
+    apply(&lab.client, &kind).await.unwrap();
+    apply(&lab.client, &service).await.unwrap();
+    eventually("monitors are served", Duration::from_secs(60), || async { apply(&lab.client, &monitor).await.is_ok() })
+        .await
+        .unwrap();
     let spans = async |name: &str| {
         let found = get_object(&lab.client, odigos_api::API_VERSION, "Destination", NAMESPACE, name).await.unwrap();
         found.data.pointer("/spec/metricsSettings/spanMetricsEnabled").cloned()
@@ -196,6 +206,8 @@ async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
         "keeps value config.ignoreDefaultNamespaces: false, for Source linkerd/proxy (since 0.1.0",
         "keeps value config.rollout.maxConcurrentRollouts: 0, for ",
         "keeps value config.rollout.maxConcurrentRolloutsPerNamespace: 0, for ",
+        "keeps value config.metrics.plaintext: true, for ServiceMonitor linkerd/collectors (since 0.1.0",
+        "begins Action odigos-system/mask (since 0.1.0",
     ] {
         assert!(plan.out.contains(said), "{said}\n{}", plan.out);
     }
@@ -230,6 +242,40 @@ async fn stricter_defaults_are_kept_where_they_are_in_use(lab: &Lab) {
         delete(&lab.client, odigos_api::API_VERSION, "Destination", NAMESPACE, name).await;
     }
     delete(&lab.client, odigos_api::API_VERSION, "Source", "linkerd", "proxy").await;
+    delete(&lab.client, odigos_api::API_VERSION, "Action", NAMESPACE, "mask").await;
+    delete(&lab.client, "v1", "Service", NAMESPACE, "of-collectors").await;
+    delete(
+        &lab.client,
+        "apiextensions.k8s.io/v1",
+        "CustomResourceDefinition",
+        "",
+        "servicemonitors.monitoring.coreos.com",
+    )
+    .await;
+}
+
+/// A kind of the Prometheus operator, one of it in another namespace, and the Service that it selects.
+fn reader_of_metrics() -> [Value; 3] {
+    let names = json!({"kind": "ServiceMonitor", "plural": "servicemonitors", "singular": "servicemonitor", "listKind": "ServiceMonitorList"});
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    let spec = json!({"group": "monitoring.coreos.com", "scope": "Namespaced", "names": names, "versions": [version]});
+    let labels = json!({"odigos.io/collector-role": "CLUSTER_GATEWAY"});
+    let selector = json!({"selector": {"matchLabels": labels}, "namespaceSelector": {"matchNames": [NAMESPACE]}});
+    [
+        json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "servicemonitors.monitoring.coreos.com"}, "spec": spec,
+        }),
+        json!({
+            "apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor",
+            "metadata": {"name": "collectors", "namespace": "linkerd"}, "spec": selector,
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "of-collectors", "namespace": NAMESPACE, "labels": labels},
+            "spec": {"clusterIP": "None", "ports": [{"name": "otlp", "port": 4317}]},
+        }),
+    ]
 }
 
 /// What stands in the way is said before anything is written.

@@ -12,6 +12,7 @@
 )]
 
 mod admission;
+mod authors;
 #[path = "../collector/certificate_files.rs"]
 mod certificate_files;
 mod connection;
@@ -22,6 +23,7 @@ mod node_reports;
 mod plane;
 mod pod;
 mod processor;
+mod reader;
 mod tenant;
 mod webhook;
 
@@ -33,6 +35,7 @@ async fn processor_author_reads_no_secret_and_no_file() {
     let _turn = plane::TURN.lock().await;
     let mut plane = Plane::start().await;
     processor::references_are_text_on_both_collectors(&plane).await;
+    processor::glutton_goes_alone(&plane).await;
     plane.permissions_suffice();
     processor::types_that_reach_further_are_rejected(&mut plane).await;
 }
@@ -52,6 +55,25 @@ async fn destination_author_gets_no_secret_of_others() {
     plane.permissions_suffice();
     plane.stop(odigos_api::names::INSTRUMENTOR);
     destination::nothing_is_admitted_unseen(&author).await;
+}
+
+/// Who has a role of the chart, and who may create Actions or Samplings in the namespace of the control plane, and nothing else there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn holders_of_roles_reach_what_the_documentation_says() {
+    let _turn = plane::TURN.lock().await;
+    let mut plane = Plane::start().await;
+    authors::roles_give_what_the_table_says(&plane).await;
+    authors::sampling_author_reads_nothing(&plane).await;
+    reader::reader_is_certified_and_authority_rotates(&plane).await;
+    plane.permissions_suffice();
+    authors::action_author_reads_nothing_and_chooses_no_stream(&mut plane).await;
+}
+
+/// Who may create InstrumentationRules, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rule_author_reads_no_variable_and_stops_no_pod() {
+    let _turn = plane::TURN.lock().await;
+    authors::rule_author_reads_nothing_and_stops_no_pod().await;
 }
 
 /// Root on a node that runs no pod of a workload.

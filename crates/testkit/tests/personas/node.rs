@@ -174,6 +174,8 @@ async fn accounts_change_what_they_are_for_and_agents_what_is_of_their_node() {
     let details = json!({"runtimeDetailsByContainer": [{"containerName": "app", "language": "java"}]});
     refused(status(details).await, "what is known of a workload");
     nodes_report_in_their_own_name(&server, &configs).await;
+    reports_are_bounded_before_they_are_stored(&configs).await;
+    tokens_without_a_node_change_nothing(&server).await;
 
     let scheduler = as_(names::SCHEDULER).await;
     let pods = api(&scheduler, "v1", "Pod", "shop");
@@ -228,6 +230,56 @@ async fn nodes_report_in_their_own_name(server: &ApiServer, local: &Api<DynamicO
     refused(write(local, json!([report("local", "till-b")])).await, "the report of another goes");
     write(&other, json!([report("local", "till-b")])).await.unwrap();
     write(local, json!([])).await.unwrap();
+}
+
+/// What is too large is not stored, whoever watches.
+async fn reports_are_bounded_before_they_are_stored(local: &Api<DynamicObject>) {
+    let value = |size: usize| json!({"name": "JAVA_TOOL_OPTIONS", "value": "x".repeat(size)});
+    let report = |variables: Vec<Value>, problem: &str| {
+        let details = json!({"containerName": "app", "language": "java", "envVars": variables});
+        json!({"node": "local", "pod": "till", "podUid": "u", "problem": problem, "containers": [{"details": details}]})
+    };
+    let write =
+        async |report: Value| status_patched(local, "deployment-till", &json!({"runtimeReports": [report]})).await;
+    write(report(vec![value(32 << 10); 3], "")).await.unwrap();
+    refused(write(report(vec![value(32 << 10); 4], "")).await, "variables of 128 KiB");
+    let empty = json!({"name": ""});
+    refused(write(report(vec![empty; 9_000], "")).await, "many empty variables");
+    for (what, one) in [
+        ("a long problem", report(Vec::new(), &"x".repeat(1_025))),
+        (
+            "many containers",
+            json!({"node": "local", "pod": "till", "podUid": "u", "containers": vec![json!({"details": {"language": "java"}}); 129]}),
+        ),
+        ("a long name", json!({"node": "local", "pod": "p".repeat(254), "podUid": "u"})),
+    ] {
+        let error = write(one).await.expect_err(what);
+        assert!(error.contains("Too long") || error.contains("Too many"), "{what}: {error}");
+    }
+    status_patched(local, "deployment-till", &json!({"runtimeReports": []})).await.unwrap();
+}
+
+/// A token of the agent's account that was not made for a pod on a node.
+async fn tokens_without_a_node_change_nothing(server: &ApiServer) {
+    let path = server.kubeconfig_of(NAMESPACE, names::AGENT_SERVICE).await.unwrap();
+    let kubeconfig = kube::config::Kubeconfig::read_from(path).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
+    let client = Client::try_from(config).unwrap();
+    let no_node = |answer: Result<(), String>, what: &str| {
+        let error = answer.expect_err(what);
+        assert!(error.contains("the token names no node"), "{what}: {error}");
+    };
+    let nodes = api(&client, "v1", "Node", "");
+    no_node(patched(&nodes, "other", json!({"metadata": {"labels": {PREPARED_NODE: "true"}}})).await, "a node");
+    let instances = api(&client, odigos_api::API_VERSION, "InstrumentationInstance", "shop");
+    let free = instance("free", json!({"labels": {"odigos.io/node": "other"}}));
+    let made = instances.create(&PostParams::default(), &free).await;
+    no_node(made.map(drop).map_err(|error| error.to_string()), "an instance");
+    let well = json!({"healthy": true, "lastStatusTime": "2026-01-01T00:00:00Z"});
+    no_node(status_patched(&instances, "mine", &well).await, "the status of an instance");
+    let configs = api(&client, odigos_api::API_VERSION, "InstrumentationConfig", "shop");
+    let report = json!({"runtimeReports": [{"node": "other", "pod": "till", "podUid": "u"}]});
+    no_node(status_patched(&configs, "deployment-till", &report).await, "a report");
 }
 
 /// The instrumentor takes its own finalizers, however its webhook fills in a Source meanwhile.

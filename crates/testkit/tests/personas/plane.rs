@@ -24,6 +24,24 @@ pub(crate) static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new((
 /// Password of the other team's Destination `payments-vault`.
 pub(crate) const PASSWORD: &str = "hunter2";
 
+/// A client of a new account that holds a ClusterRole of the chart in the namespace of the control plane; with no name of one, none.
+pub(crate) async fn bound(api: &ApiServer, admin: &Client, name: &str, role: &str) -> Client {
+    let name = name.trim_end_matches('-');
+    let metadata = json!({"name": name, "namespace": NAMESPACE});
+    apply(admin, &json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata})).await.unwrap();
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": metadata,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": NAMESPACE}],
+    });
+    if !role.is_empty() {
+        apply(admin, &binding).await.unwrap();
+    }
+    let kubeconfig = Kubeconfig::read_from(api.kubeconfig_of(NAMESPACE, name).await.unwrap()).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
 pub(crate) struct Plane {
     /// With all permissions.
     pub(crate) client: Client,
@@ -150,6 +168,17 @@ impl Plane {
 
     /// Gateways whose configuration holds a text end with a message, as the kubelet would report it.
     pub(crate) async fn gateways_fail(&self, text: &str, message: &str) {
+        self.gateways_end(text, 1, &json!({"exitCode": 1, "reason": "Error", "message": message})).await;
+    }
+
+    /// The kernel ends gateways whose configuration holds a text for their memory, again and again.
+    pub(crate) async fn gateways_run_out_of_memory(&self, text: &str) {
+        let now = k8s_openapi::jiff::Timestamp::from_second(k8s_openapi::jiff::Timestamp::now().as_second()).unwrap();
+        let ended = json!({"exitCode": 137, "reason": "OOMKilled", "finishedAt": now.to_string()});
+        self.gateways_end(text, 3, &ended).await;
+    }
+
+    async fn gateways_end(&self, text: &str, restarts: u32, ended: &Value) {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
         let selector = ListParams::default().labels("odigos.io/collector-role=CLUSTER_GATEWAY");
@@ -163,11 +192,10 @@ impl Plane {
                 if !is_running || !data.values().any(|one| one.contains(text)) {
                     continue;
                 }
-                let ended = json!({"exitCode": 1, "reason": "Error", "message": message});
                 let status = json!({"status": {
                     "conditions": [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "False"}],
                     "containerStatuses": [{
-                        "name": "gateway", "ready": false, "restartCount": 1, "image": "none", "imageID": "none",
+                        "name": "gateway", "ready": false, "restartCount": restarts, "image": "none", "imageID": "none",
                         "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended},
                     }],
                 }});

@@ -75,3 +75,24 @@ pub(crate) async fn types_that_reach_further_are_rejected(plane: &mut Plane) {
     renamed["spec"]["type"] = json!("k8sattributes");
     assert!(apply(&client, &renamed).await.is_err(), "whatever the spelling");
 }
+
+/// A Processor that takes all the memory of gateways goes alone; what others have stays.
+pub(crate) async fn glutton_goes_alone(plane: &Plane) {
+    let client = plane.persona("o-processor-memory", "processors", &["get", "create", "patch", "update"]).await;
+    let settings = json!({"wait_duration": "1h", "num_traces": 100_000_000});
+    let mut glutton = processor("glutton", "groupbytrace", &settings);
+    glutton["spec"]["signals"] = json!(["TRACES"]);
+    glutton["spec"]["collectorRoles"] = json!(["CLUSTER_GATEWAY"]);
+    apply(&client, &glutton).await.unwrap();
+    plane.configuration(names::GATEWAY, "groupbytrace/glutton").await;
+    plane.gateways_run_out_of_memory("groupbytrace/glutton").await;
+    let said = plane.comes_to_say("Processor", "glutton", "AddedToCollectorConfig", "False/ProcessorStartFailed").await;
+    assert!(said.contains("ran out of memory"), "{said}");
+    for (kind, name, condition) in
+        [("Destination", "payments-vault", "DestinationConfigured"), ("Processor", "thief", "AddedToCollectorConfig")]
+    {
+        let (status, message) = plane.condition(kind, name, condition).await;
+        assert!(status.starts_with("True/"), "{kind} {name}: {status} {message}");
+    }
+    plane.comes_to_say("CollectorsGroup", names::GATEWAY, "ConfigValid", "False/ProcessorQuarantined").await;
+}

@@ -54,6 +54,15 @@ pub(super) fn record(config: &mut ContainerAgentConfig, merged: &Instrumentation
     }
 }
 
+/// Takes the lists of rules out of a decision.
+pub(super) fn forget_lists(config: &mut ContainerAgentConfig) {
+    if let Some(traces) = &mut config.traces {
+        traces.headers_collection = None;
+        traces.trace_verbosity = None;
+        traces.custom_instrumentations = None;
+    }
+}
+
 /// The variables by which a container's agent receives what its decision holds of rules. Values are meant as they are; a
 /// manifest must write `$` twice.
 #[must_use]

@@ -627,3 +627,30 @@ fn headers_with_credentials_are_collected_for_no_rule() {
     let expression = "(?!authorization$|proxy-authorization$|cookie$|set-cookie$).*";
     assert_eq!(injected("python", &["*"]), [expression], "as Python's re.fullmatch reads it");
 }
+
+/// What rules set must never keep a pod from being stored or a program from starting.
+#[test]
+fn rules_set_no_more_than_a_pod_holds() {
+    let many = |count: usize| -> Value {
+        let keys: Vec<String> = (0..count).map(|number| format!("x-{number}")).collect();
+        json!({"headersCollection": {"headerKeys": keys}})
+    };
+    for spec in [
+        many(257),
+        json!({"headersCollection": {"headerKeys": ["x".repeat(513)]}}),
+        json!({"traceVerbosity": {"disabledLibraries": [library("java", &"l".repeat(513))]}}),
+        json!({"customInstrumentations": {"java": [{"className": "C".repeat(513), "methodName": "m"}]}}),
+    ] {
+        assert_eq!(problems(&serde_json::from_value(spec).unwrap())[0].reason, "TooLarge");
+    }
+    assert_eq!(Plane::new(&["java"]).rule("r", many(256)).lines(0).len(), 4);
+    // Many rules of which none is too large.
+    let mut plane = Plane::new(&["java"]);
+    for rule in 0..8 {
+        let keys: Vec<String> = (0..200).map(|number| format!("x-{rule}-{number}")).collect();
+        plane = plane.rule(&format!("r{rule}"), json!({"headersCollection": {"headerKeys": keys}}));
+    }
+    assert_eq!(plane.lines(0), Vec::<String>::new());
+    let message = &plane.container(0).agent_enabled_message;
+    assert!(message.contains("at most 32768 are set"), "{message}");
+}

@@ -61,6 +61,13 @@ pub fn problems(spec: &InstrumentationRuleSpec) -> Vec<Problem> {
             add("InvalidProbe", format!("spec.customInstrumentations.{field}"), message);
         }
     }
+    for (field, count, longest) in sizes(spec) {
+        if count > MAX_ENTRIES {
+            add("TooLarge", format!("spec.{field}"), "has more than 256 entries");
+        } else if longest > MAX_CHARACTERS {
+            add("TooLarge", format!("spec.{field}"), "has an entry of more than 512 characters");
+        }
+    }
     if let Some(block) = &spec.payload_collection {
         for field in negative_lengths(block) {
             let field = format!("spec.payloadCollection.{field}.maxPayloadLength");
@@ -68,6 +75,38 @@ pub fn problems(spec: &InstrumentationRuleSpec) -> Vec<Problem> {
         }
     }
     found
+}
+
+/// Entries of a list: everything of it becomes variables of every pod that the rule is for.
+const MAX_ENTRIES: usize = 256;
+/// Characters of an entry.
+const MAX_CHARACTERS: usize = 512;
+
+/// Lists of a rule that become variables: how many entries, and how long the longest is.
+fn sizes(spec: &InstrumentationRuleSpec) -> Vec<(&'static str, usize, usize)> {
+    let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    let mut all = Vec::new();
+    if let Some(block) = &spec.headers_collection {
+        let keys = &block.header_keys;
+        all.push(("headersCollection.headerKeys", keys.len(), longest(&mut keys.iter().map(String::as_str))));
+    }
+    if let Some(list) = &spec.instrumentation_libraries {
+        all.push(("instrumentationLibraries", list.len(), longest(&mut list.iter().map(|one| one.name.as_str()))));
+    }
+    if let Some(block) = &spec.trace_verbosity {
+        for (field, list) in [
+            ("traceVerbosity.disabledLibraries", &block.disabled_libraries),
+            ("traceVerbosity.enabledLibraries", &block.enabled_libraries),
+        ] {
+            all.push((field, list.len(), longest(&mut list.iter().map(|one| one.library_name.as_str()))));
+        }
+    }
+    if let Some(block) = &spec.custom_instrumentations {
+        let names = block.java.iter().flat_map(|one| [&one.class_name, &one.method_name]);
+        let java = longest(&mut names.filter_map(|name| name.as_deref()));
+        all.push(("customInstrumentations.java", block.java.len(), java));
+    }
+    all
 }
 
 /// A token of HTTP, or `*`.

@@ -122,7 +122,7 @@ fn report_about_a_pod_of_another_workload_or_an_earlier_pod_is_rejected() {
         assert_eq!(judge(&report, &web(), Some(&pod)).unwrap_err(), expected);
     }
     let mut large = report;
-    large.problem = "x".repeat(MAX_REPORT_BYTES);
+    large.problem = "x".repeat(MAX_REPORT_SIZE + 1);
     assert_eq!(judge(&large, &web(), Some(&pod)).unwrap_err(), Rejection::TooLarge);
 }
 
@@ -194,4 +194,23 @@ fn only_names_of_pods_are_asked_for() {
     ] {
         assert_eq!(is_pod_name(name), expected, "{name}");
     }
+}
+
+#[test]
+fn agents_write_nothing_that_admission_refuses() {
+    let written = |finding: &Finding| -> RuntimeReport {
+        let mut object = config();
+        assert!(submit(&mut object, "one", "node", finding, true));
+        object.status.unwrap().runtime_reports.remove(0)
+    };
+    let long = written(&Finding::Failed("é".repeat(5_000)));
+    assert_eq!(long.problem.chars().count(), MAX_PROBLEM_SIZE);
+    let Finding::Found(mut found) = found("java", "a@sha256:1") else { unreachable!() };
+    let value = |bytes: usize| EnvVar { name: "JAVA_TOOL_OPTIONS".into(), value: "x".repeat(bytes) };
+    found[0].details.env_vars = vec![value(32 << 10), value(32 << 10)];
+    assert_eq!(written(&Finding::Found(found.clone())).containers.len(), 1);
+    found[0].details.env_vars = vec![value(32 << 10); 4];
+    let large = written(&Finding::Found(found));
+    assert!(large.containers.is_empty() && large.size() <= MAX_REPORT_SIZE, "{}", large.size());
+    assert!(large.problem.contains("more than a report holds"), "{}", large.problem);
 }
