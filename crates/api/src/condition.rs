@@ -48,6 +48,8 @@ pub mod kind {
     pub const RULE_APPLIED: &str = "Applied";
     /// DataStream: whether pipelines exist for it.
     pub const RENDERED: &str = "Rendered";
+    /// Of DataStreams: `True` while workloads call across its borders, so that traces reach Destinations in halves; absent before the first.
+    pub const TRACE_CUT: &str = "TraceCut";
     /// Of DataStreams: `False` while a set of streams with this one got no stream class; absent otherwise.
     pub const CLASSES_ASSIGNED: &str = "ClassesAssigned";
 }

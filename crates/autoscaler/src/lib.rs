@@ -11,10 +11,11 @@
 //! | Node | metadata and provider | where the cluster runs |
 //! | APIService `v1beta1.custom.metrics.k8s.io`, with `--custom-metrics` | full, that one | whom the cluster asks for custom metrics |
 //!
-//! The leader also asks every gateway for its own metrics, every ten seconds over HTTP (`scaling`).
+//! The leader also asks every gateway for its own metrics, every ten seconds over HTTP (`scaling`), and once a minute for the service graph
+//! (`trace_cuts`).
 //!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
-//! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; condition `Rendered` of DataStreams.
+//! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; conditions `Rendered` and `TraceCut` of DataStreams.
 //! The data of Secret `odigos-gateway-escaped-secrets`, which the chart creates (`secrets`).
 //! The data of Secrets `odigos-collector-authority`, `odigos-gateway-certificate` and `odigos-node-certificate`, which the chart creates too
 //! (`certificates`).
@@ -31,5 +32,6 @@ mod scaling;
 mod scrape;
 mod secrets;
 mod state;
+mod trace_cuts;
 
 pub use run::{Arguments, run};

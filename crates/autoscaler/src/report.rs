@@ -153,6 +153,21 @@ pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &
     Ok(())
 }
 
+/// One more condition of a DataStream, if that exists.
+pub(crate) async fn stream(state: &State, stream: &str, draft: &ConditionDraft) -> Result<(), ApplyError> {
+    let name = streams::object_name(stream);
+    let Some(live) = state.streams.get(&state.namespace, &name) else { return Ok(()) };
+    let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    if conditions(state, "DataStream", &name, None, &before, std::slice::from_ref(draft)).await? {
+        let object = about(API_VERSION, "DataStream", &state.namespace, &name, live.metadata.uid.as_deref());
+        match draft.status {
+            Status::True => state.events.warn(&object, &draft.reason, &draft.message).await,
+            _ => state.events.note(&object, &draft.reason, &draft.message).await,
+        }
+    }
+    Ok(())
+}
+
 /// Whether every gateway runs the configuration of a rollout, and none of another is left.
 pub(crate) fn is_gateway_rolled_out(state: &State, rollout: &Rollout<'_>) -> bool {
     let Rollout { pool, kind, name, version, .. } = *rollout;

@@ -6,6 +6,7 @@ use crate::custom_metrics;
 use crate::scaling::{self, Gauges};
 use crate::secrets::SecretStore;
 use crate::state::State;
+use crate::trace_cuts;
 use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
@@ -154,10 +155,11 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         queue.add(Target::Node);
         let settings = Settings { controller: "collectors", concurrency: 2 };
         let rounds = scaling::go_round(state.clone(), queue.clone(), leadership.clone(), gauges, queue_stop.clone());
+        let cuts = trace_cuts::go_round(state.clone(), leadership.clone(), queue_stop.clone());
         let reconciles = queue.run(settings, leadership, queue_metrics, queue_stop, move |target| {
             collectors::reconcile(state.clone(), target)
         });
-        tokio::join!(rounds, reconciles);
+        tokio::join!(rounds, cuts, reconciles);
     });
     tasks.wait().await?;
     tracing::info!("{AUTOSCALER} ended");
@@ -363,7 +365,7 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     let prune = |one: &mut InstrumentationConfig| {
         let settings = std::mem::take(&mut one.spec.workload_collector_config);
         let streams = one.metadata.labels.take().map(|mut labels| {
-            labels.retain(|key, _| key.starts_with(labels::STREAM_PREFIX));
+            labels.retain(|key, _| key.starts_with(labels::STREAM_PREFIX) || key == labels::STREAM_CLASS);
             labels
         });
         let languages = covered::languages(one)
@@ -378,7 +380,12 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
                 labels: streams,
                 ..ObjectMeta::default()
             },
-            spec: InstrumentationConfigSpec { workload_collector_config: settings, ..Default::default() },
+            spec: InstrumentationConfigSpec {
+                workload_collector_config: settings,
+                // Whose spans they are, where that is not the workload's name.
+                service_name: std::mem::take(&mut one.spec.service_name),
+                ..Default::default()
+            },
             status: Some(status),
         };
     };

@@ -8,9 +8,11 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use odigos_api::condition::kind;
 use odigos_api::destination::Destination;
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, Finding, Severity, WorkloadRef, names};
+use odigos_plan::actions::explain::in_order;
 use odigos_plan::admission::source::exact_workload;
 use odigos_plan::coverage::scope::Scope;
 use odigos_plan::coverage::{self, Matcher};
@@ -149,7 +151,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             report
         }
         Subject::Stream { name } => {
-            let mut report = stream(&world, name)?;
+            let mut report = stream(&world, &live, name)?;
             let object = streams::object_name(name);
             report.add_findings(&settled.findings, &format!("DataStream {}/{object}", world.namespace));
             report
@@ -388,7 +390,7 @@ fn destination(world: &World, live: &World, name: &str) -> anyhow::Result<Report
     Ok(report)
 }
 
-fn stream(world: &World, name: &str) -> anyhow::Result<Report> {
+fn stream(world: &World, live: &World, name: &str) -> anyhow::Result<Report> {
     let key = (world.namespace.clone(), streams::object_name(name));
     let near = || joined(world.data_streams.keys().map(|(_, name)| name.clone()));
     let object = world
@@ -406,6 +408,20 @@ fn stream(world: &World, name: &str) -> anyhow::Result<Report> {
         let remedy = format!("label a Source odigos.io/data-stream-{name}: \"true\"");
         report.block("no workload is in the stream", remedy);
     }
+    // What gateways count is known to the cluster alone.
+    let written = live.data_streams.get(&key).and_then(|one| one.status.as_ref());
+    let cut = written.and_then(|status| condition(&status.conditions, kind::TRACE_CUT));
+    if let Some(cut) = cut.filter(|condition| condition.status == "True") {
+        let remedy = "put both workloads into one data stream (odigos sources enable, with --stream), or let one Destination select both streams";
+        report.notices.push(Blocked { cause: cut.message.clone(), remedy: remedy.into() });
+    }
+    let actions = world.actions.iter().filter(|((namespace, _), _)| *namespace == world.namespace).map(|(_, one)| one);
+    let changed: Vec<String> = in_order(actions, name)
+        .into_iter()
+        .filter(|action| action.spec.disabled != Some(true))
+        .filter_map(|action| action.metadata.name.clone())
+        .collect();
+    report.facts.push(("Actions".into(), joined(changed)));
     let led_to = world.destinations.values().filter(|one| {
         let name = one.metadata.name.as_ref();
         name.is_some_and(|name| object.status.iter().any(|status| status.destinations.contains(name)))

@@ -4,6 +4,7 @@
 //! 1 findings of severity error, 2 failed to read the input; install, upgrade and uninstall also know 3 not installed,
 //! 4 not permitted, 5 done in part, 6 not within the time, 10 changes pending; the last two are also of `sources`.
 
+mod actions;
 mod certificates;
 mod connection;
 mod credentials;
@@ -48,6 +49,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Backends: list the types, show one, add a Destination, test its connection.
     Destinations(destinations::Arguments),
+    /// Understand Actions before they are applied: list, explain, try on recorded items, convert older ones.
+    Actions(actions::Arguments),
     /// Understand sampling rules before they are switched on: simulate, explain, validate.
     Sampling(sampling::Arguments),
     /// Certificates of collectors: what stands, one for a reader of their metrics, another authority.
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         Command::Uninstall(arguments) => live::block_on(lifecycle::uninstall::run(&arguments)),
         Command::Render(arguments) => render::run(&arguments),
         Command::Destinations(arguments) => live::block_on(destinations::run(&arguments)),
+        Command::Actions(arguments) => live::block_on(actions::run(&arguments)),
         Command::Sampling(arguments) => sampling::run(&arguments),
         Command::Plan(arguments) => live::block_on(plan::run(&arguments)),
         Command::Certificates(arguments) => live::block_on(certificates::run(&arguments)),

@@ -6,6 +6,7 @@
 //! step stands ([`crate::processors`] does), and never reads an object's status.
 
 mod attributes;
+pub mod explain;
 mod extraction;
 pub mod failure;
 mod formats;
@@ -14,12 +15,15 @@ pub mod generate;
 #[cfg(test)]
 mod interpreter;
 pub mod item;
+pub mod legacy;
 mod limits;
 mod masking;
 pub mod names;
+pub mod otlp_json;
 mod pattern;
 pub mod problem;
 pub mod report;
+pub mod simulate;
 mod span_names;
 #[cfg(test)]
 mod tests;

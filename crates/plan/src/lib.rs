@@ -40,6 +40,7 @@ pub mod sizing;
 pub mod spelling;
 pub mod streams;
 pub mod stricter_defaults;
+pub mod trace_cuts;
 pub mod unowned;
 pub mod workload;
 pub mod world;

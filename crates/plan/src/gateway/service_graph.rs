@@ -65,7 +65,8 @@ pub(super) fn add_to_root(
     let is_exported = is_wanted(spec, fragments);
     let mut dimensions = vec!["service.name".to_owned()];
     dimensions.extend(spec.service_graph_extra_dimensions.iter().flatten().cloned());
-    if is_exported && !dimensions.iter().any(|one| one == STREAM_CLASS_ATTRIBUTE) {
+    // Whose metrics are exported, and what tells that traces are cut between streams ([`crate::trace_cuts`]), go by the class.
+    if !dimensions.iter().any(|one| one == STREAM_CLASS_ATTRIBUTE) {
         dimensions.push(STREAM_CLASS_ATTRIBUTE.to_owned());
     }
     // Room for the edges that wait for their other half; the connector's own default of 1000 loses edges.

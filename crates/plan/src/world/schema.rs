@@ -67,7 +67,8 @@ pub(super) fn review(object: &mut Value) -> Vec<Finding> {
             found.push(Finding::error(name, "apiVersion", message));
         }
         _ if version.starts_with(OLD_GROUP) => {
-            let hint = if kind.ends_with("Sampler") { "; odigos sampling convert translates it" } else { "" };
+            let command = if kind.ends_with("Sampler") { "sampling" } else { "actions" };
+            let hint = format!("; odigos {command} convert translates it");
             let message = format!("kinds of {version} belong to older releases, and no component reads them{hint}");
             found.push(Finding::warning(name, "apiVersion", message));
         }

@@ -4,13 +4,17 @@
 use super::chain::{class, gateway, node, wait};
 use super::{configuration, settled, workload};
 use odigos_api::Signal;
+use odigos_plan::trace_cuts::{Calls, Edge, read};
+use odigos_testkit::http;
 use odigos_testkit::otlp::{Item, Sender, Sink};
 use odigos_testkit::ports::free_port;
+use odigos_testkit::process::eventually;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 const CALLS: &str = "traces.span.metrics.calls";
 const EDGES: &str = "traces_service_graph_request_total";
@@ -176,4 +180,49 @@ async fn backends_of_metrics_alone_get_span_metrics_and_the_edges_of_their_strea
         Some("local"),
         "each gateway counts for itself"
     );
+}
+
+/// The service graph that a gateway serves tells the classes of both ends, so what streams cut can be read from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_between_streams_are_read_from_a_gateway() {
+    const SERVER: i32 = 2;
+    const CLIENT: i32 = 3;
+    let mut documents = Vec::new();
+    for stream in ["a", "b"] {
+        let port = free_port().unwrap();
+        documents.push(json!({
+            "apiVersion": odigos_api::API_VERSION, "kind": "Destination", "metadata": {"name": format!("of-{stream}")},
+            "spec": {
+                "type": "otlp", "destinationName": stream, "signals": ["TRACES"],
+                "data": {"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")}, "sourceSelector": {"dataStreams": [stream]},
+            },
+        }));
+    }
+    documents.extend(workload("web", &["a"]));
+    documents.extend(workload("stock", &["b"]));
+    let settled = settled(&documents, |_| {});
+    let (gate, _kept) = gateway(&settled).await;
+    let (collector, _kept_too) = node(&settled, &gate, &[]).await;
+    let sender = Sender::connect(&collector.endpoint()).await.unwrap();
+    let (a, b) = (class(&["a"]), class(&["b"]));
+    let spans = vec![
+        span("web", Some(&a), CLIENT, 1, 1, 0),
+        span("stock", Some(&b), SERVER, 1, 2, 1),
+        span("mail", None, CLIENT, 2, 3, 0),
+        span("chat", None, SERVER, 2, 4, 3),
+    ];
+    sender.send_spans(spans).await.unwrap();
+    let edge = |client: &str, from: &str, server: &str, to: &str| {
+        let [client, client_class, server, server_class] = [client, from, server, to].map(str::to_owned);
+        Edge { client, client_class, server, server_class }
+    };
+    let expected =
+        Calls::from([(edge("web", &a, "stock", &b), 1.0), (edge("mail", "default", "chat", "default"), 1.0)]);
+    let port = gate.around.service_graph;
+    let arrived = eventually("the calls are counted", Duration::from_secs(60), || async {
+        http::get(port, "/metrics", None).await.is_some_and(|text| read(&text) == expected)
+    });
+    if let Err(error) = arrived.await {
+        panic!("{error}: {:?}\n{}", http::get(port, "/metrics", None).await, gate.output());
+    }
 }
