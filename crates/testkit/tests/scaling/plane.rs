@@ -225,11 +225,6 @@ impl Gateways {
         Self { collectors, sending, sender }
     }
 
-    /// Where each of them takes items.
-    pub(super) fn endpoints(&self) -> Vec<String> {
-        self.collectors.iter().map(Collector::endpoint).collect()
-    }
-
     pub(super) async fn stop(self) {
         self.sending.store(false, Ordering::Relaxed);
         self.sender.await.unwrap();
