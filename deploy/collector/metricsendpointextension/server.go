@@ -73,12 +73,13 @@ func (server *server) Start(ctx context.Context, _ component.Host) error {
 		IdleTimeout:       idle,
 		MaxHeaderBytes:    8 << 10,
 		ErrorLog:          log,
+		ConnState:         heard,
 		// One answer on a connection at a time.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
 	}
 	go func() {
 		defer close(server.ended)
-		if err := server.http.Serve(tls.NewListener(listener, settings)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.http.Serve(tls.NewListener(limit(listener), settings)); !errors.Is(err, http.ErrServerClosed) {
 			server.logger.Error("the metrics endpoint ended", zap.Error(err))
 		}
 	}()

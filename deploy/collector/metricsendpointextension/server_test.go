@@ -81,6 +81,12 @@ func write(t *testing.T, file, kind string, der []byte) string {
 
 // endpoint starts the extension before sources that say these texts; a client with or without a certificate.
 func endpoint(t *testing.T, authority *authority, sources ...string) func(...tls.Certificate) (int, string, error) {
+	read, _ := listening(t, authority, sources...)
+	return read
+}
+
+// listening is the same with the address.
+func listening(t *testing.T, authority *authority, sources ...string) (func(...tls.Certificate) (int, string, error), string) {
 	config := NewFactory().CreateDefaultConfig().(*Config)
 	config.Readers = []string{"reader"}
 	for _, text := range sources {
@@ -133,7 +139,7 @@ func endpoint(t *testing.T, authority *authority, sources ...string) func(...tls
 		defer response.Body.Close()
 		text, err := io.ReadAll(response.Body)
 		return response.StatusCode, string(text), err
-	}
+	}, config.Endpoint
 }
 
 const (
@@ -156,6 +162,64 @@ func TestOnlyReadersWithACertificateReadMetrics(t *testing.T) {
 	status, text, err := read(signer.leaf("reader", x509.ExtKeyUsageClientAuth))
 	if err != nil || status != http.StatusOK || text != ownMetrics {
 		t.Errorf("%d, %v: %q", status, err, text)
+	}
+}
+
+func TestConnectionsThatSayNothingKeepNoReaderOut(t *testing.T) {
+	signer := newAuthority(t)
+	read, address := listening(t, signer, ownMetrics)
+	port := address[strings.LastIndex(address, ":"):]
+	held := 0
+	for host := 2; host < 30; host++ {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(host))}}
+		for range 12 {
+			conn, err := dialer.Dial("tcp", "127.0.0.1"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = conn.Close() })
+			held++
+		}
+	}
+	for range 3 {
+		status, text, err := read(signer.leaf("reader", x509.ExtKeyUsageClientAuth))
+		if err != nil || status != http.StatusOK || text != ownMetrics {
+			t.Fatalf("beside %d connections: %d, %v: %q", held, status, err, text)
+		}
+	}
+}
+
+func TestConnectionsAreFew(t *testing.T) {
+	listener := limit(nil)
+	conn := func(address string) *connection {
+		near, _ := net.Pipe()
+		return &connection{Conn: near, of: listener, address: address, since: time.Now()}
+	}
+	for range mostOfAddress {
+		if !listener.add(conn("a")) {
+			t.Fatal("there is room")
+		}
+	}
+	if listener.add(conn("a")) {
+		t.Error("one address has too many")
+	}
+	for host := range mostConnections {
+		listener.add(conn(string(rune('b' + host))))
+	}
+	if len(listener.open) != mostConnections {
+		t.Errorf("%d connections", len(listener.open))
+	}
+	for one := range listener.open {
+		one.asked = true
+	}
+	if listener.add(conn("late")) {
+		t.Error("who asked is not sent away")
+	}
+	for one := range listener.open {
+		_ = one.Close()
+	}
+	if len(listener.open) != 0 {
+		t.Error("what is closed is forgotten")
 	}
 }
 
