@@ -92,6 +92,10 @@ pub const MEMORY_LEFT_OUT: &str = "odigos.io/memory-left-out";
 pub const CONFIG_OF: &str = "odigos.io/config-of";
 /// Annotation of immutable ConfigMaps: SHA-256 of the whole configuration, of which their name holds the beginning.
 pub const CONFIG_DIGEST: &str = "odigos.io/config-digest";
+/// Label of immutable ConfigMaps that hold a further file of a configuration that one cannot hold.
+pub const CONFIG_PART: &str = "odigos.io/config-part";
+/// Annotation of a collector's ConfigMap: names of those with the further files, in their order, separated by commas.
+pub const CONFIG_PARTS: &str = "odigos.io/config-parts";
 /// Label on CRDs and objects that the control plane owns.
 pub const SYSTEM_OBJECT: &str = "odigos.io/system-object";
 /// Label of objects that a profile brought.

@@ -14,12 +14,13 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
+use odigos_plan::config_files::{self, stored, stored::Kept};
 use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::Senders;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::mutual_tls::change_over::{self, PlaintextPort};
-use odigos_plan::objects::{Desired, KEPT_VERSIONS, configuration_version, has_other_content, owner};
+use odigos_plan::objects::{Desired, has_other_content, owner};
 use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure, memory};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, mutual_tls, node, pools};
@@ -190,7 +191,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     state.remember_destinations(name, &plan.components);
     let load = state.load(name);
     // A broken configuration never leaves the process; the last good one keeps running.
-    let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.size_problem.clone());
+    let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.files.problem().map(str::to_owned));
     let outcome = match broken {
         Some(problem) => Err(Error::Broken(problem)),
         None if uncertified.is_some() => Err(Error::Uncertified(uncertified.clone().unwrap_or_default())),
@@ -207,7 +208,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         }
     };
     let deployment = gateway::objects::deployment_name(&seen);
-    let version = configuration_version(name, &plan.config.to_yaml());
+    let version = plan.files.version(name);
     let kind = gateway::objects::workload_kind(&seen, &plan);
     let rollout = Rollout { group: name, pool, kind, name: &deployment, version: &version };
     // What is wrong with an object is wrong with it everywhere: the main gateways, which take all of them, tell it.
@@ -236,7 +237,8 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     let trouble = Trouble { failure, error, plaintext_port };
     report::gateway_group(state, &seen, &plan, &rollout, &trouble, &load).await?;
     outcome?;
-    remove_old_versions(state, name, &version, kind, &deployment).await?;
+    let current = Kept { name: version.clone(), parts: plan.files.parts(name), ..Kept::default() };
+    remove_old_versions(state, name, &current, kind, &deployment).await?;
     remove_replaced(state, &rollout).await?;
     Ok(())
 }
@@ -289,7 +291,9 @@ fn before(state: &State, pods: &[Value], attempt: &Attempt<'_>) -> Option<String
     memory::serving_other(pods, attempt.version).or_else(|| {
         let maps = state.config_maps.namespace(&state.namespace);
         let is_of = |map: &&Arc<ConfigMap>| {
-            map.metadata.labels.as_ref().and_then(|all| all.get(labels::CONFIG_OF)).is_some_and(|of| of == attempt.of)
+            let is_version = |all: &&BTreeMap<String, String>| !all.contains_key(labels::CONFIG_PART);
+            let labels = map.metadata.labels.as_ref().filter(is_version);
+            labels.and_then(|all| all.get(labels::CONFIG_OF)).is_some_and(|of| of == attempt.of)
         };
         let created = |map: &Arc<ConfigMap>| map.metadata.creation_timestamp.as_ref().map(|time| time.0);
         let own = created(maps.iter().find(|map| map.metadata.name.as_deref() == Some(attempt.version))?)?;
@@ -360,12 +364,20 @@ async fn quarantine_failed(
     Ok(())
 }
 
-/// A version of a configuration; the watch keeps no more of it than its name.
+/// A version of a configuration, all its files; the watch keeps no more of them than their names.
 async fn serving_configuration(state: &State, version: &str, key: &str) -> Result<Option<Value>, Error> {
     let api: Api<ConfigMap> = Api::namespaced(state.client.clone(), &state.namespace);
-    let map = api.get_opt(version).await.map_err(Error::Configuration)?;
-    let text = map.and_then(|map| map.data?.remove(key));
-    Ok(text.and_then(|text| serde_yaml::from_str(&text).ok()))
+    let Some(first) = api.get_opt(version).await.map_err(Error::Configuration)? else { return Ok(None) };
+    let parts = stored::parts_of(first.metadata.annotations.as_ref());
+    let mut files = vec![first];
+    for part in parts {
+        // Without one of them it is not known what serves.
+        let Some(map) = api.get_opt(&part).await.map_err(Error::Configuration)? else { return Ok(None) };
+        files.push(map);
+    }
+    let read = |map: ConfigMap| serde_yaml::from_str(map.data?.get(key)?).ok();
+    let files: Option<Vec<Value>> = files.into_iter().map(read).collect();
+    Ok(files.map(config_files::merged))
 }
 
 async fn node(state: &State) -> Result<(), Error> {
@@ -393,15 +405,16 @@ async fn node(state: &State) -> Result<(), Error> {
         is_own_collector: state.installation.is_own_collector(CollectorRole::NodeCollector),
     };
     let Some(plan) = node::plan(&seen) else { return Ok(()) };
-    let outcome = match plan.problems.first() {
-        Some(problem) => Err(Error::Broken(problem.to_string())),
+    let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.files.problem().map(str::to_owned));
+    let outcome = match broken {
+        Some(problem) => Err(Error::Broken(problem)),
         None if authorities.is_err() => {
             Err(Error::Uncertified(authorities.as_ref().err().map(ToString::to_string).unwrap_or_default()))
         }
         None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await,
     };
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
-    let version = configuration_version(names::NODE_COLLECTOR, &plan.config.to_yaml());
+    let version = plan.files.version(names::NODE_COLLECTOR);
     let pods = state.node_pods();
     let attempt = Attempt {
         candidates: &candidates,
@@ -417,7 +430,9 @@ async fn node(state: &State) -> Result<(), Error> {
     }
     outcome?;
     if group.is_some() {
-        remove_old_versions(state, names::NODE_COLLECTOR, &version, "DaemonSet", names::NODE_COLLECTOR).await?;
+        let parts = plan.files.parts(names::NODE_COLLECTOR);
+        let current = Kept { name: version, parts, ..Kept::default() };
+        remove_old_versions(state, names::NODE_COLLECTOR, &current, "DaemonSet", names::NODE_COLLECTOR).await?;
     }
     Ok(())
 }
@@ -451,31 +466,25 @@ async fn apply(state: &State, desired: &[Desired]) -> Result<(), Error> {
     first.map_err(Error::from)
 }
 
-/// Deletes versions of a configuration that neither the pods mount nor belong to the newest three.
+/// Deletes versions of a configuration that neither the pods mount nor belong to the newest three, and parts that only they have.
 async fn remove_old_versions(
     state: &State,
     name: &str,
-    current: &str,
+    current: &Kept,
     kind: &str,
     workload: &str,
 ) -> Result<(), ApplyError> {
-    let complete = state.live(kind, workload).is_some_and(|live| report::is_rolled_out(kind, &live, current));
+    let complete = state.live(kind, workload).is_some_and(|live| report::is_rolled_out(kind, &live, &current.name));
     if !complete {
         return Ok(());
     }
-    let mut versions: Vec<_> = state
-        .config_maps
-        .namespace(&state.namespace)
-        .into_iter()
-        .filter(|map| {
-            map.metadata.labels.as_ref().is_some_and(|all| all.get(labels::CONFIG_OF).map(String::as_str) == Some(name))
-        })
-        .filter(|map| map.metadata.name.as_deref() != Some(current))
-        .collect();
-    versions.sort_by_key(|map| std::cmp::Reverse(map.metadata.creation_timestamp.as_ref().map(|time| time.0)));
-    for old in versions.into_iter().skip(KEPT_VERSIONS - 1) {
-        let object = reference("v1", "ConfigMap", &state.namespace, old.metadata.name.as_deref().unwrap_or_default());
-        state.applier.delete(&object, old.metadata.uid.as_deref()).await?;
+    let maps = state.config_maps.namespace(&state.namespace);
+    let kept = maps.iter().filter_map(|map| Kept::of(&serde_json::to_value(&map.metadata).ok()?));
+    let kept: Vec<Kept> = kept.filter(|one| one.of == name).collect();
+    for old in stored::superseded(&kept, current) {
+        let object = reference("v1", "ConfigMap", &state.namespace, &old);
+        let uid = state.config_maps.get(&state.namespace, &old).and_then(|map| map.metadata.uid.clone());
+        state.applier.delete(&object, uid.as_deref()).await?;
     }
     Ok(())
 }

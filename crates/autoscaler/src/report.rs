@@ -8,6 +8,7 @@ use odigos_api::condition::{ConditionDraft, Status, kind, merged};
 use odigos_api::{API_VERSION, CollectorRole, Finding, Severity, names};
 use odigos_kit::apply::{ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
+use odigos_plan::config_files::stored::mounted_version;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{self, GatewayPlan};
 use odigos_plan::node::NodePlan;
@@ -179,7 +180,7 @@ pub(crate) fn is_gateway_rolled_out(state: &State, rollout: &Rollout<'_>) -> boo
 pub(crate) fn is_rolled_out(kind: &str, live: &Value, version: &str) -> bool {
     let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64).unwrap_or_default();
     let volumes = live.pointer("/spec/template/spec/volumes").and_then(Value::as_array).into_iter().flatten();
-    let mounts = volumes.filter_map(|volume| volume.pointer("/configMap/name")).any(|name| name == version);
+    let mounts = volumes.filter_map(mounted_version).any(|name| name == version);
     if !mounts || number("/status/observedGeneration") < number("/metadata/generation") {
         return false;
     }
@@ -277,10 +278,10 @@ pub(crate) async fn gateway_group(
     } else {
         before.served_stream_classes.iter().filter(|id| rendered.contains(id)).cloned().collect()
     };
-    let too_large = plan.size_problem.as_ref();
+    let too_large = plan.files.problem();
     let refused = match &trouble.failure {
         _ if too_large.is_some() => {
-            let problem = too_large.map(String::as_str).unwrap_or_default();
+            let problem = too_large.unwrap_or_default();
             Some(("ConfigTooLarge", format!("{problem}; the last configuration keeps running")))
         }
         Some(words) if words.is_out_of_memory => {

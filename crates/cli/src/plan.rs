@@ -3,8 +3,9 @@
 use crate::{Failure, input, live, output};
 use clap::Args;
 use jiff::Timestamp;
-use odigos_api::{Finding, labels, names};
-use odigos_plan::objects::{superseded_versions, title};
+use odigos_api::{Finding, names};
+use odigos_plan::config_files::stored::{self, Kept};
+use odigos_plan::objects::title;
 use odigos_plan::quarantine;
 use odigos_plan::world::{Applications, Certainty, Key, World, outdated_words};
 use serde_json::{Value, json};
@@ -65,13 +66,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     findings.extend(settled.findings);
     findings.sort();
     findings.dedup();
-    let mut versions: BTreeMap<String, String> = BTreeMap::new();
+    let mut versions: BTreeMap<String, Kept> = BTreeMap::new();
     let mut report = Report { quarantined: settled.quarantined, ..Report::default() };
     for desired in world.written_objects() {
         match live::get(&client, &desired).await? {
             None => {
-                let name = desired.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
-                versions.extend(configured(&desired).map(|group| (group, name.to_owned())));
+                let version = Kept::of(&desired["metadata"]).filter(|one| !one.is_part);
+                versions.extend(version.map(|one| (one.of.clone(), one)));
                 report.created.push(title(&desired));
             }
             Some(found) => {
@@ -111,29 +112,23 @@ fn deleted(before: &World, after: &World) -> Vec<String> {
 /// What follows from how pods run, and is not predicted.
 const NOT_PREDICTED: &str = "rollbacks and evictions of pods whose agents harm them, what collectors do not start with and is quarantined then, the number of gateways, a gateway of another kind or name that is deleted once the new one serves, and statuses";
 
-/// Versions of configurations that go when new ones serve; `new` are the names of those by what they configure.
+/// Versions of configurations that go when new ones serve, with parts that only they have; `new` are those by what they configure.
 async fn superseded(
     client: &kube::Client,
     namespace: &str,
-    new: &BTreeMap<String, String>,
+    new: &BTreeMap<String, Kept>,
 ) -> anyhow::Result<Vec<String>> {
     if new.is_empty() {
         return Ok(Vec::new());
     }
-    let mut versions: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    let mut versions: BTreeMap<String, Vec<Kept>> = BTreeMap::new();
     for object in live::list(client, "v1", "ConfigMap", "configmaps", Some(namespace)).await? {
-        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
-        if let Some(group) = configured(&object) {
-            versions.entry(group).or_default().push((text("/metadata/name"), text("/metadata/creationTimestamp")));
+        if let Some(one) = Kept::of(&object["metadata"]) {
+            versions.entry(one.of.clone()).or_default().push(one);
         }
     }
-    let gone = new.iter().filter_map(|(group, name)| Some(superseded_versions(name, versions.get(group).cloned()?)));
+    let gone = new.iter().filter_map(|(group, version)| Some(stored::superseded(versions.get(group)?, version)));
     Ok(gone.flatten().map(|name| format!("ConfigMap {namespace}/{name}")).collect())
-}
-
-/// What an immutable version of a configuration configures.
-fn configured(object: &Value) -> Option<String> {
-    object.pointer("/metadata/labels")?.get(labels::CONFIG_OF)?.as_str().map(str::to_owned)
 }
 
 impl Report {

@@ -19,6 +19,9 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Signals by component id.
+type Signals<'a> = BTreeMap<&'a str, BTreeSet<Signal>>;
+
 /// Longest name behind the slash of a component id that a collector takes, in characters.
 const NAME_LIMIT: usize = 1024;
 
@@ -114,14 +117,24 @@ impl CollectorConfig {
     }
 
     fn check_connectors(&self, problems: &mut BTreeSet<Problem>) {
+        // Looked up, not searched: there are as many connectors and rows as streams and destinations.
+        let (mut fed_by, mut fed_to): (Signals<'_>, Signals<'_>) = Default::default();
+        let mut by_name = BTreeMap::new();
+        for (name, pipeline) in &self.pipelines {
+            let all = [(&mut fed_by, &pipeline.exporters), (&mut fed_to, &pipeline.receivers)];
+            for (known, ids) in all {
+                for id in ids {
+                    known.entry(id).or_default().insert(name.signal);
+                }
+            }
+            by_name.insert(name.to_string(), pipeline);
+        }
         for (id, settings) in self.section(ComponentKind::Connector) {
             let mut report = |message: String| {
                 problems.insert(Problem { place: format!("connectors {id}"), message });
             };
-            let fed: BTreeSet<Signal> =
-                self.pipelines.iter().filter(|(_, p)| p.exporters.contains(id)).map(|(p, _)| p.signal).collect();
-            let feeds: BTreeSet<Signal> =
-                self.pipelines.iter().filter(|(_, p)| p.receivers.contains(id)).map(|(p, _)| p.signal).collect();
+            let fed = fed_by.get(id.as_str()).cloned().unwrap_or_default();
+            let feeds = fed_to.get(id.as_str()).cloned().unwrap_or_default();
             if fed.is_empty() && feeds.is_empty() {
                 continue;
             }
@@ -137,10 +150,9 @@ impl CollectorConfig {
             }
             if component_type == "routing" {
                 for target in routed_pipelines(settings) {
-                    let known = self.pipelines.iter().find(|(id, _)| id.to_string() == target);
-                    match known {
+                    match by_name.get(&target) {
                         None => report(format!("routes to the pipeline {target}, which does not exist")),
-                        Some((_, pipeline)) if !pipeline.receivers.contains(id) => {
+                        Some(pipeline) if !pipeline.receivers.contains(id) => {
                             report(format!("routes to the pipeline {target}, which does not receive from it"));
                         }
                         Some(_) => {}
@@ -222,8 +234,9 @@ fn foreign_reference(settings: &Value) -> Option<&str> {
     }
 }
 
-/// The pipelines that a routing connector names.
-fn routed_pipelines(settings: &Value) -> BTreeSet<String> {
+/// The pipelines that a routing connector names, in its rows and as its defaults.
+#[must_use]
+pub fn routed_pipelines(settings: &Value) -> BTreeSet<String> {
     let defaults = settings.get("default_pipelines").into_iter();
     let rows = settings.get("table").and_then(Value::as_array).into_iter().flatten().filter_map(|r| r.get("pipelines"));
     defaults.chain(rows).filter_map(Value::as_array).flatten().filter_map(Value::as_str).map(str::to_owned).collect()

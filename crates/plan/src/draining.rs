@@ -8,7 +8,7 @@ use crate::metrics_endpoint;
 use serde_json::{Value, json};
 
 /// How the pod of a collector goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Draining<'a> {
     /// The program in the image.
     pub command: &'a str,
@@ -18,8 +18,8 @@ pub struct Draining<'a> {
     pub least_seconds: u32,
     /// How long it waits at most, in seconds. What remains of the grace period is for the shutdown itself.
     pub most_seconds: u32,
-    /// Its configuration, where queues on disk outlive the pod and are not waited for.
-    pub stored_queues_in: Option<&'a str>,
+    /// The files of its configuration, where queues on disk outlive the pod and are not waited for.
+    pub stored_queues_in: Vec<String>,
 }
 
 impl Draining<'_> {
@@ -33,7 +33,7 @@ impl Draining<'_> {
             format!("-least={}s", self.least_seconds),
             format!("-most={}s", self.most_seconds),
         ];
-        command.extend(self.stored_queues_in.map(|path| format!("-stored={path}")));
+        command.extend(self.stored_queues_in.iter().map(|path| format!("-stored={path}")));
         json!({"preStop": {"exec": {"command": command}}})
     }
 }

@@ -5,8 +5,10 @@
 //! Never reads a Secret's value: key names and digests are enough. The Kubernetes objects are in [`objects`].
 
 pub mod allowed_types;
+pub mod capacity;
 pub mod delivery;
 pub mod destinations;
+mod files;
 mod head_marks;
 pub mod intake;
 pub mod objects;
@@ -28,6 +30,7 @@ mod tests;
 
 use crate::actions::report as actions;
 use crate::collector::{self, OwnTelemetry};
+use crate::config_files::ConfigFiles;
 use crate::configuration::Configuration;
 use crate::metrics_endpoint::{self, MetricsAccess};
 use crate::processors::{self, Permission, Processors};
@@ -111,10 +114,10 @@ impl Default for Senders {
 pub struct GatewayPlan {
     /// The configuration.
     pub config: CollectorConfig,
-    /// What is wrong with the graph; empty unless a defect slipped past every check, then nothing may be applied.
+    /// The same as the files that are stored. Where these have a problem nothing may be applied.
+    pub files: ConfigFiles,
+    /// What is wrong with the graph; empty unless a defect slipped past every check, then nothing may be applied either.
     pub problems: Vec<Problem>,
-    /// Why it fits into no ConfigMap; then nothing may be applied either.
-    pub size_problem: Option<String>,
     /// Conditions by Destination name.
     pub destinations: BTreeMap<String, ConditionDraft>,
     /// Destinations with a component that the gateway of this release lacks, with what is said of it.
@@ -202,6 +205,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
         destinations.retain(takes);
     }
+    capacity::fit_secrets(seen, &mut destinations);
     let (mut config, mut samplers) = assemble(seen, &processors, &destinations.fragments);
     let mut problems = config.check();
     if !problems.is_empty() {
@@ -223,6 +227,19 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         (config, samplers) = assemble(seen, &processors, &destinations.fragments);
         problems = config.check();
     }
+    let mut files = files::of(&mut config, &destinations.fragments);
+    if let Some(problem) = files.problem().map(str::to_owned) {
+        capacity::fit(seen, &mut destinations, &problem, |attempt| {
+            let (mut config, _) = assemble(seen, &processors, &attempt.fragments);
+            files::of(&mut config, &attempt.fragments).problem().is_none()
+        });
+        (config, samplers) = assemble(seen, &processors, &destinations.fragments);
+        files = files::of(&mut config, &destinations.fragments);
+    }
+    if files.texts().len() > 1 {
+        // Long routing tables were cut.
+        problems = config.check();
+    }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
     processors.report_sampled_apart(role, &config, seen.processors.iter().copied());
     for versions in versions::of(&seen.group.spec, &processors, &destinations.fragments) {
@@ -234,7 +251,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
             processors.add_note(processor, &message, |id| versions.is_made_by(id));
         }
     }
-    let mut plan = report(seen, config, &samplers, problems, processors, destinations);
+    let mut plan = report(seen, (config, files), &samplers, problems, processors, destinations);
     plan.findings.extend(actions.iter().flat_map(|one| one.findings(&plan.config)));
     plan.actions = actions.iter().map(|one| (one.name().to_owned(), one.conditions(Some(&plan.config)))).collect();
     plan
@@ -242,7 +259,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
 
 fn report(
     seen: &Observed<'_>,
-    config: CollectorConfig,
+    (config, files): (CollectorConfig, ConfigFiles),
     samplers: &sampling::Samplers,
     problems: Vec<Problem>,
     processors: Processors,
@@ -273,10 +290,9 @@ fn report(
         let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
         findings.push(Finding::error(object, "", format!("the rendered configuration is broken: {problem}")));
     }
-    let size_problem = crate::objects::size_problem(&config.to_yaml());
-    if let Some(problem) = &size_problem {
+    if let Some(problem) = files.problem() {
         let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
-        findings.push(Finding::error(object, "", problem.clone()));
+        findings.push(Finding::error(object, "", problem));
     }
     let unowned = unowned::streams(seen.configuration);
     findings.extend(unowned_findings(seen, &unowned, &destinations.fragments));
@@ -288,8 +304,8 @@ fn report(
         components: components.collect(),
         processor_components: processors.components(CollectorRole::ClusterGateway),
         config,
+        files,
         problems,
-        size_problem,
         destinations: destinations.conditions,
         lacking: destinations.lacking,
         processors: processors.conditions,

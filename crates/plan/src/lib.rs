@@ -8,6 +8,7 @@ pub mod actions;
 pub mod admission;
 pub mod agents;
 pub mod collector;
+pub mod config_files;
 pub mod configuration;
 pub mod counts;
 pub mod coverage;

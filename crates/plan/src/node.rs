@@ -22,6 +22,7 @@ pub use identity::CloudProvider;
 pub use receivers::{LOG_LINKS, LOG_OFFSETS};
 
 use crate::collector::{self, OwnTelemetry};
+use crate::config_files::ConfigFiles;
 use crate::configuration::Configuration;
 use crate::detection::Mode;
 use crate::metrics_endpoint::{self, MetricsAccess};
@@ -77,6 +78,8 @@ impl Observed<'_> {
 pub struct NodePlan {
     /// The configuration.
     pub config: CollectorConfig,
+    /// The same as the files that are stored.
+    pub files: ConfigFiles,
     /// What is wrong with the graph; normally nothing.
     pub problems: Vec<Problem>,
     /// Components of Processors: settings, with the Processor's name among what can be set aside.
@@ -150,7 +153,10 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         metrics_endpoint::add(&mut config, port);
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
+    // Only the tables of routes to pools grow; they belong to nobody.
+    let files = ConfigFiles::of(&mut config, |_, _| None);
     let problems = config.check();
+    findings.extend(files.problem().map(|problem| Finding::error(group_object(seen), "", problem)));
     for problem in &problems {
         findings.push(Finding::error(
             group_object(seen),
@@ -160,7 +166,7 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     }
     let components = processors.components(role);
     let processors = processors.conditions;
-    Some(NodePlan { config, problems, components, processors, receiver_signals, pools, unowned_class, findings })
+    Some(NodePlan { config, files, problems, components, processors, receiver_signals, pools, unowned_class, findings })
 }
 
 /// Signals of applications that a pipeline makes use of.

@@ -1,7 +1,7 @@
 //! Desired objects as the appliers take them, and the small shapes they share.
 //!
-//! Owns the order in which objects are applied and the naming of immutable configuration (design 5). Never talks to a
-//! cluster.
+//! Owns the order in which objects are applied and the naming of immutable configuration (design 5); what is in it is decided in
+//! [`crate::config_files`]. Never talks to a cluster.
 
 use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::labels::CONFIG_DIGEST;
@@ -20,6 +20,8 @@ pub struct Desired {
 /// The apply order: what others refer to comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
+    /// ConfigMaps that others name.
+    ConfigurationPart,
     /// ConfigMaps.
     Configuration,
     /// Services.
@@ -117,22 +119,13 @@ pub fn container_resources(resources: &ResourcesSettings) -> Value {
 /// Name of the immutable ConfigMap that holds this configuration: the text decides it, so it tells what a pod runs.
 #[must_use]
 pub fn configuration_version(name: &str, text: &str) -> String {
-    format!("{name}-{}", hash(text, 32))
+    version_name(name, &hash(text, 64))
 }
 
-/// Bytes that the values of a ConfigMap may have together, as the API server counts.
-const CONFIG_MAP_LIMIT: usize = 1 << 20;
-
-/// Why a configuration fits into no ConfigMap.
+/// The same by the SHA-256 of the content.
 #[must_use]
-pub fn size_problem(text: &str) -> Option<String> {
-    (text.len() > CONFIG_MAP_LIMIT).then(|| {
-        format!(
-            "the rendered configuration has {} KiB, and a ConfigMap holds {} KiB; use fewer data streams or Destinations",
-            text.len() / 1024,
-            CONFIG_MAP_LIMIT / 1024
-        )
-    })
+pub fn version_name(name: &str, digest: &str) -> String {
+    format!("{name}-{}", digest.get(..32).unwrap_or(digest))
 }
 
 /// Bytes that one object of a user may add to a configuration: sixteen of this size leave room for the rest.
@@ -157,31 +150,6 @@ pub fn has_other_content(desired: &Value, live: &Value) -> bool {
     desired.get("immutable").is_some() && digest(desired) != digest(live)
 }
 
-/// A ConfigMap pair: the stable one that always shows the current configuration, and the immutable one that pods mount.
-#[must_use]
-pub fn configuration_objects(name: &str, namespace: &str, key: &str, text: &str, owner: &Value) -> Vec<Desired> {
-    let versioned = configuration_version(name, text);
-    let object = |name: &str, immutable: bool| {
-        let mut object = json!({
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": name, "namespace": namespace, "ownerReferences": owner},
-            "data": {key: text},
-        });
-        if immutable {
-            object["immutable"] = json!(true);
-        }
-        object
-    };
-    let mut immutable = object(&versioned, true);
-    immutable["metadata"]["labels"] = json!({ odigos_api::labels::CONFIG_OF: name });
-    immutable["metadata"]["annotations"] = json!({ CONFIG_DIGEST: hash(text, 64) });
-    vec![
-        Desired { rank: Rank::Configuration, object: object(name, false) },
-        Desired { rank: Rank::Configuration, object: immutable },
-    ]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,15 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn configuration_of_more_than_a_config_map_holds_is_a_problem() {
-        assert_eq!(size_problem(&"x".repeat(CONFIG_MAP_LIMIT)), None);
-        assert!(size_problem(&"x".repeat(CONFIG_MAP_LIMIT + 1)).is_some_and(|text| text.contains("holds 1024 KiB")));
-    }
-
-    #[test]
     fn version_of_other_content_is_recognised() {
         let version = |text: &str| {
-            configuration_objects("odigos-gateway", "odigos-system", "k", text, &json!([]))[1].object.clone()
+            json!({
+                "immutable": true,
+                "metadata": {"name": configuration_version("odigos-gateway", text), "annotations": {CONFIG_DIGEST: hash(text, 64)}},
+            })
         };
         let (mine, mut other) = (version("a"), version("b"));
         other["metadata"]["name"] = mine["metadata"]["name"].clone();

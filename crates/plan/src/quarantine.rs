@@ -10,6 +10,7 @@ pub mod memory;
 
 pub use attribution::{StartFailure, confirmed};
 
+use crate::config_files::stored::mounted_version;
 use crate::gateway::SecretKeys;
 use jiff::{SignedDuration, Timestamp};
 use odigos_api::CollectorRole;
@@ -191,7 +192,7 @@ pub fn others_left(pods: &[Value], wanted: &str) -> bool {
 fn version(pod: &Value) -> Option<String> {
     let volumes = pod.pointer("/spec/volumes")?.as_array()?;
     let config = volumes.iter().find(|volume| volume["name"] == "config")?;
-    config.pointer("/configMap/name")?.as_str().map(str::to_owned)
+    mounted_version(config).map(str::to_owned)
 }
 
 /// Why the newest pods do not come up although no collector ended, e.g. that no node has room for them.

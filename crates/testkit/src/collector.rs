@@ -323,6 +323,44 @@ pub fn expanded(text: &str, directory: &Path, variables: &[(String, String)]) ->
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// Writes the files of a configuration, adapted; returns the arguments that name them.
+///
+/// # Errors
+/// When one is no YAML or cannot be written.
+pub fn write_files(name: &str, texts: &[String], around: &Surroundings) -> anyhow::Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    for (position, text) in texts.iter().enumerate() {
+        let number = if position == 0 { String::new() } else { format!("-{position}") };
+        let file = around.directory.join(format!("{name}{number}.yaml"));
+        let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
+        std::fs::write(&file, odigos_pipeline::yaml::to_string(&adapt(config, around)))?;
+        arguments.push(format!("--config={}", file.display()));
+    }
+    Ok(arguments)
+}
+
+/// What a command of a collector's program (`validate`, `print-config …`) says of a configuration in several files; `variables` are further
+/// environment.
+///
+/// # Errors
+/// What the collector says.
+pub fn run_on_files(
+    program: &str,
+    command: &[&str],
+    texts: &[String],
+    around: &Surroundings,
+    variables: &[(String, String)],
+) -> anyhow::Result<String> {
+    let mut process = Command::new(tools::find(program)?);
+    environment(&mut process, around);
+    process.envs(variables.iter().cloned()).args(command).args(write_files("read", texts, around)?);
+    let output = process.output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
 /// A running collector.
 #[derive(Debug)]
 pub struct Collector {
@@ -356,13 +394,24 @@ impl Collector {
         variables: &[(String, String)],
         gates: &[&str],
     ) -> anyhow::Result<Self> {
-        let config: Value = serde_yaml::from_str(text)?;
+        Self::start_files(name, &[text.to_owned()], around, variables, gates).await
+    }
+
+    /// Starts a configuration in several files.
+    ///
+    /// # Errors
+    /// As [`Collector::start`].
+    pub async fn start_files(
+        name: &str,
+        texts: &[String],
+        around: Surroundings,
+        variables: &[(String, String)],
+        gates: &[&str],
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&around.directory)?;
-        let file = around.directory.join(format!("{name}.yaml"));
-        std::fs::write(&file, odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
         let mut command = Command::new(tools::find(around.program)?);
         environment(&mut command, &around);
-        command.envs(variables.iter().cloned()).arg(format!("--config={}", file.display()));
+        command.envs(variables.iter().cloned()).args(write_files(name, texts, &around)?);
         if !gates.is_empty() {
             command.arg(format!("--feature-gates={}", gates.join(",")));
         }

@@ -48,18 +48,22 @@ func drain(arguments []string, output io.Writer) int {
 	metrics := flags.String("metrics", "http://127.0.0.1:8888/metrics", "where the collector beside this program tells its own metrics")
 	least := flags.Duration("least", 0, "how long to wait in any case")
 	most := flags.Duration("most", 30*time.Second, "how long to wait at most")
-	stored := flags.String("stored", "", "a configuration: its queues that have a storage outlive the pod, and are not waited for")
+	var stored []string
+	flags.Func("stored", "a file of the configuration, may be repeated: its queues that have a storage outlive the pod, and are not waited for", func(path string) error {
+		stored = append(stored, path)
+		return nil
+	})
 	if err := flags.Parse(arguments); err != nil {
 		return 2
 	}
-	settings := drainSettings{metrics: *metrics, least: *least, most: *most}
-	if *stored != "" {
-		text, err := os.ReadFile(*stored)
+	settings := drainSettings{metrics: *metrics, least: *least, most: *most, stored: map[string]bool{}}
+	for _, path := range stored {
+		text, err := os.ReadFile(path)
 		if err == nil {
-			settings.stored, err = storedQueues(text)
+			err = storedQueues(text, settings.stored)
 		}
 		if err != nil {
-			fmt.Fprintf(output, "%s: every queue is waited for: %v\n", drainCommand, err)
+			fmt.Fprintf(output, "%s: every queue in it is waited for: %v\n", drainCommand, err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settings.most)
@@ -148,8 +152,8 @@ func exporterOf(metric *dto.Metric) string {
 	return ""
 }
 
-// storedQueues are the exporters of a configuration that keep their queues in a storage.
-func storedQueues(text []byte) (map[string]bool, error) {
+// storedQueues adds the exporters of a file of the configuration that keep their queues in a storage. A file holds exporters whole.
+func storedQueues(text []byte, stored map[string]bool) error {
 	var configuration struct {
 		Exporters map[string]struct {
 			Queue struct {
@@ -158,13 +162,12 @@ func storedQueues(text []byte) (map[string]bool, error) {
 		} `yaml:"exporters"`
 	}
 	if err := yaml.Unmarshal(text, &configuration); err != nil {
-		return nil, err
+		return err
 	}
-	stored := map[string]bool{}
 	for id, exporter := range configuration.Exporters {
 		if exporter.Queue.Storage != "" {
 			stored[id] = true
 		}
 	}
-	return stored, nil
+	return nil
 }

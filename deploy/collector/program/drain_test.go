@@ -92,25 +92,33 @@ func TestQueuesThatOutliveThePodAreNotWaitedFor(test *testing.T) {
 	address := told(test, &looks, func(look int64) map[string]float64 {
 		return map[string]float64{"otlp/stored": 4, "otlp/memory": float64(max(2-look, 0))}
 	})
-	configuration := filepath.Join(test.TempDir(), "collector.yaml")
-	text := `
+	// A large configuration has several files.
+	texts := []string{`
 exporters:
-  otlp/stored: {endpoint: "a:4317", sending_queue: {storage: file_storage/queues}}
   otlp/memory: {endpoint: "b:4317", sending_queue: {queue_size: 10}}
   debug:
-`
-	if err := os.WriteFile(configuration, []byte(text), 0o600); err != nil {
-		test.Fatal(err)
+`, `
+exporters:
+  otlp/stored: {endpoint: "a:4317", sending_queue: {storage: file_storage/queues}}
+`}
+	var files, arguments []string
+	for number, text := range texts {
+		file := filepath.Join(test.TempDir(), fmt.Sprintf("config-%d.yaml", number))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			test.Fatal(err)
+		}
+		files = append(files, file)
+		arguments = append(arguments, "-stored="+file)
 	}
 	var said bytes.Buffer
-	if code := drain([]string{"-metrics", address, "-stored", configuration}, &said); code != 0 || said.Len() > 0 || looks.Load() != 2 {
+	if code := drain(append([]string{"-metrics", address}, arguments...), &said); code != 0 || said.Len() > 0 || looks.Load() != 2 {
 		test.Fatalf("%d after %d looks: %s", code, looks.Load(), &said)
 	}
 	// A file that cannot be read makes it wait for all.
-	if code := drain([]string{"-metrics", address, "-stored", configuration + "x", "-most", "1s"}, &said); code != 0 {
+	if code := drain([]string{"-metrics", address, "-stored", files[1] + "x", "-most", "1s"}, &said); code != 0 {
 		test.Fatal(code)
 	}
-	if !strings.Contains(said.String(), "every queue is waited for") || !strings.Contains(said.String(), "not empty") {
+	if !strings.Contains(said.String(), "every queue in it is waited for") || !strings.Contains(said.String(), "not empty") {
 		test.Fatalf("it says %q", &said)
 	}
 }

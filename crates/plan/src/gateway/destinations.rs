@@ -37,6 +37,8 @@ pub struct SecretUse {
     pub target: SecretTarget,
     /// Digest of the value; a change of it rolls the pods.
     pub digest: String,
+    /// Bytes of the value.
+    pub size: usize,
     /// Whether the collector gets it from the escaped copy, since it would expand the value itself.
     pub is_escaped: bool,
 }
@@ -272,7 +274,7 @@ impl Fragment {
 }
 
 /// Directories of a gateway that hold queues and configurations.
-const PRODUCT_DIRECTORIES: &[&str] = &[delivery::QUEUE_DIRECTORY, super::objects::CONFIG_DIRECTORY];
+const PRODUCT_DIRECTORIES: &[&str] = &[delivery::QUEUE_DIRECTORY, crate::config_files::stored::DIRECTORY];
 
 /// Directories of the system: links in them lead to any file.
 const SYSTEM_DIRECTORIES: &[&str] = &["/proc", "/dev", "/sys"];
@@ -628,6 +630,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
         key: key.to_owned(),
         target,
         digest: values.and_then(|values| values.get(key)).map(|value| value.digest.clone()).unwrap_or_default(),
+        size: values.and_then(|values| values.get(key)).map(|value| value.size).unwrap_or_default(),
         is_escaped: values.and_then(|values| values.get(key)).is_some_and(|value| value.is_expanded),
     };
     let secrets: Vec<SecretUse> = rendered

@@ -8,10 +8,11 @@ use super::destinations::SecretTarget;
 use super::intake::ANYBODY;
 use super::secret_values::copy_key;
 use super::{GatewayPlan, Observed};
+use crate::config_files::stored::{DIRECTORY, Names};
 use crate::draining::Draining;
 use crate::metrics_endpoint;
 use crate::mutual_tls::Side;
-use crate::objects::{self, Desired, Rank, configuration_version, hash, mebibytes, millicores};
+use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
 use odigos_api::collectors_group::ResourcesSettings;
 use odigos_api::{CollectorRole, Finding, labels, names};
@@ -70,10 +71,6 @@ impl Default for Installation {
 
 /// Room of the volume of queues beside twice what they may hold, in MiB: their files keep pages that are free again.
 const QUEUE_HEADROOM_MIB: i64 = 256;
-/// Directory of the mounted configuration.
-pub(super) const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
-/// Name of the mounted configuration file.
-const CONFIG_FILE: &str = "config.yaml";
 /// User and group of the collector's processes.
 const NOBODY: i64 = 65_534;
 /// Seconds that a pod may take to go: the pre-stop hook, then one attempt for each queued batch.
@@ -96,13 +93,13 @@ pub fn workload_kind(seen: &Observed<'_>, plan: &GatewayPlan) -> &'static str {
 /// Every object of the gateway, in apply order.
 #[must_use]
 pub fn desired(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation) -> Vec<Desired> {
-    let text = plan.config.to_yaml();
     let name = gateway_name(seen);
     let owner = objects::owner(&name, seen.group.metadata.uid.as_deref());
-    let mut all = objects::configuration_objects(&name, seen.namespace, names::GATEWAY_CONFIG_KEY, &text, &owner);
+    let stored = Names { name: &name, namespace: seen.namespace, key: names::GATEWAY_CONFIG_KEY };
+    let mut all = plan.files.objects(stored, &owner);
     all.push(Desired { rank: Rank::Network, object: service(seen, plan, &owner) });
     all.push(Desired { rank: Rank::Network, object: balanced_service(seen, plan, &owner) });
-    all.push(Desired { rank: Rank::Workload, object: workload(seen, plan, installation, &text, &owner) });
+    all.push(Desired { rank: Rank::Workload, object: workload(seen, plan, installation, stored, &owner) });
     let scaled = workload_kind(seen, plan);
     all.push(Desired { rank: Rank::Scaling, object: autoscaler(seen, scaled, installation, &owner) });
     all.push(Desired { rank: Rank::Scaling, object: disruption_budget(seen, &owner) });
@@ -223,15 +220,17 @@ fn balanced_service(seen: &Observed<'_>, plan: &GatewayPlan, owner: &Value) -> V
     })
 }
 
-fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation, text: &str, owner: &Value) -> Value {
+fn workload(
+    seen: &Observed<'_>,
+    plan: &GatewayPlan,
+    installation: &Installation,
+    stored: Names<'_>,
+    owner: &Value,
+) -> Value {
     let spec = &seen.group.spec;
-    let configuration = configuration_version(&gateway_name(seen), text);
     let (environment, files) = secret_mounts(plan);
-    let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
-    let mut volumes = vec![json!({"name": "config", "configMap": {
-        "name": configuration,
-        "items": [{"key": names::GATEWAY_CONFIG_KEY, "path": CONFIG_FILE}],
-    }})];
+    let mut mounts = vec![json!({"name": "config", "mountPath": DIRECTORY, "readOnly": true})];
+    let mut volumes = vec![plan.files.volume(stored)];
     mounts.push(Side::mount());
     volumes.push(Side::Gateway.volume());
     for (position, (directory, file)) in files.iter().enumerate() {
@@ -259,7 +258,7 @@ fn workload(seen: &Observed<'_>, plan: &GatewayPlan, installation: &Installation
             "weight": 100,
             "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": role_labels(seen)}},
         }]}},
-        "initContainers": [validate_container(installation, &seen.group.spec.resources_settings, &environment, &mounts)],
+        "initContainers": [validate_container(seen, plan, installation, &environment, &mounts)],
         "containers": [container(seen, plan, installation, &environment, &mounts)],
         "volumes": volumes,
     });
@@ -372,11 +371,14 @@ fn base_environment(installation: &Installation) -> Vec<Value> {
 ///
 /// It has the limits of the container that follows: a configuration that takes more to read must not take it from other pods.
 fn validate_container(
+    seen: &Observed<'_>,
+    plan: &GatewayPlan,
     installation: &Installation,
-    resources: &ResourcesSettings,
     secrets: &[Value],
     mounts: &[Value],
 ) -> Value {
+    let resources = &seen.group.spec.resources_settings;
+    let arguments: Vec<String> = ["validate".to_owned()].into_iter().chain(plan.files.arguments()).collect();
     let mut environment = base_environment(installation);
     environment.push(json!({"name": "GOMEMLIMIT", "value": format!("{}MiB", resources.gomemlimit_mib)}));
     environment.extend_from_slice(secrets);
@@ -384,7 +386,7 @@ fn validate_container(
         "name": "validate",
         "image": installation.gateway_image,
         "command": [installation.collector_command],
-        "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+        "args": arguments,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "env": environment,
         "resources": objects::container_resources(resources),
@@ -420,7 +422,7 @@ fn container(
         "httpGet": {"path": "/", "port": names::HEALTH_PORT},
         "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3, "successThreshold": 1,
     });
-    let mut arguments = vec![format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")];
+    let mut arguments = plan.files.arguments();
     if !plan.feature_gates.is_empty() {
         arguments.push(format!("--feature-gates={}", plan.feature_gates.join(",")));
     }
@@ -455,13 +457,13 @@ fn container(
         "volumeMounts": mounts,
     });
     if seen.is_own_collector {
-        let stored = format!("{CONFIG_DIRECTORY}/{CONFIG_FILE}");
+        let is_stored = workload_kind(seen, plan) == "StatefulSet";
         let draining = Draining {
             command: &installation.collector_command,
             metrics_port: spec.collector_own_metrics_port,
             least_seconds: FORGOTTEN_SECONDS,
             most_seconds: DRAINED_SECONDS,
-            stored_queues_in: (workload_kind(seen, plan) == "StatefulSet").then_some(stored.as_str()),
+            stored_queues_in: if is_stored { plan.files.paths() } else { Vec::new() },
         };
         container["lifecycle"] = draining.lifecycle();
     } else if installation.kubernetes_minor >= 30 {

@@ -46,6 +46,9 @@ pub(super) fn fed_streams(spec: &CollectorsGroupSpec, fragments: &[Fragment], si
     known_streams(spec, fragments).into_iter().filter(is_fed).collect()
 }
 
+/// How the names of pipelines of streams and of sets of streams begin.
+pub(super) const STREAM_PIPELINES: [&str; 3] = ["stream.", "namespace.", "class."];
+
 /// Name of the pipeline of a stream behind the signal: `stream.<name>`, or `namespace.<name>` for a virtual one.
 fn stream_pipeline(stream: &str) -> String {
     match stream.strip_prefix(NAMESPACE_STREAM) {

@@ -22,6 +22,8 @@ const LONGEST_KEY: usize = 200;
 pub struct SecretValue {
     /// Digest of the value; a change of it rolls the pods.
     pub digest: String,
+    /// Bytes of the value.
+    pub size: usize,
     /// Whether a collector would make another text of it, so that it is handed over as an escaped copy.
     pub is_expanded: bool,
     /// Whether it holds `${…}`.
@@ -48,7 +50,7 @@ impl SecretValue {
     /// ```
     #[must_use]
     pub fn of(value: &[u8]) -> Self {
-        let mut known = Self { digest: hash(value, 64), ..Self::default() };
+        let mut known = Self { digest: hash(value, 64), size: value.len(), ..Self::default() };
         let Ok(text) = std::str::from_utf8(value) else {
             known.obstacle = Some("it is not UTF-8 text, which a collector needs here");
             // No text is no JSON and no PEM either.

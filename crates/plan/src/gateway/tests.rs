@@ -1,5 +1,5 @@
 //! The gateway rows of `spec/collectors-and-pipelines.md` 11, on the planner alone.
-
+mod files;
 use super::*;
 use crate::fixtures::{collectors_group, destination, destination_with, processor, secret};
 use odigos_api::action::Action;

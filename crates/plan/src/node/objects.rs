@@ -4,23 +4,21 @@
 //! configuration. Only fields that the autoscaler owns.
 
 use super::{LOG_LINKS, LOG_OFFSETS, NodePlan, Observed};
+use crate::config_files::stored::{DIRECTORY, Names};
 use crate::draining::Draining;
 use crate::gateway::objects::Installation;
 use crate::metrics_endpoint;
 use crate::mutual_tls::Side;
-use crate::objects::{self, Desired, Rank, configuration_version};
+use crate::objects::{self, Desired, Rank};
 use odigos_api::{CollectorRole, labels, names};
 use serde_json::{Value, json};
 
-const CONFIG_DIRECTORY: &str = "/etc/odigos/collector";
-const CONFIG_FILE: &str = "config.yaml";
 /// Seconds that a pod waits at most for its queues to become empty, of the 30 that it has.
 const DRAINED_SECONDS: u32 = 20;
 
 /// Every object of the node collector, in apply order; the ConfigMap alone while nothing is instrumented.
 #[must_use]
 pub fn desired(seen: &Observed<'_>, plan: &NodePlan, installation: &Installation) -> Vec<Desired> {
-    let text = plan.config.to_yaml();
     let uid = seen.group.and_then(|group| group.metadata.uid.as_deref());
     let owner = match seen.group {
         Some(_) => objects::owner(names::NODE_COLLECTOR, uid),
@@ -28,16 +26,11 @@ pub fn desired(seen: &Observed<'_>, plan: &NodePlan, installation: &Installation
         None => objects::owner(names::GATEWAY, seen.gateway.and_then(|group| group.metadata.uid.as_deref())),
     };
     let stable_owner = objects::owner(names::GATEWAY, seen.gateway.and_then(|group| group.metadata.uid.as_deref()));
-    let mut all = objects::configuration_objects(
-        names::NODE_COLLECTOR,
-        seen.namespace,
-        names::NODE_CONFIG_KEY,
-        &text,
-        &stable_owner,
-    );
+    let stored = Names { name: names::NODE_COLLECTOR, namespace: seen.namespace, key: names::NODE_CONFIG_KEY };
+    let mut all = plan.files.objects(stored, &stable_owner);
     let Some(group) = seen.group else {
         // No pods: the stable ConfigMap shows the idle form, a version of it would mount nowhere.
-        all.truncate(1);
+        all.retain(|one| one.object.get("immutable").is_none());
         return all;
     };
     all.push(Desired { rank: Rank::Network, object: service(seen, &owner) });
@@ -48,7 +41,7 @@ pub fn desired(seen: &Observed<'_>, plan: &NodePlan, installation: &Installation
         resources: &group.spec.resources_settings,
         port: group.spec.collector_own_metrics_port,
     };
-    all.push(Desired { rank: Rank::Workload, object: daemon_set.object(&text, &owner) });
+    all.push(Desired { rank: Rank::Workload, object: daemon_set.object(stored, &owner) });
     all
 }
 
@@ -115,13 +108,9 @@ impl DaemonSet<'_> {
         self.plan.config.get(odigos_pipeline::ComponentKind::Receiver, "host_metrics").is_some()
     }
 
-    fn object(&self, text: &str, owner: &Value) -> Value {
-        let configuration = configuration_version(names::NODE_COLLECTOR, text);
-        let mut mounts = vec![json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true})];
-        let mut volumes = vec![json!({"name": "config", "configMap": {
-            "name": configuration,
-            "items": [{"key": names::NODE_CONFIG_KEY, "path": CONFIG_FILE}],
-        }})];
+    fn object(&self, stored: Names<'_>, owner: &Value) -> Value {
+        let mut mounts = vec![json!({"name": "config", "mountPath": DIRECTORY, "readOnly": true})];
+        let mut volumes = vec![self.plan.files.volume(stored)];
         let mut host = |name: &str, path: &str, mount: &str, read_only: bool, kind: &str| {
             // A stated `false` would not be stored, and every comparison would find it missing.
             let mut entry = json!({"name": name, "mountPath": mount});
@@ -213,12 +202,13 @@ impl DaemonSet<'_> {
     fn validate(&self, mounts: &[Value]) -> Value {
         let mut environment = self.environment();
         environment.push(json!({"name": "GOMEMLIMIT", "value": format!("{}MiB", self.resources.gomemlimit_mib)}));
+        let arguments: Vec<String> = ["validate".to_owned()].into_iter().chain(self.plan.files.arguments()).collect();
         json!({
             "name": "validate",
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "image": self.installation.node_collector_image,
             "command": [self.installation.collector_command],
-            "args": ["validate", format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+            "args": arguments,
             "env": environment,
             // A configuration that takes more to read must not take it from other pods.
             "resources": objects::container_resources(self.resources),
@@ -244,7 +234,7 @@ impl DaemonSet<'_> {
             "terminationMessagePolicy": "FallbackToLogsOnError",
             "image": self.installation.node_collector_image,
             "command": [self.installation.collector_command],
-            "args": [format!("--config={CONFIG_DIRECTORY}/{CONFIG_FILE}")],
+            "args": self.plan.files.arguments(),
             "env": environment,
             "ports": self.ports(),
             "livenessProbe": probe(3),
@@ -260,7 +250,7 @@ impl DaemonSet<'_> {
                 metrics_port: self.port,
                 least_seconds: 0,
                 most_seconds: DRAINED_SECONDS,
-                stored_queues_in: None,
+                stored_queues_in: Vec::new(),
             };
             container["lifecycle"] = draining.lifecycle();
         }

@@ -17,6 +17,7 @@ mod counts;
 mod derived;
 mod draining;
 mod expansion;
+mod files;
 mod metrics_endpoint;
 mod placement;
 mod processors;

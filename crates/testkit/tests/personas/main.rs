@@ -16,6 +16,7 @@ mod authors;
 #[path = "../collector/certificate_files.rs"]
 mod certificate_files;
 mod connection;
+mod crowd;
 mod destination;
 mod identity;
 mod node;
@@ -74,6 +75,15 @@ async fn holders_of_roles_reach_what_the_documentation_says() {
 async fn rule_author_reads_no_variable_and_stops_no_pod() {
     let _turn = plane::TURN.lock().await;
     authors::rule_author_reads_nothing_and_stops_no_pod().await;
+}
+
+/// The same author with more Destinations than one ConfigMap holds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_destinations_fill_no_config_map() {
+    let _turn = plane::TURN.lock().await;
+    let mut plane = Plane::start().await;
+    crowd::many_destinations_stop_nobody(&mut plane).await;
+    plane.permissions_suffice();
 }
 
 /// Root on a node that runs no pod of a workload.

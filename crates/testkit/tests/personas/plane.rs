@@ -185,11 +185,16 @@ impl Plane {
         let failed = eventually("a gateway with that configuration runs", LIMIT, || async {
             for pod in pods.list(&selector).await.map(|list| list.items).unwrap_or_default() {
                 let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.clone()).unwrap_or_default();
-                let version = volumes.into_iter().find(|one| one.name == "config").and_then(|one| one.config_map);
-                let Some(version) = version.map(|map| map.name) else { continue };
-                let data = maps.get_opt(&version).await.ok().flatten().and_then(|map| map.data).unwrap_or_default();
+                let Some(config) = volumes.into_iter().find(|one| one.name == "config") else { continue };
+                let sources = config.projected.and_then(|projected| projected.sources).unwrap_or_default();
+                let parts = sources.into_iter().filter_map(|one| one.config_map).map(|map| map.name);
+                let mut data = Vec::new();
+                for name in config.config_map.map(|map| map.name).into_iter().chain(parts) {
+                    let map = maps.get_opt(&name).await.ok().flatten();
+                    data.extend(map.and_then(|map| map.data).unwrap_or_default().into_values());
+                }
                 let is_running = pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running");
-                if !is_running || !data.values().any(|one| one.contains(text)) {
+                if !is_running || !data.iter().any(|one| one.contains(text)) {
                     continue;
                 }
                 let status = json!({"status": {
