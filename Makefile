@@ -69,6 +69,7 @@ bench: ## figures: planning core, and 5,000 Sources on a real API server (writes
 	cargo test --release --package odigos-testkit --test load -- --nocapture --ignored
 	cargo test --release --package odigos-testkit --test sampling -- --nocapture --ignored
 	cargo test --release --package odigos-testkit --test collector -- --nocapture --ignored tls_costs
+	cargo test --release --package odigos-testkit --test collector -- --nocapture --ignored actions_cost
 	cargo test --release --package odigos-testkit --test personas -- --nocapture --ignored hostile
 	cargo test --release --package odigos-testkit --test injection -- --nocapture --ignored
 	cargo test --release --package odigos-testkit --test detection -- --nocapture --ignored

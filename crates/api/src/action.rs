@@ -97,7 +97,7 @@ pub struct ActionSpec {
 /// What became of the Action.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 pub struct ActionStatus {
-    /// `TransformedToProcessor` and `AddedToCollectorConfig`.
+    /// `TransformedToProcessor`, `AddedToCollectorConfig`, and `Approximate` where a kind is only approximated.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,

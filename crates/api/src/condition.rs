@@ -42,6 +42,8 @@ pub mod kind {
     pub const ADDED_TO_COLLECTOR: &str = "AddedToCollectorConfig";
     /// Action: whether it became part of the collectors' configuration.
     pub const TRANSFORMED: &str = "TransformedToProcessor";
+    /// Action: in what the collectors differ from what its kind says; absent where they do not.
+    pub const APPROXIMATE: &str = "Approximate";
     /// InstrumentationRule: whether it makes sense.
     pub const RULE_VALIDATION: &str = "InstrumentationRuleValidation";
     /// InstrumentationRule: where it holds.

@@ -14,6 +14,7 @@ use odigos_api::processor::Processor;
 use odigos_api::{API_VERSION, CollectorRole, labels, names};
 use odigos_kit::apply::{ApplyError, covered, reference};
 use odigos_kit::queue::Outcome;
+use odigos_plan::actions::shared;
 use odigos_plan::config_files::{self, stored, stored::Kept};
 use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::Senders;
@@ -118,7 +119,11 @@ fn senders(state: &State, port: &PlaintextPort) -> Senders {
         .get(&state.namespace, names::GATEWAY)
         .and_then(|map| mutual_tls::stated_connection_seconds(map.data.as_ref()?.get(names::GATEWAY_CONFIG_KEY)?));
     let nodes = nodes.and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
-    Senders { has_old_nodes: port.is_open, connection_seconds: mutual_tls::connection_seconds(nodes, stated) }
+    Senders {
+        has_old_nodes: port.is_open,
+        connection_seconds: mutual_tls::connection_seconds(nodes, stated),
+        measures_spans: node::measures_spans(state.groups.get(&state.namespace, names::NODE_COLLECTOR).as_deref()),
+    }
 }
 
 /// The main gateways and those of dedicated pools; one that fails does not stop the others.
@@ -167,7 +172,9 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     let mut candidates = quarantine::destinations(&references, &secrets.keys);
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
     candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, those));
-    candidates.extend(quarantine::actions(actions.iter().map(AsRef::<Action>::as_ref)));
+    let of_gateways = actions.iter().map(AsRef::<Action>::as_ref);
+    let of_gateways = shared::run_by(CollectorRole::ClusterGateway, senders.measures_spans, of_gateways);
+    candidates.extend(quarantine::actions(of_gateways));
     let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let stated = group.spec.deployment_name.as_deref().unwrap_or_default();
     let rivals = ["Deployment", "StatefulSet"].into_iter().filter_map(|kind| state.live(kind, stated));
@@ -388,7 +395,12 @@ async fn node(state: &State) -> Result<(), Error> {
     let configuration = state.configuration();
     let now = Timestamp::now();
     let those = processors.iter().map(AsRef::<Processor>::as_ref);
-    let candidates = quarantine::processors(CollectorRole::NodeCollector, those);
+    let mut candidates = quarantine::processors(CollectorRole::NodeCollector, those);
+    let actions = state.actions.namespace(&state.namespace);
+    let measures_spans = node::measures_spans(group.as_deref());
+    let of_nodes = actions.iter().map(AsRef::<Action>::as_ref);
+    let of_nodes = shared::run_by(CollectorRole::NodeCollector, measures_spans, of_nodes);
+    candidates.extend(quarantine::actions(of_nodes));
     let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let authorities = state.certificates.ensure(state).await;
     let seen = node::Observed {
@@ -397,6 +409,7 @@ async fn node(state: &State) -> Result<(), Error> {
         pools: pools.iter().map(AsRef::as_ref).collect(),
         group: group.as_deref(),
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
+        actions: actions.iter().map(AsRef::<Action>::as_ref).collect(),
         set_aside: &set_aside,
         configuration: &configuration,
         provider: state.provider(),
@@ -414,6 +427,7 @@ async fn node(state: &State) -> Result<(), Error> {
         None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await,
     };
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
+    report::actions(state, &plan.actions).await?;
     let version = plan.files.version(names::NODE_COLLECTOR);
     let pods = state.node_pods();
     let attempt = Attempt {

@@ -123,7 +123,7 @@ pub(crate) async fn actions(state: &State, all: &BTreeMap<String, Vec<ConditionD
         let Some(live) = state.actions.get(&state.namespace, name) else { continue };
         let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
         let changed = conditions(state, "Action", name, live.metadata.generation, &before, drafts).await?;
-        let refused = drafts.iter().find(|draft| ["InvalidAction", "NotSupported"].contains(&draft.reason.as_str()));
+        let refused = drafts.iter().find(|draft| draft.reason == "InvalidAction");
         if let (true, Some(draft)) = (changed, refused) {
             let object = about(API_VERSION, "Action", &state.namespace, name, live.metadata.uid.as_deref());
             state.events.warn(&object, &draft.reason, &draft.message).await;
@@ -135,7 +135,8 @@ pub(crate) async fn actions(state: &State, all: &BTreeMap<String, Vec<ConditionD
 /// The conditions of Actions while there is no gateway.
 pub(crate) async fn actions_without_gateway(state: &State) -> Result<(), ApplyError> {
     let live = state.actions.namespace(&state.namespace);
-    let known = odigos_plan::actions::report::known(live.iter().map(AsRef::as_ref), &BTreeMap::new(), None, None);
+    let known =
+        odigos_plan::actions::report::known(live.iter().map(AsRef::as_ref), &BTreeMap::new(), None, None, false);
     let drafts = known.iter().map(|one| (one.name().to_owned(), one.conditions(None)));
     actions(state, &drafts.collect()).await
 }

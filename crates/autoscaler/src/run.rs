@@ -259,10 +259,10 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
             gateway.add(Target::Gateway);
         }
     });
-    let gateway = queue.clone();
+    let ask = both(queue);
     state.actions.subscribe(move |change| {
         if change.differs(|one| &one.spec) {
-            gateway.add(Target::Gateway);
+            ask();
         }
     });
     let (gateway, samplings) = (queue.clone(), state.samplings.clone());

@@ -6,6 +6,7 @@
 //! step stands ([`crate::processors`] does), and never reads an object's status.
 
 mod attributes;
+mod db_queries;
 pub mod explain;
 mod extraction;
 pub mod failure;
@@ -15,6 +16,7 @@ pub mod generate;
 #[cfg(test)]
 mod interpreter;
 pub mod item;
+pub mod kubernetes;
 pub mod legacy;
 mod limits;
 mod masking;
@@ -23,16 +25,21 @@ pub mod otlp_json;
 mod pattern;
 pub mod problem;
 pub mod report;
+pub mod shared;
 pub mod simulate;
 mod span_names;
+mod sql;
 #[cfg(test)]
 mod tests;
 pub mod transform;
+mod url_paths;
+mod url_templates;
 
 use crate::objects::{OBJECT_LIMIT, object_size_problem};
 use crate::sampling::scope;
 use item::Item;
 use odigos_api::action::{Action, ActionSpec};
+use odigos_api::scope::SourcesScopes;
 use odigos_api::{CollectorRole, Signal};
 use problem::Problem;
 use std::collections::BTreeMap;
@@ -53,8 +60,14 @@ pub enum Kind {
     ExtractAttribute,
     /// `spanRenamer`.
     SpanRenamer,
-    /// `k8sAttributes`, `urlTemplatization`, `dbQueryTemplatization`, `inferDbAttributes`: stored, without effect.
-    WithoutEffect,
+    /// `urlTemplatization`.
+    UrlTemplatization,
+    /// `dbQueryTemplatization`.
+    DbQueryTemplatization,
+    /// `inferDbAttributes`.
+    InferDbAttributes,
+    /// `k8sAttributes`.
+    K8sAttributes,
 }
 
 impl Kind {
@@ -68,10 +81,10 @@ impl Kind {
             (spec.pii_masking.is_some(), Self::PiiMasking),
             (spec.extract_attribute.is_some(), Self::ExtractAttribute),
             (spec.span_renamer.is_some(), Self::SpanRenamer),
-            (spec.k8s_attributes.is_some(), Self::WithoutEffect),
-            (spec.url_templatization.is_some(), Self::WithoutEffect),
-            (spec.db_query_templatization.is_some(), Self::WithoutEffect),
-            (spec.infer_db_attributes.is_some(), Self::WithoutEffect),
+            (spec.k8s_attributes.is_some(), Self::K8sAttributes),
+            (spec.url_templatization.is_some(), Self::UrlTemplatization),
+            (spec.db_query_templatization.is_some(), Self::DbQueryTemplatization),
+            (spec.infer_db_attributes.is_some(), Self::InferDbAttributes),
         ];
         let mut stated = stated.into_iter().filter(|(is_stated, _)| *is_stated).map(|(_, kind)| kind);
         stated.next().filter(|_| stated.next().is_none())
@@ -83,8 +96,12 @@ impl Kind {
         match self {
             Self::DeleteAttribute => -100,
             Self::RenameAttribute => -50,
-            Self::PiiMasking | Self::SpanRenamer | Self::WithoutEffect => 0,
-            Self::AddClusterInfo => 1,
+            Self::PiiMasking
+            | Self::SpanRenamer
+            | Self::DbQueryTemplatization
+            | Self::InferDbAttributes
+            | Self::K8sAttributes => 0,
+            Self::AddClusterInfo | Self::UrlTemplatization => 1,
             Self::ExtractAttribute => 2,
         }
     }
@@ -93,10 +110,25 @@ impl Kind {
     #[must_use]
     pub const fn signals(self) -> &'static [Signal] {
         match self {
-            Self::AddClusterInfo | Self::DeleteAttribute | Self::RenameAttribute => {
+            Self::AddClusterInfo | Self::DeleteAttribute | Self::RenameAttribute | Self::K8sAttributes => {
                 &[Signal::Traces, Signal::Metrics, Signal::Logs]
             }
-            Self::PiiMasking | Self::ExtractAttribute | Self::SpanRenamer | Self::WithoutEffect => &[Signal::Traces],
+            Self::PiiMasking
+            | Self::ExtractAttribute
+            | Self::SpanRenamer
+            | Self::UrlTemplatization
+            | Self::DbQueryTemplatization
+            | Self::InferDbAttributes => &[Signal::Traces],
+        }
+    }
+
+    /// What differs where the collector can only come near to what the kind says.
+    #[must_use]
+    pub const fn approximation(self) -> Option<&'static str> {
+        match self {
+            Self::DbQueryTemplatization => Some(db_queries::TEMPLATES_DIFFER),
+            Self::InferDbAttributes => Some(db_queries::INFERENCE_DIFFERS),
+            _ => None,
         }
     }
 }
@@ -158,13 +190,16 @@ fn attempt(action: &Action) -> Compiled {
     let size = settings.as_ref().map_or(0, |settings| settings.rendered().to_string().len());
     problems.extend(object_size_problem(size).map(|problem| Problem::new("spec", problem)));
     // Rules of the kinds that hold a list of them stand for themselves; half a rename or half a deletion is none.
-    let stands_for_itself = matches!(kind, Kind::PiiMasking | Kind::ExtractAttribute | Kind::SpanRenamer);
+    let stands_for_itself = matches!(
+        kind,
+        Kind::PiiMasking | Kind::ExtractAttribute | Kind::SpanRenamer | Kind::UrlTemplatization | Kind::K8sAttributes
+    );
     let is_usable = problems.len() == before || stands_for_itself && size <= OBJECT_LIMIT;
     let is_on = spec.disabled != Some(true) && !signals.is_empty() && is_usable;
     let step = settings.filter(|_| is_on).map(|settings| Step {
         action: name.to_owned(),
-        id: format!("{}/action/{name}", settings.component_type()),
-        role: CollectorRole::ClusterGateway,
+        id: shared::id(spec).map_or_else(|| format!("{}/action/{name}", settings.component_type()), str::to_owned),
+        role: shared::role(spec, false),
         hint: kind.order_hint(),
         signals,
         streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
@@ -207,22 +242,54 @@ fn settings(
         }
         Kind::PiiMasking => {
             let Some(kind) = &spec.pii_masking else { return (None, Vec::new()) };
-            let condition = match scope::condition(kind.scopes.as_ref()) {
-                Ok(condition) => condition,
-                Err((field, message)) => {
-                    problems.push(Problem::new(format!("spec.piiMasking.scopes{field}"), message));
-                    return (None, Vec::new());
-                }
-            };
-            return (of_spans(masking::group(kind, condition, problems)), vec![masking::LIMIT.to_owned()]);
+            let group = within("piiMasking", kind.scopes.as_ref(), problems)
+                .ok()
+                .and_then(|condition| masking::group(kind, condition, problems));
+            return (of_spans(group), vec![masking::LIMIT.to_owned()]);
         }
+        Kind::DbQueryTemplatization => {
+            let Some(kind) = &spec.db_query_templatization else { return (None, Vec::new()) };
+            of_spans(
+                within("dbQueryTemplatization", kind.scopes.as_ref(), problems)
+                    .ok()
+                    .and_then(|condition| db_queries::templating(kind, condition, problems)),
+            )
+        }
+        Kind::InferDbAttributes => {
+            let Some(kind) = &spec.infer_db_attributes else { return (None, Vec::new()) };
+            of_spans(within("inferDbAttributes", kind.scopes.as_ref(), problems).ok().map(db_queries::inference))
+        }
+        Kind::UrlTemplatization => spec.url_templatization.as_ref().and_then(|kind| {
+            url_templates::check(kind, problems);
+            let groups = url_templates::groups(&[kind]);
+            (!groups.is_empty()).then(|| Settings::Transform(BTreeMap::from([(Signal::Traces, groups)])))
+        }),
         Kind::ExtractAttribute => {
             of_spans(spec.extract_attribute.as_ref().and_then(|kind| extraction::group(kind, problems)))
         }
         Kind::SpanRenamer => of_spans(spec.span_renamer.as_ref().and_then(|kind| span_names::group(kind, problems))),
-        Kind::WithoutEffect => None,
+        Kind::K8sAttributes => spec.k8s_attributes.as_ref().and_then(|kind| {
+            kubernetes::check(kind, problems);
+            let extraction = kubernetes::extraction(&[kind]);
+            // No part of it can be limited to streams.
+            let is_limited = spec.data_streams.as_ref().is_some_and(|names| !names.is_empty());
+            if is_limited {
+                problems.push(Problem::new("spec.dataStreams", kubernetes::FOR_ALL_STREAMS));
+            }
+            (!is_limited && !extraction.is_empty()).then_some(Settings::KubernetesAttributes(extraction))
+        }),
     };
     (settings, Vec::new())
+}
+
+/// The condition of the scopes of a kind; what cannot be read is reported.
+fn within(
+    kind: &str,
+    scopes: Option<&SourcesScopes>,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<odigos_pipeline::ottl::Condition>, ()> {
+    let refused = |(field, message): (String, String)| Problem::new(format!("spec.{kind}.scopes{field}"), message);
+    scope::condition(scopes).map_err(|problem| problems.push(refused(problem)))
 }
 
 /// What an item is after an Action, by the rules alone: neither stream nor place is looked at.
@@ -247,6 +314,17 @@ pub fn evaluate(spec: &ActionSpec, item: &mut Item) {
     }
     if let Some(kind) = &spec.extract_attribute {
         extraction::extracted(kind, item);
+    }
+    if let Some(kind) = &spec.url_templatization {
+        url_paths::templated(&[kind], item);
+    }
+    if let Some(kind) =
+        spec.db_query_templatization.as_ref().filter(|kind| scope::holds(kind.scopes.as_ref(), &item.resource))
+    {
+        db_queries::templated(kind, item);
+    }
+    if spec.infer_db_attributes.as_ref().is_some_and(|kind| scope::holds(kind.scopes.as_ref(), &item.resource)) {
+        db_queries::inferred(item);
     }
     if let Some(kind) = &spec.span_renamer {
         span_names::renamed(kind, item);

@@ -100,12 +100,15 @@ pub struct Senders {
     pub has_old_nodes: bool,
     /// How long a connection may last ([`crate::mutual_tls::connection_seconds`]).
     pub connection_seconds: u32,
+    /// They compute metrics from spans ([`crate::node::measures_spans`]).
+    pub measures_spans: bool,
 }
 
 impl Default for Senders {
     /// A small cluster where every node collector has a certificate.
     fn default() -> Self {
-        Self { has_old_nodes: false, connection_seconds: crate::mutual_tls::connection_seconds(0, None) }
+        let connection_seconds = crate::mutual_tls::connection_seconds(0, None);
+        Self { has_old_nodes: false, connection_seconds, measures_spans: false }
     }
 }
 
@@ -197,9 +200,15 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let permission = Permission::of(seen.configuration);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
-    let mut actions =
-        actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes), seen.rules.covered.as_ref());
-    processors.add_steps(role, actions.iter().filter_map(actions::Known::step));
+    let mut actions = actions::known(
+        seen.actions.iter().copied(),
+        seen.set_aside,
+        Some(classes),
+        seen.rules.covered.as_ref(),
+        seen.senders.measures_spans,
+    );
+    actions.retain(|one| one.role == role);
+    processors.add_steps(role, &actions::steps(&actions));
     let mut destinations = destinations::plan(seen);
     if let Some(pool) = &seen.group.spec.pool {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));

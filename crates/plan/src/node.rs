@@ -21,6 +21,7 @@ mod tests;
 pub use identity::CloudProvider;
 pub use receivers::{LOG_LINKS, LOG_OFFSETS};
 
+use crate::actions::report as actions;
 use crate::collector::{self, OwnTelemetry};
 use crate::config_files::ConfigFiles;
 use crate::configuration::Configuration;
@@ -29,6 +30,7 @@ use crate::metrics_endpoint::{self, MetricsAccess};
 use crate::processors::{Permission, Processors};
 use crate::receivers as limits;
 use crate::unowned::Handling;
+use odigos_api::action::Action;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::ConditionDraft;
 use odigos_api::processor::Processor;
@@ -52,6 +54,8 @@ pub struct Observed<'a> {
     pub group: Option<&'a CollectorsGroup>,
     /// The Processors of the control plane's namespace, in any order.
     pub processors: Vec<&'a Processor>,
+    /// The Actions of the control plane's namespace, in any order.
+    pub actions: Vec<&'a Action>,
     /// What collectors do not start with ([`crate::quarantine`]), with what they said.
     pub set_aside: &'a BTreeMap<String, String>,
     /// The effective configuration.
@@ -86,6 +90,8 @@ pub struct NodePlan {
     pub components: BTreeMap<String, (String, Value)>,
     /// Conditions by Processor name.
     pub processors: BTreeMap<String, ConditionDraft>,
+    /// Conditions by the names of the Actions that it runs.
+    pub actions: BTreeMap<String, Vec<ConditionDraft>>,
     /// Signals of applications that its pipelines make use of, for `status.receiverSignals`: those that go on, and spans where
     /// metrics are computed from them.
     pub receiver_signals: Vec<Signal>,
@@ -97,6 +103,13 @@ pub struct NodePlan {
     pub findings: Vec<Finding>,
 }
 
+/// Whether node collectors compute metrics from spans.
+#[must_use]
+pub fn measures_spans(group: Option<&CollectorsGroup>) -> bool {
+    let metrics = group.and_then(|group| group.spec.metrics.as_ref());
+    metrics.and_then(|metrics| metrics.span_metrics.as_ref()).is_some_and(|settings| settings.disabled != Some(true))
+}
+
 /// Renders the node collector; `None` while there is no gateway to send to.
 #[must_use]
 pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
@@ -106,6 +119,10 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let permission = Permission::of(seen.configuration);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
+    let mut actions =
+        actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes), None, measures_spans(seen.group));
+    actions.retain(|one| one.role == role);
+    processors.add_steps(role, &actions::steps(&actions));
     let mut config = CollectorConfig::default();
     let mut receiver_signals = Vec::new();
     let mut pools = Vec::new();
@@ -153,6 +170,8 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
         metrics_endpoint::add(&mut config, port);
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
+    findings.extend(actions.iter().flat_map(|one| one.findings(&config)));
+    let actions = actions.iter().map(|one| (one.name().to_owned(), one.conditions(Some(&config)))).collect();
     // Only the tables of routes to pools grow; they belong to nobody.
     let files = ConfigFiles::of(&mut config, |_, _| None);
     let problems = config.check();
@@ -166,7 +185,18 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     }
     let components = processors.components(role);
     let processors = processors.conditions;
-    Some(NodePlan { config, files, problems, components, processors, receiver_signals, pools, unowned_class, findings })
+    Some(NodePlan {
+        config,
+        files,
+        problems,
+        components,
+        processors,
+        actions,
+        receiver_signals,
+        pools,
+        unowned_class,
+        findings,
+    })
 }
 
 /// Signals of applications that a pipeline makes use of.

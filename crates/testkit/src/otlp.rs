@@ -54,6 +54,17 @@ pub struct Point {
     pub count: u64,
 }
 
+/// Everything that arrived, as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Raw {
+    /// Spans.
+    pub spans: Vec<ResourceSpans>,
+    /// Metrics.
+    pub metrics: Vec<ResourceMetrics>,
+    /// Logs.
+    pub logs: Vec<ResourceLogs>,
+}
+
 /// What a backend does with an item.
 type Handler = Arc<dyn Fn(Item) + Send + Sync>;
 
@@ -67,6 +78,8 @@ pub struct Sink {
     counted: Option<Arc<Mutex<BTreeMap<String, usize>>>>,
     /// Takes every item instead of remembering it.
     handler: Option<Handler>,
+    /// Everything as it came, instead of items.
+    raw: Option<Arc<Mutex<Raw>>>,
 }
 
 impl std::fmt::Debug for Sink {
@@ -102,6 +115,28 @@ impl Sink {
     pub async fn listen_counting(port: u16) -> anyhow::Result<Self> {
         let sink = Self { counted: Some(Arc::default()), ..Self::default() };
         sink.serve(SocketAddr::from(([127, 0, 0, 1], port))).await
+    }
+
+    /// Listens as [`Sink::listen`] does, but keeps everything as it came.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn listen_raw(port: u16) -> anyhow::Result<Self> {
+        let sink = Self { raw: Some(Arc::default()), ..Self::default() };
+        sink.serve(SocketAddr::from(([127, 0, 0, 1], port))).await
+    }
+
+    /// Everything that arrived at a sink that keeps it as it came.
+    #[must_use]
+    pub fn raw(&self) -> Raw {
+        let raw = self.raw.as_ref();
+        raw.map(|raw| raw.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
+    }
+
+    /// Keeps what came, if it is such a sink.
+    fn keep(&self, add: impl FnOnce(&mut Raw)) -> bool {
+        let raw = self.raw.as_ref();
+        raw.map(|raw| add(&mut raw.lock().unwrap_or_else(PoisonError::into_inner))).is_some()
     }
 
     async fn serve(self, address: SocketAddr) -> anyhow::Result<Self> {
@@ -228,6 +263,11 @@ impl TraceService for Sink {
             groups.flat_map(|scope| scope.spans).for_each(|span| *counted.entry(span.name).or_default() += 1);
             return Ok(Response::new(ExportTraceServiceResponse::default()));
         }
+        if self.raw.is_some() {
+            let spans = request.into_inner().resource_spans;
+            self.keep(|raw| raw.spans.extend(spans));
+            return Ok(Response::new(ExportTraceServiceResponse::default()));
+        }
         self.metadata.lock().unwrap_or_else(PoisonError::into_inner).push(request.metadata().clone());
         for spans in request.into_inner().resource_spans {
             let resource = attributes(spans.resource.as_ref());
@@ -248,7 +288,12 @@ impl MetricsService for Sink {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        for metrics in request.into_inner().resource_metrics {
+        let metrics = request.into_inner().resource_metrics;
+        if self.raw.is_some() {
+            self.keep(|raw| raw.metrics.extend(metrics));
+            return Ok(Response::new(ExportMetricsServiceResponse::default()));
+        }
+        for metrics in metrics {
             let resource = attributes(metrics.resource.as_ref());
             let all = metrics.scope_metrics.iter().flat_map(|scope| &scope.metrics);
             self.add(
@@ -265,7 +310,12 @@ impl LogsService for Sink {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        for logs in request.into_inner().resource_logs {
+        let logs = request.into_inner().resource_logs;
+        if self.raw.is_some() {
+            self.keep(|raw| raw.logs.extend(logs));
+            return Ok(Response::new(ExportLogsServiceResponse::default()));
+        }
+        for logs in logs {
             let resource = attributes(logs.resource.as_ref());
             let all = logs.scope_logs.iter().flat_map(|scope| &scope.log_records);
             self.add(all.map(|record| item(Signal::Logs, &resource, &text(record.body.as_ref()))));
@@ -333,6 +383,26 @@ impl Sender {
     pub async fn send_spans(&self, groups: Vec<ResourceSpans>) -> anyhow::Result<()> {
         let mut client = TraceServiceClient::new(self.channel.clone()).max_encoding_message_size(64 * 1024 * 1024);
         client.export(ExportTraceServiceRequest { resource_spans: groups }).await?;
+        Ok(())
+    }
+
+    /// Sends groups of metrics as they are.
+    ///
+    /// # Errors
+    /// When the collector refuses them.
+    pub async fn send_metrics(&self, groups: Vec<ResourceMetrics>) -> anyhow::Result<()> {
+        let mut client = MetricsServiceClient::new(self.channel.clone()).max_encoding_message_size(64 * 1024 * 1024);
+        client.export(ExportMetricsServiceRequest { resource_metrics: groups }).await?;
+        Ok(())
+    }
+
+    /// Sends groups of logs as they are.
+    ///
+    /// # Errors
+    /// When the collector refuses them.
+    pub async fn send_logs(&self, groups: Vec<ResourceLogs>) -> anyhow::Result<()> {
+        let mut client = LogsServiceClient::new(self.channel.clone()).max_encoding_message_size(64 * 1024 * 1024);
+        client.export(ExportLogsServiceRequest { resource_logs: groups }).await?;
         Ok(())
     }
 

@@ -315,7 +315,7 @@ async fn what_has_no_effect_is_in_conditions(client: &Client) {
         apply(client, object).await.unwrap();
     }
     for (kind, namespace, name, parts) in [
-        ("Action", NAMESPACE, "infer", ["False/NotSupported", "does not act on k8sAttributes"]),
+        ("Action", NAMESPACE, "infer", ["True/ProcessorCreated", "True/NoParser The collector knows no dialect"]),
         ("Action", NAMESPACE, "rename", ["True/ProcessorCreated", "True/ConfigUpdated transform/action/rename"]),
         (
             "Destination",

@@ -3,7 +3,7 @@
 //! Knows just the functions that are rendered; upstream facts: the collector's OTTL, release 0.158. What the trees look like as text
 //! is proved on the real collector.
 
-use super::item::{Attributes, Body, Item, Value};
+use super::item::{Attributes, Body, Item, SpanKind, Value};
 use super::pattern::as_rust;
 use super::transform::{Context, Group, Settings};
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
@@ -11,6 +11,7 @@ use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 /// Carries settings out.
 pub(super) fn run(settings: &Settings, item: &mut Item) {
     match settings {
+        Settings::KubernetesAttributes(_) => panic!("it needs what the cluster knows"),
         Settings::Resource(all) => {
             for one in all {
                 let value = Value::Text(one.value.clone());
@@ -79,6 +80,35 @@ impl Place<'_> {
                 Some(Value::Map(map)) => Ok(map.get(*key).cloned()),
                 _ => Err(()),
             },
+            Expression::Integer(number) => Ok(Some(Value::Integer(*number))),
+            Expression::Call("Concat", arguments) => {
+                let [Expression::List(parts), Expression::Text(between)] = arguments.as_slice() else {
+                    panic!("Concat takes a list and a text")
+                };
+                let parts: Result<Vec<String>, ()> = parts
+                    .iter()
+                    .map(|part| match self.value(part)? {
+                        Some(Value::Text(text)) => Ok(text),
+                        None => Ok("<nil>".to_owned()),
+                        Some(other) => panic!("{other:?} is not joined"),
+                    })
+                    .collect();
+                Ok(Some(Value::Text(parts?.join(between))))
+            }
+            Expression::Call("ConvertCase", arguments) => {
+                let [text, case] = self.texts(arguments)?;
+                assert_eq!(case, "upper");
+                Ok(Some(Value::Text(text.to_uppercase())))
+            }
+            Expression::Call("Index", arguments) => {
+                let [text, part] = self.texts(arguments)?;
+                let at = text.find(&part).map_or(-1, |at| i64::try_from(at).unwrap());
+                Ok(Some(Value::Integer(at)))
+            }
+            Expression::Call("Len", arguments) => {
+                let [text] = self.texts(arguments)?;
+                Ok(Some(Value::Integer(i64::try_from(text.len()).unwrap())))
+            }
             Expression::Call("ExtractPatterns", arguments) => {
                 let [text, pattern] = self.texts(arguments)?;
                 let pattern = as_rust(&pattern).map_err(|_| ())?;
@@ -98,6 +128,12 @@ impl Place<'_> {
             ("name", None) => match &self.item.body {
                 Body::Span { name, .. } => Some(Value::Text(name.clone())),
                 _ => panic!("only spans have names"),
+            },
+            ("kind.string", None) => match &self.item.body {
+                Body::Span { kind: SpanKind::Client, .. } => Some("Client".into()),
+                Body::Span { kind: SpanKind::Server, .. } => Some("Server".into()),
+                Body::Span { .. } => Some("Internal".into()),
+                _ => panic!("only spans have kinds"),
             },
             other => panic!("{other:?} is not rendered"),
         }
@@ -121,16 +157,22 @@ impl Place<'_> {
             Condition::All(parts) => parts.iter().all(|part| self.holds(part)),
             Condition::Any(parts) => parts.iter().any(|part| self.holds(part)),
             Condition::Not(inner) => !self.holds(inner),
-            Condition::Less(Expression::Call("Len", arguments), Expression::Integer(most)) => {
-                let Ok([text]) = self.texts(arguments) else { return false };
-                i64::try_from(text.len()).unwrap() < *most
-            }
+            Condition::Less(left, right) => self.numbers(left, right).is_some_and(|(left, right)| left < right),
+            Condition::AtLeast(left, right) => self.numbers(left, right).is_some_and(|(left, right)| left >= right),
+            Condition::Call("IsInt", arguments) => matches!(self.value(&arguments[0]), Ok(Some(Value::Integer(_)))),
             Condition::Call("IsString", arguments) => matches!(self.value(&arguments[0]), Ok(Some(Value::Text(_)))),
             Condition::Call("IsMatch", arguments) => {
                 let Ok([text, pattern]) = self.texts(arguments) else { return false };
                 as_rust(&pattern).is_ok_and(|pattern| pattern.is_match(&text))
             }
             other => panic!("{other} is not rendered"),
+        }
+    }
+
+    fn numbers(&mut self, left: &Expression, right: &Expression) -> Option<(i64, i64)> {
+        match (self.value(left).ok()??, self.value(right).ok()??) {
+            (Value::Integer(left), Value::Integer(right)) => Some((left, right)),
+            _ => None,
         }
     }
 
@@ -142,8 +184,8 @@ impl Place<'_> {
         match (statement.editor, arguments) {
             ("set", [Expression::Path(target), value]) => {
                 // A value that is not there sets nothing.
-                if let (Some(value), Some(key)) = (self.value(value)?, target.key()) {
-                    self.map(target.fields()).insert(key.to_owned(), value);
+                if let Some(value) = self.value(value)? {
+                    self.set(target, value);
                 }
             }
             ("delete_key", [Expression::Path(map), Expression::Text(key)]) => drop(self.map(map.fields()).remove(key)),
@@ -158,15 +200,25 @@ impl Place<'_> {
                 }
             }
             ("replace_pattern", [Expression::Path(target), pattern, replacement]) => {
-                assert_eq!((target.fields(), target.key()), ("name", None));
-                let [pattern, replacement] = self.texts(&[pattern.clone(), replacement.clone()])?;
+                let [text, pattern, replacement] =
+                    self.texts(&[Expression::Path(target.clone()), pattern.clone(), replacement.clone()])?;
                 let pattern = as_rust(&pattern).map_err(|_| ())?;
-                if let Body::Span { name, .. } = &mut self.item.body {
-                    *name = pattern.replace_all(name, replacement.as_str()).into_owned();
-                }
+                let text = pattern.replace_all(&text, replacement.as_str()).into_owned();
+                self.set(target, Value::Text(text));
             }
             other => panic!("{other:?} is not rendered"),
         }
         Ok(())
+    }
+
+    fn set(&mut self, target: &Path, value: Value) {
+        match (target.fields(), target.key(), value) {
+            (fields, Some(key), value) => drop(self.map(fields).insert(key.to_owned(), value)),
+            ("name", None, Value::Text(text)) => match &mut self.item.body {
+                Body::Span { name, .. } => *name = text,
+                _ => panic!("only spans have names"),
+            },
+            other => panic!("{other:?} is not rendered"),
+        }
     }
 }

@@ -1,18 +1,18 @@
-//! What is said of Actions: the conditions `TransformedToProcessor` and `AddedToCollectorConfig`, and findings
+//! What is said of Actions: the conditions `TransformedToProcessor`, `AddedToCollectorConfig` and `Approximate`, and findings
 //! (`spec/actions-and-rules.md` 1.2).
 //!
-//! Knows the steps and the gateway's pipelines; never compiles, never renders.
+//! Knows the steps and the pipelines of collectors; never compiles, never renders.
 
 use super::transform::Settings;
-use super::{Compiled, Kind, Step, compile, failure, names};
+use super::{Compiled, Kind, Step, compile, failure, names, shared};
 use crate::covered::CoveredNames;
 use crate::processors::sampled_apart::sampled_apart;
 use crate::processors::{is_missing_everywhere, items, missing_streams, notes};
 use crate::quarantine::action_key;
-use odigos_api::Finding;
 use odigos_api::action::Action;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, kind};
+use odigos_api::{CollectorRole, Finding};
 use odigos_pipeline::CollectorConfig;
 use std::collections::BTreeMap;
 
@@ -21,6 +21,8 @@ use std::collections::BTreeMap;
 pub struct Known<'a> {
     /// The object.
     pub action: &'a Action,
+    /// The collector that runs it.
+    pub role: CollectorRole,
     /// What it becomes.
     pub compiled: Compiled,
     /// What the collector said that failed with it.
@@ -35,39 +37,60 @@ pub struct Known<'a> {
     pub versions: Vec<String>,
 }
 
-/// Compiles Actions, in the order of their names. `classes` hold the streams that are in
-/// use, where that is known, and `covered` what scopes can match.
+/// Compiles Actions, in the order of their names. `classes` hold the streams that are in use, where that is known, and `covered` what scopes can
+/// match; `measures_spans` tells whether nodes compute metrics from spans.
 pub fn known<'a>(
     actions: impl IntoIterator<Item = &'a Action>,
     set_aside: &BTreeMap<String, String>,
     classes: Option<&[StreamClass]>,
     covered: Option<&CoveredNames>,
+    measures_spans: bool,
 ) -> Vec<Known<'a>> {
     let mut all: Vec<Known<'a>> = actions
         .into_iter()
         .map(|action| {
-            let compiled = compile(action);
+            let mut compiled = compile(action);
+            let role = shared::role(&action.spec, measures_spans);
             let refusal = set_aside.get(&action_key(name(action))).cloned();
             let missing = |classes| missing_streams(action.spec.data_streams.as_deref(), classes);
             let missing_streams = classes.map(missing).unwrap_or_default();
+            // What drops items in the place of an Action does so in gateways.
+            let is_dropping =
+                compiled.step.as_ref().is_some_and(|step| matches!(step.settings, Settings::Filter { .. }));
+            let role = if is_dropping { CollectorRole::ClusterGateway } else { role };
+            let dropping = failure::dropping(action).filter(|_| refusal.is_some()).map(|step| Step { role, ..step });
+            if let Some(step) = &mut compiled.step {
+                step.role = role;
+            }
             let missing_scopes = covered.map(|covered| names::missing(action, covered)).unwrap_or_default();
-            let dropping = failure::dropping(action).filter(|_| refusal.is_some());
-            Known { action, compiled, refusal, missing_streams, missing_scopes, dropping, versions: Vec::new() }
+            Known { action, role, compiled, refusal, missing_streams, missing_scopes, dropping, versions: Vec::new() }
         })
         .collect();
     all.sort_by_key(|one| name(one.action));
+    let specs = all.iter().filter(|one| one.step().is_some()).map(|one| &one.action.spec);
+    if let Some(note) = shared::too_many_templates(specs) {
+        let steps = all.iter_mut().filter(|one| one.action.spec.url_templatization.is_some());
+        steps.filter_map(|one| one.compiled.step.as_mut()).for_each(|step| step.notes.push(note.clone()));
+    }
     all
+}
+
+/// The processors of Actions; those that share one are joined.
+#[must_use]
+pub fn steps(all: &[Known<'_>]) -> Vec<Step> {
+    shared::joined(all.iter().filter_map(|one| Some((one.action, one.step()?))))
+}
+
+/// The collector of a role, in words.
+const fn collector(role: CollectorRole) -> &'static str {
+    match role {
+        CollectorRole::ClusterGateway => "gateway",
+        CollectorRole::NodeCollector => "node collector",
+    }
 }
 
 fn name(action: &Action) -> &str {
     action.metadata.name.as_deref().unwrap_or_default()
-}
-
-/// Why a kind that is stored does nothing.
-pub(crate) fn without_effect(action: &Action) -> Option<&'static str> {
-    (Kind::of(&action.spec) == Some(Kind::WithoutEffect)).then_some(
-        "this release does not act on k8sAttributes, urlTemplatization, dbQueryTemplatization and inferDbAttributes, and telemetry passes unchanged; write a Processor (k8s_attributes, transform) instead",
-    )
 }
 
 /// Attributes that scopes of Actions and sampling rules look at, beside those of the product.
@@ -130,7 +153,6 @@ pub fn findings(action: &Action) -> Vec<Finding> {
     all.extend(silenced(action).map(|(field, message)| Finding::warning(object.clone(), field, message)));
     let remarks = names::remarks(&action.spec).into_iter();
     all.extend(remarks.map(|(field, message)| Finding::warning(object.clone(), field, message)));
-    all.extend(without_effect(action).map(|message| Finding::warning(object, "", message)));
     all
 }
 
@@ -141,13 +163,13 @@ impl Known<'_> {
         name(self.action)
     }
 
-    /// The processor that gateways run; while it is set aside, none or what drops its items.
+    /// The processor that collectors run; while it is set aside, none or what drops its items.
     #[must_use]
     pub fn step(&self) -> Option<&Step> {
         if self.refusal.is_some() { self.dropping.as_ref() } else { self.compiled.step.as_ref() }
     }
 
-    /// What people should know of its place in a gateway's configuration.
+    /// What people should know of its place in its collector's configuration.
     pub fn findings(&self, config: &CollectorConfig) -> impl Iterator<Item = Finding> + use<> {
         let namespace = self.action.metadata.namespace.as_deref().unwrap_or_default();
         let object = format!("Action {namespace}/{}", name(self.action));
@@ -176,10 +198,23 @@ impl Known<'_> {
         sampled_apart(config, &step.id, step.streams.as_deref())
     }
 
-    /// Both conditions; `config` is the gateway's, if there is one.
+    /// Its conditions; `config` is that of its collector, if there is one.
     #[must_use]
     pub fn conditions(&self, config: Option<&CollectorConfig>) -> Vec<ConditionDraft> {
-        vec![self.transformed(), self.added(config)]
+        let mut all = vec![self.transformed(), self.added(config)];
+        all.extend(self.approximate());
+        all
+    }
+
+    /// Said of a kind that the collector can only come near to, while it is in force.
+    fn approximate(&self) -> Option<ConditionDraft> {
+        let differs = Kind::of(&self.action.spec)?.approximation()?;
+        self.step().filter(|step| !matches!(step.settings, Settings::Filter { .. }))?;
+        let mut message = differs.to_owned();
+        if let Some(first) = message.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Some(ConditionDraft::yes(kind::APPROXIMATE, "NoParser", format!("{message}.")))
     }
 
     fn transformed(&self) -> ConditionDraft {
@@ -187,15 +222,16 @@ impl Known<'_> {
         if self.action.spec.disabled == Some(true) {
             return no("ActionDisabled", "The Action is disabled.".to_owned());
         }
-        if let Some(message) = without_effect(self.action) {
-            return no("NotSupported", format!("{message}."));
-        }
         let problems: Vec<String> = self.compiled.problems.iter().map(ToString::to_string).collect();
         let consequence = || consequence(self.action, self.compiled.step.as_ref());
         let Some(step) = self.compiled.step.as_ref().filter(|_| problems.is_empty()) else {
             return no("InvalidAction", format!("{}. {}.", problems.join("; "), consequence()));
         };
-        let mut message = format!("It is compiled to a {} processor of the gateways.", step.settings.component_type());
+        let mut message = format!(
+            "It is compiled to a {} processor of the {}s.",
+            step.settings.component_type(),
+            collector(self.role)
+        );
         for note in &step.notes {
             message.push_str(&format!(" {note}."));
         }
@@ -219,7 +255,11 @@ impl Known<'_> {
             let consequence = consequence(self.action, self.dropping.as_ref());
             return no(
                 "ProcessorStartFailed",
-                format!("the gateway does not run with it: {}. {consequence}.", said.trim_end_matches('.')),
+                format!(
+                    "the {} does not run with it: {}. {consequence}.",
+                    collector(self.role),
+                    said.trim_end_matches('.')
+                ),
             );
         }
         if self.action.spec.disabled == Some(true) {
@@ -232,11 +272,17 @@ impl Known<'_> {
             );
         };
         let Some(config) = config else {
-            return no("NotInPipeline", "There is no gateway yet. It is added as soon as there is one.".to_owned());
+            return no(
+                "NotInPipeline",
+                format!("There is no {} yet. It is added as soon as there is one.", collector(self.role)),
+            );
         };
         if !config.pipelines.values().any(|pipeline| pipeline.processors.contains(&step.id)) {
             let wanted = items(&step.signals, step.streams.as_deref());
-            let message = format!("The gateway has no pipeline for {wanted} now. It is added as soon as there is one.");
+            let message = format!(
+                "The {} has no pipeline for {wanted} now. It is added as soon as there is one.",
+                collector(self.role)
+            );
             return no("NotInPipeline", format!("{message}{}", notes(&self.missing_streams)));
         }
         if matches!(step.settings, Settings::Filter { .. }) {
@@ -244,8 +290,12 @@ impl Known<'_> {
             return no("ItemsDropped", message);
         }
         let apart = self.sampled_apart(config).map(|message| format!(" Note that {message}.")).unwrap_or_default();
-        let mut message =
-            format!("{} is part of the gateway's configuration.{}{apart}", step.id, notes(&self.missing_streams));
+        let mut message = format!(
+            "{} is part of the {}'s configuration.{}{apart}",
+            step.id,
+            collector(self.role),
+            notes(&self.missing_streams)
+        );
         for versions in &self.versions {
             message.push_str(&format!(" {versions}."));
         }

@@ -88,6 +88,8 @@ pub enum Settings {
         /// Which of them; all when absent.
         condition: Option<Condition>,
     },
+    /// `k8s_attributes`.
+    KubernetesAttributes(super::kubernetes::Extraction),
 }
 
 impl Settings {
@@ -98,6 +100,7 @@ impl Settings {
             Self::Resource(_) => "resource",
             Self::Transform(_) => "transform",
             Self::Filter { .. } => "filter",
+            Self::KubernetesAttributes(_) => "k8s_attributes",
         }
     }
 
@@ -113,6 +116,7 @@ impl Settings {
                 };
                 json!({"attributes": all.iter().map(added).collect::<Vec<_>>()})
             }
+            Self::KubernetesAttributes(extraction) => extraction.rendered(),
             Self::Transform(signals) => {
                 let mut settings = json!({"error_mode": "ignore"});
                 for (signal, groups) in signals {

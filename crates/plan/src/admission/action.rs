@@ -3,7 +3,7 @@
 //! Owns what is said when an Action is written; [`crate::actions`] judges it. Never looks at other Actions.
 
 use super::{Refusal, Review};
-use crate::actions::{compile, names, report};
+use crate::actions::{compile, names};
 use odigos_api::action::Action;
 
 /// Reviews an Action. One whose settings stay as they are keeps them, so that its labels can be changed whatever an earlier release
@@ -24,7 +24,6 @@ pub fn review(action: &Action, before: Option<&Action>, control_plane_namespace:
     } else {
         result.refusals.extend(refusals.into_iter().map(|(field, message)| Refusal::new(field, message)));
     }
-    result.warnings.extend(report::without_effect(action).map(str::to_owned));
     let remarks = names::remarks(&action.spec).into_iter();
     result.warnings.extend(remarks.map(|(field, message)| format!("{field}: {message}")));
     result
@@ -53,8 +52,8 @@ mod tests {
         let fine = json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["a"]}});
         assert_eq!(review(&action("odigos-system", &fine), Some(&mine), "odigos-system"), Review::default());
         assert_eq!(review(&action("shop", &fine), None, "odigos-system").refusals.len(), 1, "row 3");
-        let idle = json!({"signals": ["TRACES"], "inferDbAttributes": {}});
-        let idle = review(&action("odigos-system", &idle), None, "odigos-system");
-        assert!(idle.refusals.is_empty() && idle.warnings[0].contains("does not act on"), "{idle:?}");
+        let pods = json!({"signals": ["TRACES"], "dataStreams": ["s1"], "k8sAttributes": {"collectClusterUID": true}});
+        let pods = review(&action("odigos-system", &pods), None, "odigos-system");
+        assert!(format!("{pods:?}").contains("spec.dataStreams"), "row 53: {pods:?}");
     }
 }

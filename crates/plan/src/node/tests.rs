@@ -11,6 +11,7 @@ struct Given {
     node: Option<CollectorsGroup>,
     pools: Vec<CollectorsGroup>,
     processors: Vec<Processor>,
+    actions: Vec<Action>,
     provider: CloudProvider,
     configuration: &'static str,
 }
@@ -23,8 +24,8 @@ impl Given {
             ..CollectorsGroupStatus::default()
         });
         let node = Some(collectors_group("odigos-data-collection", node));
-        let (pools, processors) = (vec![], vec![]);
-        Self { gateway, node, pools, processors, provider: CloudProvider::Unknown, configuration: "" }
+        let (pools, processors, actions) = (vec![], vec![], vec![]);
+        Self { gateway, node, pools, processors, actions, provider: CloudProvider::Unknown, configuration: "" }
     }
 
     fn plan(&self) -> NodePlan {
@@ -35,6 +36,7 @@ impl Given {
             gateway: Some(&self.gateway),
             group: self.node.as_ref(),
             processors: self.processors.iter().collect(),
+            actions: self.actions.iter().collect(),
             set_aside: &std::collections::BTreeMap::new(),
             configuration: &configuration,
             provider: self.provider,
@@ -148,6 +150,60 @@ fn a18_late_processors_run_behind_span_metrics() {
     let exporting = pipeline(&plan, Signal::Traces, "exporting");
     assert_eq!((exporting.processors, exporting.exporters), (vec!["resource/late".to_owned()], vec!["nop".to_owned()]));
     assert!(pipeline(&plan, Signal::Metrics, "").processors.contains(&"resource/late".to_owned()));
+}
+
+/// What Kubernetes knows is read on nodes; paths become templates there where spans are measured, and in gateways elsewhere.
+#[test]
+fn actions_of_nodes_run_before_spans_are_measured() {
+    let action = |name: &str, kind: Value| {
+        let mut spec = json!({"signals": ["TRACES", "LOGS"]});
+        spec.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+        Action::new(name, serde_json::from_value(spec).unwrap())
+    };
+    let pods = action("pods", json!({"k8sAttributes": {"collectContainerAttributes": true}}));
+    let app =
+        action("app", json!({"k8sAttributes": {"labelsAttributes": [{"labelKey": "app", "attributeKey": "app"}]}}));
+    let mut paths = action("paths", json!({"urlTemplatization": {"default": [{}]}}));
+    paths.spec.signals = vec![Signal::Traces];
+    let (joint, template) = ("k8s_attributes/actions/k8s-attributes", "transform/actions/url-templatization");
+    let of = |node: Value, actions: Vec<Action>| {
+        let mut given = Given::new(&[Signal::Traces, Signal::Metrics, Signal::Logs], node);
+        given.actions = actions;
+        given.plan()
+    };
+    let plan = of(all_metrics(), vec![pods.clone(), app.clone(), paths.clone()]);
+    let traces = pipeline(&plan, Signal::Traces, "");
+    let own: Vec<&str> = traces.processors.iter().rev().take(2).rev().map(String::as_str).collect();
+    assert_eq!(own, [joint, template], "behind what tells whose an item is, in the order of hints");
+    assert!(traces.exporters.contains(&"forward/trace/spanmetrics".to_owned()));
+    for name in ["", "read"] {
+        assert!(pipeline(&plan, Signal::Logs, name).processors.contains(&joint.to_owned()));
+    }
+    assert!(
+        !pipeline(&plan, Signal::Metrics, "").processors.contains(&joint.to_owned()),
+        "signals of the Actions alone"
+    );
+    let settings = |plan: &NodePlan| plan.config.get(ComponentKind::Processor, joint).cloned();
+    let both = settings(&plan).unwrap();
+    assert_eq!(
+        (both["extract"]["metadata"].as_array().unwrap().len(), both["extract"]["labels"][0]["key"].clone()),
+        (5, json!("app")),
+        "row 28"
+    );
+    let reasons: Vec<&str> = plan.actions["pods"].iter().map(|one| one.reason.as_str()).collect();
+    assert_eq!(reasons, ["ProcessorCreated", "ConfigUpdated"]);
+    assert!(plan.actions["paths"][1].message.contains("node collector"), "{:?}", plan.actions["paths"]);
+
+    let mut off = pods.clone();
+    off.spec.disabled = Some(true);
+    let one = settings(&of(all_metrics(), vec![off, app])).unwrap();
+    assert_eq!(one["extract"]["metadata"], json!(["k8s.pod.name"]), "row 28");
+    let none = of(json!({}), vec![paths.clone()]);
+    assert_eq!((settings(&none), none.actions.len()), (None, 0), "row 28; and gateways run the other");
+    assert!(none.config.get(ComponentKind::Processor, template).is_none());
+    let mut limited = paths;
+    limited.spec.data_streams = Some(vec!["s1".into()]);
+    assert!(of(all_metrics(), vec![limited]).actions.is_empty(), "streams are told apart in gateways");
 }
 
 #[test]
@@ -478,6 +534,7 @@ fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
         gateway: Some(&given.gateway),
         group: given.node.as_ref(),
         processors: vec![],
+        actions: vec![],
         set_aside: &none,
         configuration: &configuration,
         provider: CloudProvider::Unknown,
@@ -536,6 +593,7 @@ fn root_of_the_machine_is_not_mounted_for_host_metrics() {
             gateway: Some(&given.gateway),
             group: given.node.as_ref(),
             processors: vec![],
+            actions: vec![],
             set_aside: &none,
             configuration: &configuration,
             provider: given.provider,

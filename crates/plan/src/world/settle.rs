@@ -4,6 +4,7 @@
 //! groups and classes stand still. Every workload counts as ready at once, so that two-phase changes go through.
 
 use super::{Key, World};
+use crate::actions::shared;
 use crate::admission::source::exact_workload;
 use crate::agents::{self, Backoff, Covered, NodeCollector};
 use crate::configuration::{self, Configuration};
@@ -22,6 +23,7 @@ use crate::streams::{self, classes::Existing};
 use crate::unowned;
 use crate::workload::template;
 use jiff::Timestamp;
+use odigos_api::action::Action;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus, RoutedPool};
 use odigos_api::condition::{INSTRUMENTATION_ORDER, merged};
 use odigos_api::data_stream::{DataStream, DataStreamSpec, DataStreamStatus};
@@ -491,9 +493,13 @@ impl World {
         let marks = self.secret_marks.iter().filter(|((namespace, _), _)| *namespace == self.namespace);
         let marks = marks.map(|((_, name), mark)| (name.clone(), mark.clone())).collect();
         let (own_processors, own_actions) = (self.own(&self.processors), self.own(&self.actions));
+        let nodes = self.groups.get(&(self.namespace.clone(), names::NODE_COLLECTOR.to_owned()));
+        let measures_spans = node::measures_spans(nodes);
+        let of_gateways: Vec<Action> =
+            shared::run_by(CollectorRole::ClusterGateway, measures_spans, &own_actions).cloned().collect();
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
         let mut candidates = quarantine::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
-        candidates.extend(quarantine::actions(&own_actions));
+        candidates.extend(quarantine::actions(&of_gateways));
         candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
         let set_aside = self.quarantined(&candidates, now);
         settled.quarantined = set_aside.clone();
@@ -509,7 +515,7 @@ impl World {
             configuration,
             rules: &rules,
             set_aside: &set_aside,
-            senders: gateway::Senders::default(),
+            senders: gateway::Senders { measures_spans, ..gateway::Senders::default() },
             is_own_collector: self.installation.is_own_collector(CollectorRole::ClusterGateway),
             is_name_taken: group
                 .spec
@@ -540,7 +546,7 @@ impl World {
             let Some(group) = self.groups.get(&key).cloned() else { continue };
             let reached = pools::destinations(&group.spec, destinations.iter().collect());
             let mut candidates = quarantine::destinations(&reached, &secrets);
-            candidates.extend(quarantine::actions(&own_actions));
+            candidates.extend(quarantine::actions(&of_gateways));
             candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
             let set_aside = self.quarantined(&candidates, now);
             let seen = gateway::Observed {
@@ -561,7 +567,7 @@ impl World {
             }
             settled.pools.insert(key.1, plan);
         }
-        self.render_node(configuration, &own_processors, now, settled);
+        self.render_node(configuration, &own_processors, &own_actions, now, settled);
         settled.gateway = Some(plan);
     }
 
@@ -587,6 +593,7 @@ impl World {
         &mut self,
         configuration: &Configuration,
         processors: &[odigos_api::processor::Processor],
+        actions: &[Action],
         now: Timestamp,
         settled: &mut Settled,
     ) {
@@ -595,7 +602,11 @@ impl World {
         let group = self.groups.get(&key(names::NODE_COLLECTOR)).cloned();
         let pools: Vec<CollectorsGroup> =
             self.groups.values().filter(|group| group.spec.pool.is_some()).cloned().collect();
-        let set_aside = self.quarantined(&quarantine::processors(CollectorRole::NodeCollector, processors), now);
+        let mut candidates = quarantine::processors(CollectorRole::NodeCollector, processors);
+        let measures_spans = node::measures_spans(group.as_ref());
+        let of_nodes = shared::run_by(CollectorRole::NodeCollector, measures_spans, actions);
+        candidates.extend(quarantine::actions(of_nodes));
+        let set_aside = self.quarantined(&candidates, now);
         settled.quarantined.extend(set_aside.clone());
         let seen = node::Observed {
             namespace: &self.namespace.clone(),
@@ -603,6 +614,7 @@ impl World {
             pools: pools.iter().collect(),
             group: group.as_ref(),
             processors: processors.iter().collect(),
+            actions: actions.iter().collect(),
             set_aside: &set_aside,
             configuration,
             provider: self.provider,

@@ -9,6 +9,7 @@
     reason = "a test ends where something unexpected happens, and reports figures"
 )]
 
+mod action_costs;
 mod actions;
 mod certificate_files;
 mod certificates;

@@ -230,3 +230,73 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
         assert!(!item.resource.contains_key("k8s.pod.ip"), "{item:?}");
     }
 }
+
+/// Rows 28 and 29 of Actions: what two of them ask for is read of the pod, its namespace and its node, by one processor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_namespaces_and_nodes_name_items() {
+    let port = free_port().unwrap();
+    let sink = Sink::listen(port).await.unwrap();
+    let object = |kind: &str, name: &str, spec: Value| json!({"apiVersion": odigos_api::API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let labels = json!({"signals": ["TRACES"], "k8sAttributes": {
+        "labelsAttributes": [
+            {"labelKey": "environment", "attributeKey": "environment", "fromSources": ["pod", "namespace"]},
+            {"labelKey": "zone", "attributeKey": "zone", "from": "node"},
+            {"labelKey": "service", "attributeKey": "service.name"},
+        ],
+        "annotationsAttributes": [{"annotationKey": "example.com/team", "attributeKey": "team"}],
+    }});
+    let owners = json!({"signals": ["TRACES"], "k8sAttributes": {"collectReplicaSetAttributes": true, "collectClusterUID": true}});
+    let settled = settled_with([
+        object(
+            "Destination",
+            "all",
+            json!({
+                "type": "otlp", "destinationName": "all", "signals": ["TRACES"],
+                "data": {"OTLP_GRPC_ENDPOINT": format!("127.0.0.1:{port}")}, "sourceSelector": {"dataStreams": ["default"]},
+            }),
+        ),
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "till", "namespace": "shop"}, "spec": {"template": {"spec": {"containers": [{"name": "app"}]}}}}),
+        json!({"apiVersion": odigos_api::API_VERSION, "kind": "Source", "metadata": {"name": "till", "namespace": "shop"}, "spec": {"workload": {"name": "till", "namespace": "shop", "kind": "Deployment"}}}),
+        object("Action", "labels", labels),
+        object("Action", "owners", owners),
+    ]);
+    let api = ApiServer::start().await.unwrap();
+    let client = api.client().await.unwrap();
+    create_namespace(&client, "shop").await.unwrap();
+    let named = |kind: &str, name: &str, labels: Value| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": labels}});
+    apply(&client, &named("Namespace", "shop", json!({"environment": "of-namespace"}))).await.unwrap();
+    apply(&client, &named("Node", "local", json!({"zone": "z1"}))).await.unwrap();
+    let owner = json!({
+        "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "till-5d4f", "uid": "u-1", "controller": true}],
+        "annotations": {"example.com/team": "tills"},
+    });
+    let plain = json!({"service": "ignored"});
+    owned(&client, "shop", ("till-1", owner), &plain, "127.9.1.1", false).await;
+    pod(&client, "shop", "till-2", &json!({"environment": "of-pod"}), "127.9.1.2", false).await;
+
+    let directory = tempfile::tempdir().unwrap();
+    let around = Surroundings::new(&directory.path().join("gateway")).unwrap();
+    let text = settled.gateway.as_ref().unwrap().config.to_yaml();
+    let gateway = Collector::start("gateway", &text, around, &[]).await.unwrap();
+    let mut around = Surroundings::new(&directory.path().join("node")).unwrap();
+    around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
+    around.kubeconfig = Some(api.kubeconfig());
+    let node = Collector::start("node", &settled.node.as_ref().unwrap().config.to_yaml(), around, &[]).await.unwrap();
+    for (name, address) in [("of-till-1", "127.9.1.1"), ("of-till-2", "127.9.1.2")] {
+        let sender = Sender::connect_from(&node.endpoint(), address.parse().unwrap()).await.unwrap();
+        sender.send(Signal::Traces, &[("service.name", "brought")], &[name.to_owned()]).await.unwrap();
+    }
+    let arrived = eventually("both arrive", Duration::from_secs(60), || async { sink.items().len() >= 2 }).await;
+    assert!(arrived.is_ok(), "{}\n{}", node.output(), gateway.output());
+    let items = sink.items();
+    let of = |name: &str, key: &str| {
+        let item = items.iter().find(|item| item.name == name).unwrap();
+        item.resource.get(key).cloned().unwrap_or_default()
+    };
+    assert_eq!(of("of-till-1", "environment"), "of-namespace", "{items:?}");
+    assert_eq!(of("of-till-2", "environment"), "of-pod", "{items:?}");
+    assert_eq!((of("of-till-1", "zone"), of("of-till-1", "team")), ("z1".to_owned(), "tills".to_owned()), "{items:?}");
+    assert_eq!(of("of-till-1", "k8s.replicaset.name"), "till-5d4f", "{items:?}");
+    assert_eq!(of("of-till-1", "service.name"), "brought", "what an item brings stays");
+    assert!(!of("of-till-2", "k8s.cluster.uid").is_empty(), "{items:?}");
+}
