@@ -1,7 +1,7 @@
 //! Where Actions stand in the gateway's pipelines, what takes the place of those that cannot be carried out, and which destinations get
 //! several versions of an item (rows 51 and 52 of `spec/actions-and-rules.md` 6).
 
-use super::tests::{Given, class, exporters, otlp, row};
+use super::tests::{Given, class, exporters, jaeger, otlp, row};
 use super::*;
 use crate::fixtures::processor;
 use crate::quarantine::action_key;
@@ -193,4 +193,42 @@ fn shared_destination_gets_one_version_of_each_treatment() {
         "{:?}",
         plan.processors["p-one"]
     );
+}
+
+/// Rows 15, 16, 47 and 48 of `spec/actions-and-rules.md` 6: Actions and Processors stand in one order, by hint and name.
+#[test]
+fn actions_and_processors_stand_in_one_order() {
+    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
+    given.actions = vec![
+        action("z-rename", &[], json!({"renameAttribute": {"renames": {"a": "b"}}})),
+        action("a-delete", &[], json!({"deleteAttribute": {"attributeNamesToDelete": ["b"]}})),
+        action("m-mask", &[], json!({"piiMasking": {"piiCategories": ["EMAIL"]}})),
+        action("k-query", &[], json!({"dbQueryTemplatization": {"templatizeLiterals": true}})),
+        action("paths", &[], json!({"urlTemplatization": {"default": [{}]}})),
+    ];
+    given.processors = vec![processor("late", 12), processor("b", 0), processor("a", 0), processor("early", -5)];
+    let own = |plan: &GatewayPlan| -> Vec<String> {
+        let all = &plan.config.pipelines[&PipelineId::new(Signal::Traces, "in")].processors;
+        let is_own = |id: &&String| {
+            id.contains("/action") || ["late", "b", "a", "early"].iter().any(|name| id.ends_with(&format!("/{name}")))
+        };
+        all.iter().filter(is_own).map(|id| id.rsplit('/').next().unwrap().to_owned()).collect()
+    };
+    let expected = ["a-delete", "z-rename", "early", "a", "b", "k-query", "m-mask", "url-templatization", "late"];
+    assert_eq!(
+        own(&given.plan()),
+        expected,
+        "deletions before renames (row 15); a Processor with a higher hint after both (row 16)"
+    );
+    given.actions[2].spec.disabled = Some(true);
+    let plan = given.plan();
+    assert!(!own(&plan).contains(&"m-mask".to_owned()), "row 47");
+    let reasons: Vec<&str> = plan.actions["m-mask"].iter().map(|one| one.reason.as_str()).collect();
+    assert_eq!(reasons, ["ActionDisabled", "ConfigRemovedDisabled"], "row 47");
+    assert!(plan.config.get(ComponentKind::Processor, "transform/action/m-mask").is_none());
+    let mut nodes = given.seen();
+    nodes.senders.measures_spans = true;
+    let plan = super::plan(&nodes);
+    assert!(!own(&plan).contains(&"url-templatization".to_owned()), "node collectors run it before they measure spans");
+    assert!(!plan.actions.contains_key("paths"), "whose conditions are theirs");
 }

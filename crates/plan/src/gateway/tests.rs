@@ -48,7 +48,7 @@ impl Given {
         self
     }
 
-    fn seen(&self) -> Observed<'_> {
+    pub(super) fn seen(&self) -> Observed<'_> {
         Observed {
             namespace: "odigos-system",
             group: &self.group,
@@ -92,7 +92,7 @@ pub(super) fn row(plan: &GatewayPlan, signal: &str, class: &str) -> Value {
     rows.iter().find(|row| row["condition"] == wanted).unwrap_or_else(|| panic!("no row for {class}: {settings}"))["pipelines"].clone()
 }
 
-fn jaeger(name: &str, streams: Value) -> Destination {
+pub(super) fn jaeger(name: &str, streams: Value) -> Destination {
     destination_with(name, "jaeger", &["TRACES"], json!({"JAEGER_URL": "jaeger.tracing"}), streams)
 }
 
@@ -1197,48 +1197,4 @@ fn a_gateway_that_goes_empties_its_queues() {
     assert_eq!(words(&stored).last().unwrap(), "-stored=/etc/odigos/collector/config.yaml");
     assert_eq!(hook(Value::Null, "{}", false, 34).0, json!({"sleep": {"seconds": 4}}));
     assert_eq!(hook(Value::Null, "{}", false, 29).0, Value::Null, "the action is not known there");
-}
-
-fn action_of(name: &str, kind: &Value) -> Action {
-    let mut spec = json!({"signals": ["TRACES"]});
-    spec.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
-    Action::new(name, serde_json::from_value(spec).unwrap())
-}
-
-/// Rows 15, 16, 47 and 48 of `spec/actions-and-rules.md` 6: Actions and Processors stand in one order, by hint and name.
-#[test]
-fn actions_and_processors_stand_in_one_order() {
-    let mut given = Given::new(vec![jaeger("d-1", Value::Null)]);
-    given.actions = vec![
-        action_of("z-rename", &json!({"renameAttribute": {"renames": {"a": "b"}}})),
-        action_of("a-delete", &json!({"deleteAttribute": {"attributeNamesToDelete": ["b"]}})),
-        action_of("m-mask", &json!({"piiMasking": {"piiCategories": ["EMAIL"]}})),
-        action_of("k-query", &json!({"dbQueryTemplatization": {"templatizeLiterals": true}})),
-        action_of("paths", &json!({"urlTemplatization": {"default": [{}]}})),
-    ];
-    given.processors = vec![processor("late", 12), processor("b", 0), processor("a", 0), processor("early", -5)];
-    let own = |plan: &GatewayPlan| -> Vec<String> {
-        let all = &plan.config.pipelines[&odigos_pipeline::PipelineId::new(Signal::Traces, "in")].processors;
-        let is_own = |id: &&String| {
-            id.contains("/action") || ["late", "b", "a", "early"].iter().any(|name| id.ends_with(&format!("/{name}")))
-        };
-        all.iter().filter(is_own).map(|id| id.rsplit('/').next().unwrap().to_owned()).collect()
-    };
-    let expected = ["a-delete", "z-rename", "early", "a", "b", "k-query", "m-mask", "url-templatization", "late"];
-    assert_eq!(
-        own(&given.plan()),
-        expected,
-        "deletions before renames (row 15); a Processor with a higher hint after both (row 16)"
-    );
-    given.actions[2].spec.disabled = Some(true);
-    let plan = given.plan();
-    assert!(!own(&plan).contains(&"m-mask".to_owned()), "row 47");
-    let reasons: Vec<&str> = plan.actions["m-mask"].iter().map(|one| one.reason.as_str()).collect();
-    assert_eq!(reasons, ["ActionDisabled", "ConfigRemovedDisabled"], "row 47");
-    assert!(plan.config.get(ComponentKind::Processor, "transform/action/m-mask").is_none());
-    let mut nodes = given.seen();
-    nodes.senders.measures_spans = true;
-    let plan = super::plan(&nodes);
-    assert!(!own(&plan).contains(&"url-templatization".to_owned()), "node collectors run it before they measure spans");
-    assert!(!plan.actions.contains_key("paths"), "whose conditions are theirs");
 }

@@ -3,6 +3,8 @@
 //! The instrumentor's come first (they depend on nothing that the others write), then scheduler and autoscaler until the
 //! groups and classes stand still. Every workload counts as ready at once, so that two-phase changes go through.
 
+mod nodes;
+
 use super::{Key, World};
 use crate::actions::shared;
 use crate::admission::source::exact_workload;
@@ -587,55 +589,6 @@ impl World {
 
     fn own_samplings(&self) -> impl Iterator<Item = &Sampling> {
         self.samplings.iter().filter(|((namespace, _), _)| *namespace == self.namespace).map(|(_, object)| object)
-    }
-
-    fn render_node(
-        &mut self,
-        configuration: &Configuration,
-        processors: &[odigos_api::processor::Processor],
-        actions: &[Action],
-        now: Timestamp,
-        settled: &mut Settled,
-    ) {
-        let key = |name: &str| (self.namespace.clone(), name.to_owned());
-        let gateway = self.groups.get(&key(names::GATEWAY)).cloned();
-        let group = self.groups.get(&key(names::NODE_COLLECTOR)).cloned();
-        let pools: Vec<CollectorsGroup> =
-            self.groups.values().filter(|group| group.spec.pool.is_some()).cloned().collect();
-        let mut candidates = quarantine::processors(CollectorRole::NodeCollector, processors);
-        let measures_spans = node::measures_spans(group.as_ref());
-        let of_nodes = shared::run_by(CollectorRole::NodeCollector, measures_spans, actions);
-        candidates.extend(quarantine::actions(of_nodes));
-        let set_aside = self.quarantined(&candidates, now);
-        settled.quarantined.extend(set_aside.clone());
-        let seen = node::Observed {
-            namespace: &self.namespace.clone(),
-            gateway: gateway.as_ref(),
-            pools: pools.iter().collect(),
-            group: group.as_ref(),
-            processors: processors.iter().collect(),
-            actions: actions.iter().collect(),
-            set_aside: &set_aside,
-            configuration,
-            provider: self.provider,
-            has_certificate: true,
-            authorities: None,
-            is_own_collector: self.installation.is_own_collector(CollectorRole::NodeCollector),
-        };
-        let Some(plan) = node::plan(&seen) else { return };
-        for one in node::objects::desired(&seen, &plan, &self.installation) {
-            self.put(one.rank, one.object);
-        }
-        if let Some(group) = self.groups.get_mut(&(self.namespace.clone(), names::NODE_COLLECTOR.to_owned())) {
-            group.status = Some(CollectorsGroupStatus {
-                ready: true,
-                receiver_signals: Some(plan.receiver_signals.clone()),
-                routed_pools: plan.pools.clone(),
-                unowned_stream_classes: plan.unowned_class.iter().cloned().collect(),
-                ..CollectorsGroupStatus::default()
-            });
-        }
-        settled.node = Some(plan);
     }
 
     /// DataStreams: those that something names exist, with their status.
