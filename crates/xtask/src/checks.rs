@@ -35,8 +35,10 @@ const AGENTS: &str = "agents of the release";
 const OFFLINE_CHECKS: &[&str] = &["bans", "licenses", "sources"];
 /// Test binaries with peers that run alongside the others, a list a lane: they wait far more than they compute, and each lane takes as long as
 /// the rest together.
-const LANES: [&[&str]; 2] =
-    [&["lifecycle", "personas", "sampling"], &["adding", "api_server", "injection", "rollback"]];
+const LANES: [&[&str]; 2] = [
+    &["lifecycle", "personas"],
+    &["adding", "api_server", "injection", "inputs", "preview", "rollback", "scaling", "scenarios"],
+];
 /// What the names of their steps begin with.
 const LANE_PREFIX: &str = "tests with peers ";
 /// The crate whose tests start real peers.

@@ -202,7 +202,7 @@ async fn left_over_parts_go(plane: &Plane) {
             versions.iter().flat_map(|map| stored::parts_of(map.metadata.annotations.as_ref())).collect();
         versions.len() <= 3 && parts.iter().all(|part| used.contains(&part.name_any())) && parts.len() == used.len()
     };
-    eventually("three versions and their parts are left", LIMIT, is_tidy).await.unwrap();
+    eventually("three versions and their parts are left", 3 * LIMIT, is_tidy).await.unwrap();
 }
 
 async fn few_are_one_file_again(plane: &Plane) {
