@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 const CONFIG_MAP_LIMIT: usize = 1 << 20;
 /// Bytes of one file: half of what a ConfigMap may hold.
 pub const FILE_LIMIT: usize = CONFIG_MAP_LIMIT / 2;
+/// Bytes of a file that holds one part that cannot be divided, such as the rules of sampling: all that a ConfigMap may hold.
+const PART_LIMIT: usize = CONFIG_MAP_LIMIT - 4096;
 /// Most files of one configuration.
 pub const MOST_FILES: usize = 32;
 /// Bytes from which on a component does not stay in the first file, and what one owner has is told apart.
@@ -60,6 +62,13 @@ impl ConfigFiles {
         &self.texts
     }
 
+    /// Whether they are more than a collector gets. Only then does it help to leave something out: a part that is too large belongs to no
+    /// Destination.
+    #[must_use]
+    pub fn are_too_many(&self) -> bool {
+        self.texts.len() > MOST_FILES
+    }
+
     /// Why they cannot be stored.
     #[must_use]
     pub fn problem(&self) -> Option<&str> {
@@ -79,11 +88,11 @@ fn problem(texts: &[String]) -> Option<String> {
         ));
     }
     let largest = texts.iter().map(String::len).max().unwrap_or_default();
-    (largest > FILE_LIMIT).then(|| {
+    (largest > PART_LIMIT).then(|| {
         format!(
-            "a part of the rendered configuration that cannot be divided has {} KiB, and one file holds {} KiB; use fewer data streams, Destinations or rules",
+            "a part of the rendered configuration that cannot be divided has {} KiB, and one ConfigMap holds {} KiB; use fewer rules, data streams or Destinations",
             kib(largest),
-            kib(FILE_LIMIT)
+            kib(PART_LIMIT)
         )
     })
 }
@@ -280,7 +289,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_divided_or_has_too_many_files_is_a_problem() {
-        let large = files(&mut config(1, &"x".repeat(FILE_LIMIT)));
+        let alone = files(&mut config(1, &"x".repeat(FILE_LIMIT)));
+        assert_eq!((alone.problem(), alone.are_too_many()), (None, false), "it fits into a ConfigMap of its own");
+        let large = files(&mut config(1, &"x".repeat(CONFIG_MAP_LIMIT)));
         assert!(large.problem().is_some_and(|text| text.contains("cannot be divided")), "{:?}", large.problem());
         let many = files(&mut config(200, &"x".repeat(100 * 1024)));
         assert!(many.problem().is_some_and(|text| text.contains("32 files")), "{:?}", many.problem());

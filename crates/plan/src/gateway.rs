@@ -237,10 +237,12 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     let mut files = files::of(&mut config, &destinations.fragments);
-    if let Some(problem) = files.problem().map(str::to_owned) {
+    if files.are_too_many()
+        && let Some(problem) = files.problem().map(str::to_owned)
+    {
         capacity::fit(seen, &mut destinations, &problem, |attempt| {
             let (mut config, _) = assemble(seen, &processors, &attempt.fragments);
-            files::of(&mut config, &attempt.fragments).problem().is_none()
+            !files::of(&mut config, &attempt.fragments).are_too_many()
         });
         (config, samplers) = assemble(seen, &processors, &destinations.fragments);
         files = files::of(&mut config, &destinations.fragments);

@@ -19,6 +19,9 @@ const VARIABLE: usize = 2 * 150;
 /// The same of a volume with a file, and of where both containers mount it.
 const FILE: usize = 640;
 
+/// What one Destination may take of both before others go first: whoever came early could otherwise push out others by growing.
+const SHARE: [usize; 2] = [OBJECT_LIMIT / 16, ENVIRONMENT_LIMIT / 12];
+
 /// What a value of a Secret takes: bytes in the object of a pod, and bytes in the environment.
 fn sizes(used: &SecretUse) -> [usize; 2] {
     match &used.target {
@@ -55,7 +58,9 @@ fn by_age(seen: &Observed<'_>, destinations: &DestinationPlan) -> Vec<String> {
         })
         .collect();
     let mut names: Vec<&str> = destinations.fragments.iter().map(|one| one.name.as_str()).collect();
-    names.sort_by_key(|name| (created.get(name).copied().flatten(), *name));
+    // What was not created yet comes last.
+    let time = |name: &str| created.get(name).copied().flatten();
+    names.sort_by_key(|name| (time(name).is_none(), time(name), *name));
     names.into_iter().map(str::to_owned).collect()
 }
 
@@ -69,7 +74,9 @@ pub(super) fn fit_secrets(seen: &Observed<'_>, destinations: &mut DestinationPla
     }
     let (mut sum, mut why) = ([0, 0], None);
     let mut late = BTreeSet::new();
-    for name in by_age(seen, destinations) {
+    let is_beyond = |name: &String| by_name.get(name.as_str()).is_some_and(|[a, b]| *a > SHARE[0] || *b > SHARE[1]);
+    let (beyond, within): (Vec<String>, Vec<String>) = by_age(seen, destinations).into_iter().partition(is_beyond);
+    for name in within.into_iter().chain(beyond) {
         let Some([object, environment]) = by_name.get(name.as_str()) else { continue };
         sum = [sum[0] + object, sum[1] + environment];
         if let Some(problem) = problem(sum) {
@@ -82,7 +89,8 @@ pub(super) fn fit_secrets(seen: &Observed<'_>, destinations: &mut DestinationPla
     }
 }
 
-/// Leaves out as few of the last Destinations as make `fits` true; all of them where nothing does. `problem` is what does not fit.
+/// Leaves out as few of the last Destinations as make `fits` true; none where not even the first one alone does: then the last configuration
+/// stays. `problem` is what does not fit.
 pub(super) fn fit(
     seen: &Observed<'_>,
     destinations: &mut DestinationPlan,
@@ -100,7 +108,9 @@ pub(super) fn fit(
         attempt.retain(|one| !late.contains(&one.name));
         if fits(&attempt) { least = middle } else { most = middle }
     }
-    leave_out(seen, destinations, &first(least), problem);
+    if least > 0 {
+        leave_out(seen, destinations, &first(least), problem);
+    }
 }
 
 fn leave_out(seen: &Observed<'_>, destinations: &mut DestinationPlan, late: &BTreeSet<String>, problem: &str) {

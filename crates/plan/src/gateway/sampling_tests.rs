@@ -300,3 +300,24 @@ fn a_rename_restarts_nothing_unless_names_are_shown() {
     };
     assert_eq!(named("a"), named("b"));
 }
+
+/// The rules are one part, whatever Destinations there are: leaving any of them out would stop telemetry and help nobody.
+#[test]
+fn rules_that_are_too_large_leave_no_destination_out() {
+    let with = |count: usize| {
+        let route = |n: usize| format!("/r{n}/{}", "x".repeat(1_000));
+        let rule = |n: usize| json!({"percentageAtMost": 10, "operation": {"httpServer": {"route": route(n)}}});
+        let plan = given(&[json!({"costReductionRules": (0..count).map(rule).collect::<Vec<_>>()})]).plan();
+        assert!(plan.destinations.values().all(|one| one.reason != "GatewayFull"), "{:?}", plan.destinations);
+        assert_eq!(
+            plan.config.section(ComponentKind::Exporter).filter(|(id, _)| id.starts_with("otlp_grpc/")).count(),
+            4
+        );
+        (plan.files.texts().len(), plan.files.problem().map(str::to_owned))
+    };
+    let (files, problem) = with(30);
+    assert_eq!((files > 1, problem), (true, None), "they have a ConfigMap of their own");
+    let (_, problem) = with(80);
+    let problem = problem.unwrap();
+    assert!(problem.contains("cannot be divided") && problem.contains("rules"), "{problem}");
+}

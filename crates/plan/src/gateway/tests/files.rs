@@ -227,6 +227,26 @@ fn destinations_that_came_last_are_left_out_where_the_environment_is_full() {
     assert!(plan.destinations["d-15"].message.contains("environment"), "{}", plan.destinations["d-15"].message);
 }
 
+/// Whoever came early pushes nobody out by growing: what is beyond its share comes last.
+#[test]
+fn destination_that_takes_more_than_its_share_goes_first() {
+    let mut given = Given::new(Vec::new());
+    for (name, size) in [("a-grows", 120), ("b", 100), ("c", 100)] {
+        let keys: Vec<String> =
+            (0..if name == "a-grows" { 12 } else { 1 }).map(|number| format!("K{number}")).collect();
+        let header = |key: &String| json!({"key": format!("x-{key}"), "value": format!("${{{key}}}")});
+        let headers = Value::Array(keys.iter().map(header).collect()).to_string();
+        let data = json!({"OTLP_HTTP_ENDPOINT": "http://backend:4318", "OTLP_HTTP_HEADERS": headers});
+        given.destinations.push(with_secret(destination_with(name, "otlphttp", &["LOGS"], data, Value::Null)));
+        let value = || SecretValue::of(&vec![b'x'; size * 1024]);
+        given.secrets.insert(name.to_owned(), keys.into_iter().map(|key| (key, value())).collect());
+        given.marks.insert(name.to_owned(), mark());
+    }
+    let plan = given.plan();
+    let full = |name: &str| plan.destinations[name].reason == "GatewayFull";
+    assert_eq!((full("a-grows"), full("b"), full("c")), (true, false, false), "{:?}", plan.destinations);
+}
+
 #[test]
 fn as_few_destinations_as_possible_are_left_out() {
     let given = Given::new((0..10).map(|number| jaeger(&format!("d-{number}"), Value::Null)).collect());
@@ -236,4 +256,7 @@ fn as_few_destinations_as_possible_are_left_out() {
         all.conditions.iter().filter(|(_, one)| one.reason == "GatewayFull").map(|(name, _)| name.as_str()).collect();
     assert_eq!(out, ["d-7", "d-8", "d-9"]);
     assert_eq!(all.fragments.len(), 7);
+    let mut all = destinations::plan(&given.seen());
+    capacity::fit(&given.seen(), &mut all, "it is too large", |_: &DestinationPlan| false);
+    assert_eq!(all.fragments.len(), 10, "where nothing helps, nothing is left out");
 }
