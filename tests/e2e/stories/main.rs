@@ -76,7 +76,7 @@ const fn rotating(cluster: u8, module: &'static str, name: &'static str, run: St
 }
 
 /// Every scenario, in order. The first installs the product, so each cluster begins with it; the last two belong together.
-const SCENARIOS: [Scenario; 27] = [
+const SCENARIOS: [Scenario; 26] = [
     core(1, "install", "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     core(1, "routing", "each stream gets its own and all of it", |cluster| {
         routing::each_stream_gets_its_own(cluster).boxed()
@@ -123,9 +123,6 @@ const SCENARIOS: [Scenario; 27] = [
     }),
     rotating(2, "actions", "Actions come and go under load", |cluster| {
         actions::come_and_go_under_load(cluster).boxed()
-    }),
-    rotating(1, "actions", "traces that streams cut are told", |cluster| {
-        actions::traces_that_streams_cut_are_told(cluster).boxed()
     }),
     core(2, "sampling", "sampled traces stay whole", |cluster| sampling::traces_stay_whole(cluster).boxed()),
     rotating(2, "queues", "what waits on disk outlives its gateway", |cluster| {
