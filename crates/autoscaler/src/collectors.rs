@@ -102,8 +102,8 @@ fn daemon_set(state: &State) -> Option<Value> {
 }
 
 /// The port for node collectors of a release without certificates.
-fn plaintext_port(state: &State, now: Timestamp) -> PlaintextPort {
-    let old = change_over::old_nodes(daemon_set(state).as_ref(), &state.node_pods(), now);
+fn plaintext_port(state: &State, daemon_set: Option<&Value>, now: Timestamp) -> PlaintextPort {
+    let old = change_over::old_nodes(daemon_set, &state.node_pods(), now);
     let group = state.groups.get(&state.namespace, names::GATEWAY);
     let conditions = group.as_ref().and_then(|group| group.status.as_ref()).map(|status| &status.conditions);
     let before = conditions.into_iter().flatten().find(|one| one.type_ == kind::PLAINTEXT_RECEIVER_CLOSED);
@@ -111,9 +111,8 @@ fn plaintext_port(state: &State, now: Timestamp) -> PlaintextPort {
 }
 
 /// Who sends to gateways.
-fn senders(state: &State, port: &PlaintextPort) -> Senders {
-    let daemon_set = daemon_set(state);
-    let nodes = daemon_set.as_ref().and_then(|one| one.pointer("/status/desiredNumberScheduled")?.as_u64());
+fn senders(state: &State, daemon_set: Option<&Value>, port: &PlaintextPort) -> Senders {
+    let nodes = daemon_set.and_then(|one| one.pointer("/status/desiredNumberScheduled")?.as_u64());
     let stated = state
         .config_maps
         .get(&state.namespace, names::GATEWAY)
@@ -133,13 +132,14 @@ async fn gateways(state: &State) -> Result<(), Error> {
         state.destinations.namespace(&state.namespace).iter().map(|one| one.as_ref().clone()).collect();
     let configuration = state.configuration();
     let now = Timestamp::now();
-    let plaintext_port = plaintext_port(state, now);
+    let daemon_set = daemon_set(state);
+    let plaintext_port = plaintext_port(state, daemon_set.as_ref(), now);
     let inputs = Inputs {
         processors: state.processors.namespace(&state.namespace),
         actions: state.actions.namespace(&state.namespace),
         secrets: state.secrets(&destinations).await.map_err(Error::Secrets)?,
         rules: state.rules(&configuration),
-        senders: senders(state, &plaintext_port),
+        senders: senders(state, daemon_set.as_ref(), &plaintext_port),
         plaintext_port,
         uncertified: state.certificates.ensure(state).await.err().map(|error| error.to_string()),
         now,
@@ -296,18 +296,22 @@ fn failure(pods: &[Value], version: &str, now: Timestamp) -> Option<LastWords> {
 /// where theirs is new.
 fn before(state: &State, pods: &[Value], attempt: &Attempt<'_>) -> Option<String> {
     memory::serving_other(pods, attempt.version).or_else(|| {
-        let maps = state.config_maps.namespace(&state.namespace);
-        let is_of = |map: &&Arc<ConfigMap>| {
-            let is_version = |all: &&BTreeMap<String, String>| !all.contains_key(labels::CONFIG_PART);
-            let labels = map.metadata.labels.as_ref().filter(is_version);
-            labels.and_then(|all| all.get(labels::CONFIG_OF)).is_some_and(|of| of == attempt.of)
-        };
-        let created = |map: &Arc<ConfigMap>| map.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        let own = created(maps.iter().find(|map| map.metadata.name.as_deref() == Some(attempt.version))?)?;
-        let is_new = attempt.now.duration_since(own) < memory::NEW;
-        let earlier = maps.iter().filter(is_of).filter(|map| is_new && created(map).is_some_and(|time| time < own));
-        earlier.max_by_key(|map| created(map))?.metadata.name.clone()
+        let all = kept(state, attempt.of);
+        let own = &all.iter().find(|one| one.name == attempt.version)?.created;
+        let is_new = attempt.now.duration_since(own.parse::<Timestamp>().ok()?) < memory::NEW;
+        // Kubernetes writes whole seconds of UTC, so texts are in the order of times.
+        let earlier = all.iter().filter(|one| is_new && !one.is_part && !one.created.is_empty() && one.created < *own);
+        Some(earlier.max_by_key(|one| &one.created)?.name.clone())
     })
+}
+
+/// Versions of a configuration, and their parts.
+fn kept(state: &State, of: &str) -> Vec<Kept> {
+    let maps = state.config_maps.namespace(&state.namespace);
+    let is_of = |map: &&Arc<ConfigMap>| {
+        map.metadata.labels.as_ref().and_then(|all| all.get(labels::CONFIG_OF)).is_some_and(|one| one == of)
+    };
+    maps.iter().filter(is_of).filter_map(|map| Kept::of(&serde_json::to_value(&map.metadata).ok()?)).collect()
 }
 
 /// Remembers what the newest of these collectors do not start with, or that they do start without what was quarantined. The watch of that
@@ -492,10 +496,7 @@ async fn remove_old_versions(
     if !complete {
         return Ok(());
     }
-    let maps = state.config_maps.namespace(&state.namespace);
-    let kept = maps.iter().filter_map(|map| Kept::of(&serde_json::to_value(&map.metadata).ok()?));
-    let kept: Vec<Kept> = kept.filter(|one| one.of == name).collect();
-    for old in stored::superseded(&kept, current) {
+    for old in stored::superseded(&kept(state, name), current) {
         let object = reference("v1", "ConfigMap", &state.namespace, &old);
         let uid = state.config_maps.get(&state.namespace, &old).and_then(|map| map.metadata.uid.clone());
         state.applier.delete(&object, uid.as_deref()).await?;

@@ -27,6 +27,7 @@ mod collectors;
 mod custom_metrics;
 mod readings;
 mod report;
+mod rounds;
 mod run;
 mod scaling;
 mod scrape;

@@ -270,8 +270,10 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
         let settings = |one: &Option<Arc<InstrumentationConfig>>| {
             one.as_ref().map(|one| one.spec.workload_collector_config.clone()).unwrap_or_default()
         };
-        // Whether rules match anything is told of them.
-        let is_named = || !samplings.is_empty() && change.differs(|one| (&one.metadata.labels, &one.status));
+        // Whether rules match anything is told of them. The class, which the scheduler writes afterwards, is nothing to them.
+        let named =
+            |one: &InstrumentationConfig| (one.metadata.labels.as_ref().map(labels::streams), one.status.clone());
+        let is_named = || !samplings.is_empty() && change.differs(named);
         if settings(&change.before) != settings(&change.after) || is_named() {
             gateway.add(Target::Gateway);
         }

@@ -3,14 +3,15 @@
 
 use crate::collectors::Target;
 use crate::readings;
+use crate::rounds::{Rounds, answers};
 use crate::scrape::Asker;
-use crate::state::{State, is_of_gateway};
+use crate::state::State;
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use odigos_api::API_VERSION;
 use odigos_api::collectors_group::CollectorsGroup;
 use odigos_api::condition::{ConditionDraft, Status};
-use odigos_api::{API_VERSION, names};
 use odigos_kit::events::about;
 use odigos_kit::leader_election::Leadership;
 use odigos_kit::metrics::Metrics;
@@ -22,15 +23,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Time between rounds (`spec/collectors-and-pipelines.md` 6.2, ours 1).
 const ROUND: Duration = Duration::from_secs(10);
-/// How many gateways are asked at once.
-const AT_ONCE: usize = 16;
 
 /// What is known about the load of the gateways of a group.
 #[derive(Debug, Default)]
@@ -126,26 +124,15 @@ impl State {
 pub(crate) async fn go_round(
     state: Arc<State>,
     queue: Queue<Target>,
-    mut leadership: Leadership,
+    leadership: Leadership,
     gauges: Gauges,
     stop: CancellationToken,
 ) {
-    let mut asker = Asker::new();
-    let mut rounds = tokio::time::interval(ROUND);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        let next = async {
-            leadership.wait().await;
-            rounds.tick().await;
-        };
+    let mut rounds = Rounds::new(ROUND, leadership, stop.clone());
+    while let Some(asker) = rounds.next(&state).await {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = next => {}
-        }
-        asker.certify(state.certificates.reader());
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = round(&state, &asker, &gauges) => if changed {
+            changed = round(&state, asker, &gauges) => if changed {
                 queue.add(Target::Gateway);
             },
         }
@@ -165,13 +152,8 @@ async fn round(state: &State, asker: &Asker, gauges: &Gauges) -> bool {
 
 async fn round_of(state: &State, asker: &Asker, group: &CollectorsGroup) -> bool {
     let name = group.metadata.name.as_deref().unwrap_or_default();
-    let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str());
     let before = state.load(name);
-    let port = u16::try_from(group.spec.collector_own_metrics_port).unwrap_or(names::GATEWAY_METRICS_PORT);
-    let pods = state.pods.namespace(&state.namespace).into_iter();
-    let running = pods.filter(|pod| is_of_gateway(&pod.metadata, pool) && scaling::pods::runs(pod));
-    let asked: Vec<_> = running.map(|pod| ask(asker.clone(), pod, port)).collect();
-    let pods: BTreeMap<String, scaling::Pod> = futures::stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+    let pods: BTreeMap<String, scaling::Pod> = answers(state, asker, group).map(known).collect().await;
     let destinations = state.scaling().get(name).map(|one| one.destinations.clone()).unwrap_or_default();
     let autoscaler = state.autoscaler(name);
     let seen = Seen {
@@ -200,23 +182,18 @@ async fn round_of(state: &State, asker: &Asker, group: &CollectorsGroup) -> bool
     changed
 }
 
-/// Asks one gateway; `port` is where those of releases without an endpoint for readers serve their metrics.
-async fn ask(asker: Asker, pod: Arc<Pod>, port: u16) -> (String, scaling::Pod) {
+/// What is known about a gateway, by its pod and what it answers.
+fn known((pod, answer): (Arc<Pod>, Option<String>)) -> (String, scaling::Pod) {
     let name = pod.metadata.name.clone().unwrap_or_default();
     let now = Timestamp::now();
-    let mut known = scaling::Pod { reading: None, out_of_memory: scaling::pods::is_out_of_memory(&pod, now) };
-    let address: Option<IpAddr> =
-        pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok());
-    if let Some(address) = address {
-        match asker.metrics(address, scaling::pods::metrics_port(&pod, port)).await {
-            Ok(text) => match readings::read(&text, Timestamp::now()) {
-                Ok(reading) => known.reading = Some(reading),
-                Err(error) => tracing::debug!(pod = name, %error, "what a gateway answers are no metrics"),
-            },
-            Err(error) => tracing::debug!(pod = name, %error, "a gateway does not tell its metrics"),
+    let reading = answer.and_then(|text| match readings::read(&text, now) {
+        Ok(reading) => Some(reading),
+        Err(error) => {
+            tracing::debug!(pod = name, %error, "failed to parse the metrics of a gateway");
+            None
         }
-    }
-    (name, known)
+    });
+    (name, scaling::Pod { reading, out_of_memory: scaling::pods::is_out_of_memory(&pod, now) })
 }
 
 /// How many gateways the cluster wants now.

@@ -2,23 +2,19 @@
 //! `plan::trace_cuts`.
 
 use crate::report;
+use crate::rounds::{Rounds, answers};
 use crate::scrape::Asker;
-use crate::state::{State, is_of_gateway};
+use crate::state::State;
 use futures::StreamExt;
 use jiff::Timestamp;
 use odigos_api::condition::kind;
 use odigos_api::{Signal, WorkloadRef, labels, names};
 use odigos_kit::leader_election::Leadership;
-use odigos_plan::scaling::pods::{metrics_port, runs};
 use odigos_plan::streams::{self, DEFAULT_CLASS, Selection};
 use odigos_plan::trace_cuts::{Borders, Calls, Memory, ROUND, between, read};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-
-/// How many gateways are asked at once.
-const AT_ONCE: usize = 8;
 
 /// What is known between two rounds.
 struct Known {
@@ -28,24 +24,13 @@ struct Known {
 }
 
 /// Goes round until the token is cancelled, while this replica leads.
-pub(crate) async fn go_round(state: Arc<State>, mut leadership: Leadership, stop: CancellationToken) {
-    let mut asker = Asker::new();
-    let mut rounds = tokio::time::interval(ROUND.unsigned_abs());
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+pub(crate) async fn go_round(state: Arc<State>, leadership: Leadership, stop: CancellationToken) {
+    let mut rounds = Rounds::new(ROUND.unsigned_abs(), leadership, stop.clone());
     let mut known: Option<Known> = None;
-    loop {
-        let next = async {
-            leadership.wait().await;
-            rounds.tick().await;
-        };
+    while let Some(asker) = rounds.next(&state).await {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = next => {}
-        }
-        asker.certify(state.certificates.reader());
-        tokio::select! {
-            () = stop.cancelled() => return,
-            after = round(&state, &asker, known.take()) => known = Some(after),
+            after = round(&state, asker, known.take()) => known = Some(after),
         }
     }
 }
@@ -67,22 +52,8 @@ async fn round(state: &State, asker: &Asker, before: Option<Known>) -> Known {
 /// What each gateway has counted.
 async fn readings(state: &State, asker: &Asker) -> BTreeMap<String, Calls> {
     let Some(group) = state.groups.get(&state.namespace, names::GATEWAY) else { return BTreeMap::new() };
-    let port = u16::try_from(group.spec.collector_own_metrics_port).unwrap_or(names::GATEWAY_METRICS_PORT);
-    let pods = state.pods.namespace(&state.namespace).into_iter();
-    let running = pods.filter(|pod| is_of_gateway(&pod.metadata, None) && runs(pod));
-    let asked = running.map(|pod| async move {
-        let name = pod.metadata.name.clone()?;
-        let address: IpAddr = pod.status.as_ref()?.pod_ip.as_deref()?.parse().ok()?;
-        match asker.metrics(address, metrics_port(&pod, port)).await {
-            Ok(text) => Some((name, read(&text))),
-            Err(error) => {
-                tracing::debug!(pod = name, %error, "a gateway does not tell its service graph");
-                None
-            }
-        }
-    });
-    let asked: Vec<_> = asked.collect();
-    futures::stream::iter(asked).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await
+    let answered = answers(state, asker, &group).filter_map(async |(pod, answer)| Some((pod, answer?)));
+    answered.map(|(pod, text)| (pod.metadata.name.clone().unwrap_or_default(), read(&text))).collect().await
 }
 
 /// What decides whether traces are cut, as the stores have it.

@@ -344,10 +344,13 @@ fn try_out(arguments: &Try) -> Result<ExitCode, Failure> {
     let failed = output::findings(&found);
     let items = recorded(&arguments.items)?;
     let streams = chosen(&world, arguments.stream.as_deref());
+    let taking = destinations(&world);
+    let ordered: Vec<(&String, Vec<&Action>)> =
+        streams.iter().map(|stream| (stream, explain::in_order(actions(&world), stream))).collect();
     let mut all = Vec::new();
     for (number, item) in items.iter().enumerate() {
         let outcomes: Vec<Outcome> =
-            streams.iter().map(|stream| through(actions(&world), destinations(&world), stream, item)).collect();
+            ordered.iter().map(|(stream, actions)| through(actions, taking.iter().copied(), stream, item)).collect();
         if arguments.output == View::Table {
             output::text(&tried(number + 1, item, &outcomes));
             continue;

@@ -153,9 +153,9 @@ impl Known {
 
     fn table(&self) -> String {
         let date = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| format!("{time:.0}"));
-        let mut rows = vec![["SECRET", "FOR", "MADE", "UNTIL", "AUTHORITY"].map(str::to_owned)];
+        let mut rows = vec![["SECRET", "FOR", "MADE", "UNTIL", "AUTHORITY"].map(str::to_owned).to_vec()];
         let authority = &self.authority;
-        rows.push([
+        rows.push(vec![
             names::COLLECTOR_AUTHORITY.to_owned(),
             "all collectors".to_owned(),
             date(Some(authority.made)),
@@ -170,15 +170,9 @@ impl Known {
             };
             let (made, end) =
                 (one.as_ref().map(|one| one.made), one.as_ref().and_then(|one| validity_end(&one.certificate)));
-            rows.push([(*name).to_owned(), (*holder).to_owned(), date(made), date(end), by.to_owned()]);
+            rows.push(vec![(*name).to_owned(), (*holder).to_owned(), date(made), date(end), by.to_owned()]);
         }
-        let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
-        let widths: Vec<usize> = (0..5).map(width).collect();
-        let line = |row: &[String; 5]| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-            format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-        };
-        rows.iter().map(line).collect()
+        output::aligned(&rows, &[])
     }
 }
 
@@ -211,7 +205,7 @@ async fn reader(
         }
     }
     let made = Mounted::issue(authority, &[READER_NAME.to_owned()], Usage::Client, validity, now)?;
-    let end = validity_end(&made.certificate).context("the certificate cannot be read")?;
+    let end = validity_end(&made.certificate).context("failed to read the certificate")?;
     let data: BTreeMap<_, _> =
         made.data().into_iter().map(|(key, text)| (key, ByteString(text.into_bytes()))).collect();
     let secret = json!({

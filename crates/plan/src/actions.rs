@@ -154,6 +154,14 @@ pub struct Step {
     pub notes: Vec<String>,
 }
 
+impl Step {
+    /// Whether items are dropped, since its Action cannot change them.
+    #[must_use]
+    pub const fn drops(&self) -> bool {
+        matches!(self.settings, Settings::Filter { .. })
+    }
+}
+
 /// What an Action becomes, and what is wrong with it. One can have both: a mask that cannot be compiled does not take the others away.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Compiled {

@@ -43,15 +43,14 @@ impl ConfigFiles {
     pub fn of(config: &mut CollectorConfig, mut owner_of: impl FnMut(&str, &str) -> Option<String>) -> Self {
         let text = config.to_yaml();
         if text.len() <= FILE_LIMIT {
-            return Self::new(vec![text], None);
+            return Self::new(vec![text]);
         }
         cascade::apply(config);
-        let texts = split(config, &mut owner_of);
-        let problem = problem(&texts);
-        Self::new(texts, problem)
+        Self::new(split(config, &mut owner_of))
     }
 
-    fn new(texts: Vec<String>, problem: Option<String>) -> Self {
+    fn new(texts: Vec<String>) -> Self {
+        let problem = problem(&texts);
         let digests = texts.iter().map(|text| hash(text, 64)).collect();
         Self { texts, digests, problem }
     }

@@ -5,6 +5,7 @@
 
 use crate::spelling::hint;
 use odigos_api::instrumentation_config::InstrumentationConfig;
+use odigos_api::scope::SourcesScopes;
 use odigos_api::{WorkloadKind, WorkloadRef, labels};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,6 +88,23 @@ impl CoveredNames {
         }
         (!self.languages.contains(language))
             .then(|| format!("no covered container is known to run {language}; it matches once one is detected"))
+    }
+
+    /// What to report of scopes, each with its field below `field`.
+    #[must_use]
+    pub fn missing_in(&self, scopes: &SourcesScopes, field: &str) -> Vec<(String, String)> {
+        let at = |list: &str, n: usize| format!("{field}.{list}[{n}]");
+        let sources = scopes
+            .sources
+            .iter()
+            .enumerate()
+            .map(|(n, one)| (at("sources", n), self.missing_reference(&one.namespace, &one.kind, &one.name)));
+        let namespaces = scopes.namespaces.iter().enumerate();
+        let namespaces = namespaces.map(|(n, one)| (at("namespaces", n), self.missing_namespace(one)));
+        let languages = scopes.languages.iter().enumerate();
+        let languages = languages.map(|(n, one)| (at("languages", n), self.missing_language(one)));
+        let all = sources.chain(namespaces).chain(languages);
+        all.filter_map(|(field, message)| Some((field, message?))).collect()
     }
 
     /// What to report of a data stream that no workload is in.

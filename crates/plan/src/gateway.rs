@@ -252,7 +252,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         problems = config.check();
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
-    processors.report_sampled_apart(role, &config, seen.processors.iter().copied());
+    processors.report_sampled_apart(&config, seen.processors.iter().copied());
     for versions in versions::of(&seen.group.spec, &processors, &destinations.fragments) {
         let message = versions.to_string();
         for action in actions.iter_mut().filter(|one| one.step().is_some_and(|step| versions.is_made_by(&step.id))) {

@@ -176,16 +176,27 @@ pub fn has_started(pods: &[Value], version: &str) -> bool {
 /// The configuration version of the first gateway that is ready and not going.
 #[must_use]
 pub fn serving(pods: &[Value]) -> Option<String> {
-    let ready = pods.iter().filter(|pod| is_ready(pod) && pod.pointer("/metadata/deletionTimestamp").is_none());
-    ready.filter_map(version).next()
+    serving_versions(pods).next()
+}
+
+/// The configuration versions of the pods that are ready and not going.
+fn serving_versions(pods: &[Value]) -> impl Iterator<Item = String> {
+    pods.iter().filter(|pod| is_ready(pod) && !is_terminating(pod)).filter_map(version)
+}
+
+fn is_terminating(pod: &Value) -> bool {
+    pod.pointer("/metadata/deletionTimestamp").is_some()
+}
+
+/// Whether the containers of a pod have ended for good.
+pub(crate) fn has_ended(pod: &Value) -> bool {
+    matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"))
 }
 
 /// Whether a pod of another version is left, going ones included: they take items until they are gone.
 #[must_use]
 pub fn others_left(pods: &[Value], wanted: &str) -> bool {
-    let over =
-        |pod: &Value| matches!(pod.pointer("/status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"));
-    pods.iter().filter(|pod| !over(pod)).any(|pod| version(pod).is_some_and(|version| version != wanted))
+    pods.iter().filter(|pod| !has_ended(pod)).any(|pod| version(pod).is_some_and(|version| version != wanted))
 }
 
 /// The configuration version that a pod mounts.

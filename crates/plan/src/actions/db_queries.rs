@@ -8,12 +8,12 @@ use super::item::{Body, Item};
 use super::pattern::as_rust;
 use super::problem::Problem;
 use super::sql::{self, replace};
-use super::transform::{Context, Group, attribute, cache, is_there, set};
+use super::transform::{Context, Group, attribute, cache, group_of, is_absent, is_match, is_there, set};
 use odigos_api::action_kinds::DbQueryTemplatization;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 
 /// Where templates differ from what a parser of each dialect would make of a query.
-pub(super) const TEMPLATES_DIFFER: &str = "the collector knows no dialect of SQL: texts in double quotes are taken for names, what stands between $$ is looked at like the query around it, a backslash always escapes within quotes, comments within comments end with the inner one, ::type is removed within quotes and comments too unless literals are templated, and queries of 16 KiB or more are left as they are";
+pub(super) const TEMPLATES_DIFFER: &str = "the collector knows no dialect of SQL: text in double quotes is treated as a name, text between $$ is parsed like the query around it, a backslash always escapes within quotes, a nested comment ends with the inner one, ::type is removed within quotes and comments too unless literals are templated, and queries of 16 KiB or more are left as they are";
 /// Where inference differs from what a parser would find.
 pub(super) const INFERENCE_DIFFERS: &str = "the collector knows no dialect of SQL: only SELECT, INSERT, UPDATE and DELETE of one plainly named table are recognised; queries with joins, unions, subqueries, WITH, several tables or statements, and those of 16 KiB or more, are left as they are";
 
@@ -83,11 +83,7 @@ pub(super) fn templated(kind: &DbQueryTemplatization, item: &mut Item) {
 
 /// The group that reads operation and table, for spans of `scope`.
 pub(super) fn inference(scope: Option<Condition>) -> Group {
-    let is_match = |pattern: &str| Condition::Call("IsMatch", vec![cache("q"), pattern.into()]);
-    let found = |pattern: &str| {
-        let groups = Expression::Call("ExtractPatterns", vec![cache("q"), pattern.into()]);
-        Expression::Element(Box::new(groups), "v")
-    };
+    let found = |pattern: &str| group_of(cache("q"), pattern, "v");
     let name = || Expression::from(Path::field("name"));
     let is_found = || is_there(cache("t"));
     let is_missing = |key: &str| {
@@ -97,16 +93,16 @@ pub(super) fn inference(scope: Option<Condition>) -> Group {
     let mut statements = sql::read();
     statements.extend(sql::hide_literals());
     statements.push(replace("q", COMMENT, " "));
-    let is_one = Condition::All(vec![is_match(TABLE), Condition::Not(Box::new(is_match(MORE)))]);
+    let is_one =
+        Condition::All(vec![is_match(cache("q"), TABLE), Condition::Not(Box::new(is_match(cache("q"), MORE)))]);
     statements.push(set(cache("t"), found(TABLE), Some(is_one)));
     let upper = Expression::Call("ConvertCase", vec![found(OPERATION), "upper".into()]);
     statements.push(set(cache("o"), upper, Some(is_found())));
     for (key, old, value) in WRITTEN {
-        let absent = |key: &str| Condition::Equal(attribute(key), Expression::Nil);
         statements.push(set(
             attribute(key),
             cache(value),
-            Some(Condition::All(vec![is_found(), absent(key), absent(old)])),
+            Some(Condition::All(vec![is_found(), is_absent(attribute(key)), is_absent(attribute(old))])),
         ));
     }
     let words = Expression::List(vec![cache("o"), cache("t")]);

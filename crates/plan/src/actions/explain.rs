@@ -3,7 +3,7 @@
 //! Owns that order for people ([`in_order`]: ascending hint, what is for all streams first, then name, as [`crate::processors`] places
 //! them) and the words for each kind. Never judges: what is wrong with an Action is said by [`super::report`].
 
-use super::{Kind, compile};
+use super::{Kind, compile, shared};
 use odigos_api::CollectorRole;
 use odigos_api::action::{Action, ActionSpec};
 use odigos_api::action_kinds::{DataFormat, PiiCategory, PiiMasking};
@@ -33,10 +33,12 @@ fn is_for_all(action: &Action) -> bool {
 #[must_use]
 pub fn place(action: &Action) -> Place {
     let hint = Kind::of(&action.spec).map_or(0, Kind::order_hint);
-    match compile(action).step {
-        Some(step) => Place { role: step.role, hint: step.hint },
-        None => Place { role: CollectorRole::ClusterGateway, hint },
-    }
+    let role = match shared::role(&action.spec, false) {
+        CollectorRole::ClusterGateway => CollectorRole::ClusterGateway,
+        // What cannot be carried out, or drops, is the gateways'.
+        CollectorRole::NodeCollector => compile(action).step.map_or(CollectorRole::ClusterGateway, |step| step.role),
+    };
+    Place { role, hint }
 }
 
 /// The Actions for a stream, disabled ones too, in the order in which they run: nodes before gateways.

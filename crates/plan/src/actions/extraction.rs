@@ -7,9 +7,9 @@ use super::item::{Body, Item, Value};
 use super::limits::{MOST, check_count, check_key, check_name};
 use super::pattern::{Pattern, as_rust};
 use super::problem::Problem;
-use super::transform::{Context, Group, attribute, is_there, set};
+use super::transform::{Context, Group, attribute, group_of, is_absent, is_match, is_there, set};
 use odigos_api::action_kinds::{DataFormat, ExtractAttribute, Extraction};
-use odigos_pipeline::ottl::{Condition, Expression};
+use odigos_pipeline::ottl::Condition;
 use std::collections::BTreeSet;
 
 /// Where texts are looked for, the first one with a match first.
@@ -84,14 +84,13 @@ fn extractions(kind: &ExtractAttribute, problems: &mut Vec<Problem>) -> Vec<(Str
 /// The group that extracts.
 pub(super) fn group(kind: &ExtractAttribute, problems: &mut Vec<Problem>) -> Option<Group> {
     let statement = |target: &str, pattern: &str, text: &str| {
-        let groups = Expression::Call("ExtractPatterns", vec![attribute(text), pattern.into()]);
         let condition = Condition::All(vec![
-            Condition::Equal(attribute(target), Expression::Nil),
+            is_absent(attribute(target)),
             is_there(attribute(text)),
             Condition::Call("IsString", vec![attribute(text)]),
-            Condition::Call("IsMatch", vec![attribute(text), pattern.into()]),
+            is_match(attribute(text), pattern),
         ]);
-        set(attribute(target), Expression::Element(Box::new(groups), GROUP), Some(condition))
+        set(attribute(target), group_of(attribute(text), pattern, GROUP), Some(condition))
     };
     let all = extractions(kind, problems);
     let statements: Vec<_> = all

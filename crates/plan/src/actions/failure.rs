@@ -64,6 +64,6 @@ pub fn is_dropped(spec: &ActionSpec, item: &Item) -> bool {
         return false;
     }
     let cannot_be_read = scope::condition(scopes(spec)).is_err();
-    !compile(&Action::new("", spec.clone())).problems.is_empty()
-        && (cannot_be_read || scope::holds(scopes(spec), &item.resource))
+    (cannot_be_read || scope::holds(scopes(spec), &item.resource))
+        && !compile(&Action::new("", spec.clone())).problems.is_empty()
 }

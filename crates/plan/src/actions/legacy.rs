@@ -19,8 +19,10 @@ pub const PLURALS: [(&str, &str); 5] = [
     ("K8sAttributesResolver", "k8sattributesresolvers"),
 ];
 
-/// The older kinds, the field of today's Action, and the fields that they have.
-const KINDS: [(&str, &str, &[&str]); 5] = [
+/// An older kind, the field of today's Action, and the fields that it has.
+type Known = (&'static str, &'static str, &'static [&'static str]);
+
+static KINDS: [Known; 5] = [
     ("AddClusterInfo", "addClusterInfo", &["clusterAttributes", "overwriteExistingValues"]),
     ("DeleteAttribute", "deleteAttribute", &["attributeNamesToDelete"]),
     ("RenameAttribute", "renameAttribute", &["renames"]),
@@ -42,17 +44,21 @@ const KINDS: [(&str, &str, &[&str]); 5] = [
 /// What all kinds have.
 const COMMON: [&str; 4] = ["actionName", "notes", "disabled", "signals"];
 
+fn known(object: &Value) -> Option<&'static Known> {
+    KINDS.iter().find(|(kind, ..)| object["apiVersion"] == GROUP && object["kind"] == *kind)
+}
+
 /// Whether an object is of one of the older kinds.
 #[must_use]
 pub fn is_legacy(object: &Value) -> bool {
-    object["apiVersion"] == GROUP && KINDS.iter().any(|(kind, ..)| object["kind"] == *kind)
+    known(object).is_some()
 }
 
 /// Translates an object of an older kind into the Action `migrated-legacy-<name>`; `None` for every other object, and with an error
 /// among the findings where it cannot be read.
 #[must_use]
 pub fn translate(object: &Value) -> Option<(Option<Action>, Vec<Finding>)> {
-    let (kind, field, fields) = KINDS.iter().find(|(kind, ..)| is_legacy(object) && object["kind"] == *kind)?;
+    let (kind, field, fields) = known(object)?;
     let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
     let title = format!("{kind} {namespace}/{name}");
@@ -80,7 +86,7 @@ pub fn translate(object: &Value) -> Option<(Option<Action>, Vec<Finding>)> {
             Some((Some(action), findings))
         }
         Err(error) => {
-            findings.push(Finding::error(title, "spec", format!("it cannot be read: {error}")));
+            findings.push(Finding::error(title, "spec", format!("failed to parse the spec: {error}")));
             Some((None, findings))
         }
     }

@@ -53,24 +53,15 @@ pub fn missing(action: &Action, covered: &CoveredNames) -> Vec<(String, String)>
     if spec.disabled == Some(true) {
         return found;
     }
-    let mut report = |field: String, message: Option<String>| found.extend(message.map(|message| (field, message)));
     if let Some(scopes) = spec.pii_masking.as_ref().and_then(|kind| kind.scopes.as_ref()) {
-        let field = |list: &str, n: usize| format!("spec.piiMasking.scopes.{list}[{n}]");
-        for (n, one) in scopes.sources.iter().enumerate() {
-            report(field("sources", n), covered.missing_reference(&one.namespace, &one.kind, &one.name));
-        }
-        for (n, namespace) in scopes.namespaces.iter().enumerate() {
-            report(field("namespaces", n), covered.missing_namespace(namespace));
-        }
-        for (n, language) in scopes.languages.iter().enumerate() {
-            report(field("languages", n), covered.missing_language(language));
-        }
+        found.extend(covered.missing_in(scopes, "spec.piiMasking.scopes"));
     }
     if let Some(kind) = spec.span_renamer.as_ref().filter(|kind| !kind.programming_language.is_empty()) {
         let stated = kind.programming_language.as_str();
         // The word of an SDK is taken as well.
         let language = LANGUAGES.into_iter().find(|one| sdk_language(one) == stated).unwrap_or(stated);
-        report("spec.spanRenamer.programmingLanguage".to_owned(), covered.missing_language(language));
+        let message = covered.missing_language(language);
+        found.extend(message.map(|message| ("spec.spanRenamer.programmingLanguage".to_owned(), message)));
     }
     found
 }

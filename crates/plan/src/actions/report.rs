@@ -55,8 +55,7 @@ pub fn known<'a>(
             let missing = |classes| missing_streams(action.spec.data_streams.as_deref(), classes);
             let missing_streams = classes.map(missing).unwrap_or_default();
             // What drops items in the place of an Action does so in gateways.
-            let is_dropping =
-                compiled.step.as_ref().is_some_and(|step| matches!(step.settings, Settings::Filter { .. }));
+            let is_dropping = compiled.step.as_ref().is_some_and(Step::drops);
             let role = if is_dropping { CollectorRole::ClusterGateway } else { role };
             let dropping = failure::dropping(action).filter(|_| refusal.is_some()).map(|step| Step { role, ..step });
             if let Some(step) = &mut compiled.step {
@@ -114,7 +113,7 @@ fn silenced(action: &Action) -> Option<(&'static str, String)> {
 fn consequence(action: &Action, step: Option<&Step>) -> String {
     let spec = &action.spec;
     match step {
-        Some(step) if matches!(step.settings, Settings::Filter { .. }) => format!(
+        Some(step) if step.drops() => format!(
             "failurePolicy is drop: {}{} are not exported until it can be carried out",
             items(&step.signals, step.streams.as_deref()),
             if is_limited(&step.settings) { " within its scopes" } else { "" },
@@ -209,7 +208,7 @@ impl Known<'_> {
     /// Said of a kind that the collector can only come near to, while it is in force.
     fn approximate(&self) -> Option<ConditionDraft> {
         let differs = Kind::of(&self.action.spec)?.approximation()?;
-        self.step().filter(|step| !matches!(step.settings, Settings::Filter { .. }))?;
+        self.step().filter(|step| !step.drops())?;
         let mut message = differs.to_owned();
         if let Some(first) = message.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -285,7 +284,7 @@ impl Known<'_> {
             );
             return no("NotInPipeline", format!("{message}{}", notes(&self.missing_streams)));
         }
-        if matches!(step.settings, Settings::Filter { .. }) {
+        if step.drops() {
             let message = format!("{} drops what it is for. {}.", step.id, consequence(self.action, Some(step)));
             return no("ItemsDropped", message);
         }

@@ -9,7 +9,7 @@ use odigos_api::action::{Action, ActionSpec};
 use odigos_api::{CollectorRole, Signal};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most templates of one cluster before its people are warned: each is looked at for each request.
+/// Most templates of one cluster before users are warned: every request is matched against each of them.
 const MOST_TEMPLATES: usize = 200;
 
 /// The id of the processor that an Action shares with others of its kind.
@@ -85,6 +85,6 @@ pub(super) fn too_many_templates<'a>(all: impl Iterator<Item = &'a ActionSpec>) 
     let rules = all.filter_map(|spec| spec.url_templatization.as_ref()).flat_map(|kind| &kind.rules);
     let count = rules.flat_map(|rule| &rule.templates).collect::<BTreeSet<_>>().len();
     (count > MOST_TEMPLATES).then(|| {
-        format!("the cluster has {count} templates of paths, and each is looked at for each request: more than {MOST_TEMPLATES} are slow")
+        format!("the cluster has {count} path templates, and every request is matched against each of them: more than {MOST_TEMPLATES} are slow")
     })
 }

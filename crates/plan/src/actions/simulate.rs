@@ -3,7 +3,6 @@
 //!
 //! Order is that of [`super::explain::in_order`]. Processors and sampling are left out: what they do is not known here.
 
-use super::explain::in_order;
 use super::item::Item;
 use super::{evaluate, failure};
 use crate::streams::{Selection, enabled};
@@ -23,16 +22,16 @@ pub struct Outcome {
     pub destinations: Vec<String>,
 }
 
-/// Sends an item through the Actions of a stream.
+/// Sends an item through the Actions of a stream, which are in the order of [`super::explain::in_order`].
 #[must_use]
 pub fn through<'a>(
-    actions: impl IntoIterator<Item = &'a Action>,
+    actions: &[&Action],
     destinations: impl IntoIterator<Item = &'a Destination>,
     stream: &str,
     item: &Item,
 ) -> Outcome {
     let (mut current, mut by) = (Some(item.clone()), Vec::new());
-    for action in in_order(actions, stream) {
+    for action in actions {
         let Some(before) = current.take() else { break };
         let name = || action.metadata.name.clone().unwrap_or_default();
         if failure::is_dropped(&action.spec, &before) {
@@ -56,6 +55,7 @@ pub fn through<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actions::explain::in_order;
     use crate::actions::item::SpanKind;
     use crate::fixtures::destination_with;
     use serde_json::json;
@@ -82,7 +82,7 @@ mod tests {
         let destinations = [of("both", &["a", "b"], "TRACES"), of("one", &["b"], "TRACES"), of("logs", &["b"], "LOGS")];
         let mut span = Item::span("GET", SpanKind::Server);
         span.attributes.insert("user.id".into(), "7".into());
-        let out = |stream: &str| through(&actions, &destinations, stream, &span);
+        let out = |stream: &str| through(&in_order(&actions, stream), &destinations, stream, &span);
         let (a, b, c) = (out("a"), out("b"), out("c"));
         // Row 52: what is for all streams runs behind what the stream has with a lower hint.
         assert_eq!((a.item.unwrap().attributes.len(), a.by), (0, vec!["del".to_owned()]));

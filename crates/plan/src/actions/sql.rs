@@ -6,7 +6,7 @@
 
 use super::item::{Attributes, Value};
 use super::pattern::as_rust;
-use super::transform::{attribute, cache, is_there, set};
+use super::transform::{attribute, cache, is_absent, is_match, is_there, set};
 use odigos_pipeline::ottl::{Condition, Expression, Statement};
 
 /// Longest query that is looked at, in bytes: a collector walks it with an expression that remembers where it was.
@@ -27,11 +27,7 @@ const END: &str = "\n0";
 const UP_TO_LITERAL: &str = r#"(?s)((?:--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/|"[^"]*"|`[^`]*`|[$:@?]\w+|[\p{L}_][\p{L}\p{N}_$#]*|[^'0-9])*)(?:'(?:[^'\\]|\\.|'')*(?:'|$)|0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)"#;
 
 fn is_sql(key: &str) -> Condition {
-    Condition::Call("IsMatch", vec![attribute(key), SQL_SYSTEMS.into()])
-}
-
-fn is_absent(key: &str) -> Condition {
-    Condition::Equal(attribute(key), Expression::Nil)
+    is_match(attribute(key), SQL_SYSTEMS)
 }
 
 /// Whether a span has a query in SQL that is not too long.
@@ -45,10 +41,10 @@ pub(super) fn has_query() -> Condition {
     };
     let [there, is_string, is_short] = is_text(old_text);
     Condition::All(vec![
-        Condition::Any(vec![is_sql(system), Condition::All(vec![is_absent(system), is_sql(old_system)])]),
+        Condition::Any(vec![is_sql(system), Condition::All(vec![is_absent(attribute(system)), is_sql(old_system)])]),
         Condition::Any(vec![
             Condition::All(is_text(text).to_vec()),
-            Condition::All(vec![is_absent(text), there, is_string, is_short]),
+            Condition::All(vec![is_absent(attribute(text)), there, is_string, is_short]),
         ]),
     ])
 }
@@ -58,7 +54,7 @@ pub(super) fn knows_casts() -> Condition {
     let [system, old_system] = SYSTEM;
     Condition::Any(vec![
         Condition::Equal(attribute(system), POSTGRESQL.into()),
-        Condition::All(vec![is_absent(system), Condition::Equal(attribute(old_system), POSTGRESQL.into())]),
+        Condition::All(vec![is_absent(attribute(system)), Condition::Equal(attribute(old_system), POSTGRESQL.into())]),
     ])
 }
 
@@ -74,7 +70,7 @@ pub(super) fn replace(key: &str, pattern: &str, replacement: &str) -> Statement 
 /// The query into `cache["q"]`.
 pub(super) fn read() -> Vec<Statement> {
     let [text, old_text] = TEXT;
-    vec![set(cache("q"), attribute(text), None), set(cache("q"), attribute(old_text), Some(is_absent(text)))]
+    vec![set(cache("q"), attribute(text), None), set(cache("q"), attribute(old_text), Some(is_absent(attribute(text))))]
 }
 
 /// `cache["q"]` to where the query came from.
@@ -82,7 +78,7 @@ pub(super) fn write() -> Vec<Statement> {
     let [text, old_text] = TEXT;
     vec![
         set(attribute(text), cache("q"), Some(is_there(attribute(text)))),
-        set(attribute(old_text), cache("q"), Some(is_absent(text))),
+        set(attribute(old_text), cache("q"), Some(is_absent(attribute(text)))),
     ]
 }
 

@@ -438,7 +438,7 @@ fn actions_of_one_kind_share_a_processor() {
         .collect();
     let known = report::known(&many, &BTreeMap::new(), None, None, false);
     let conditions = known[0].conditions(None);
-    assert!(conditions[0].message.contains("204 templates"), "{conditions:?}");
+    assert!(conditions[0].message.contains("204 path templates"), "{conditions:?}");
 }
 
 /// Rows 15 and 27: what Actions do one after another, in the order of their hints.

@@ -185,6 +185,21 @@ pub(super) const fn is_there(value: Expression) -> Condition {
     Condition::NotEqual(value, Expression::Nil)
 }
 
+/// Whether a value is not there.
+pub(super) const fn is_absent(value: Expression) -> Condition {
+    Condition::Equal(value, Expression::Nil)
+}
+
+/// Whether a text matches a pattern.
+pub(super) fn is_match(value: Expression, pattern: &str) -> Condition {
+    Condition::Call("IsMatch", vec![value, pattern.into()])
+}
+
+/// What a named group of a pattern takes of a text.
+pub(super) fn group_of(value: Expression, pattern: &str, group: &'static str) -> Expression {
+    Expression::Element(Box::new(Expression::Call("ExtractPatterns", vec![value, pattern.into()])), group)
+}
+
 /// `set(target, value) where condition`.
 pub(super) fn set(target: Expression, value: Expression, condition: Option<Condition>) -> Statement {
     Statement { editor: "set", arguments: vec![target, value], condition }

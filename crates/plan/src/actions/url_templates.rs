@@ -5,7 +5,8 @@
 
 use super::limits::{check_count, check_text};
 use super::problem::Problem;
-use super::transform::{Context, Group, attribute, cache, is_there, set};
+use super::sql::replace;
+use super::transform::{Context, Group, attribute, cache, group_of, is_absent, is_match, is_there, set};
 use crate::sampling::scope;
 use odigos_api::action_kinds::{SkipPolicy, UrlTemplatization};
 use odigos_api::scope::SourcesScopes;
@@ -155,10 +156,6 @@ fn all(parts: impl IntoIterator<Item = Condition>) -> Condition {
     Condition::All(parts.into_iter().filter(|one| !is_always(one)).collect())
 }
 
-fn is_absent(value: Expression) -> Condition {
-    Condition::Equal(value, Expression::Nil)
-}
-
 fn is_client() -> Condition {
     Condition::Equal(Path::field("kind.string").into(), "Client".into())
 }
@@ -171,20 +168,8 @@ fn is_text(key: &str) -> Condition {
     all([is_there(attribute(key)), Condition::Call("IsString", vec![attribute(key)])])
 }
 
-fn is_match(value: Expression, pattern: &str) -> Condition {
-    Condition::Call("IsMatch", vec![value, pattern.into()])
-}
-
-fn extracted(value: Expression, pattern: &str, group: &'static str) -> Expression {
-    Expression::Element(Box::new(Expression::Call("ExtractPatterns", vec![value, pattern.into()])), group)
-}
-
 fn joined(parts: Vec<Expression>, between: &str) -> Expression {
     Expression::Call("Concat", vec![Expression::List(parts), between.into()])
-}
-
-fn replace(key: &str, pattern: &str, replacement: &str) -> Statement {
-    super::sql::replace(key, pattern, replacement)
 }
 
 /// The method into `cache["m"]`.
@@ -284,7 +269,7 @@ fn path() -> Vec<Statement> {
     ];
     for key in URLS {
         let condition = all([is_absent(cache("p")), is_text(key), is_match(attribute(key), PATH_OF_URL)]);
-        statements.push(set(cache("p"), extracted(attribute(key), PATH_OF_URL, "v"), Some(condition)));
+        statements.push(set(cache("p"), group_of(attribute(key), PATH_OF_URL, "v"), Some(condition)));
     }
     statements.push(set(cache("u"), "/".into(), Some(is_match(cache("p"), "^/*$"))));
     statements.push(set(cache("r"), "path_normalization".into(), Some(is_there(cache("u")))));
@@ -322,7 +307,7 @@ fn of_template(template: &str, flag: Condition) -> Option<Statement> {
     let mut parts = vec![cache("l")];
     for (number, text) in texts.into_iter().enumerate() {
         if let Some(name) = number.checked_sub(1).and_then(|before| kept.get(before)) {
-            parts.push(extracted(cache("i"), &pattern, name));
+            parts.push(group_of(cache("i"), &pattern, name));
         }
         if !text.is_empty() {
             parts.push(text.into());

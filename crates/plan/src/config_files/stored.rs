@@ -128,7 +128,11 @@ pub fn mounted_version(volume: &Value) -> Option<&str> {
 #[must_use]
 pub fn parts_of(annotations: Option<&BTreeMap<String, String>>) -> Vec<String> {
     let named = annotations.and_then(|all| all.get(CONFIG_PARTS)).map(String::as_str).unwrap_or_default();
-    named.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    listed(named)
+}
+
+fn listed(names: &str) -> Vec<String> {
+    names.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
 /// An immutable ConfigMap of a collector.
@@ -152,13 +156,12 @@ impl Kept {
     pub fn of(metadata: &Value) -> Option<Self> {
         let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
         let labels = metadata.get("labels")?;
-        let named = metadata["annotations"][CONFIG_PARTS].as_str().unwrap_or_default();
         Some(Self {
             of: labels.get(CONFIG_OF)?.as_str()?.to_owned(),
             name: text("name"),
             created: text("creationTimestamp"),
             is_part: labels.get(CONFIG_PART).is_some(),
-            parts: named.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            parts: listed(metadata["annotations"][CONFIG_PARTS].as_str().unwrap_or_default()),
         })
     }
 }
@@ -183,7 +186,7 @@ mod tests {
     const NAMES: Names<'static> = Names { name: "odigos-gateway", namespace: "odigos-system", key: "k" };
 
     fn files(texts: &[&str]) -> ConfigFiles {
-        ConfigFiles::new(texts.iter().map(ToString::to_string).collect(), None)
+        ConfigFiles::new(texts.iter().map(ToString::to_string).collect())
     }
 
     fn objects(texts: &[&str]) -> Vec<Value> {

@@ -54,21 +54,22 @@ pub(super) fn of(spec: &CollectorsGroupSpec, processors: &Processors, fragments:
     let mut found: BTreeMap<(String, Vec<String>), Difference> = BTreeMap::new();
     for signal in Signal::PIPELINES {
         let fed = fed_streams(spec, fragments, signal);
-        let own = |stream: &String| -> BTreeSet<String> {
+        let ids = |stream: &String| -> BTreeSet<&str> {
             let own = processors.usable.iter().filter(|one| one.is_for_stream(signal, stream));
-            own.map(|one| one.id.clone()).collect()
+            own.map(|one| one.id.as_str()).collect()
         };
+        let own: BTreeMap<&String, BTreeSet<&str>> = fed.iter().map(|stream| (stream, ids(stream))).collect();
         for class in spec.stream_classes.iter().filter(|one| one.retired_at.is_none() && !streams::is_off(one, signal))
         {
             for fragment in fragments.iter().filter(|one| one.forward(signal).is_some()) {
-                let shared = class.streams.iter().filter(|one| fed.contains(*one) && fragment.selection.includes(one));
-                let versions: BTreeMap<String, BTreeSet<String>> =
-                    shared.map(|stream| (stream.clone(), own(stream))).collect();
-                let all: BTreeSet<String> = versions.values().flatten().cloned().collect();
+                let shared = class.streams.iter().filter(|one| fragment.selection.includes(one));
+                let versions: BTreeMap<&String, &BTreeSet<&str>> =
+                    shared.filter_map(|stream| Some((stream, own.get(stream)?))).collect();
+                let all: BTreeSet<&str> = versions.values().copied().flatten().copied().collect();
                 let differing = all.into_iter().filter(|id| versions.values().any(|one| !one.contains(id)));
-                let differing: BTreeSet<String> = differing.collect();
+                let differing: BTreeSet<String> = differing.map(str::to_owned).collect();
                 if !differing.is_empty() {
-                    let key = (fragment.name.clone(), versions.into_keys().collect());
+                    let key = (fragment.name.clone(), versions.into_keys().cloned().collect());
                     let (signals, components) = found.entry(key).or_default();
                     signals.insert(signal);
                     components.extend(differing);

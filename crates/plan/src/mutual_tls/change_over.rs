@@ -4,6 +4,7 @@
 //! Owns who still lacks a certificate, when the port of those closes at the latest, and what is said of it meanwhile. Never renders a port.
 
 use super::VOLUME;
+use crate::quarantine::has_ended;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::condition::{ConditionDraft, Status, kind};
@@ -29,10 +30,8 @@ fn template(workload: &Value) -> Option<&Value> {
 
 /// Whether a pod neither sends nor listens any more.
 fn is_gone(pod: &Value, now: Timestamp) -> bool {
-    let text = |pointer: &str| pod.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let deleted = text("/metadata/deletionTimestamp").parse::<Timestamp>();
-    matches!(text("/status/phase"), "Succeeded" | "Failed")
-        || deleted.is_ok_and(|time| now.duration_since(time) > OVERDUE)
+    let deleted = pod.pointer("/metadata/deletionTimestamp").and_then(Value::as_str).unwrap_or_default();
+    has_ended(pod) || deleted.parse::<Timestamp>().is_ok_and(|time| now.duration_since(time) > OVERDUE)
 }
 
 /// Whether node collectors send with a certificate: once they do, always, else when no gateway is left that does not expect one.

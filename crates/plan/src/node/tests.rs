@@ -203,7 +203,10 @@ fn actions_of_nodes_run_before_spans_are_measured() {
     assert!(none.config.get(ComponentKind::Processor, template).is_none());
     let mut limited = paths;
     limited.spec.data_streams = Some(vec!["s1".into()]);
-    assert!(of(all_metrics(), vec![limited]).actions.is_empty(), "streams are told apart in gateways");
+    assert!(
+        of(all_metrics(), vec![limited]).actions.is_empty(),
+        "gateways distinguish streams, node collectors do not"
+    );
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use super::Processors;
 use odigos_api::processor::Processor;
-use odigos_api::{CollectorRole, Finding, Signal};
+use odigos_api::{Finding, Signal};
 use odigos_pipeline::CollectorConfig;
 
 /// What follows for the data streams, if a sampler stands behind the component in a pipeline of `config`; what concerns all streams runs
@@ -33,13 +33,9 @@ impl Processors {
     /// Reports the Processors that split sampling; to be called after those that no pipeline names.
     pub fn report_sampled_apart<'a>(
         &mut self,
-        role: CollectorRole,
         config: &CollectorConfig,
         processors: impl IntoIterator<Item = &'a Processor>,
     ) {
-        if role != CollectorRole::ClusterGateway {
-            return;
-        }
         for processor in processors {
             let name = processor.metadata.name.clone().unwrap_or_default();
             let id = format!("{}/{name}", processor.spec.type_);

@@ -286,7 +286,7 @@ mod tests {
         assert_eq!(load.out(), Vec::<&str>::new());
         let mut old = Lab { is_out_of_memory: true, ..Lab::new(&names, None) };
         old.run(|_| Some(""));
-        assert!(old.store.is_empty(), "where nothing is known to be new, nobody is suspected");
+        assert!(old.store.is_empty(), "no object is suspected when none is known to be new");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! ends collectors as well. So it must happen again and again to pods of the newest configuration: while pods of another one serve, to one
 //! of them, else to half of them. Never chooses a suspect ([`super::attribution`]).
 
-use super::{LastWords, is_ready, mounts, version};
+use super::{LastWords, is_ready, is_terminating, mounts, serving_versions};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -35,8 +35,7 @@ pub fn failure(pods: &[Value], wanted: &str, now: Timestamp) -> Option<LastWords
 /// The version of a pod that serves with another configuration than this one.
 #[must_use]
 pub fn serving_other(pods: &[Value], wanted: &str) -> Option<String> {
-    let serving = pods.iter().filter(|pod| is_ready(pod) && !is_terminating(pod));
-    serving.filter_map(version).find(|version| version != wanted)
+    serving_versions(pods).find(|version| version != wanted)
 }
 
 /// Whether collectors of a version have run for long enough to say that they do not run out of memory.
@@ -67,10 +66,6 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 
 fn time(value: &Value, pointer: &str) -> Option<Timestamp> {
     value.pointer(pointer)?.as_str()?.parse().ok()
-}
-
-fn is_terminating(pod: &Value) -> bool {
-    pod.pointer("/metadata/deletionTimestamp").is_some()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! decides what a rule matches.
 
 use super::rule::{Alternative, Operation, PathRule, Scope};
-use crate::spelling::nearest;
+use crate::spelling::hint;
 
 /// What every warning begins with.
 const LITERALLY: &str = "is taken literally";
@@ -74,7 +74,7 @@ fn of_method(text: &str) -> Option<String> {
         return None;
     }
     let upper = text.to_ascii_uppercase();
-    let near = nearest(&upper, METHODS).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let near = hint(&upper, METHODS);
     Some(format!("{text} is no HTTP method that agents know, and they report others as _OTHER{near}"))
 }
 

@@ -6,7 +6,6 @@
 
 use super::World;
 use crate::actions::item::Item;
-use crate::actions::transform::Settings;
 use crate::actions::{compile, evaluate};
 use crate::processors::LATE_HINT;
 use odigos_api::action::ActionSpec;
@@ -59,7 +58,7 @@ impl World {
             if step.hint >= LATE_HINT || !step.signals.contains(&Signal::Traces) || !concerns(streams) {
                 continue;
             }
-            if matches!(step.settings, Settings::Filter { .. }) {
+            if step.drops() {
                 let message = "it cannot be carried out and its failurePolicy is drop, so the spans that it is for are not exported; the simulation counts them";
                 let object = format!("Action {}/{name}", self.namespace);
                 findings.push(Finding::warning(object, "spec.failurePolicy", message));
@@ -82,10 +81,9 @@ impl World {
         let names =
             |streams: Option<&Vec<String>>| streams.is_some_and(|names| names.iter().any(|name| name == stream));
         let actions = self.actions.iter().filter(|((namespace, _), one)| {
-            let step = compile(one).step;
             own(namespace)
                 && names(one.spec.data_streams.as_ref())
-                && step.is_some_and(|step| step.hint < LATE_HINT && step.signals.contains(&Signal::Traces))
+                && compile(one).step.is_some_and(|step| step.hint < LATE_HINT && step.signals.contains(&Signal::Traces))
         });
         let processors = self.processors.iter().filter(|((namespace, _), one)| {
             own(namespace) && names(one.spec.data_streams.as_ref()) && runs_early_in_gateway(one)

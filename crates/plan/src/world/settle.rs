@@ -25,7 +25,6 @@ use crate::streams::{self, classes::Existing};
 use crate::unowned;
 use crate::workload::template;
 use jiff::Timestamp;
-use odigos_api::action::Action;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus, RoutedPool};
 use odigos_api::condition::{INSTRUMENTATION_ORDER, merged};
 use odigos_api::data_stream::{DataStream, DataStreamSpec, DataStreamStatus};
@@ -497,12 +496,12 @@ impl World {
         let (own_processors, own_actions) = (self.own(&self.processors), self.own(&self.actions));
         let nodes = self.groups.get(&(self.namespace.clone(), names::NODE_COLLECTOR.to_owned()));
         let measures_spans = node::measures_spans(nodes);
-        let of_gateways: Vec<Action> =
-            shared::run_by(CollectorRole::ClusterGateway, measures_spans, &own_actions).cloned().collect();
+        let of_gateways = shared::run_by(CollectorRole::ClusterGateway, measures_spans, &own_actions);
+        let mut of_all_gateways = quarantine::actions(of_gateways);
+        of_all_gateways.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
         let mut candidates = quarantine::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
-        candidates.extend(quarantine::actions(&of_gateways));
-        candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
+        candidates.extend(of_all_gateways.clone());
         let set_aside = self.quarantined(&candidates, now);
         settled.quarantined = set_aside.clone();
         let rules = self.sampling_rules(configuration);
@@ -548,8 +547,7 @@ impl World {
             let Some(group) = self.groups.get(&key).cloned() else { continue };
             let reached = pools::destinations(&group.spec, destinations.iter().collect());
             let mut candidates = quarantine::destinations(&reached, &secrets);
-            candidates.extend(quarantine::actions(&of_gateways));
-            candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, &own_processors));
+            candidates.extend(of_all_gateways.clone());
             let set_aside = self.quarantined(&candidates, now);
             let seen = gateway::Observed {
                 group: &group,

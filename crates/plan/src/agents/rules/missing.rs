@@ -22,21 +22,11 @@ pub fn missing(spec: &InstrumentationRuleSpec, covered: &CoveredNames) -> Vec<(S
             "it holds no setting, so agents stay as they are; add one, such as headersCollection or codeAttributes";
         report("spec".to_owned(), Some(message.to_owned()));
     }
-    let scopes = spec.scopes.clone().unwrap_or_default();
-    let workloads = [
-        ("spec.scopes.sources", scopes.sources.as_slice()),
-        ("spec.workloads", spec.workloads.as_deref().unwrap_or_default()),
-    ];
-    for (field, list) in workloads {
-        for (n, one) in list.iter().enumerate() {
-            report(format!("{field}[{n}]"), covered.missing_reference(&one.namespace, &one.kind, &one.name));
-        }
+    for (field, message) in spec.scopes.iter().flat_map(|scopes| covered.missing_in(scopes, "spec.scopes")) {
+        report(field, Some(message));
     }
-    for (n, namespace) in scopes.namespaces.iter().enumerate() {
-        report(format!("spec.scopes.namespaces[{n}]"), covered.missing_namespace(namespace));
-    }
-    for (n, language) in scopes.languages.iter().enumerate() {
-        report(format!("spec.scopes.languages[{n}]"), covered.missing_language(language));
+    for (n, one) in spec.workloads.iter().flatten().enumerate() {
+        report(format!("spec.workloads[{n}]"), covered.missing_reference(&one.namespace, &one.kind, &one.name));
     }
     for (n, stream) in spec.data_streams.iter().flatten().enumerate() {
         // What can be the name of none is reported as such.

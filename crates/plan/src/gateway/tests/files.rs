@@ -118,7 +118,7 @@ fn thousand_streams_with_a_destination_each_fit_and_mean_the_same() {
     for signal in ["traces", "metrics", "logs"] {
         let connectors = split["connectors"].as_object().unwrap().keys();
         assert!(connectors.filter(|id| id.starts_with(&format!("routing/{signal}"))).count() > 1);
-        for class in classes.iter().step_by(7).copied().map(Some).chain([Some("default"), Some("of-nobody"), None]) {
+        for class in classes.iter().step_by(7).copied().map(Some).chain([Some("default"), Some("unknown"), None]) {
             assert_eq!(reached(&split, signal, class), reached(&whole, signal, class), "{signal} {class:?}");
         }
     }
