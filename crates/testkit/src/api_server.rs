@@ -41,6 +41,11 @@ pub struct ApiServer {
     port: u16,
 }
 
+async fn client_of(kubeconfig: Kubeconfig) -> anyhow::Result<Client> {
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+    Ok(Client::try_from(config)?)
+}
+
 impl ApiServer {
     /// Starts etcd and the API server, with the kinds of this repository installed.
     ///
@@ -271,9 +276,7 @@ impl ApiServer {
             "users": [{"name": "user", "user": user.unwrap_or_else(|| json!({}))}],
             "contexts": [{"name": "test", "context": {"cluster": "test", "user": "user"}}],
         });
-        let kubeconfig: Kubeconfig = serde_json::from_value(kubeconfig)?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        client_of(serde_json::from_value(kubeconfig)?).await
     }
 
     /// A client with the token that a pod of a service account has.
@@ -281,10 +284,15 @@ impl ApiServer {
     /// # Errors
     /// When no token is given out.
     pub async fn client_in_pod(&self, namespace: &str, account: &str, pod: &str) -> anyhow::Result<Client> {
-        let path = self.kubeconfig_in_pod(namespace, account, pod).await?;
-        let config =
-            Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        client_of(Kubeconfig::read_from(self.kubeconfig_in_pod(namespace, account, pod).await?)?).await
+    }
+
+    /// A client with a token of a service account.
+    ///
+    /// # Errors
+    /// When no token is given out.
+    pub async fn client_as(&self, namespace: &str, account: &str) -> anyhow::Result<Client> {
+        client_of(Kubeconfig::read_from(self.kubeconfig_of(namespace, account).await?)?).await
     }
 
     /// A kubeconfig with the token that a pod of a service account has.
@@ -309,9 +317,7 @@ impl ApiServer {
     /// When the client cannot be made.
     pub async fn client(&self) -> anyhow::Result<Client> {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let kubeconfig = Kubeconfig::read_from(self.kubeconfig())?;
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
-        Ok(Client::try_from(config)?)
+        client_of(Kubeconfig::read_from(self.kubeconfig())?).await
     }
 
     /// Writes and conflicts by the first word of the user agent, from the audit log.

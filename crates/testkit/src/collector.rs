@@ -293,9 +293,7 @@ pub fn validate(role: CollectorRole, text: &str, directory: &Path) -> anyhow::Re
     std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
     let mut command = Command::new(tools::find(shipped(role))?);
     environment(&mut command, &around);
-    // Every variable that a Secret would fill gets a value of a plausible form.
-    let variables = text.split("${env:D_").skip(1).filter_map(|rest| rest.split('}').next());
-    command.envs(variables.map(|name| (format!("D_{name}"), "0123456789abcdef0123456789abcdef")));
+    command.envs(secret_variables(text));
     let output = command.arg("validate").arg(format!("--config={}", file.path().display())).output()?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
@@ -304,30 +302,26 @@ pub fn validate(role: CollectorRole, text: &str, directory: &Path) -> anyhow::Re
     Ok(())
 }
 
+/// Every variable that a Secret would fill, with a value of a plausible form.
+pub fn secret_variables(text: &str) -> impl Iterator<Item = (String, String)> {
+    let names = text.split("${env:D_").skip(1).filter_map(|rest| rest.split('}').next());
+    names.map(|name| (format!("D_{name}"), "0123456789abcdef0123456789abcdef".to_owned()))
+}
+
 /// A configuration as the collector reads it, with everything in place of its references; `variables` are further environment.
 ///
 /// # Errors
 /// What the collector says.
 pub fn expanded(text: &str, directory: &Path, variables: &[(String, String)]) -> anyhow::Result<String> {
     let around = Surroundings::new(directory)?;
-    let config: Value = serde_yaml::from_str(text).context("the rendered configuration is no YAML")?;
-    let file = tempfile::Builder::new().suffix(".yaml").tempfile_in(directory)?;
-    std::fs::write(file.path(), odigos_pipeline::yaml::to_string(&adapt(config, &around)))?;
-    let mut command = Command::new(tools::find(COLLECTOR)?);
-    environment(&mut command, &around);
-    command.envs(variables.iter().cloned()).args(["print-config", "--mode=unredacted"]);
-    let output = command.arg(format!("--config={}", file.path().display())).output()?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8(output.stdout)?)
+    run_on_files(COLLECTOR, &["print-config", "--mode=unredacted"], &[text.to_owned()], &around, variables)
 }
 
 /// Writes the files of a configuration, adapted; returns the arguments that name them.
 ///
 /// # Errors
 /// When one is no YAML or cannot be written.
-pub fn write_files(name: &str, texts: &[String], around: &Surroundings) -> anyhow::Result<Vec<String>> {
+fn write_files(name: &str, texts: &[String], around: &Surroundings) -> anyhow::Result<Vec<String>> {
     let mut arguments = Vec::new();
     for (position, text) in texts.iter().enumerate() {
         let number = if position == 0 { String::new() } else { format!("-{position}") };

@@ -133,12 +133,6 @@ impl Sink {
         raw.map(|raw| raw.lock().unwrap_or_else(PoisonError::into_inner).clone()).unwrap_or_default()
     }
 
-    /// Keeps what came, if it is such a sink.
-    fn keep(&self, add: impl FnOnce(&mut Raw)) -> bool {
-        let raw = self.raw.as_ref();
-        raw.map(|raw| add(&mut raw.lock().unwrap_or_else(PoisonError::into_inner))).is_some()
-    }
-
     async fn serve(self, address: SocketAddr) -> anyhow::Result<Self> {
         let sink = self;
         let listener = tokio::net::TcpListener::bind(address).await.with_context(|| format!("{address} is taken"))?;
@@ -263,9 +257,8 @@ impl TraceService for Sink {
             groups.flat_map(|scope| scope.spans).for_each(|span| *counted.entry(span.name).or_default() += 1);
             return Ok(Response::new(ExportTraceServiceResponse::default()));
         }
-        if self.raw.is_some() {
-            let spans = request.into_inner().resource_spans;
-            self.keep(|raw| raw.spans.extend(spans));
+        if let Some(raw) = &self.raw {
+            raw.lock().unwrap_or_else(PoisonError::into_inner).spans.extend(request.into_inner().resource_spans);
             return Ok(Response::new(ExportTraceServiceResponse::default()));
         }
         self.metadata.lock().unwrap_or_else(PoisonError::into_inner).push(request.metadata().clone());
@@ -288,12 +281,11 @@ impl MetricsService for Sink {
         &self,
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
-        let metrics = request.into_inner().resource_metrics;
-        if self.raw.is_some() {
-            self.keep(|raw| raw.metrics.extend(metrics));
+        if let Some(raw) = &self.raw {
+            raw.lock().unwrap_or_else(PoisonError::into_inner).metrics.extend(request.into_inner().resource_metrics);
             return Ok(Response::new(ExportMetricsServiceResponse::default()));
         }
-        for metrics in metrics {
+        for metrics in request.into_inner().resource_metrics {
             let resource = attributes(metrics.resource.as_ref());
             let all = metrics.scope_metrics.iter().flat_map(|scope| &scope.metrics);
             self.add(
@@ -310,12 +302,11 @@ impl LogsService for Sink {
         &self,
         request: Request<ExportLogsServiceRequest>,
     ) -> Result<Response<ExportLogsServiceResponse>, Status> {
-        let logs = request.into_inner().resource_logs;
-        if self.raw.is_some() {
-            self.keep(|raw| raw.logs.extend(logs));
+        if let Some(raw) = &self.raw {
+            raw.lock().unwrap_or_else(PoisonError::into_inner).logs.extend(request.into_inner().resource_logs);
             return Ok(Response::new(ExportLogsServiceResponse::default()));
         }
-        for logs in logs {
+        for logs in request.into_inner().resource_logs {
             let resource = attributes(logs.resource.as_ref());
             let all = logs.scope_logs.iter().flat_map(|scope| &scope.log_records);
             self.add(all.map(|record| item(Signal::Logs, &resource, &text(record.body.as_ref()))));

@@ -1,11 +1,13 @@
 //! Policies of others that refuse what is created, as clusters have them without any label.
 //!
-//! Owns bringing one into force. Never decides what it refuses.
+//! Owns bringing one into force and removing it. Never decides what it refuses.
 
 use crate::control_plane::{apply, try_out};
 use crate::instrumentor::LIMIT;
 use crate::process::eventually;
 use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject};
+use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 /// What is refused at its creation.
@@ -50,5 +52,19 @@ impl Policy<'_> {
         apply(client, &object("ValidatingAdmissionPolicyBinding", binding)).await?;
         let is_active = || async { try_out(client, probe).await.is_err() };
         eventually("the policy is active", LIMIT, is_active).await
+    }
+
+    /// Removes it.
+    ///
+    /// # Errors
+    /// What the API server says.
+    pub async fn lift(&self, client: &Client) -> anyhow::Result<()> {
+        for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
+            let group = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+            let (resource, _) = kube::discovery::pinned_kind(client, &group).await?;
+            let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+            all.delete(self.name, &DeleteParams::default()).await?;
+        }
+        Ok(())
     }
 }

@@ -147,7 +147,7 @@ pub(crate) async fn one_stream_is_masked(cluster: Cluster) -> anyhow::Result<()>
     cluster.apply(&action(&cluster, "mask", &["audit"], mask)).await?;
     cluster.apply(&shop::source(place.applications, "Namespace", place.applications, &STREAMS)).await?;
     let path = format!("{WATCHED}4711/{MAIL}/{CARD}");
-    eventually("every language tells of the request", LIMIT, || async {
+    eventually("spans of the request arrive from every language", LIMIT, || async {
         place.ask(&path).await?;
         let raw = place.arrived("raw").await?;
         CHAIN.iter().try_for_each(|service| holds(&raw.of("traces", service.name), &[WATCHED]))

@@ -8,7 +8,7 @@ use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{GatewayPlan, Observed, SecretKeys, SecretMark, SecretValue, Senders, plan};
 use odigos_plan::streams::classes::class_id;
-use odigos_testkit::collector::{Collector, Surroundings, run_on_files, shipped};
+use odigos_testkit::collector::{Collector, Surroundings, run_on_files, secret_variables, shipped};
 use odigos_testkit::otlp::{Sender, Sink};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
@@ -88,9 +88,7 @@ fn teams(backends: &BTreeMap<usize, u16>) -> GatewayPlan {
 }
 
 fn variables(plan: &GatewayPlan) -> Vec<(String, String)> {
-    let texts = plan.files.texts().iter();
-    let names = texts.flat_map(|text| text.split("${env:D_").skip(1).filter_map(|rest| rest.split('}').next()));
-    names.map(|name| (format!("D_{name}"), "0123456789abcdef0123456789abcdef".to_owned())).collect()
+    plan.files.texts().iter().flat_map(|text| secret_variables(text)).collect()
 }
 
 /// A figure of the process from the kernel, in MiB.
@@ -143,7 +141,7 @@ async fn thousand_streams_in_several_files_start_and_route() {
             let attributes = [("service.name", name.as_str()), ("odigos.stream.class", class.as_str())];
             sender.send(signal, &attributes, &["one".to_owned()]).await.unwrap();
         }
-        let unknown = [("service.name", "nobody"), ("odigos.stream.class", "of-nobody")];
+        let unknown = [("service.name", "unknown"), ("odigos.stream.class", "unknown")];
         sender.send(signal, &unknown, &["one".to_owned()]).await.unwrap();
     }
     let expected = |number: usize| -> BTreeMap<(Signal, String), usize> {

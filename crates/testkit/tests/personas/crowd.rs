@@ -162,12 +162,7 @@ async fn nothing_is_mounted_without_all_parts(plane: &Plane) {
         assert_eq!(mounted(plane).await.names, before);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    for kind in ["ValidatingAdmissionPolicyBinding", "ValidatingAdmissionPolicy"] {
-        let group = kube::core::GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
-        let (resource, _) = kube::discovery::pinned_kind(&plane.client, &group).await.unwrap();
-        let all: Api<DynamicObject> = Api::all_with(plane.client.clone(), &resource);
-        all.delete("no-parts", &DeleteParams::default()).await.unwrap();
-    }
+    policy.lift(&plane.client).await.unwrap();
     comes_to_run(plane, "it goes on", |mounted| mounted.has("crowd-refused", "http://refused:4318")).await;
 }
 
@@ -187,7 +182,7 @@ async fn failure_names_its_destination(plane: &Plane) {
     plane.gateways_fail("http://bad:4318", &words).await;
     plane.comes_to_say("Destination", "crowd-bad", "DestinationConfigured", "False/ExporterStartFailed").await;
     let after = comes_to_run(plane, "it runs without", |mounted| !mounted.has("crowd-bad", "")).await;
-    assert!((0..TEAMS).all(|number| after.has(&team(number), "backend")), "nobody else is out");
+    assert!((0..TEAMS).all(|number| after.has(&team(number), "backend")), "all other Destinations are still served");
 }
 
 /// Parts that no kept version has are deleted.

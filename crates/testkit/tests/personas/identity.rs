@@ -7,6 +7,7 @@ use crate::pod::settled_with;
 use odigos_api::labels::{CRON_JOB, STREAM_CLASS, stream_label};
 use odigos_api::{Signal, names};
 use odigos_plan::streams;
+use odigos_plan::world::Settled;
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::collector::{Collector, Surroundings};
 use odigos_testkit::control_plane::{apply, create_namespace};
@@ -16,6 +17,7 @@ use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, SocketAddrV6};
+use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -23,6 +25,21 @@ use tokio::net::TcpStream;
 /// A pod on the node at this address; returns its uid.
 async fn pod(client: &kube::Client, namespace: &str, name: &str, labels: &Value, address: &str, host: bool) -> String {
     owned(client, namespace, (name, json!({})), labels, address, host).await
+}
+
+/// A gateway, and a node collector that sends to it and knows the pods of the API server.
+async fn collectors(settled: &Settled, api: &ApiServer, directory: &Path) -> (Collector, Collector) {
+    let around = Surroundings::new(&directory.join("gateway")).unwrap();
+    let text = settled.gateway.as_ref().unwrap().config.to_yaml();
+    let gateway = Collector::start("gateway", &text, around, &[]).await.unwrap();
+    let mut around = Surroundings::new(&directory.join("node")).unwrap();
+    around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
+    around.kubeconfig = Some(api.kubeconfig());
+    // Senders come by IPv6 as well.
+    around.http_host = "[::]".into();
+    let text = settled.node.as_ref().unwrap().config.to_yaml();
+    let node = Collector::start("node", &text, around, &[]).await.unwrap();
+    (gateway, node)
 }
 
 /// The same with further metadata.
@@ -128,15 +145,8 @@ async fn forged_identity_moves_no_item_into_the_stream_of_another() {
     let on_host = pod(&client, "shop", "on-host", &covered, "127.0.0.1", true).await;
 
     let directory = tempfile::tempdir().unwrap();
-    let around = Surroundings::new(&directory.path().join("gateway")).unwrap();
-    let text = settled.gateway.as_ref().unwrap().config.to_yaml();
-    let gateway = Collector::start("gateway", &text, around, &[]).await.unwrap();
-    let mut around = Surroundings::new(&directory.path().join("node")).unwrap();
-    around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
-    around.kubeconfig = Some(api.kubeconfig());
-    around.http_host = "[::]".into();
-    let http = around.http;
-    let node = Collector::start("node", &settled.node.as_ref().unwrap().config.to_yaml(), around, &[]).await.unwrap();
+    let (gateway, node) = collectors(&settled, &api, directory.path()).await;
+    let http = node.around.http;
 
     let (till, on_host) = (till.as_str(), on_host.as_str());
     let claims = |name: &str, claimed: &str| -> Vec<(&'static str, String)> {
@@ -275,13 +285,7 @@ async fn pods_namespaces_and_nodes_name_items() {
     pod(&client, "shop", "till-2", &json!({"environment": "of-pod"}), "127.9.1.2", false).await;
 
     let directory = tempfile::tempdir().unwrap();
-    let around = Surroundings::new(&directory.path().join("gateway")).unwrap();
-    let text = settled.gateway.as_ref().unwrap().config.to_yaml();
-    let gateway = Collector::start("gateway", &text, around, &[]).await.unwrap();
-    let mut around = Surroundings::new(&directory.path().join("node")).unwrap();
-    around.gateways = vec![format!("127.0.0.1:{}", gateway.around.grpc)];
-    around.kubeconfig = Some(api.kubeconfig());
-    let node = Collector::start("node", &settled.node.as_ref().unwrap().config.to_yaml(), around, &[]).await.unwrap();
+    let (gateway, node) = collectors(&settled, &api, directory.path()).await;
     for (name, address) in [("of-till-1", "127.9.1.1"), ("of-till-2", "127.9.1.2")] {
         let sender = Sender::connect_from(&node.endpoint(), address.parse().unwrap()).await.unwrap();
         sender.send(Signal::Traces, &[("service.name", "brought")], &[name.to_owned()]).await.unwrap();

@@ -261,10 +261,7 @@ async fn reports_are_bounded_before_they_are_stored(local: &Api<DynamicObject>) 
 
 /// A token of the agent's account that was not made for a pod on a node.
 async fn tokens_without_a_node_change_nothing(server: &ApiServer) {
-    let path = server.kubeconfig_of(NAMESPACE, names::AGENT_SERVICE).await.unwrap();
-    let kubeconfig = kube::config::Kubeconfig::read_from(path).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await.unwrap();
-    let client = Client::try_from(config).unwrap();
+    let client = server.client_as(NAMESPACE, names::AGENT_SERVICE).await.unwrap();
     let no_node = |answer: Result<(), String>, what: &str| {
         let error = answer.expect_err(what);
         assert!(error.contains("the token names no node"), "{what}: {error}");

@@ -4,8 +4,7 @@
 
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, ResourceExt};
 use odigos_api::{API_VERSION, labels, names};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
@@ -37,9 +36,7 @@ pub(crate) async fn bound(api: &ApiServer, admin: &Client, name: &str, role: &st
     if !role.is_empty() {
         apply(admin, &binding).await.unwrap();
     }
-    let kubeconfig = Kubeconfig::read_from(api.kubeconfig_of(NAMESPACE, name).await.unwrap()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Client::try_from(config).unwrap()
+    api.client_as(NAMESPACE, name).await.unwrap()
 }
 
 pub(crate) struct Plane {
@@ -123,10 +120,7 @@ impl Plane {
         for object in &objects {
             apply(&self.client, object).await.unwrap();
         }
-        let path = self.api.kubeconfig_of(NAMESPACE, name).await.unwrap();
-        let kubeconfig = Kubeconfig::read_from(path).unwrap();
-        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-        Client::try_from(config).unwrap()
+        self.api.client_as(NAMESPACE, name).await.unwrap()
     }
 
     /// Writes the product's configuration.

@@ -5,8 +5,7 @@
 use crate::plane::{LIMIT, Plane};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, ResourceExt};
 use odigos_api::labels::{STREAM_CLASS, stream_label};
 use odigos_api::{API_VERSION, names};
 use odigos_plan::streams::classes::{class_id, earlier_class_id};
@@ -43,9 +42,7 @@ async fn tenant(plane: &Plane, namespace: &str) -> Client {
     for object in &objects {
         apply(&plane.client, object).await.unwrap();
     }
-    let path = plane.api.kubeconfig_of(namespace, "tenant").await.unwrap();
-    let kubeconfig = Kubeconfig::read_from(path).unwrap();
-    Client::try_from(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap()).unwrap()
+    plane.api.client_as(namespace, "tenant").await.unwrap()
 }
 
 fn source(namespace: &str, name: &str, streams: &[String]) -> Value {
@@ -243,18 +240,7 @@ pub(crate) async fn gateway_never_mounts_a_config_map_that_is_missing(plane: &Pl
         assert!(exists(name.clone()).await, "the gateway mounts {name}, which does not exist");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let deleted = async |kind: &str| {
-        let (resource, _) = kube::discovery::pinned_kind(
-            &plane.client,
-            &kube::core::GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind),
-        )
-        .await
-        .unwrap();
-        let all: Api<DynamicObject> = Api::all_with(plane.client.clone(), &resource);
-        all.delete("no-configmaps", &Default::default()).await.unwrap();
-    };
-    deleted("ValidatingAdmissionPolicyBinding").await;
-    deleted("ValidatingAdmissionPolicy").await;
+    policy.lift(&plane.client).await.unwrap();
     apply(&plane.client, &destination("later", &["calm"])).await.unwrap();
     plane.configuration(names::GATEWAY, "later.example:4317").await;
 }
