@@ -167,12 +167,10 @@ impl Stage<'_> {
                 let record = records.of(signal, name);
                 let (missing, _) = compare(&record, items);
                 let which = || ranges(items.iter().filter(|item| !record.names.contains_key(*item)));
-                anyhow::ensure!(
-                    missing == 0,
-                    "{missing} of {} {signal} of {name} are missing: {}",
-                    items.len(),
-                    which()
-                );
+                if missing > 0 {
+                    let elsewhere = self.elsewhere(backend, signal, name, &record, items).await;
+                    bail!("{missing} of {} {signal} of {name} are missing: {}{elsewhere}", items.len(), which());
+                }
             }
             Ok(records)
         })
@@ -189,15 +187,44 @@ impl Stage<'_> {
             println!("  {doubled} items came twice to {backend}");
         }
         for signal in SIGNALS {
-            let strangers: Vec<&str> = WORKLOADS
+            let strangers: Vec<String> = WORKLOADS
                 .iter()
                 .map(|(_, name, _)| *name)
                 .filter(|name| !workloads.contains(name))
-                .filter(|name| records.of(signal, name).names.keys().any(|item| item.contains('/')))
+                .filter_map(|name| {
+                    let record = records.of(signal, name);
+                    // Applications of another scenario have names of these too, so an item counts by the pod in its name.
+                    let is_of_pod = |item: &&String| item.contains(&format!("{name}-")) && item.contains('/');
+                    let items = record.names.keys().filter(is_of_pod);
+                    let example = items.clone().next()?;
+                    Some(format!("{} of {name}, such as {example} ({:?})", items.count(), record.resource))
+                })
                 .collect();
-            assert!(strangers.is_empty(), "{signal} of {strangers:?} reached {backend}");
+            assert!(strangers.is_empty(), "{signal} reached {backend}: {strangers:?}");
         }
         Ok(expected.iter().map(|(_, _, items)| items.len()).sum())
+    }
+
+    /// Which other backends have what is missing at one.
+    async fn elsewhere(
+        &self,
+        backend: &str,
+        signal: &str,
+        workload: &str,
+        record: &Record,
+        wanted: &BTreeSet<String>,
+    ) -> String {
+        let mut found = String::new();
+        for (other, _) in BACKENDS.iter().filter(|(other, _)| *other != backend) {
+            let Ok(records) = self.arrived(other).await else { continue };
+            let there = records.of(signal, workload);
+            let is_misled = |item: &&String| !record.names.contains_key(*item) && there.names.contains_key(*item);
+            let misled = wanted.iter().filter(is_misled).count();
+            if misled > 0 {
+                found += &format!("; {misled} of them are at {other}");
+            }
+        }
+        found
     }
 
     /// Asks every application to be quiet, and returns what each has sent, by workload.
