@@ -74,12 +74,15 @@ impl From<ApplyError> for Error {
 /// When to look again although nothing changed.
 const RECHECK: Duration = Duration::from_secs(600);
 
+/// When to look again whether node collectors may be replaced.
+const HELD: Duration = Duration::from_secs(5);
+
 pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outcome, Error> {
-    match target {
-        Target::Gateway => gateways(&state).await?,
+    let is_held = match target {
+        Target::Gateway => gateways(&state).await.map(|()| false)?,
         Target::Node => node(&state).await?,
-    }
-    Ok(Outcome { recheck_after: Some(RECHECK) })
+    };
+    Ok(Outcome { recheck_after: Some(if is_held { HELD } else { RECHECK }) })
 }
 
 /// What all gateways are rendered from, read once for all of them.
@@ -391,7 +394,8 @@ async fn serving_configuration(state: &State, version: &str, key: &str) -> Resul
     Ok(files.map(config_files::merged))
 }
 
-async fn node(state: &State) -> Result<(), Error> {
+/// The collector on every node; true while those of the release before are left as they are.
+async fn node(state: &State) -> Result<bool, Error> {
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     let group = state.groups.get(&state.namespace, names::NODE_COLLECTOR);
     let pools = state.pools();
@@ -407,6 +411,7 @@ async fn node(state: &State) -> Result<(), Error> {
     candidates.extend(quarantine::actions(of_nodes));
     let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let authorities = state.certificates.ensure(state).await;
+    let daemon_set = daemon_set(state);
     let seen = node::Observed {
         namespace: &state.namespace,
         gateway: gateway.as_deref(),
@@ -417,17 +422,19 @@ async fn node(state: &State) -> Result<(), Error> {
         set_aside: &set_aside,
         configuration: &configuration,
         provider: state.provider(),
-        has_certificate: change_over::is_used_by_nodes(daemon_set(state).as_ref(), &state.all_gateway_pods(), now),
+        has_certificate: change_over::is_used_by_nodes(daemon_set.as_ref(), &state.all_gateway_pods(), now),
         authorities: authorities.as_deref().ok(),
         is_own_collector: state.installation.is_own_collector(CollectorRole::NodeCollector),
     };
-    let Some(plan) = node::plan(&seen) else { return Ok(()) };
+    let Some(plan) = node::plan(&seen) else { return Ok(false) };
+    let is_held = state.holds_old_nodes(daemon_set.as_ref(), now);
     let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.files.problem().map(str::to_owned));
     let outcome = match broken {
         Some(problem) => Err(Error::Broken(problem)),
         None if authorities.is_err() => {
             Err(Error::Uncertified(authorities.as_ref().err().map(ToString::to_string).unwrap_or_default()))
         }
+        None if is_held => Ok(()),
         None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await,
     };
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
@@ -444,15 +451,16 @@ async fn node(state: &State) -> Result<(), Error> {
     };
     quarantine_failed(state, &pods, failure(&pods, &version, now).as_ref(), &attempt).await?;
     if let Some(group) = &group {
-        report::node_group(state, group, &plan, &version, outcome.as_ref().err().map(ToString::to_string)).await?;
+        let error = outcome.as_ref().err().map(ToString::to_string);
+        report::node_group(state, group, &plan, &version, error, is_held).await?;
     }
     outcome?;
-    if group.is_some() {
+    if group.is_some() && !is_held {
         let parts = plan.files.parts(names::NODE_COLLECTOR);
         let current = Kept { name: version, parts, ..Kept::default() };
         remove_old_versions(state, names::NODE_COLLECTOR, &current, "DaemonSet", names::NODE_COLLECTOR).await?;
     }
-    Ok(())
+    Ok(is_held)
 }
 
 /// Applies objects in their order. One that fails does not stop the others of its rank, but what comes after: a Deployment is never

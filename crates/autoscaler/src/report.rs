@@ -11,6 +11,7 @@ use odigos_kit::events::about;
 use odigos_plan::config_files::stored::mounted_version;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::gateway::{self, GatewayPlan};
+use odigos_plan::mutual_tls::change_over;
 use odigos_plan::node::NodePlan;
 use odigos_plan::quarantine::{self, LastWords};
 use odigos_plan::scaling::{Memory, hpa};
@@ -349,13 +350,21 @@ pub(crate) async fn node_group(
     plan: &NodePlan,
     version: &str,
     error: Option<String>,
+    is_held: bool,
 ) -> Result<(), ApplyError> {
     let live = state.live("DaemonSet", names::NODE_COLLECTOR);
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
     let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
-    let deployed = with_choices(deployed(NODE_DEPLOYED, error.as_deref()), &plan.findings);
-    let drafts = [valid(&plan.problems, None), deployed, progressing(rolled_out, version, None)];
+    let deployed = match (is_held, error) {
+        (true, None) => ConditionDraft::unknown(kind::DEPLOYED, "GatewaysFirst", change_over::WAITS),
+        (_, error) => with_choices(deployed(NODE_DEPLOYED, error.as_deref()), &plan.findings),
+    };
+    let drafts = [
+        valid(&plan.problems, None),
+        deployed,
+        progressing(rolled_out, version, is_held.then(|| change_over::WAITS.to_owned())),
+    ];
     let facts = json!({
         "ready": ready >= 1,
         "receiverSignals": plan.receiver_signals,

@@ -114,6 +114,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         pods: Hub::new("Pod"),
         node_pods: Hub::new("Pod"),
         provider: Mutex::default(),
+        changed_over: Mutex::default(),
         scaling: Mutex::default(),
         api_services: arguments.custom_metrics.enabled.then(|| Hub::new("APIService")),
     });

@@ -3,6 +3,7 @@
 use crate::certificates::Certificates;
 use crate::scaling::Scaling;
 use crate::secrets::{KnownSecrets, SecretStore};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
@@ -24,6 +25,7 @@ use odigos_kit::metrics::Metrics;
 use odigos_plan::configuration::Configuration;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
+use odigos_plan::mutual_tls::change_over;
 use odigos_plan::node::CloudProvider;
 use odigos_plan::quarantine::{self, Quarantined};
 use odigos_plan::scaling::custom_metrics::{self, Registration};
@@ -69,6 +71,8 @@ pub(crate) struct State {
     /// Pods of node collectors, the same of them.
     pub(crate) node_pods: Arc<Hub<Pod>>,
     pub(crate) provider: Mutex<CloudProvider>,
+    /// Since when no gateway of a release without certificates has been seen; another leader begins anew.
+    pub(crate) changed_over: Mutex<Option<Timestamp>>,
     /// What gateways say of their load, by name of their group.
     pub(crate) scaling: Mutex<BTreeMap<String, Scaling>>,
     /// The APIService of custom metrics, where that API is served.
@@ -102,6 +106,14 @@ impl State {
     /// Where the cluster runs.
     pub(crate) fn provider(&self) -> CloudProvider {
         *self.provider.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether node collectors of a release without certificates are left as they are for now.
+    pub(crate) fn holds_old_nodes(&self, daemon_set: Option<&Value>, now: Timestamp) -> bool {
+        let have_changed = change_over::is_used_by_nodes(daemon_set, &self.all_gateway_pods(), now);
+        let mut since = self.changed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        *since = have_changed.then(|| since.unwrap_or(now));
+        change_over::is_held(daemon_set, *since, now)
     }
 
     /// The groups of all gateways: the main ones first, then those of dedicated pools.

@@ -6,7 +6,7 @@ use crate::release::{self, helm, install};
 use crate::routing::{BACKENDS, Stage};
 use anyhow::Context;
 use odigos_api::{API_VERSION, names};
-use odigos_e2e::cluster::{Cluster, Pod, eventually};
+use odigos_e2e::cluster::{Cluster, Pod, condition, eventually};
 use odigos_e2e::office::{CHAIN, Manner, Service};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -50,6 +50,8 @@ pub(crate) async fn to_a_newer_release_and_back(cluster: Cluster) -> anyhow::Res
     stage.begin().await?;
     tokio::time::sleep(Duration::from_secs(3)).await;
     install(&cluster.namespace, &VALUES).await?;
+    settled_controllers(&cluster).await?;
+    node_collectors_follow(&cluster).await?;
     settled(&cluster, &stage).await?;
     let total = everything_arrived(&stage).await?;
     assert_eq!(pods, applications(&[stage.applications, office.namespace], &cluster).await?, "upgraded");
@@ -105,6 +107,25 @@ async fn settled_controllers(cluster: &Cluster) -> anyhow::Result<()> {
         cluster.rolled_out("Deployment", (&cluster.namespace, controller), LIMIT).await?;
     }
     cluster.rolled_out("DaemonSet", (&cluster.namespace, names::AGENT_SERVICE), LIMIT).await
+}
+
+/// Node collectors are replaced when all gateways are, and the port of the old ones closes.
+async fn node_collectors_follow(cluster: &Cluster) -> anyhow::Result<()> {
+    eventually("node collectors are of this release, and gateways take nothing without certificates", LIMIT, || async {
+        let daemon_set = cluster.get("apps/v1", "DaemonSet", (&cluster.namespace, names::NODE_COLLECTOR)).await?;
+        let volumes = daemon_set.as_ref().and_then(|one| one.pointer("/spec/template/spec/volumes")?.as_array());
+        let is_new = volumes.is_some_and(|all| all.iter().any(|volume| volume["name"] == "certificate"));
+        anyhow::ensure!(is_new, "node collectors are as the release before made them");
+        let group = |name: &'static str| cluster.get(API_VERSION, "CollectorsGroup", (&cluster.namespace, name));
+        let nodes = group(names::NODE_COLLECTOR).await?.context("there is no group of node collectors")?;
+        let progressing = condition(&nodes, "Progressing");
+        anyhow::ensure!(progressing["status"] == "False", "{progressing}");
+        let gateways = group(names::GATEWAY).await?.context("there is no group of gateways")?;
+        let port = condition(&gateways, "PlaintextReceiverClosed");
+        anyhow::ensure!(port.is_null(), "{port}");
+        Ok(())
+    })
+    .await
 }
 
 /// Everything of the product runs as the release says.

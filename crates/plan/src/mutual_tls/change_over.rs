@@ -18,6 +18,12 @@ const OVERDUE: SignedDuration = SignedDuration::from_mins(10);
 /// Pods that a message names.
 const SHOWN: usize = 3;
 
+/// How long gateways must have changed over before node collectors follow. Those of the release before lose what they are about to try again
+/// when they go, and a gateway that goes makes them try again: after five seconds the first time.
+pub const REST: SignedDuration = SignedDuration::from_secs(20);
+/// What the group of node collectors says while they wait.
+pub const WAITS: &str = "Node collectors of the release before go on until all gateways are of this one and have been for a while: what those are about to try again when they go is lost.";
+
 /// Whether pods of this specification have a certificate.
 fn has_certificate(specification: Option<&Value>) -> bool {
     let volumes = specification.and_then(|one| one.get("volumes")).and_then(Value::as_array);
@@ -39,6 +45,13 @@ fn is_gone(pod: &Value, now: Timestamp) -> bool {
 pub fn is_used_by_nodes(daemon_set: Option<&Value>, gateways: &[Value], now: Timestamp) -> bool {
     daemon_set.is_some_and(|one| has_certificate(template(one)))
         || gateways.iter().filter(|pod| !is_gone(pod, now)).all(|pod| has_certificate(pod.get("spec")))
+}
+
+/// Whether node collectors are left as they are for now; `since` is when it was first seen that all gateways have changed over.
+#[must_use]
+pub fn is_held(daemon_set: Option<&Value>, since: Option<Timestamp>, now: Timestamp) -> bool {
+    let is_old = daemon_set.is_some_and(|one| !has_certificate(template(one)));
+    is_old && since.is_none_or(|since| now.duration_since(since) < REST)
 }
 
 /// Node collectors that send without a certificate.
@@ -147,6 +160,17 @@ mod tests {
         assert!(!is_used(&old, &[pod(true), lost.clone()]), "it is going");
         lost["metadata"]["deletionTimestamp"] = json!("2026-01-01T23:45:00Z");
         assert!(is_used(&old, &[pod(true), lost]), "its machine answers no more");
+    }
+
+    #[test]
+    fn old_nodes_stay_until_gateways_have_rested() {
+        let old = daemon_set(false);
+        let is_held = |since: Option<&str>| is_held(Some(&old), since.map(|text| text.parse().unwrap()), now());
+        assert!(is_held(None), "an old gateway is left");
+        assert!(is_held(Some("2026-01-01T23:59:45Z")), "what the last one refused is tried again");
+        assert!(!is_held(Some("2026-01-01T23:59:40Z")));
+        assert!(!super::is_held(Some(&daemon_set(true)), None, now()), "those of this release lose nothing");
+        assert!(!super::is_held(None, None, now()), "there are none");
     }
 
     #[test]
