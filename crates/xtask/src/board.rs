@@ -20,7 +20,7 @@ impl std::fmt::Display for NotStarted {
 
 impl std::error::Error for NotStarted {}
 
-/// The outcome of two lanes: an error that has a cause of its own comes first.
+/// The outcome of two parts: an error that has a cause of its own comes first.
 pub(crate) fn both(first: anyhow::Result<()>, second: anyhow::Result<()>) -> anyhow::Result<()> {
     match (first, second) {
         (Err(first), Err(second)) if first.is::<NotStarted>() => Err(second),

@@ -9,6 +9,9 @@ use odigos_tools::{NODE_TOOLS, Progress, TEST_TOOLS, Tool, build, find, root};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 const FORMAT: &str = "format";
 const BOUNDARIES: &str = "boundaries";
@@ -33,14 +36,13 @@ const AGENTS: &str = "agents of the release";
 
 /// Checks of `deny.toml` that need no database of the world.
 const OFFLINE_CHECKS: &[&str] = &["bans", "licenses", "sources"];
-/// Test binaries with peers that run alongside the others, a list a lane: they wait far more than they compute, and each lane takes as long as
-/// the rest together.
-const LANES: [&[&str]; 2] = [
-    &["lifecycle", "personas"],
-    &["adding", "api_server", "injection", "inputs", "preview", "rollback", "scaling", "scenarios"],
-];
+/// Test binaries with peers that take minutes, the longest first: who begins with them is not waited for at the end.
+const LONGEST: [&str; 8] =
+    ["lifecycle", "personas", "api_server", "scaling", "collector", "adding", "sampling", "rollback"];
+/// How many of them run at a time: they wait far more than they compute.
+const AT_A_TIME: usize = 4;
 /// What the names of their steps begin with.
-const LANE_PREFIX: &str = "tests with peers ";
+const PEERS_PREFIX: &str = "tests with peers ";
 /// The crate whose tests start real peers.
 const TESTKIT: &str = "testkit";
 /// What is compiled and linted. Scenarios come by themselves: cargo leaves what is not tested by default out of `--all-targets` and `--tests`,
@@ -245,26 +247,39 @@ fn pure_test_names() -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Tests that start peers: three binaries at a time, since one leaves two cores idle for more than half of its time.
+/// Tests that start peers: several binaries at a time, since one leaves two cores idle for more than half of its time. Who is done with one takes the
+/// next; all are run, so that every failure is seen.
 fn peer_tests(board: &Board) -> anyhow::Result<()> {
-    let names = test_names(&root().join("crates").join(TESTKIT).join("tests"))?;
-    let lanes = lanes(&names);
-    std::thread::scope(|scope| {
-        let run = |(position, lane): (usize, &Vec<String>)| {
-            let (name, lane) = (format!("{LANE_PREFIX}{}", position + 1), lane.clone());
-            scope.spawn(move || tests(board, &name, &[], &lane))
-        };
-        let running: Vec<_> = lanes.iter().enumerate().map(run).collect();
-        // The scope ends with the last of them, so that every failure is seen.
-        running.into_iter().try_for_each(|lane| join(lane.join()))
-    })
+    let names = longest_first(test_names(&root().join("crates").join(TESTKIT).join("tests"))?);
+    let begun = Instant::now();
+    let (next, times) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        let mut outcome = Ok(());
+        while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            outcome = both(outcome, tests(board, &format!("{PEERS_PREFIX}{name}"), &[], std::slice::from_ref(name)));
+            let taken = (start.elapsed().as_secs(), start.duration_since(begun).as_secs(), name.clone());
+            times.lock().unwrap_or_else(PoisonError::into_inner).push(taken);
+        }
+        outcome
+    };
+    let outcome = std::thread::scope(|scope| {
+        let work = &work;
+        let running: Vec<_> = (0..AT_A_TIME).map(|_| scope.spawn(work)).collect();
+        running.into_iter().map(|one| join(one.join())).reduce(both).unwrap_or(Ok(()))
+    });
+    let mut times = times.into_inner().unwrap_or_else(PoisonError::into_inner);
+    times.sort_unstable_by(|a, b| b.cmp(a));
+    for (seconds, after, name) in times {
+        board.print(&format!("{seconds:>5} s  {name} (begun after {after} s)"));
+    }
+    outcome
 }
 
-/// The tests with peers, by lane; what no lane names is the first.
-fn lanes(names: &[String]) -> Vec<Vec<String>> {
-    let of = |lane: &[&str]| names.iter().filter(|name| lane.contains(&name.as_str())).cloned().collect();
-    let others = names.iter().filter(|name| !LANES.iter().any(|lane| lane.contains(&name.as_str())));
-    std::iter::once(others.cloned().collect()).chain(LANES.iter().map(|lane| of(lane))).collect()
+/// The tests with peers, those of [`LONGEST`] first.
+fn longest_first(mut names: Vec<String>) -> Vec<String> {
+    names.sort_by_key(|name| LONGEST.iter().position(|one| one == name).unwrap_or(LONGEST.len()));
+    names
 }
 
 /// Runs tests of the workspace with its binaries as they were built; everything that they print is shown.
@@ -273,7 +288,7 @@ fn tests(board: &Board, name: &str, kinds: &[&str], names: &[String]) -> anyhow:
     command.args(kinds).args(names.iter().flat_map(|name| ["--test", name]));
     command.env("ODIGOS_TEST_BINARIES", target().join("debug"));
     // Lines of binaries that run at the same time are told apart.
-    let mark = name.strip_prefix(LANE_PREFIX).map(|lane| format!("{lane}| ")).unwrap_or_default();
+    let mark = name.strip_prefix(PEERS_PREFIX).map(|name| format!("{name}| ")).unwrap_or_default();
     run(name, &mut command, &|line| board.print(&format!("{mark}{line}")))
 }
 
@@ -322,10 +337,10 @@ mod tests {
     fn every_test_of_the_testkit_belongs_to_the_tests_with_peers() {
         let names = test_names(&root().join("crates/testkit/tests")).unwrap();
         assert!(names.contains(&"api_server".to_owned()) && names.contains(&"collector".to_owned()), "{names:?}");
-        let mut divided = lanes(&names).concat();
-        divided.sort();
-        assert_eq!(divided, names);
-        assert!(LANES.concat().iter().all(|name| names.contains(&(*name).to_owned())), "{names:?}");
+        let mut ordered = longest_first(names.clone());
+        assert!(LONGEST.iter().zip(&ordered).all(|(long, name)| long == name), "{ordered:?}");
+        ordered.sort();
+        assert_eq!(ordered, names);
         // Cargo selects by name alone: one name in both would start peers before they are built.
         let pure = pure_test_names().unwrap();
         assert!(pure.iter().all(|name| !names.contains(name)), "{pure:?}");
