@@ -24,6 +24,11 @@ pub(crate) struct Cluster {
     environment: Vec<(&'static str, PathBuf)>,
 }
 
+/// The folder of everything that clusters of this machine have. Files of images are shared in it, so it is one file system.
+pub(crate) fn state() -> PathBuf {
+    std::env::temp_dir().join("odigos-e2e")
+}
+
 /// What became of stories.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -51,7 +56,7 @@ impl Cluster {
     /// # Errors
     /// When a tool cannot be built.
     pub(crate) fn own(count: usize, is_kept: bool) -> anyhow::Result<Vec<Self>> {
-        let state = std::env::temp_dir().join("odigos-e2e");
+        let state = state();
         let binaries = state.join("bin");
         std::fs::create_dir_all(&binaries)?;
         let on_nodes = ["etcd", "kube-apiserver", "kube-controller-manager", "kubectl", "helm"];
@@ -107,33 +112,54 @@ impl Cluster {
     /// # Errors
     /// When it says so.
     pub(crate) fn script(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        self.script_with(arguments, &[])
+    }
+
+    fn script_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> anyhow::Result<()> {
         let Some(script) = &self.script else { return Ok(()) };
-        let status = self.command(script).args(arguments).status().context("the cluster's script cannot be started")?;
+        let mut command = self.command(script);
+        command.args(arguments).envs(environment.iter().copied());
+        let status = command.status().context("the cluster's script cannot be started")?;
         anyhow::ensure!(status.success(), "cluster.sh {} ended with {status}", arguments.join(" "));
         Ok(())
     }
 
-    /// Brings it up with these images. One that is up already was kept: it takes the images and starts the product's pods again.
+    /// Unpacks images into a folder that nodes begin with: once, however many nodes there will be. Nothing where the cluster is up already.
+    ///
+    /// # Errors
+    /// When an image cannot be read.
+    pub(crate) fn unpack(&self, archives: &[PathBuf], folder: &Path) -> anyhow::Result<()> {
+        if self.exists() {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        // What an interrupted run left.
+        let _ = std::fs::remove_dir_all(folder);
+        let mut arguments = vec!["images".to_owned(), folder.display().to_string()];
+        arguments.extend(archives.iter().map(|archive| archive.display().to_string()));
+        self.script(&arguments.iter().map(String::as_str).collect::<Vec<_>>())?;
+        say(&format!("e2e: images are unpacked after {:.1} s", begun.elapsed().as_secs_f64()));
+        Ok(())
+    }
+
+    /// Brings it up with the images that were unpacked into `images`. One that is up already was kept: it takes `archives` and starts the product's
+    /// pods again.
     ///
     /// # Errors
     /// When a node does not become ready.
-    pub(crate) fn up(&self, archives: &[PathBuf]) -> anyhow::Result<()> {
+    pub(crate) fn up(&self, archives: &[PathBuf], images: &Path) -> anyhow::Result<()> {
         let begun = Instant::now();
-        let was_up = self.exists();
-        if was_up {
-            say(&format!("{}e2e: a cluster is up already and used again", self.mark()));
-        } else {
-            self.script(&["up"])?;
+        if !self.exists() {
+            self.script_with(&["up"], &[("IMAGES", images)])?;
             say(&format!("{}e2e: nodes are ready after {:.1} s", self.mark(), begun.elapsed().as_secs_f64()));
+            return Ok(());
         }
+        say(&format!("{}e2e: a cluster is up already and used again", self.mark()));
         for archive in archives {
             self.script(&["load", &archive.display().to_string()])?;
         }
-        if was_up {
-            // The images have kept their names, so nothing but this brings their content into pods.
-            self.script(&["kubectl", "-n", "odigos-system", "delete", "pods", "--all", "--wait=true"])?;
-        }
-        Ok(())
+        // The images have kept their names, so nothing but this brings their content into pods.
+        self.script(&["kubectl", "-n", "odigos-system", "delete", "pods", "--all", "--wait=true"])
     }
 
     /// A program that reaches the API server.

@@ -33,7 +33,7 @@ pub(crate) struct Arguments {
     /// Outages of minutes instead of seconds.
     #[arg(long)]
     long: bool,
-    /// Two clusters side by side, each with its share of the stories: they wait far more than they compute.
+    /// Two clusters side by side that share the stories: these wait far more than they compute.
     #[arg(long, conflicts_with_all = ["keep", "kubeconfig"])]
     shared: bool,
     /// Use this cluster instead of making one; it needs the images of `make images` and `odigos-e2e`.
@@ -68,13 +68,21 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         archives.extend(needs::build(&needs)?);
     }
     let environment = environment(arguments, &needs)?;
-    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives) } else { Ok(()) };
+    let taken = tempfile::tempdir().context("no folder for the stories that are taken")?;
+    let unpacked = cluster::state().join("images");
+    if let (true, Some(first)) = (is_own, clusters.first()) {
+        first.unpack(&archives, &unpacked)?;
+    }
+    let prepared = |cluster: &Cluster| if is_own { cluster.up(&archives, &unpacked) } else { Ok(()) };
     let tell = |(position, cluster): (usize, &Cluster)| {
         let told = prepared(cluster).and_then(|()| {
             say(&format!("{}e2e: everything is prepared after {} s", cluster.mark(), begun.elapsed().as_secs()));
             let mut environment = environment.clone();
             if arguments.shared {
-                environment.push(("ODIGOS_E2E_SHARE", (position + 1).to_string()));
+                environment.push(("ODIGOS_E2E_TAKEN", taken.path().display().to_string()));
+            }
+            if position == 0 {
+                environment.push(("ODIGOS_E2E_FIRST", "1".to_owned()));
             }
             cluster.tell(&stories, &parts, &environment)
         });
@@ -92,6 +100,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let died = || anyhow::anyhow!("what tells the stories has died");
         threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(died()))).collect()
     });
+    // Nodes that are kept have its files.
+    let _ = std::fs::remove_dir_all(&unpacked);
     say(&format!("e2e: {} s in all", begun.elapsed().as_secs()));
     let mut all = Tally::default();
     for outcome in outcomes {

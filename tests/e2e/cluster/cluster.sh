@@ -6,6 +6,7 @@
 #   cluster.sh up [NODES]      start (2 nodes unless told otherwise) and wait until they are Ready
 #   cluster.sh down            end everything and remove namespaces, mounts, cgroups and files
 #   cluster.sh load FILE.tar   import an image (OCI or Docker archive) on every node
+#   cluster.sh images DIR FILE.tar...   import images into DIR once; nodes that come up with IMAGES=DIR begin with them
 #   cluster.sh kubectl ARGS    kubectl as administrator, inside the control plane's network
 #   cluster.sh exec CMD ARGS   any program in the control plane's network, with KUBECONFIG set
 #   cluster.sh node-stop I     power off node I; node-start I boots it again, with its disk as it was
@@ -14,6 +15,7 @@
 #
 # BIN: directory with kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy kubectl etcd coredns
 # RUN: directory of the cluster's state, $TMPDIR/odigos-cluster unless set
+# IMAGES: directory of images, in the same file system as RUN; it may go when the nodes are up
 # CLUSTER: what its namespaces and cgroups are called by, odg unless set; a second cluster beside it needs a name and a RUN of its own
 # Needs root and Debian's containerd runc containernetworking-plugins iptables iproute2 conntrack openssl gcc.
 # Addresses: control plane 10.77.0.1, node i 10.77.0.10+i, pods 10.78.i.0/24, services 10.79.0.0/16, DNS 10.79.0.10
@@ -156,6 +158,11 @@ node() {
 {"cniVersion":"0.4.0","name":"pods","plugins":[{"type":"bridge","bridge":"cni0","isGateway":true,"ipMasq":true,"hairpinMode":true,
 "ipam":{"type":"host-local","dataDir":"$N/ipam","ranges":[[{"subnet":"10.78.$i.0/24"}]],"routes":[{"dst":"0.0.0.0/0"}]}},{"type":"portmap","capabilities":{"portMappings":true}}]}
 EOF
+  # What was unpacked is only read, so nodes share its files; each has databases of its own. A node that boots again has its images.
+  if [ -n "${IMAGES:-}" ] && [ -z "$(ls "$N/containerd")" ]; then
+    cp -al "$IMAGES/containerd/." "$N/containerd/"
+    find "$N/containerd" -name '*.db' | while read -r database; do cp "$database" "$database.own"; mv -f "$database.own" "$database"; done
+  fi
   cat >"$N/containerd.toml" <<EOF
 version = 2
 root = "$N/containerd"
@@ -252,7 +259,25 @@ down)
   rm -rf "$RUN"
   # A folder that goes takes the mounts on it along, and nodes of another cluster have theirs there.
   grep -qsE ' /var/(log/pods|odigos) ' /proc/[0-9]*/mounts || rmdir /var/log/pods /var/odigos 2>/dev/null || true;;
-load) for i in $(nodes); do ctr -a "$RUN/node$i/containerd.sock" -n $CTR_NS images import "$2" >/dev/null; done;;
+images)
+  into=$2; shift 2; mkdir -p "$into/containerd"
+  cat >"$into/containerd.toml" <<EOF
+version = 2
+root = "$into/containerd"
+state = "$into/state"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "$into/containerd.sock"
+EOF
+  containerd -c "$into/containerd.toml" >"$into/containerd.log" 2>&1 & importer=$!
+  trap 'kill "$importer" 2>/dev/null; wait "$importer" 2>/dev/null || true' EXIT
+  wait_for "containerd for images (log in $into)" 10 ctr -a "$into/containerd.sock" version
+  # Two at a time: one unpacks while another waits for the disk.
+  printf '%s\0' "$@" | xargs -0 -P2 -n1 ctr -a "$into/containerd.sock" -n $CTR_NS images import >/dev/null;;
+load)
+  loading=()
+  for i in $(nodes); do ctr -a "$RUN/node$i/containerd.sock" -n $CTR_NS images import "$2" >/dev/null & loading+=($!); done
+  for pid in "${loading[@]}"; do wait "$pid"; done;;
 node-stop) # its processes go with the first of them; what was in its memory is gone, its disk stays
   kill -9 "$(cat "$RUN/node$2.pid")"; rm -f "$RUN/node$2.pid"
   for _ in $(seq 50); do [ -d "$RUN/node$2/state" ] || break; rm -rf "$RUN/node$2/state" 2>/dev/null || true; sleep 0.1; done
