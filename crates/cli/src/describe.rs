@@ -233,6 +233,7 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
     };
     let matcher = Matcher::new(source);
     let scope = world.scope();
+    let configuration = world.stated_configuration(&mut Vec::new());
     let workloads: Vec<_> = world.workloads.keys().filter(|workload| matcher.selects(workload)).collect();
     let none = BTreeMap::new();
     let selected = streams::selected_namespaces(world.destinations.values());
@@ -260,7 +261,12 @@ fn source(world: &World, namespace: &str, name: &str, findings: &[Finding]) -> a
             reached.iter().filter_map(|one| explain::workload::broken_destination(one)).collect();
         let is_any_well = broken.len() < reached.len();
         let untaken = explain::workload::nothing_taken(workload, config, &reached);
-        report.notices.extend(explain::workload::agent_signals_untaken(workload, config, &reached));
+        report.notices.extend(explain::workload::agent_signals_untaken(
+            workload,
+            config,
+            &reached,
+            Some(&configuration),
+        ));
         let reached = joined(reached.iter().filter_map(|one| one.metadata.name.clone()));
         report.facts.push((workload.to_string(), format!("streams {} → destinations {reached}", shown_streams(&set))));
         if let Some(untaken) = untaken {

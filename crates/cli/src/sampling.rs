@@ -9,6 +9,7 @@ use odigos_api::sampling::Sampling;
 use odigos_api::{Finding, names};
 use odigos_pipeline::yaml;
 use odigos_plan::actions::report;
+use odigos_plan::objects::title;
 use odigos_plan::sampling::simulate::{RuleCounts, Simulation, Totals};
 use odigos_plan::sampling::{Accepted, Rule, accept_with, explain, legacy};
 use odigos_plan::streams::object_name;
@@ -107,6 +108,12 @@ impl RuleFiles {
         for object in &others {
             if let Some((sampling, said)) = legacy::translate(object) {
                 findings.extend(said);
+                // An object of which nothing could be translated would only look like rules.
+                if !holds_rules(&sampling) {
+                    let message = "no rule follows from it, so no Sampling is made of it";
+                    findings.push(Finding::warning(title(object), "spec", message));
+                    continue;
+                }
                 let mut sampling = sampling;
                 sampling.metadata.namespace.get_or_insert_with(|| self.namespace.clone());
                 converted.push(sampling);
@@ -147,22 +154,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Convert(arguments) => {
             let read = arguments.rules.read()?;
             let failed = output::findings(&read.findings);
-            // An object of which nothing could be translated would only look like rules.
-            let holds_rules = |one: &&Sampling| {
-                let spec = &one.spec;
-                !(spec.noisy_operations.is_empty()
-                    && spec.highly_relevant_operations.is_empty()
-                    && spec.cost_reduction_rules.is_empty())
-            };
             let texts = read
                 .converted
                 .iter()
-                .filter(holds_rules)
                 .map(|one| serde_json::to_value(one).map(|one| format!("---\n{}", yaml::to_string(&one))));
             output::text(&texts.collect::<Result<String, _>>()?);
             Ok(code(failed))
         }
     }
+}
+
+fn holds_rules(sampling: &Sampling) -> bool {
+    let spec = &sampling.spec;
+    !(spec.noisy_operations.is_empty()
+        && spec.highly_relevant_operations.is_empty()
+        && spec.cost_reduction_rules.is_empty())
 }
 
 fn code(failed: bool) -> ExitCode {

@@ -173,6 +173,37 @@ fn objects_without_effect_are_findings_of_render() {
     let named = "{otelServiceName: all, workload: {kind: Namespace, name: shop, namespace: shop}}";
     assert!(one("Source", named).contains("error Source/shop/x spec.otelServiceName: admission rejects it"));
     assert!(one("Sources", "{}").contains("odigos.io/v1alpha1 has no such kind; did you mean Source?"));
+    let misspelt = one("Destination", "{type: Jaeger, destinationName: x, signals: [TRACES], data: {}}");
+    assert!(misspelt.contains("spec.type: \"Jaeger\" is not a known type; did you mean jaeger?"), "{misspelt}");
+    // A configuration that no component reads: in another namespace, and under another key.
+    let configuration = |namespace: &str, key: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odigos-configuration, namespace: {namespace}}}\ndata: {{{key}: \"\"}}\n"
+        );
+        rendered(&[("x.yaml", text.as_bytes())]).1.join("\n")
+    };
+    let said = configuration("default", "config.yaml");
+    assert!(said.contains("metadata.namespace: it has no effect: the configuration belongs into"), "{said}");
+    let said = configuration("odigos-system", "config.yml");
+    assert!(said.contains("data[config.yml]: no component reads it"), "{said}");
+    assert_eq!(configuration("odigos-system", "config.yaml"), "");
+}
+
+#[test]
+fn processor_that_reads_facts_of_the_node_takes_no_streams() {
+    let said = |streams: &str| {
+        let text = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odigos-configuration, namespace: odigos-system}}\n\
+             data: {{config.yaml: \"processors: {{additionalTypes: [k8s_attributes]}}\"}}\n---\n\
+             apiVersion: odigos.io/v1alpha1\nkind: Processor\nmetadata: {{name: p}}\n\
+             spec: {{type: k8s_attributes, processorName: p, signals: [TRACES], collectorRoles: [NODE_COLLECTOR], processorConfig: {{}}{streams}}}\n"
+        );
+        rendered(&[("x.yaml", text.as_bytes())]).1.join("\n")
+    };
+    let refused = said(", dataStreams: [shop]");
+    assert!(refused.contains("error Processor/odigos-system/p spec.dataStreams: a processor of the type"), "{refused}");
+    assert!(refused.contains("remove dataStreams"), "{refused}");
+    assert!(!said("").contains("remove dataStreams"), "{}", said(""));
 }
 
 #[test]

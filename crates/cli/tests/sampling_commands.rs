@@ -177,7 +177,11 @@ fn convert_makes_no_rule_for_everything_of_a_filter_without_service() {
     std::fs::write(&path, old).unwrap();
     let out = odigos(&["convert", "-f", &path.display().to_string()]);
     assert_eq!((out.status.code(), text(&out.stdout).as_str()), (Some(1), ""));
-    assert!(text(&out.stderr).contains("services_name_filters[0].service_name: is required"), "{}", text(&out.stderr));
+    let said = text(&out.stderr);
+    assert!(said.contains("services_name_filters[0].service_name: is required"), "{said}");
+    // What is said is about the object that was given, not about one that is left out.
+    assert!(said.contains("ServiceNameSampler/odigos-system/s spec: no rule follows from it"), "{said}");
+    assert!(!said.contains("states no rule"), "{said}");
 }
 
 /// Rules see what Actions in front of the sampler leave, as in the gateway.

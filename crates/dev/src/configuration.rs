@@ -15,7 +15,7 @@ pub(crate) fn document() -> String {
          `config` of the values. Keys match whatever their case, and merge keys (`<<`) are applied; anchors have their place under a key that begins with `x-`.\n\
          An empty text means that a key is not set.\n\
          The ConfigMaps `odigos-remote-config` and `odigos-local-ui-config` override some keys.\n\n\
-         The ConfigMap `effective-config` shows the outcome with all defaults (`config.yaml`), and every problem (`findings`):\n\
+         The ConfigMap `effective-config` shows the outcome (`config.yaml`: what is merged, with lists of what is ignored completed), and every problem (`findings`):\n\
          a key that is unknown, that no component reads, or that is there twice, a value that is not accepted, with what is used instead, and a setting that\n\
          another one makes ineffective, such as the switch of its own block. Each is an Event of the ConfigMap\n\
          `odigos-configuration` too (reason `InvalidConfiguration`), and `odigos render` and `odigos plan` print it.\n\n\

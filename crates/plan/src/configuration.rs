@@ -14,6 +14,7 @@ mod unknown;
 pub(crate) mod values;
 
 pub(crate) use relations::DEFAULT_EXPIRATION;
+pub use unknown::unread_data;
 
 use crate::coverage::scope::KUBE_SYSTEM;
 use crate::pools::Pools;
@@ -23,6 +24,9 @@ use odigos_api::{Finding, names, yaml};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 use texts::Text;
+
+/// ConfigMaps that the configuration is merged from, the one that others override first.
+pub const SOURCES: [&str; 3] = [names::CONFIGURATION, names::REMOTE_CONFIGURATION, names::UI_CONFIGURATION];
 
 /// A configuration document.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -358,7 +362,7 @@ pub fn effective(base: &str, remote: Option<&str>, ui: Option<&str>, own_namespa
     Effective { result: Ok(configuration), findings }
 }
 
-/// Ways to bring files of agents into pods, the default first; the last one is ours beside those of the reference.
+/// Ways to bring files of agents into pods; the last one is ours beside those of the reference.
 const MOUNT_METHODS: [&str; 5] =
     ["k8s-virtual-device", "k8s-host-path", "k8s-init-container", "k8s-csi-driver", "k8s-image-volume"];
 
@@ -451,16 +455,14 @@ fn fill_defaults(configuration: &mut Configuration, own_namespace: &str) {
     let mut containers: BTreeSet<String> = configuration.texts("ignoredContainers").into_iter().collect();
     containers.extend(IGNORED_CONTAINERS.map(str::to_owned));
     configuration.set("ignoredContainers", json!(containers));
-    let method = configuration.text("mountMethod").filter(|method| MOUNT_METHODS.contains(method));
-    let method = method.unwrap_or(MOUNT_METHODS[0]).to_owned();
-    if method == "k8s-init-container" {
+    // Without it the way is chosen for each namespace, so there is no default that could be written here.
+    if configuration.text("mountMethod") == Some("k8s-init-container") {
         for (key, amount) in
             [("requestCPUm", 300), ("limitCPUm", 300), ("requestMemoryMiB", 300), ("limitMemoryMiB", 300)]
         {
             default(configuration, &format!("agentsInitContainerResources.{key}"), json!(amount));
         }
     }
-    configuration.set("mountMethod", json!(method));
     default(configuration, "agentEnvVarsInjectionMethod", json!("loader-fallback-to-pod-manifest"));
     default(configuration, "configVersion", json!(1));
     default(configuration, "metricsSources.spanMetrics.interval", json!("60s"));
@@ -623,7 +625,7 @@ mod tests {
     #[test]
     fn merging_is_idempotent_and_keeps_unknown_keys() {
         let first = good("unknownKey: {deep: [1, yes]}\nmountMethod: nonsense\nimagePrefix: 'on'\n");
-        assert_eq!(first.text("mountMethod"), Some("k8s-virtual-device"));
+        assert_eq!(first.text("mountMethod"), None);
         let text = first.to_yaml();
         let second = good(&text);
         assert_eq!(second.to_yaml(), text);

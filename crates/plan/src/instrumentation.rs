@@ -151,7 +151,8 @@ pub fn plan(
         }
         _ => Desired::Delete,
     };
-    conditions.extend(waiting_conditions(workload, status, around.options.detection));
+    let is_stated = matches!(&desired, Desired::Apply(config) if states_what_runs(config));
+    conditions.extend(waiting_conditions(workload, status, is_stated, around.options.detection));
     let position = |kind: &str| INSTRUMENTATION_ORDER.iter().position(|one| *one == kind);
     conditions.sort_by_key(|condition| position(condition.kind));
     InstrumentationPlan { desired, conditions, is_recovered }
@@ -342,21 +343,41 @@ fn overrides_hash(overrides: &[ContainerOverride]) -> String {
     crate::objects::hash(&text, 32)
 }
 
-/// Whether a reason only says what is waited for.
+/// Whether a reason only says what is waited for, or that nothing is: whoever looks says more.
 fn is_waiting_reason(reason: &str) -> bool {
-    matches!(reason, "NoRunningPods" | "WaitingForDetection" | "NotYetReconciled")
+    matches!(reason, "NoRunningPods" | "WaitingForDetection" | "NotYetReconciled" | STATED)
+}
+
+/// Reason of `RuntimeDetection` where nothing needs to be detected.
+const STATED: &str = "StatedBySource";
+
+/// Whether Sources state what runs in every container that may get an agent.
+fn states_what_runs(config: &InstrumentationConfig) -> bool {
+    let spec = &config.spec;
+    let is_stated = |container: &str| {
+        let mut overrides = spec.containers_overrides.iter().filter(|one| one.container_name == container);
+        overrides.any(|one| one.runtime_info.is_some())
+    };
+    let is_ignored = |reason: &str| Reason::parse(reason) == Some(Reason::IgnoredContainer);
+    let mut containers = spec.containers.iter();
+    containers.any(|one| is_stated(&one.container_name))
+        && spec.containers.iter().all(|one| is_stated(&one.container_name) || is_ignored(&one.agent_enabled_reason))
 }
 
 /// What detection and rollout have to say while they have not come; what they wrote is theirs and stays.
 fn waiting_conditions(
     workload: &Workload,
     status: Option<&InstrumentationConfigStatus>,
+    is_stated: bool,
     mode: Mode,
 ) -> [ConditionDraft; 2] {
     let is_detected = status.is_some_and(|status| !status.runtime_details_by_container.is_empty());
     let runs = workload.available_replicas > 0 || workload.reference.kind == WorkloadKind::CronJob;
     let detection = if is_detected {
         ConditionDraft::yes(RUNTIME_DETECTION, "DetectedSuccessfully", "It is known what runs in the containers.")
+    } else if is_stated {
+        let message = "A Source states what runs in the containers, so nothing waits until it is detected.";
+        ConditionDraft::yes(RUNTIME_DETECTION, STATED, message)
     } else if runs {
         let what = match (mode, workload.reference.kind) {
             (Mode::None, _) => {

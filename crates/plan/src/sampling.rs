@@ -19,6 +19,7 @@ mod gate;
 pub mod judge;
 pub mod legacy;
 mod missing;
+mod neighbours;
 pub mod otlp_json;
 mod path;
 mod predicate;

@@ -40,7 +40,7 @@ use odigos_api::instrumentation_rule::InstrumentationRule;
 use odigos_api::processor::Processor;
 use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
-use odigos_api::{Finding, WorkloadRef};
+use odigos_api::{Finding, WorkloadRef, names};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,6 +108,8 @@ pub struct World {
     pub announced_secrets: BTreeMap<Key, String>,
     /// ConfigMaps of the control plane's namespace.
     pub config_maps: BTreeMap<Key, BTreeMap<String, String>>,
+    /// ConfigMaps with the name of the configuration in other namespaces, where no component reads them.
+    pub stray_configurations: BTreeSet<Key>,
     /// Everything that planners wrote that is not one of the kinds above.
     pub outputs: BTreeMap<(crate::objects::Rank, String, Key), Value>,
     /// Facts of the installation.
@@ -176,6 +178,7 @@ impl World {
                 let data = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
                 self.config_maps.insert(key, data);
             }
+            (false, "ConfigMap") if name == names::CONFIGURATION => drop(self.stray_configurations.insert(key)),
             (false, "Pod") => self.insert_pod(key, &object),
             (false, _) => {
                 let is_rival = matches!(kind.as_str(), "Deployment" | "StatefulSet") && key.0 == self.namespace;

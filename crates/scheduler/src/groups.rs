@@ -40,6 +40,12 @@ async fn effective(state: &State, destinations: &[Destination]) -> Result<Config
     let merged = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &state.namespace);
     let last = state.configuration(names::EFFECTIVE_CONFIGURATION);
     let mut findings = merged.findings;
+    for name in configuration::SOURCES {
+        let map = state.config_maps.get(&state.namespace, name);
+        let data = map.as_ref().and_then(|map| map.data.as_ref());
+        let keys = data.into_iter().flatten().map(|(key, _)| key.as_str());
+        findings.extend(configuration::unread_data(&state.namespace, name, keys));
+    }
     match merged.result {
         Ok(configuration) => {
             let object = format!("ConfigMap {}/{}", state.namespace, names::CONFIGURATION);

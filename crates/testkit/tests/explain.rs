@@ -116,6 +116,10 @@ async fn a_workload_is_asked_for_explained_and_taken_back() {
     let waits =
         async || odigos(&plane, &["describe", "workload", "deployment/cart", "-n", "shop"]).await.out.contains("waits");
     eventually("the workload waits for detection", LIMIT, waits).await.unwrap();
+    // Nothing is detected meanwhile, so whoever waits does so in vain.
+    let again =
+        ["sources", "enable", "deployment/cart", "-n", "shop", "--stream", "checkout", "--wait", "--timeout", "1"];
+    odigos(&plane, &again).await.ended(6);
     let java = json!([{"containerName": "app", "language": "java", "runtimeVersion": "17.0.12+7", "secureExecutionMode": false}]);
     plane.detect("shop", "deployment-cart", &java).await.unwrap();
     let ran = odigos(&plane, &["sources", "enable", "deployment/cart", "-n", "shop", "--wait", "--timeout", "90"])

@@ -217,6 +217,23 @@ fn the_first_cause_comes_first_and_pods_that_lack_something_too() {
 }
 
 #[test]
+fn detection_that_nothing_waits_for_is_no_cause() {
+    let waits = || condition("RuntimeDetection", "Unknown", "WaitingForDetection", "Waits for the node agent.");
+    let mut conditions = well();
+    conditions[1] = waits();
+    let mut facts = facts();
+    facts.config = Some(config(&conditions));
+    assert_eq!(workload::report(&facts).blocked, None, "a Source states the language");
+    let cause = |facts: &Facts| workload::report(facts).blocked.unwrap().cause;
+    conditions[2] = condition("AgentEnabled", "False", "FailedCreate", "app: Its pods are rejected.");
+    facts.config = Some(config(&conditions));
+    assert_eq!(cause(&facts), "FailedCreate: app: Its pods are rejected.");
+    conditions[2] = condition("AgentEnabled", "Unknown", "WaitingForRuntimeInspection", "Waits.");
+    facts.config = Some(config(&conditions));
+    assert_eq!(cause(&facts), "WaitingForDetection: Waits for the node agent.");
+}
+
+#[test]
 fn destination_that_takes_nothing_of_the_agents_is_a_note() {
     let mut facts = facts();
     let signals = |facts: &mut Facts, signals: Value| {
@@ -228,6 +245,19 @@ fn destination_that_takes_nothing_of_the_agents_is_a_note() {
     assert_eq!(report.blocked, None);
     let causes: Vec<&str> = report.notices.iter().map(|one| one.cause.as_str()).collect();
     assert!(causes.iter().any(|one| one.contains("send traces") && one.contains("take only logs")), "{causes:?}");
+    // Metrics alone are computed from spans, unless that is switched off.
+    signals(&mut facts, json!(["METRICS"]));
+    let note = |facts: &Facts| {
+        let mut notices = workload::report(facts).notices.into_iter();
+        notices.find(|one| one.cause.contains("take only metrics")).unwrap()
+    };
+    assert!(note(&facts).cause.ends_with("they get metrics that are computed from the spans, and no spans"));
+    assert!(note(&facts).remedy.starts_with("nothing where such metrics are enough, else add a Destination"));
+    let off = Configuration::parse("metricsSources: {spanMetrics: {disabled: true}}").unwrap();
+    facts.effective.configuration = Some(off);
+    assert!(note(&facts).cause.ends_with("take only metrics"), "{:?}", note(&facts));
+    facts.effective.configuration = None;
+    signals(&mut facts, json!(["LOGS"]));
     // A rule switches off the one signal that is taken.
     let labels = facts.config.as_mut().unwrap().metadata.labels.as_mut().unwrap();
     labels.insert("odigos.io/logs-disabled".to_owned(), "true".to_owned());

@@ -18,8 +18,10 @@ use odigos_api::labels::{self, OWNER_POD_NAME};
 use odigos_api::source::Source;
 use odigos_api::{Signal, WorkloadRef};
 use odigos_plan::agents::{self, Backoff, Covered, Reason, inputs};
+use odigos_plan::configuration::Configuration;
 use odigos_plan::coverage::{self, Coverage, Matcher};
 use odigos_plan::instrumentation::{OUTDATED_INPUTS, OWN_EXPORT};
+use odigos_plan::metric_sources::MetricSources;
 use odigos_plan::streams;
 use serde::Serialize;
 use serde_json::Value;
@@ -333,9 +335,20 @@ fn blocked(
         let cause = format!("there is no {}", facts.workload);
         return Some(Blocked { cause, remedy: "create it; a Source for it waits until then".into() });
     }
+    // What is decided about agents without it does not wait for detection.
+    let waits_for_detection = |word: Reason| {
+        matches!(
+            word,
+            Reason::RuntimeDetailsUnavailable | Reason::WaitingForRuntimeInspection | Reason::WaitingForNodeCollector
+        )
+    };
+    let mut of_agents = conditions.iter().filter(|one| one.kind == AGENT_ENABLED);
+    let is_decided = of_agents.any(|one| Reason::parse(&one.reason).is_some_and(|word| !waits_for_detection(word)));
     let names_cause = |one: &&ConditionLine| {
         // A rollout that is switched off is well as long as no pod needs one.
-        let is_harmless = (one.kind == WORKLOAD_ROLLOUT && one.answer == "yes") || one.reason == OUTDATED_INPUTS;
+        let is_harmless = (one.kind == WORKLOAD_ROLLOUT && one.answer == "yes")
+            || one.kind == RUNTIME_DETECTION && is_decided
+            || one.reason == OUTDATED_INPUTS;
         (one.answer != "yes" || one.next_step.is_some()) && !is_harmless
     };
     if let Some(first) = conditions.iter().find(names_cause) {
@@ -390,7 +403,7 @@ fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> 
     let reached: Vec<&Destination> = reached_of(facts, destinations).collect();
     notices.extend(reached.iter().filter_map(|one| broken_destination(one)));
     notices.extend(reached.iter().flat_map(|one| destination_warnings(one)));
-    notices.extend(agent_signals_untaken(workload, config, &reached));
+    notices.extend(agent_signals_untaken(workload, config, &reached, facts.effective.configuration.as_ref()));
     notices
 }
 
@@ -446,6 +459,7 @@ pub(crate) fn agent_signals_untaken(
     workload: &WorkloadRef,
     config: &InstrumentationConfig,
     reached: &[&Destination],
+    configuration: Option<&Configuration>,
 ) -> Option<Blocked> {
     let containers = || config.spec.containers.iter().filter(|one| one.agent_enabled);
     let sent = [
@@ -458,12 +472,20 @@ pub(crate) fn agent_signals_untaken(
     if reached.is_empty() || sent.is_empty() || taken.is_empty() || !sent.is_disjoint(&taken) {
         return None;
     }
-    let cause = format!(
+    let mut cause = format!(
         "the agents of {workload} send {}, and the Destinations in its streams take only {}",
         words(&sent),
         words(&taken)
     );
-    Some(Blocked { cause, remedy: "add a Destination that takes what the agents send: odigos destinations add".into() })
+    let mut remedy = "add a Destination that takes what the agents send: odigos destinations add".to_owned();
+    let is_disabled = configuration.and_then(|one| one.flag("metricsSources.spanMetrics.disabled")) == Some(true);
+    let takes_span_metrics =
+        |one: &&Destination| one.spec.signals.contains(&Signal::Metrics) && MetricSources::of(&one.spec).spans;
+    if sent.contains(&Signal::Traces) && !is_disabled && reached.iter().any(takes_span_metrics) {
+        cause.push_str("; they get metrics that are computed from the spans, and no spans");
+        remedy = format!("nothing where such metrics are enough, else {remedy}");
+    }
+    Some(Blocked { cause, remedy })
 }
 
 /// What the condition of a Destination that works warns of, such as a credential that is probably not meant so.

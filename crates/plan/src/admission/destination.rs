@@ -9,12 +9,12 @@ use crate::configuration::Configuration;
 use crate::gateway::allowed_types;
 use crate::gateway::destinations::{SECRET_FIELD, value_problems};
 use crate::gateway::secret_access::record;
-use crate::spelling::hint;
+use crate::spelling::{hint, nearest};
 use crate::streams::{self, Selection};
 use odigos_api::destination::{Destination, DestinationSpec};
 use odigos_api::{Signal, labels};
 use odigos_catalog::plain_credentials::{self, PlainCredential};
-use odigos_catalog::render::{self, Instance, Secret};
+use odigos_catalog::render::{self, Instance, Problem, Reason, Secret};
 use odigos_pipeline::graph::check_component_id;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,10 +122,20 @@ pub fn review(
             };
             rendered.warnings.into_iter().filter(|one| !is_of_secret(&one.field)).collect()
         }
-        Err(problems) => problems,
+        Err(problems) => with_nearest_type(problems, &spec.type_),
     };
     result.warnings.extend(problems.into_iter().map(|problem| format!("{}: {}", problem.field, problem.message)));
     result
+}
+
+/// The problems, where the type is not known with the one that was probably meant in place of the list of all.
+pub(crate) fn with_nearest_type(mut problems: Vec<Problem>, type_id: &str) -> Vec<Problem> {
+    let known = || odigos_catalog::destination::types().keys().map(String::as_str);
+    let unknown = problems.iter_mut().filter(|one| one.reason == Reason::UnknownType);
+    for (problem, near) in unknown.zip(nearest(type_id.trim(), known())) {
+        problem.message = format!("{type_id:?} is not a known type; did you mean {near}?");
+    }
+    problems
 }
 
 /// Credentials among the settings, unless they were there before: everyone who may read Destinations may read those.
@@ -206,6 +216,11 @@ mod tests {
             matches!(warnings.as_slice(), [one] if one.starts_with("spec.data.OTLP_GRPC_CA_PEM: it has no effect")),
             "{warnings:?}"
         );
+        for (written, meant) in [("Jaeger", "jaeger"), (" debug", "debug"), ("otlp-http", "otlphttp")] {
+            let found = review(&destination("d", written, &["TRACES"], json!({})), "odigos-system").warnings;
+            let expected = format!("is not a known type; did you mean {meant}?");
+            assert!(found.iter().any(|text| text.ends_with(&expected)), "{found:?}");
+        }
         let misspelt = destination("d", "jaeger", &["TRACES"], json!({"JAEGER_URL": "j", "JAEGER_TLS_ENABLE": "true"}));
         assert_eq!(
             review(&misspelt, "odigos-system").warnings,

@@ -6,6 +6,7 @@ use super::keys::{Effect, KEYS, Key};
 use super::shapes::Shape;
 use super::{ALIASES, Configuration};
 use crate::spelling;
+use odigos_api::{Finding, names};
 use odigos_catalog::distribution;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +27,15 @@ pub(super) fn problems(configuration: &Configuration) -> Vec<(String, String)> {
     }
     found.extend(chosen_names(configuration));
     found
+}
+
+/// What of the data of a ConfigMap of the configuration nothing reads: whole documents under another key.
+#[must_use]
+pub fn unread_data<'a>(namespace: &str, name: &str, keys: impl IntoIterator<Item = &'a str>) -> Vec<Finding> {
+    let object = format!("ConfigMap {namespace}/{name}");
+    let unread = keys.into_iter().filter(|key| *key != names::CONFIGURATION_KEY);
+    let message = format!("no component reads it: the configuration is the text under {}", names::CONFIGURATION_KEY);
+    unread.map(|key| Finding::warning(object.clone(), format!("data[{key}]"), message.clone())).collect()
 }
 
 /// Clouds whose metadata service a node collector can ask.
@@ -154,6 +164,15 @@ mod tests {
                 "smapling: unknown key, ignored; did you mean sampling?",
             ]
         );
+    }
+
+    #[test]
+    fn document_under_another_key_is_reported() {
+        let found = unread_data("odigos-system", "odigos-configuration", ["config.yaml", "config.yml"]);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        let expected = "warning ConfigMap/odigos-system/odigos-configuration data[config.yml]: no component reads it: the \
+                        configuration is the text under config.yaml";
+        assert_eq!(one.to_string(), expected);
     }
 
     #[test]

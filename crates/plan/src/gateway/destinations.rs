@@ -573,6 +573,7 @@ fn one(seen: &Observed<'_>, name: &str, destination: &Destination) -> Outcome {
     let mut rendered = match render::render(&instance) {
         Ok(rendered) => rendered,
         Err(problems) => {
+            let problems = admission::destination::with_nearest_type(problems, &spec.type_);
             let reason = problems.first().map_or("ErrConfigDestination", |problem| condition_reason(problem.reason));
             return Outcome::Refused { reason, problems: problems.into_iter().map(|p| (p.field, p.message)).collect() };
         }

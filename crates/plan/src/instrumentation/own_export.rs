@@ -1,5 +1,6 @@
-//! Says of a covered workload that it exports its telemetry itself: where a container has an OTLP endpoint of its own, admission adds
-//! none (`injection`), so what its agent sends reaches no Destination. Owns those words; decides nothing.
+//! Says of a covered workload that variables of its own count instead of what is decided: where a container has an OTLP endpoint of its
+//! own, admission adds none (`injection`), so what its agent sends reaches no Destination; where it sets what switches the agent or one
+//! of its signals off, admission leaves that alone. Owns those words; decides nothing.
 
 use crate::workload::Workload;
 use odigos_api::condition::ConditionDraft;
@@ -10,6 +11,10 @@ use odigos_detect::environment::OTLP_ENDPOINTS;
 
 /// What is said of a variable that leads telemetry past the collectors.
 pub const OWN_EXPORT: &str = "of its own: its telemetry goes there and to no Destination";
+
+/// Variables with which a container switches its agent, or what it sends, on and off. Values are not read.
+const SWITCHES: [&str; 5] =
+    ["OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_TRACES_SAMPLER"];
 
 /// Adds it to the messages of containers that have an agent, and of the condition `AgentEnabled`.
 pub(super) fn report(workload: &Workload, config: &mut InstrumentationConfig, conditions: &mut [ConditionDraft]) {
@@ -25,18 +30,28 @@ pub(super) fn report(workload: &Workload, config: &mut InstrumentationConfig, co
         if distribution.is_none_or(|distribution| distribution.attach != Attach::Environment) {
             continue;
         }
-        let Some(variable) = own(&container.container_name) else { continue };
-        let sentence = format!(
-            "Container {} has {variable} {OWN_EXPORT}; remove it to send to the collector of the node.",
-            container.container_name
-        );
-        let add = |message: &mut String| {
-            if !message.contains(&sentence) {
-                *message = format!("{message} {sentence}").trim_start().to_owned();
-            }
-        };
-        add(&mut container.agent_enabled_message);
-        conditions.iter_mut().filter(|one| one.kind == AGENT_ENABLED).for_each(|one| add(&mut one.message));
+        let name = &container.container_name;
+        let switches: Vec<&str> = SWITCHES
+            .into_iter()
+            .filter(|switch| workload.variables.get(name).is_some_and(|names| names.contains(*switch)))
+            .collect();
+        let sentences = [
+            own(name).map(|variable| {
+                format!("Container {name} has {variable} {OWN_EXPORT}; remove it to send to the collector of the node.")
+            }),
+            (!switches.is_empty()).then(|| {
+                format!("Container {name} sets {} itself, which counts: its agent may send less.", switches.join(", "))
+            }),
+        ];
+        for sentence in sentences.into_iter().flatten() {
+            let add = |message: &mut String| {
+                if !message.contains(&sentence) {
+                    *message = format!("{message} {sentence}").trim_start().to_owned();
+                }
+            };
+            add(&mut container.agent_enabled_message);
+            conditions.iter_mut().filter(|one| one.kind == AGENT_ENABLED).for_each(|one| add(&mut one.message));
+        }
     }
 }
 
@@ -88,5 +103,13 @@ mod tests {
         assert_eq!(said(json!([]), &[NAME], "java-community"), expected, "by envFrom or the image");
         assert_eq!(said(json!([{"name": "OTEL_SERVICE_NAME", "value": "x"}]), &[], "java-community"), "All.");
         assert_eq!(said(stated(), &[], "golang-community"), "All.", "it is instrumented from outside");
+    }
+
+    #[test]
+    fn containers_that_switch_their_agent_themselves_are_named() {
+        let env = || json!([{"name": "OTEL_TRACES_EXPORTER", "value": "none"}, {"name": "OTEL_SDK_DISABLED", "value": "true"}]);
+        let expected = "All. Container app sets OTEL_SDK_DISABLED, OTEL_TRACES_EXPORTER itself, which counts: its agent may send less.";
+        assert_eq!(said(env(), &[], "python-community"), expected);
+        assert_eq!(said(env(), &[], "golang-community"), "All.");
     }
 }

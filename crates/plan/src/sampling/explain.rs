@@ -200,7 +200,7 @@ fn outcome(rules: &[&Rule]) -> String {
 }
 
 /// Whether whatever `narrow` matches is certainly matched by `wide`.
-fn covers(wide: &Rule, narrow: &Rule) -> bool {
+pub(super) fn covers(wide: &Rule, narrow: &Rule) -> bool {
     // A noisy rule needs a root span, so it never covers a rule that does not.
     if wide.category == Category::Noisy && narrow.category != Category::Noisy {
         return false;

@@ -5,39 +5,43 @@
 
 use super::accept::Accepted;
 use super::explain::{contradiction, shadowing};
+use super::neighbours::Neighbours;
 use super::rule::{Category, Percentage, Rule};
 use odigos_api::Finding;
+use std::collections::BTreeSet;
 
-/// Rules beyond which no pairs are compared: their number grows with the square.
-const MOST_COMPARED: usize = 500;
+/// Contradictions of one rule that are told; of further ones, how many there are.
+const MOST_TOLD: usize = 3;
 
 impl Accepted {
     /// Remarks on enabled rules of objects that are in vain beside others. Rules of health probes come later, and are exact.
     pub fn remark_vain(&mut self) {
         let enabled: Vec<&Rule> = self.enabled().collect();
         let mut remarks: Vec<(String, String, String)> = Vec::new();
-        if enabled.len() > MOST_COMPARED {
-            return;
-        }
+        let (neighbours, droppers) = (Neighbours::of(&enabled), Droppers::of(&enabled));
         for (position, rule) in enabled.iter().enumerate() {
             if !self.objects.contains_key(&rule.origin.object) {
                 continue;
             }
             let field = format!("spec.{}[{}]", rule.category.field(), rule.origin.index);
-            let others = enabled.iter().enumerate().filter(|(other, _)| *other != position);
+            let others: Vec<(usize, &Rule)> = neighbours
+                .around(rule, position)
+                .into_iter()
+                .filter_map(|other| Some((other, *enabled.get(other)?)))
+                .collect();
             let shadowed = others
-                .clone()
+                .iter()
                 .filter(|(_, stronger)| is_wherever(stronger, rule))
-                .find_map(|(other, stronger)| shadowing(rule, position, stronger, other));
+                .find_map(|(other, stronger)| shadowing(rule, position, stronger, *other));
             let is_shadowed = shadowed.is_some();
             let mut report = |message| remarks.push((rule.origin.object.clone(), field.clone(), message));
             if let Some(message) = shadowed {
                 report(message);
-            } else if protects_nothing(rule, &enabled) {
+            } else if droppers.leave_nothing_to_protect(rule) {
                 report("it protects nothing: no enabled rule would drop a trace of its data streams".to_owned());
             }
             // Of two rules that contradict, the one that loses is told; one that is shadowed has been.
-            let losing = others.filter(|(_, winner)| meet(rule, winner)).filter_map(|(_, winner)| {
+            let losing = others.iter().filter(|(_, winner)| meet(rule, winner)).filter_map(|(_, winner)| {
                 let loses = (winner.category, rule.category);
                 let is_later = match loses {
                     (a, b) if a == b => winner.percentage != rule.percentage && wins(winner, rule),
@@ -45,7 +49,12 @@ impl Accepted {
                 };
                 (is_later && !is_shadowed).then(|| contradiction(winner, rule)).flatten()
             });
-            losing.for_each(report);
+            let losing: Vec<String> = losing.collect();
+            let further = losing.len().saturating_sub(MOST_TOLD);
+            losing.into_iter().take(MOST_TOLD).for_each(&mut report);
+            if further > 0 {
+                report(format!("it loses to {further} more rules in the same way"));
+            }
         }
         for (object, field, message) in remarks {
             if let Some(facts) = self.objects.get_mut(&object) {
@@ -74,14 +83,33 @@ fn wins(one: &Rule, other: &Rule) -> bool {
     }
 }
 
-/// Whether a highly relevant rule keeps all of what would be kept without it: only cost rules can drop what it matches, and other
-/// highly relevant ones below 100 %.
-fn protects_nothing(rule: &Rule, enabled: &[&Rule]) -> bool {
-    rule.category == Category::HighlyRelevant
-        && rule.percentage == Percentage::HUNDRED
-        && !enabled.iter().any(|other| {
-            other.category != Category::Noisy && other.percentage < Percentage::HUNDRED && meet(rule, other)
-        })
+/// Where rules may drop what a highly relevant one keeps: only cost rules can, and other highly relevant ones below 100 %.
+#[derive(Default)]
+struct Droppers<'a> {
+    /// In every data stream.
+    is_everywhere: bool,
+    /// In these.
+    streams: BTreeSet<&'a str>,
+}
+
+impl<'a> Droppers<'a> {
+    fn of(enabled: &[&'a Rule]) -> Self {
+        let may_drop = |rule: &&&Rule| rule.category != Category::Noisy && rule.percentage < Percentage::HUNDRED;
+        let mut droppers = Self::default();
+        for rule in enabled.iter().filter(may_drop) {
+            droppers.is_everywhere |= rule.streams.is_empty();
+            droppers.streams.extend(rule.streams.iter().map(String::as_str));
+        }
+        droppers
+    }
+
+    /// Whether a highly relevant rule keeps what would be kept without it.
+    fn leave_nothing_to_protect(&self, rule: &Rule) -> bool {
+        let meets = self.is_everywhere
+            || rule.streams.is_empty() && !self.streams.is_empty()
+            || rule.streams.iter().any(|stream| self.streams.contains(stream.as_str()));
+        rule.category == Category::HighlyRelevant && rule.percentage == Percentage::HUNDRED && !meets
+    }
 }
 
 #[cfg(test)]
@@ -159,5 +187,32 @@ mod tests {
         ] {
             assert_eq!(remarks(&specs), [] as [&str; 0], "{specs:?}");
         }
+    }
+
+    #[test]
+    fn rule_that_is_in_vain_is_reported_beside_thousands() {
+        let path = |n: usize| json!({"name": format!("n{n}"), "operation": route(&format!("/api/{n}"))});
+        let mut noisy: Vec<Value> = (0..2000).map(path).collect();
+        noisy.push(json!({"name": "again", "operation": route("/api/7")}));
+        let kept: Vec<Value> =
+            (0..1000).map(|n| json!({"name": format!("k{n}"), "operation": route(&format!("/pay/{n}"))})).collect();
+        let cost = json!({"costReductionRules": [{"percentageAtMost": 10}, {"name": "late", "percentageAtMost": 60}]});
+        let found = remarks(&[json!({"noisyOperations": noisy}), json!({"highlyRelevantOperations": kept}), cost]);
+        let [again, late] = found.as_slice() else { panic!("{} remarks: {:?}", found.len(), found.first()) };
+        assert!(again.contains("noisyOperations[2000]: \"again\" can never decide"), "{again}");
+        assert!(late.contains("costReductionRules[1]: \"late\" can never decide"), "{late}");
+    }
+
+    #[test]
+    fn rule_that_loses_to_many_names_the_first_of_them() {
+        let slow = |ms: usize| json!({"durationAtLeastMs": ms, "percentageAtLeast": 20});
+        let specs = [
+            json!({"highlyRelevantOperations": (1..=9).map(slow).collect::<Vec<_>>()}),
+            json!({"costReductionRules": [{"name": "half", "percentageAtMost": 50}]}),
+        ];
+        let found: Vec<String> =
+            remarks(&specs).into_iter().filter(|text| text.contains("costReductionRules[0]")).collect();
+        assert_eq!(found.len(), super::MOST_TOLD + 1, "{found:?}");
+        assert!(found.iter().any(|text| text.ends_with("it loses to 6 more rules in the same way")), "{found:?}");
     }
 }

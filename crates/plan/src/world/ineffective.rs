@@ -16,8 +16,9 @@ impl World {
     /// A finding for every object that only counts in another namespace than its own.
     #[must_use]
     pub fn misplaced(&self) -> Vec<Finding> {
-        let kinds: [(&str, Vec<&Key>); 6] = [
+        let kinds: [(&str, Vec<&Key>); 7] = [
             ("Action", self.actions.keys().collect()),
+            ("ConfigMap", self.stray_configurations.iter().collect()),
             ("DataStream", self.data_streams.keys().collect()),
             ("Destination", self.destinations.keys().collect()),
             ("InstrumentationRule", self.rules.keys().collect()),
@@ -28,8 +29,9 @@ impl World {
         elsewhere
             .filter(|(_, (namespace, _))| *namespace != self.namespace)
             .map(|(kind, (namespace, name))| {
+                let what = if kind == "ConfigMap" { "the configuration".to_owned() } else { format!("every {kind}") };
                 let message = format!(
-                    "it has no effect: every {kind} belongs into the namespace of the control plane, {}",
+                    "it has no effect: {what} belongs into the namespace of the control plane, {}",
                     self.namespace
                 );
                 Finding::warning(format!("{kind} {namespace}/{name}"), "metadata.namespace", message)

@@ -341,6 +341,11 @@ impl World {
         let (remote, ui) = (text(names::REMOTE_CONFIGURATION), text(names::UI_CONFIGURATION));
         let effective = configuration::effective(&base, remote.as_deref(), ui.as_deref(), &self.namespace);
         findings.extend(effective.findings);
+        for name in configuration::SOURCES {
+            let data = self.config_maps.get(&(self.namespace.clone(), name.to_owned()));
+            let keys = data.into_iter().flatten().map(|(key, _)| key.as_str());
+            findings.extend(configuration::unread_data(&self.namespace, name, keys));
+        }
         effective.result.unwrap_or_else(|finding| {
             findings.push(finding);
             let last = text(names::EFFECTIVE_CONFIGURATION).unwrap_or_default();

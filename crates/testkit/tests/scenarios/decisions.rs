@@ -92,6 +92,7 @@ pub async fn a_stated_language_needs_no_pod(plane: &Plane) {
     let stated = json!({"runtimeInfo": {"language": "java", "runtimeVersion": "21.0.1"}});
     override_of(plane, "shop", "stated", stated).await;
     until_says(plane, "shop", "deployment-stated", AGENT, "True/EnabledSuccessfully").await;
+    until_says(plane, "shop", "deployment-stated", "RuntimeDetection", "True/StatedBySource").await;
     let config = plane.config("shop", "stated").await.unwrap();
     assert_eq!(config.spec.containers[0].otel_distro_name, "java-community");
     assert_eq!(config.status.unwrap().runtime_details_by_container, Vec::new());

@@ -105,6 +105,7 @@ fn wrong_scenarios(table: &str, rows: u32, read: Read<'_>) -> Vec<String> {
 fn wrong_documents(table: &str, documents: &Documents, read: Read<'_>) -> Vec<String> {
     let mut problems = Vec::new();
     let mut covered: BTreeSet<(&str, &str)> = BTreeSet::new();
+    let mut promises: BTreeSet<[&str; 3]> = BTreeSet::new();
     for (number, line) in table.lines().enumerate().filter(|(_, line)| is_row(line)) {
         let number = number + 1;
         let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
@@ -113,6 +114,9 @@ fn wrong_documents(table: &str, documents: &Documents, read: Read<'_>) -> Vec<St
             continue;
         };
         covered.insert((document, section));
+        if !promises.insert([document, section, promise]) {
+            problems.push(format!("line {number}: {document} promises {promise:?} twice in {section:?}"));
+        }
         match documents.get(document) {
             None => problems.push(format!("line {number}: there is no document {document}")),
             Some(sections) if section != INTRODUCTION && !sections.iter().any(|one| one == section) => {
@@ -219,6 +223,8 @@ mod tests {
         let changed = |from: &str, to: &str| of(&whole.replace(from, to)).join("; ");
         assert!(changed("| Use |", "| Usage |").contains("README.md has no section \"Usage\""));
         assert!(changed("docs/all.md", "docs/gone.md").contains("there is no document docs/gone.md"));
+        let twice = of(&format!("{whole}| docs/all.md | – | all types | `tests/a.rs::two` | |\n")).join("; ");
+        assert!(twice.contains("line 8: docs/all.md promises \"all types\" twice"), "{twice}");
         assert!(changed("measured once", "").contains("must promise something and name tests"));
         assert!(changed("`src/b.rs::decides`, `go/c_test.go::TestC`", "by hand").contains("must promise something"));
         assert!(changed("| it works |", "| |").contains("must promise something"));
