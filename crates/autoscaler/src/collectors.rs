@@ -21,6 +21,7 @@ use odigos_plan::gateway::Senders;
 use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::mutual_tls::change_over::{self, PlaintextPort};
+use odigos_plan::mutual_tls::relief;
 use odigos_plan::objects::{Desired, has_other_content, owner};
 use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure, memory};
 use odigos_plan::scaling::{Memory, hpa};
@@ -229,6 +230,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         report::streams(state, &seen, &plan).await?;
         report::samplings(state, rules, &plan, &rollout).await?;
     }
+    relieve_old_gateways(state, pool, &deployment).await?;
     let pods = state.gateway_pods(pool);
     let failure = failure(&pods, &version, now);
     let mut components = plan.components.clone();
@@ -272,6 +274,20 @@ async fn forget_going_gateways(state: &State) -> Result<(), ApplyError> {
         match state.applier.merge(&object, &gone).await {
             Err(error) if !error.is_not_found() => return Err(error),
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Lets gateways of the release before deliver what waits in them before they go.
+async fn relieve_old_gateways(state: &State, pool: Option<&str>, deployment: &str) -> Result<(), ApplyError> {
+    let live = state.live("Deployment", deployment);
+    let Some(wanted) = live.and_then(|live| live.pointer("/spec/replicas")?.as_u64()) else { return Ok(()) };
+    let pods = state.gateway_pods(pool);
+    for name in relief::relieved(&pods, usize::try_from(wanted).unwrap_or(usize::MAX)) {
+        match state.applier.merge(&reference("v1", "Pod", &state.namespace, name), &relief::mark()).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => tracing::info!(pod = name, "gateway of the release before takes no more items"),
         }
     }
     Ok(())

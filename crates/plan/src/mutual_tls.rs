@@ -4,6 +4,7 @@
 //! certificate.
 
 pub mod change_over;
+pub mod relief;
 
 use odigos_api::names;
 use serde_json::{Value, json};

@@ -184,7 +184,7 @@ fn serving_versions(pods: &[Value]) -> impl Iterator<Item = String> {
     pods.iter().filter(|pod| is_ready(pod) && !is_terminating(pod)).filter_map(version)
 }
 
-fn is_terminating(pod: &Value) -> bool {
+pub(crate) fn is_terminating(pod: &Value) -> bool {
     pod.pointer("/metadata/deletionTimestamp").is_some()
 }
 
@@ -227,7 +227,7 @@ fn mounts(pod: &Value, wanted: &str) -> bool {
     version(pod).is_some_and(|version| version == wanted)
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(crate) fn is_ready(pod: &Value) -> bool {
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }

@@ -111,7 +111,9 @@ async fn settled_controllers(cluster: &Cluster) -> anyhow::Result<()> {
 
 /// Node collectors are replaced when all gateways are, and the port of the old ones closes.
 async fn node_collectors_follow(cluster: &Cluster) -> anyhow::Result<()> {
-    eventually("node collectors are of this release, and gateways take nothing without certificates", LIMIT, || async {
+    // Each gateway of the release before has half a minute to deliver.
+    let limit = 2 * LIMIT;
+    eventually("node collectors are of this release, and gateways take nothing without certificates", limit, || async {
         let daemon_set = cluster.get("apps/v1", "DaemonSet", (&cluster.namespace, names::NODE_COLLECTOR)).await?;
         let volumes = daemon_set.as_ref().and_then(|one| one.pointer("/spec/template/spec/volumes")?.as_array());
         let is_new = volumes.is_some_and(|all| all.iter().any(|volume| volume["name"] == "certificate"));

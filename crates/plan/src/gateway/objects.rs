@@ -11,7 +11,7 @@ use super::{GatewayPlan, Observed};
 use crate::config_files::stored::{DIRECTORY, Names};
 use crate::draining::Draining;
 use crate::metrics_endpoint;
-use crate::mutual_tls::Side;
+use crate::mutual_tls::{Side, relief};
 use crate::objects::{self, Desired, Rank, hash, mebibytes, millicores};
 use crate::scaling::custom_metrics;
 use odigos_api::collectors_group::ResourcesSettings;
@@ -292,6 +292,10 @@ fn workload(
     if kind == "Deployment" {
         // Never fewer ready pods than before: a configuration that does not start leaves the old pods serving.
         spec["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "25%"}});
+        if seen.senders.has_old_nodes {
+            // Those of the release before need time to deliver what waits in them.
+            spec["minReadySeconds"] = json!(relief::OVERLAP_SECONDS);
+        }
     } else {
         spec["serviceName"] = json!(gateway_name(seen));
         // A pod that does not start is replaced by one of the next revision without anybody's hand.

@@ -1,5 +1,6 @@
 //! The gateway rows of `spec/collectors-and-pipelines.md` 11, on the planner alone.
 mod files;
+mod upgrade;
 use super::*;
 use crate::fixtures::{collectors_group, destination, destination_with, processor, secret};
 use odigos_api::action::Action;
@@ -968,18 +969,6 @@ fn node_collectors_alone_send_unless_somebody_asks_for_more() {
         (&["otlp".to_owned()][..], &["memory_limiter".to_owned(), "resource/of-anybody".to_owned()][..])
     );
     assert_eq!(receiver(&plan, "otlp").unwrap()["protocols"]["grpc"]["max_recv_msg_size_mib"], 4);
-}
-
-#[test]
-fn gateway_takes_what_node_collectors_of_the_release_before_send() {
-    let given = Given::new(vec![otlp("d", &["TRACES"], json!(null))]);
-    let senders = Senders { has_old_nodes: true, connection_seconds: 60, measures_spans: false };
-    let plan = plan(&Observed { senders, ..given.seen() });
-    let root = plan.config.pipelines.get(&odigos_pipeline::PipelineId::new(Signal::Traces, "in")).unwrap();
-    assert_eq!(root.receivers, ["otlp/nodes", "otlp"], "their classes count");
-    let grpc = &plan.config.get(ComponentKind::Receiver, "otlp").unwrap()["protocols"]["grpc"];
-    assert_eq!(grpc["max_recv_msg_size_mib"], 128, "their batches have no limit in bytes");
-    assert_eq!(grpc["keepalive"]["server_parameters"]["max_connection_age"], "60s");
 }
 
 fn annotated(mut destination: Destination, access: &str) -> Destination {

@@ -25,7 +25,7 @@ pub const REST: SignedDuration = SignedDuration::from_secs(20);
 pub const WAITS: &str = "Node collectors of the release before go on until all gateways are of this one and have been for a while: what those are about to try again when they go is lost.";
 
 /// Whether pods of this specification have a certificate.
-fn has_certificate(specification: Option<&Value>) -> bool {
+pub(super) fn has_certificate(specification: Option<&Value>) -> bool {
     let volumes = specification.and_then(|one| one.get("volumes")).and_then(Value::as_array);
     volumes.into_iter().flatten().any(|volume| volume["name"] == VOLUME)
 }
