@@ -9,6 +9,8 @@ pub const INSTRUMENTOR: &str = "odigos-instrumentor";
 pub const SCHEDULER: &str = "odigos-scheduler";
 /// Field manager, user agent and lease name of the autoscaler.
 pub const AUTOSCALER: &str = "odigos-autoscaler";
+/// Field manager of what the autoscaler says of traces that data streams cut.
+pub const TRACE_CUTS: &str = "odigos-autoscaler-trace-cuts";
 /// User agent of the agent on a node.
 pub const AGENT: &str = "odigos-agent";
 /// Field manager of the reports that agents of nodes write into the status of InstrumentationConfigs.

@@ -15,7 +15,8 @@
 //! (`trace_cuts`).
 //!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
-//! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; conditions `Rendered` and `TraceCut` of DataStreams.
+//! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; condition `Rendered` of DataStreams.
+//! As `odigos-autoscaler-trace-cuts`: condition `TraceCut` of DataStreams.
 //! The data of Secret `odigos-gateway-escaped-secrets`, which the chart creates (`secrets`).
 //! The data of Secrets `odigos-collector-authority`, `odigos-gateway-certificate` and `odigos-node-certificate`, which the chart creates too
 //! (`certificates`).

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use odigos_api::collectors_group::{CollectorsGroup, RoutedPool};
 use odigos_api::condition::{ConditionDraft, Status, kind, merged};
 use odigos_api::{API_VERSION, CollectorRole, Finding, Severity, names};
-use odigos_kit::apply::{ApplyError, reference, same_conditions};
+use odigos_kit::apply::{Applier, ApplyError, reference, same_conditions};
 use odigos_kit::events::about;
 use odigos_plan::config_files::stored::mounted_version;
 use odigos_plan::gateway::sampling::Rules;
@@ -28,6 +28,19 @@ async fn conditions(
     before: &[Condition],
     drafts: &[ConditionDraft],
 ) -> Result<bool, ApplyError> {
+    conditions_by(&state.applier, state, (object_kind, name), generation, before, drafts).await
+}
+
+/// The same under the field manager of `applier`: what one manager applies is all that it has, so conditions of one object that are
+/// written apart need one each.
+async fn conditions_by(
+    applier: &Applier,
+    state: &State,
+    (object_kind, name): (&str, &str),
+    generation: Option<i64>,
+    before: &[Condition],
+    drafts: &[ConditionDraft],
+) -> Result<bool, ApplyError> {
     let own: Vec<Condition> =
         before.iter().filter(|one| drafts.iter().any(|draft| draft.kind == one.type_)).cloned().collect();
     let after = merged(before, drafts, generation, Timestamp::now());
@@ -36,7 +49,7 @@ async fn conditions(
     }
     let mut object = reference(API_VERSION, object_kind, &state.namespace, name);
     object["status"] = json!({"conditions": after});
-    match state.applier.apply_status(&object).await {
+    match applier.apply_status(&object).await {
         Err(error) if error.is_not_found() => Ok(false),
         other => other.map(|()| true),
     }
@@ -156,12 +169,13 @@ pub(crate) async fn streams(state: &State, seen: &gateway::Observed<'_>, plan: &
     Ok(())
 }
 
-/// One more condition of a DataStream, if that exists.
-pub(crate) async fn stream(state: &State, stream: &str, draft: &ConditionDraft) -> Result<(), ApplyError> {
+/// The condition `TraceCut` of a DataStream, if that exists. `Rendered` is written apart from it, at other times.
+pub(crate) async fn trace_cut(state: &State, stream: &str, draft: &ConditionDraft) -> Result<(), ApplyError> {
     let name = streams::object_name(stream);
     let Some(live) = state.streams.get(&state.namespace, &name) else { return Ok(()) };
     let before = live.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-    if conditions(state, "DataStream", &name, None, &before, std::slice::from_ref(draft)).await? {
+    let draft_only = std::slice::from_ref(draft);
+    if conditions_by(&state.trace_cuts, state, ("DataStream", &name), None, &before, draft_only).await? {
         let object = about(API_VERSION, "DataStream", &state.namespace, &name, live.metadata.uid.as_deref());
         match draft.status {
             Status::True => state.events.warn(&object, &draft.reason, &draft.message).await,

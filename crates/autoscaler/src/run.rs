@@ -7,7 +7,7 @@ use crate::scaling::{self, Gauges};
 use crate::secrets::SecretStore;
 use crate::state::State;
 use crate::trace_cuts;
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, PodSpec, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, Node, Pod, PodSpec, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::api::{Api, DynamicObject, ListParams};
@@ -96,6 +96,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         namespace: common.namespace.clone(),
         client: client.clone(),
         applier: Applier::new(client.clone(), AUTOSCALER, metrics.clone()),
+        trace_cuts: Applier::new(client.clone(), names::TRACE_CUTS, metrics.clone()),
         events: Events::new(client.clone(), AUTOSCALER),
         metrics: metrics.clone(),
         installation: installation(&client, &arguments).await,
@@ -324,10 +325,12 @@ fn has_failed(pod: &Pod) -> bool {
     ended.into_iter().any(|ended| ended.exit_code != 0)
 }
 
-/// Keeps of a pod what it mounts and how it is.
+/// Keeps of a pod what it mounts, on which ports it listens and how it is.
 fn prune_pod(pod: &mut Pod) {
-    let volumes = pod.spec.take().and_then(|spec| spec.volumes);
-    pod.spec = Some(PodSpec { volumes, ..PodSpec::default() });
+    let (volumes, containers) = pod.spec.take().map(|spec| (spec.volumes, spec.containers)).unwrap_or_default();
+    let ports = |one: Container| Container { name: one.name, ports: one.ports, ..Container::default() };
+    let containers = containers.into_iter().map(ports).collect();
+    pod.spec = Some(PodSpec { volumes, containers, ..PodSpec::default() });
 }
 
 fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metrics) {

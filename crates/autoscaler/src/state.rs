@@ -47,6 +47,8 @@ pub(crate) struct State {
     pub(crate) namespace: String,
     pub(crate) client: Client,
     pub(crate) applier: Applier,
+    /// Writes the conditions `TraceCut`, which would end `Rendered` of the same DataStream under one name.
+    pub(crate) trace_cuts: Applier,
     pub(crate) events: Events,
     pub(crate) metrics: Metrics,
     pub(crate) installation: Installation,

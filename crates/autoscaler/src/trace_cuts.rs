@@ -41,6 +41,7 @@ async fn round(state: &State, asker: &Asker, before: Option<Known>) -> Known {
     let readings = readings(state, asker).await;
     let borders = borders(state);
     let calls = between(&before.readings, &readings);
+    tracing::debug!(gateways = readings.len(), ?calls, "service graphs read");
     let memory = before.memory.after(&calls, now.duration_since(before.at), &borders, now);
     write(state, &memory, &borders, now).await;
     // A gateway that did not answer goes on from where it was.
@@ -98,7 +99,7 @@ async fn write(state: &State, memory: &Memory, borders: &Borders, now: Timestamp
     };
     let standing: BTreeSet<String> = known.iter().filter(standing).cloned().collect();
     for (stream, draft) in memory.conditions(borders, &standing, now) {
-        if let Err(error) = report::stream(state, &stream, &draft).await {
+        if let Err(error) = report::trace_cut(state, &stream, &draft).await {
             tracing::warn!(stream, %error, "failed to write that traces are cut, or are whole again");
         }
     }

@@ -1,5 +1,5 @@
-//! Actions on real agents and gateways: one stream gets spans masked, another gets them as they are, and Actions come, change and go
-//! under load.
+//! Actions on real agents and gateways: one stream gets spans masked, another gets them as they are; Actions come, change and go
+//! under load; and traces that streams cut in two are reported.
 
 use crate::instrumentation::LIMIT;
 use crate::routing::{BACKENDS, Stage};
@@ -217,4 +217,61 @@ pub(crate) async fn come_and_go_under_load(cluster: Cluster) -> anyhow::Result<(
     }
     println!("  {total} items and lines arrived where they belong, none is lost");
     stage.strike().await
+}
+
+/// Whom the trace of a request crosses.
+const CALLERS: [Service; 2] = [CHAIN[0], Service { next: None, ..CHAIN[1] }];
+/// How long a cut may take to be told, and to be taken back: gateways are asked once a minute, and some minutes in a row decide.
+const TOLD: Duration = Duration::from_secs(420);
+
+async fn cut(cluster: &Cluster, stream: &str) -> anyhow::Result<Value> {
+    let key = (cluster.namespace.as_str(), stream);
+    let live = cluster.get(API_VERSION, "DataStream", key).await?.with_context(|| format!("no stream {stream}"))?;
+    Ok(condition(&live, "TraceCut"))
+}
+
+/// Two workloads of one trace in two streams with two destinations: each stream says who calls whom across the border and how often,
+/// until they are in one stream again.
+pub(crate) async fn traces_that_streams_cut_are_reported(cluster: Cluster) -> anyhow::Result<()> {
+    let place = Place {
+        cluster: &cluster,
+        applications: "e2e-cut",
+        backends: "e2e-cut-backends",
+        services: &CALLERS,
+        streams: ["upper", "lower"],
+    };
+    place.set().await?;
+    let [caller, called] = [CALLERS[0].name, CALLERS[1].name];
+    cluster.apply(&shop::source(place.applications, "Deployment", caller, &["upper"])).await?;
+    cluster.apply(&shop::source(place.applications, "Deployment", called, &["lower"])).await?;
+    let begun = Instant::now();
+    for stream in ["upper", "lower"] {
+        let told = eventually(&format!("{stream} says that traces are cut"), TOLD, || async {
+            place.ask("/").await?;
+            let told = cut(&cluster, stream).await?;
+            anyhow::ensure!(told["status"] == "True", "{told}");
+            Ok(told)
+        })
+        .await?;
+        let message = told["message"].as_str().unwrap_or_default();
+        let [whose, whom] = [caller, called].map(|name| format!("{}/{name}", place.applications));
+        for part in [whose.as_str(), whom.as_str(), "a minute", "upper", "lower"] {
+            assert!(message.contains(part), "{part} is not in {message}");
+        }
+        println!("  after {:.0} s: {message}", begun.elapsed().as_secs_f64());
+    }
+    let begun = Instant::now();
+    cluster.apply(&shop::source(place.applications, "Deployment", called, &["upper", "!lower"])).await?;
+    eventually("no trace is cut any more", TOLD, || async {
+        place.ask("/").await?;
+        for stream in ["upper", "lower"] {
+            // The stream that nobody is in any more may be gone.
+            let told = cut(&cluster, stream).await.unwrap_or_default();
+            anyhow::ensure!(told["status"] != "True", "{stream}: {told}");
+        }
+        Ok(())
+    })
+    .await?;
+    println!("  taken back {:.0} s after they are in one stream", begun.elapsed().as_secs_f64());
+    place.strike().await
 }

@@ -76,7 +76,7 @@ const fn rotating(module: &'static str, name: &'static str, run: Story) -> Scena
 
 /// Every scenario, in order. The first installs the product, so each cluster begins with it; the last two end it, so the first cluster alone takes them.
 /// Those that take minutes come early: a cluster that takes one last lets the other wait.
-const SCENARIOS: [Scenario; 26] = [
+const SCENARIOS: [Scenario; 27] = [
     core("install", "installing brings every pod up", |cluster| install::brings_everything_up(cluster).boxed()),
     rotating("upgrading", "to a newer release and back", |cluster| {
         upgrading::to_a_newer_release_and_back(cluster).boxed()
@@ -123,6 +123,9 @@ const SCENARIOS: [Scenario; 26] = [
     }),
     rotating("rules", "rules and own spans reach traces", |cluster| rules::reach_traces(cluster).boxed()),
     rotating("rollback", "missed pods are mended", |cluster| rollback::missed_pods_are_mended(cluster).boxed()),
+    rotating("actions", "traces that streams cut are reported", |cluster| {
+        actions::traces_that_streams_cut_are_reported(cluster).boxed()
+    }),
     rotating("actions", "one stream is masked and another is not", |cluster| {
         actions::one_stream_is_masked(cluster).boxed()
     }),

@@ -11,6 +11,7 @@
 
 mod custom_metrics;
 mod plane;
+mod trace_cuts;
 
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::{Api, Patch, PatchParams};

@@ -198,8 +198,8 @@ impl Gateways {
         let certificate = directory.join("certificate");
         plane.write_gateway_certificate(&certificate).await;
         for address in plane.addresses().await {
+            // What is served without TLS is where nobody looks for it: in a pod it listens on loopback.
             let around = Surroundings {
-                metrics: names::GATEWAY_METRICS_PORT,
                 metrics_host: address.clone(),
                 secure_metrics: names::SECURE_METRICS_PORT,
                 metrics_certificate: Some(certificate.clone()),
@@ -223,6 +223,11 @@ impl Gateways {
             }
         });
         Self { collectors, sending, sender }
+    }
+
+    /// Where they receive, as `http://address:port`.
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        self.collectors.iter().map(Collector::endpoint).collect()
     }
 
     pub(super) async fn stop(self) {
