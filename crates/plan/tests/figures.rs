@@ -22,6 +22,13 @@ fn flat(text: &str) -> String {
 /// Page, a part of its sentence, file, and what the file declares.
 #[rustfmt::skip] // A table: one row a line.
 const FIGURES: &[(&str, &str, &str, &str)] = &[
+    ("actions.md", "at most 64 names, pairs, rules or expressions", "plan/src/actions/limits.rs", "MOST: usize = 64;"),
+    ("actions.md", "names and keys of 256 bytes", "plan/src/actions/limits.rs", "LONGEST_NAME: usize = 256;"),
+    ("actions.md", "values and templates of 1,024", "plan/src/actions/limits.rs", "LONGEST_TEXT: usize = 1024;"),
+    ("actions.md", "names of 4,096 bytes or more are not renamed", "plan/src/actions/limits.rs", "LONGEST_SPAN_NAME: usize = 4096;"),
+    ("actions.md", "expressions of 1,000", "plan/src/actions/pattern.rs", "LONGEST: usize = 1000;"),
+    ("actions.md", "Queries of 16 KiB or more", "plan/src/actions/sql.rs", "LONGEST: usize = 16 * 1024;"),
+    ("actions.md", "More than 200 templates", "plan/src/actions/shared.rs", "MOST_TEMPLATES: usize = 200;"),
     ("data-streams.md", "stream labels of a Source | 16 |", "api/src/labels.rs", "STREAM_LABEL_LIMIT: usize = 16;"),
     ("data-streams.md", "in a namespace | 128 |", "plan/src/admission/source.rs", "PATTERN_QUOTA: usize = 128;"),
     ("data-streams.md", "dataStreams.maxPerNamespace, 256 |", "plan/src/scheduling.rs", "DEFAULT_STREAM_QUOTA: usize = 256;"),
@@ -129,6 +136,23 @@ fn releases_of_the_documents_are_those_of_the_modules() {
     assert!(flat(&read("README.md")).contains(&claim), "README.md does not say {claim:?}");
     let claim = format!("releases {first} to {last} of the components");
     assert!(flat(&read("docs/install.md")).contains(&claim), "docs/install.md does not say {claim:?}");
+}
+
+/// Collectors of this repository have extensions of their own; whoever reads what is stock and what is not finds each by its name.
+#[test]
+fn documents_name_every_extension_of_our_own() {
+    let folders = std::fs::read_dir(repository().join("deploy/collector")).unwrap();
+    let names = folders.filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let folders: Vec<String> = names.filter(|name| name.ends_with("extension")).collect();
+    let words = ["no", "one", "two", "three", "four"];
+    let (readme, install) = (flat(&read("README.md")), flat(&read("docs/install.md")));
+    let claim = format!("{} extensions of our own", words[folders.len()]);
+    assert!(readme.contains(&claim), "README.md does not say {claim:?}");
+    for folder in folders {
+        let source = read(&format!("deploy/collector/{folder}/config.go"));
+        let name = source.split("MustNewType(\"").nth(1).unwrap().split('"').next().unwrap();
+        assert!(readme.contains(name) && install.contains(name), "{name} is not named");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use odigos_api::{API_VERSION, names};
 use odigos_plan::quarantine::{self, Quarantined};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
-use odigos_testkit::control_plane::{self, BINARIES, Kubelet, Launch, NAMESPACE, apply, get_object, list};
+use odigos_testkit::control_plane::{self, BINARIES, Controller, Kubelet, Launch, NAMESPACE, apply, get_object, list};
 use odigos_testkit::ports::free_port;
 use odigos_testkit::process::eventually;
 use serde_json::{Value, json};
@@ -143,7 +143,13 @@ impl Plane {
         assert!(announced.is_subset(&restarted), "{announced:?} was announced, restarted is {restarted:?}");
         let all: BTreeSet<String> = announced.union(&possible).cloned().collect();
         assert!(restarted.is_subset(&all), "{restarted:?} was restarted, announced is {all:?}");
-        let lost: BTreeSet<String> = before.instrumented.difference(&after.instrumented).cloned().collect();
+        // Agents go with a workload that is deleted.
+        let exists = |workload: &&String| {
+            let name = workload.rsplit('/').next().unwrap();
+            after.generations.contains_key(name)
+        };
+        let lost: BTreeSet<String> =
+            before.instrumented.difference(&after.instrumented).filter(exists).cloned().collect();
         let said_lost: BTreeSet<String> =
             said["uninstrumented"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
         assert_eq!(said_lost, lost, "agents lost: {said:#}");
@@ -189,39 +195,58 @@ fn source(service: &str) -> Value {
 }
 
 fn configuration(zone: &str) -> Value {
-    let text = format!(
+    configured(&format!(
         "agentsImage: registry/agents:1\nrollout: {{canarySeconds: 0}}\n\
          userInstrumentationEnvs: {{languages: {{java: {{enabled: true, env: {{ZONE: {zone}}}}}}}}}\n"
-    );
+    ))
+}
+
+fn configured(text: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION, "namespace": NAMESPACE},
         "data": {names::CONFIGURATION_KEY: text},
     })
 }
 
-async fn detected(plane: &Plane) {
+async fn detected(plane: &Plane, deployment: &str) {
+    let name = format!("deployment-{deployment}");
     let status = json!({
-        "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"name": "deployment-cart", "namespace": "shop"},
+        "apiVersion": API_VERSION, "kind": "InstrumentationConfig", "metadata": {"name": name, "namespace": "shop"},
         "status": {"runtimeDetailsByContainer": [
             {"containerName": "app", "language": "java", "runtimeVersion": "17.0.12+7", "secureExecutionMode": false},
         ]},
     });
     let configs: Api<odigos_api::instrumentation_config::InstrumentationConfig> =
         Api::namespaced(plane.client.clone(), "shop");
-    let exists = async || configs.get_opt("deployment-cart").await.is_ok_and(|found| found.is_some());
+    let exists = async || configs.get_opt(&name).await.is_ok_and(|found| found.is_some());
     eventually("the config is there", LIMIT, exists).await.unwrap();
     let parameters = kube::api::PatchParams::apply(names::AGENT).force();
-    configs.patch_status("deployment-cart", &parameters, &kube::api::Patch::Apply(&status)).await.unwrap();
+    configs.patch_status(&name, &parameters, &kube::api::Patch::Apply(&status)).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn plan_says_what_happens() {
+fn deployment(name: &str, replicas: i64) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "terminationGracePeriodSeconds": 1, "containers": [{"name": "app", "image": "none"}],
+            }},
+        },
+    })
+}
+
+/// What ends when it is dropped: the API server, the stand-in for pods that run, the controllers.
+type Running = (ApiServer, Kubelet, Vec<Controller>);
+
+/// A control plane with these Deployments in the namespace `shop`, and a Destination that takes metrics.
+async fn started(deployments: &[(&str, i64)]) -> (Plane, Running) {
     let mut api = ApiServer::start().await.unwrap();
     api.start_controller_manager().unwrap();
     let client = api.client().await.unwrap();
     control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
-    let _kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
-    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 3 };
+    let kubelet = Kubelet::start(client.clone(), Duration::ZERO).await.unwrap();
+    let launch = Launch { binaries: binaries::built().unwrap(), webhook_port: free_port().unwrap(), lease_seconds: 15 };
     control_plane::install(&client, launch.webhook_port).await.unwrap();
     let plane = Plane { client: client.clone(), kubeconfig: api.kubeconfig(), folder: api.directory().to_owned() };
     apply(&client, &configuration("a")).await.unwrap();
@@ -230,23 +255,25 @@ async fn plan_says_what_happens() {
         controllers.push(launch.start(&api, name, 0).await.unwrap());
     }
     control_plane::create_namespace(&client, "shop").await.unwrap();
-    let deployment = json!({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "cart", "namespace": "shop"},
-        "spec": {
-            "replicas": 3, "selector": {"matchLabels": {"app": "cart"}},
-            "template": {"metadata": {"labels": {"app": "cart"}}, "spec": {
-                "terminationGracePeriodSeconds": 1, "containers": [{"name": "app", "image": "none"}],
-            }},
-        },
-    });
-    apply(&client, &deployment).await.unwrap();
+    for (name, replicas) in deployments {
+        apply(&client, &deployment(name, *replicas)).await.unwrap();
+    }
     apply(&client, &destination("metrics", &["METRICS"])).await.unwrap();
-    let is_ready = async || {
-        let found = get_object(&client, "apps/v1", "Deployment", "shop", "cart").await.unwrap();
-        found.data.pointer("/status/availableReplicas").and_then(Value::as_i64) == Some(3)
-    };
-    eventually("three pods run", LIMIT, is_ready).await.unwrap();
+    for (name, replicas) in deployments {
+        let is_ready = async || {
+            let found = get_object(&client, "apps/v1", "Deployment", "shop", name).await.unwrap();
+            found.data.pointer("/status/availableReplicas").and_then(Value::as_i64) == Some(*replicas)
+        };
+        eventually("its pods run", LIMIT, is_ready).await.unwrap();
+    }
     plane.settled().await;
+    (plane, (api, kubelet, controllers))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_says_what_happens() {
+    let (plane, (_api, _kubelet, mut controllers)) = started(&[("cart", 3)]).await;
+    let client = plane.client.clone();
 
     // A Source for a Deployment of three replicas: what runs in it is not known yet.
     let before = plane.state().await;
@@ -254,7 +281,7 @@ async fn plan_says_what_happens() {
     assert_eq!(said["applications"][0]["pods"], 3, "{said:#}");
     assert_eq!((follows(&said).len(), restarts(&said, "possible").len()), (0, 1), "{said:#}");
     apply(&client, &source("cart")).await.unwrap();
-    detected(&plane).await;
+    detected(&plane, "cart").await;
     plane.settled().await;
     plane.compare(&said, &before, &plane.state().await);
     assert_eq!(plane.state().await.generations["cart"], 2, "it was restarted");
@@ -334,4 +361,134 @@ async fn plan_says_what_happens() {
     plane.settled().await;
     plane.compare(&said, &before, &plane.state().await);
     assert!(Path::new(&plane.folder).exists() && controllers.iter_mut().all(|one| one.process.is_running()));
+}
+
+/// A change of manifests, and which Deployments it restarts.
+struct Change {
+    kind: &'static str,
+    applied: Vec<Value>,
+    deleted: Vec<Value>,
+    restarts: &'static [&'static str],
+}
+
+impl Change {
+    fn apply(kind: &'static str, object: Value, restarts: &'static [&'static str]) -> Self {
+        Self { kind, applied: vec![object], deleted: Vec::new(), restarts }
+    }
+
+    fn delete(kind: &'static str, object: Value, restarts: &'static [&'static str]) -> Self {
+        Self { kind, applied: Vec::new(), deleted: vec![object], restarts }
+    }
+}
+
+/// Every kind of change on its own, each compared with what `plan` said of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn plan_says_what_each_kind_of_change_does() {
+    let (plane, (_api, _kubelet, mut controllers)) = started(&[("cart", 2), ("web", 1)]).await;
+    let own = |kind: &str, name: &str, spec: Value| json!({"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec});
+    let whole = |labels: Value| {
+        json!({
+            "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "all", "namespace": "shop", "labels": labels},
+            "spec": {"workload": {"kind": "Namespace", "name": "shop", "namespace": "shop"}},
+        })
+    };
+    apply(&plane.client, &whole(json!({}))).await.unwrap();
+    detected(&plane, "cart").await;
+    detected(&plane, "web").await;
+    plane.settled().await;
+    assert_eq!(plane.state().await.instrumented.len(), 2);
+
+    let rule = |is_disabled: bool| {
+        let spec = json!({"disabled": is_disabled, "headersCollection": {"headerKeys": ["x-request-id"]}});
+        own("InstrumentationRule", "headers", spec)
+    };
+    let sampling =
+        own("Sampling", "health", json!({"noisyOperations": [{"operation": {"httpServer": {"route": "/healthz"}}}]}));
+    let processor = own(
+        "Processor",
+        "tag",
+        json!({
+            "type": "attributes", "processorName": "tag", "orderHint": 1, "collectorRoles": ["CLUSTER_GATEWAY"], "signals": ["METRICS"],
+            "processorConfig": {"actions": [{"key": "a", "value": "b", "action": "upsert"}]},
+        }),
+    );
+    let exclusion = json!({
+        "apiVersion": API_VERSION, "kind": "Source", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {"workload": {"kind": "Deployment", "name": "web", "namespace": "shop"}, "disableInstrumentation": true},
+    });
+    let base = "agentsImage: registry/agents:1\nuserInstrumentationEnvs: {languages: {java: {enabled: true, env: {ZONE: a}}}}\n";
+    let with = |text: &str| configured(&format!("{base}{text}"));
+    let image = "rollout: {canarySeconds: 0}\nmountMethod: k8s-init-container\n";
+    let manual = image.replace('}', ", automaticRolloutDisabled: true}");
+    let ignored = format!("{image}ignoredNamespaces: [shop]\n");
+    let (both, cart): (&'static [&'static str], &'static [&'static str]) = (&["cart", "web"], &["cart"]);
+    let changes = [
+        Change::apply("a rule", rule(false), both),
+        Change::apply("a rule is switched off", rule(true), both),
+        Change::delete("a rule without effect goes", rule(true), &[]),
+        Change::apply("a label of a stream", whole(json!({"odigos.io/data-stream-shop": "true"})), &[]),
+        Change::apply("a Destination comes", destination("traces", &["TRACES"]), &[]),
+        Change::apply("sampling", sampling, &[]),
+        Change::apply("a Processor", processor, &[]),
+        Change::delete("a Destination goes", destination("traces", &["TRACES"]), &[]),
+        Change::apply("another way of mounting", with(image), &[]),
+        Change::apply(
+            "another image of agents",
+            configured(&format!("{base}{image}").replace("agents:1", "agents:2")),
+            &[],
+        ),
+        Change::apply("the image of before", with(image), &[]),
+        Change::apply("no restarts", with(&manual), &[]),
+        Change::apply("a service name while nothing is restarted", source("checkout"), &[]),
+        Change::apply("restarts again", with(image), cart),
+        Change::apply("an exclusion", exclusion.clone(), &["web"]),
+        Change::apply("the namespace is ignored", with(&ignored), cart),
+        Change::apply("the namespace is no longer ignored", with(image), cart),
+        Change::delete("the exclusion goes", exclusion, &["web"]),
+        Change::delete("a Deployment goes", deployment("web", 1), &[]),
+    ];
+    for change in changes {
+        println!("== {}", change.kind);
+        let before = plane.state().await;
+        let file = |name: &str, objects: &[Value]| {
+            plane.file(name, &json!({"apiVersion": "v1", "kind": "List", "items": objects}))
+        };
+        let (applied, deleted) = (file("applied.json", &change.applied), file("deleted.json", &change.deleted));
+        let said = plane.plan(&["-f", &applied, "--delete", &deleted]).await;
+        for object in &change.applied {
+            apply(&plane.client, object).await.unwrap();
+        }
+        for object in &change.deleted {
+            delete(&plane.client, object).await;
+        }
+        // What was left out of the cluster is looked at again.
+        if change.restarts.iter().any(|name| !before.instrumented.contains(&format!("Deployment shop/{name}"))) {
+            for name in change.restarts {
+                detected(&plane, name).await;
+            }
+        }
+        plane.settled().await;
+        let after = plane.state().await;
+        plane.compare(&said, &before, &after);
+        let is_restarted = |name: &&String| before.generations.get(*name) < after.generations.get(*name);
+        let restarted: Vec<&String> = after.generations.keys().filter(is_restarted).collect();
+        assert_eq!(restarted, change.restarts, "{}: {said:#}", change.kind);
+    }
+    assert!(controllers.iter_mut().all(|one| one.process.is_running()));
+}
+
+async fn delete(client: &Client, object: &Value) {
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap();
+    let (kind, name) = (text("/kind"), text("/metadata/name"));
+    let resource = kube::api::ApiResource::from_gvk(&gvk(text("/apiVersion"), kind));
+    let api: Api<kube::api::DynamicObject> =
+        Api::namespaced_with(client.clone(), text("/metadata/namespace"), &resource);
+    api.delete(name, &DeleteParams::background()).await.unwrap();
+    let is_gone = async || api.get_opt(name).await.unwrap().is_none();
+    eventually("it is deleted", LIMIT, is_gone).await.unwrap();
+}
+
+fn gvk(api_version: &str, kind: &str) -> kube::api::GroupVersionKind {
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    kube::api::GroupVersionKind::gvk(group, version, kind)
 }
