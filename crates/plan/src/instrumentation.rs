@@ -19,7 +19,7 @@ pub mod rollout;
 mod words;
 
 pub use own_export::OWN_EXPORT;
-pub use words::OUTDATED_INPUTS;
+pub use words::{LEFT_TO_YOU, OUTDATED_INPUTS};
 
 use crate::agents::{self, Backoff, NodeCollector, Reason, Seen};
 use crate::configuration::Configuration;

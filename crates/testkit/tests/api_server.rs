@@ -1006,6 +1006,16 @@ async fn unknown_setting_is_an_event_and_a_line_of_the_effective_configuration()
         ["smapling", "clusterName"].iter().all(|key| notes.iter().any(|note| note.starts_with(key)))
     };
     eventually("each has an Event", limit, both).await.unwrap();
+    // A document under another key is not read, and that is said as well.
+    let map = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": names::CONFIGURATION, "namespace": NAMESPACE},
+        "data": {"config.yaml": "", "config.yml": "sampling: {dryRun: true}\n"},
+    });
+    apply(&client, &map).await.unwrap();
+    let stray = "data[config.yml]: no component reads it";
+    let is_said =
+        async || findings().await.contains(stray) && events().await.iter().any(|note| note.starts_with(stray));
+    eventually("the stray document is reported", limit, is_said).await.unwrap();
     // A broken document keeps the last good one and says so in the same place.
     configure("sampling: [").await;
     eventually("the failure is reported", limit, async || findings().await.contains("last good")).await.unwrap();

@@ -2,9 +2,9 @@
 //! not pass by itself.
 
 use super::{kubectl_name, restart};
-use odigos_api::WorkloadRef;
+use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_plan::agents::{is_of_another_language, silencing_rule};
-use odigos_plan::instrumentation::OUTDATED_INPUTS;
+use odigos_plan::instrumentation::{LEFT_TO_YOU, OUTDATED_INPUTS};
 
 /// What a person can do about a reason whose message names the cause; `None` where nothing is to be done, or only to be waited.
 pub(crate) fn next_step_for(reason: &str, message: &str, workload: &WorkloadRef) -> Option<String> {
@@ -28,6 +28,17 @@ pub(crate) fn next_step_for(reason: &str, message: &str, workload: &WorkloadRef)
              language was detected wrongly, state it with containerOverrides[].runtimeInfo.language"
                 .into(),
         );
+    }
+    if matches!(reason, "FailedToPatch" | "RestartRequiredAutoRolloutFailed") {
+        if message.contains("are paused") {
+            return Some(match workload.kind {
+                WorkloadKind::Rollout => "set spec.paused of the Rollout to false".into(),
+                _ => format!("kubectl rollout resume {}", kubectl_name(workload)),
+            });
+        }
+        if message.contains(LEFT_TO_YOU) {
+            return Some("delete its pods one after the other, or change its update strategy".into());
+        }
     }
     next_step(reason, workload)
 }
@@ -90,15 +101,18 @@ pub(crate) fn next_step(reason: &str, workload: &WorkloadRef) -> Option<String> 
                 .into()
         }
         // WorkloadRollout.
-        "FailedToPatch" => "read the message: the API server refused the restart; it is tried again".into(),
+        "FailedToPatch" => "resume it where it is paused, else read the message: a restart that the API server refused is tried again".into(),
         "Disabled" => format!("restart it yourself: kubectl rollout restart {name}"),
         "WorkloadNotSupporting" | "RolloutNotSupportedForStaticPods" => {
             "its kubelet makes the pod: change its manifest on the node, so that it is made anew".into()
         }
         // PodsManifestInjection.
         OUTDATED_INPUTS => restart(workload),
-        "RestartRequiredAutoRolloutDisabled" | "RestartRequiredAutoRolloutFailed" | "RestartRequiredWebhookMissed" => {
+        "RestartRequiredAutoRolloutDisabled" | "RestartRequiredWebhookMissed" => {
             format!("kubectl rollout restart {name}")
+        }
+        "RestartRequiredAutoRolloutFailed" => {
+            format!("kubectl rollout restart {name}, once it is not paused; with an update strategy that replaces no pods, delete them")
         }
         _ => return None,
     })

@@ -234,6 +234,41 @@ fn detection_that_nothing_waits_for_is_no_cause() {
 }
 
 #[test]
+fn workload_without_pods_is_not_blocked() {
+    let mut conditions = well();
+    conditions[4] = condition("PodsManifestInjection", "Unknown", "NoPods", "It has no pods.");
+    let mut facts = facts();
+    (facts.config, facts.pods) = (Some(config(&conditions)), Vec::new());
+    let report = workload::report(&facts);
+    assert_eq!(report.blocked, None);
+    assert!(report.notices.iter().any(|one| one.cause.starts_with("it has no pods now")), "{:?}", report.notices);
+}
+
+#[test]
+fn paused_workload_and_pods_that_are_left_to_the_user_have_a_remedy_that_works() {
+    let mut conditions = well();
+    let remedy = |conditions: &[Value]| {
+        let mut facts = facts();
+        facts.config = Some(config(conditions));
+        workload::report(&facts).blocked.unwrap().remedy
+    };
+    conditions[4] = condition(
+        "PodsManifestInjection",
+        "False",
+        "RestartRequiredAutoRolloutFailed",
+        "Some pods lack their agents: the update strategy of the StatefulSet replaces them only when you delete them.",
+    );
+    assert!(remedy(&conditions).starts_with("delete its pods one after the other"));
+    conditions[3] = condition(
+        "WorkloadRollout",
+        "False",
+        "FailedToPatch",
+        "Rollouts of it are paused; it goes on as soon as it is resumed.",
+    );
+    assert_eq!(remedy(&conditions), "kubectl rollout resume deployment/cart -n shop");
+}
+
+#[test]
 fn destination_that_takes_nothing_of_the_agents_is_a_note() {
     let mut facts = facts();
     let signals = |facts: &mut Facts, signals: Value| {

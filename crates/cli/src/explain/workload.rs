@@ -27,6 +27,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Reason of a workload without pods: of a CronJob between its jobs, or one that is scaled to zero.
+const NO_PODS: &str = "NoPods";
+
 /// Pods that the screen lists; the rest is counted.
 const PODS: usize = 8;
 
@@ -348,6 +351,7 @@ fn blocked(
         // A rollout that is switched off is well as long as no pod needs one.
         let is_harmless = (one.kind == WORKLOAD_ROLLOUT && one.answer == "yes")
             || one.kind == RUNTIME_DETECTION && is_decided
+            || one.reason == NO_PODS
             || one.reason == OUTDATED_INPUTS;
         (one.answer != "yes" || one.next_step.is_some()) && !is_harmless
     };
@@ -382,6 +386,11 @@ fn notices(facts: &Facts, destinations: Option<&[String]>, pods: &PodCounts) -> 
     };
     let workload = &facts.workload;
     let mut notices = Vec::new();
+    let mut conditions = config.status.iter().flat_map(|status| &status.conditions);
+    if conditions.any(|one| one.reason == NO_PODS) {
+        let cause = "it has no pods now; the next one is as decided".to_owned();
+        notices.push(Blocked { cause, remedy: "nothing".into() });
+    }
     let outdated = config.status.iter().flat_map(|status| status.outdated_inputs.iter().cloned()).collect::<Vec<_>>();
     if !outdated.is_empty() {
         notices.push(Blocked { cause: inputs::words(&outdated), remedy: restart(workload) });

@@ -275,6 +275,10 @@ fn next<'a>(seen: &Seen<'a>, facts: &Facts<'a>, is_optional: bool) -> (Move<'a>,
             return say(true, "Disabled", message);
         }
         _ if is_there && !facts.wanted.is_empty() && seen.progress.is_ongoing => return (going_on(seen, facts), None),
+        _ if facts.was_applied && facts.is_enabled && !facts.are_as_desired && !seen.progress.replaces_pods => {
+            let message = "Its pods get their agents as you replace them, which its update strategy leaves to you.";
+            return say(true, "RolloutFinished", message);
+        }
         _ if facts.was_applied && facts.is_enabled && !facts.are_as_desired && seen.options.heals => {
             return (heal(seen, facts), None);
         }

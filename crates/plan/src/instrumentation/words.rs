@@ -9,6 +9,9 @@ use odigos_api::condition::kind::PODS_INJECTION;
 /// All pods have their agents, and some run with older cluster-wide inputs.
 pub const OUTDATED_INPUTS: &str = "PodsAppliedWithOutdatedInputs";
 
+/// What an update strategy does that makes nothing anew by itself.
+pub const LEFT_TO_YOU: &str = "replaces them only when you delete them";
+
 /// The condition, from the word of `WorkloadRollout`.
 pub(super) fn injection(seen: &Seen<'_>, facts: &Facts<'_>, rollout: &str, is_healing: bool) -> ConditionDraft {
     let yes = |reason: &str, message: &str| ConditionDraft::yes(PODS_INJECTION, reason, message);
@@ -49,8 +52,16 @@ pub(super) fn injection(seen: &Seen<'_>, facts: &Facts<'_>, rollout: &str, is_he
         (_, "RolloutTriggeredSuccessfully" | "PreviousRolloutOngoing") => {
             unknown("RolloutInProgress", "Pods are being made anew.")
         }
+        (_, "FailedToPatch") if seen.progress.is_paused => {
+            no("RestartRequiredAutoRolloutFailed", &format!("Some pods {what}, and rollouts of it are paused."))
+        }
         (_, "FailedToPatch") => {
             no("RestartRequiredAutoRolloutFailed", &format!("Some pods {what}, and it could not be restarted."))
+        }
+        (kind, _) if facts.was_applied && !seen.progress.replaces_pods => {
+            let kind = kind.as_str();
+            let message = format!("Some pods {what}: the update strategy of the {kind} {LEFT_TO_YOU}.");
+            no("RestartRequiredAutoRolloutFailed", &message)
         }
         _ if facts.is_enabled && facts.was_applied => missed(&format!("restart the {}", seen.kind.as_str())),
         _ => unknown("WaitingForAutomaticRollout", &format!("Some pods {what}; a restart follows.")),

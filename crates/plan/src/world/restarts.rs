@@ -6,6 +6,7 @@
 use super::{Key, World};
 use crate::agents::{Reason, inputs};
 use crate::configuration::{self, Configuration};
+use crate::instrumentation::LEFT_TO_YOU;
 use crate::instrumentation::gate::{self, Gate, Others};
 use crate::instrumentation::pods::PodSeen;
 use crate::instrumentation::rollout::{self, Progress, Seen};
@@ -179,6 +180,10 @@ impl Case<'_> {
                 return (Some(self.restart(Certainty::Held, message.trim_end_matches('.'))), outdated);
             }
         }
+        if plan.restart.is_some() && !self.progress.replaces_pods {
+            let why = format!("its update strategy {LEFT_TO_YOU}; then {}", self.cause(config));
+            return (Some(self.restart(Certainty::Held, why)), outdated);
+        }
         let is_restarted = plan.restart.is_some() || plan.evict.is_some() || plan.rollback.is_some();
         if is_restarted {
             return (Some(self.restart(Certainty::Follows, self.cause(config))), outdated);
@@ -239,4 +244,38 @@ impl Case<'_> {
 #[must_use]
 pub fn outdated_words(outdated: &[(WorkloadRef, Vec<OutdatedInput>)]) -> Vec<String> {
     outdated.iter().map(|(workload, inputs)| format!("{workload}: {}", inputs::words(inputs))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::read;
+
+    #[test]
+    fn restart_is_held_where_the_update_strategy_leaves_pods_to_the_user() {
+        let of = |strategy: &str| {
+            let text = format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: odigos-configuration, namespace: odigos-system}}\n\
+                 data: {{config.yaml: \"agentsImage: r/agents:1\"}}\n---\n\
+                 apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {{name: db, namespace: shop}}\n\
+                 spec: {{replicas: 1, updateStrategy: {{type: {strategy}}}, template: {{spec: {{containers: [{{name: app}}]}}}}}}\n---\n\
+                 apiVersion: v1\nkind: Pod\n\
+                 metadata: {{name: db-0, namespace: shop, uid: u, ownerReferences: [{{apiVersion: apps/v1, kind: StatefulSet, name: db, uid: s, controller: true}}]}}\n\
+                 spec: {{containers: [{{name: app}}]}}\n---\n\
+                 apiVersion: odigos.io/v1alpha1\nkind: Destination\nmetadata: {{name: d, namespace: odigos-system}}\n\
+                 spec: {{type: debug, destinationName: d, signals: [TRACES], data: {{}}}}\n---\n\
+                 apiVersion: odigos.io/v1alpha1\nkind: Source\nmetadata: {{name: db, namespace: shop}}\n\
+                 spec: {{workload: {{kind: StatefulSet, name: db, namespace: shop}}, containerOverrides: [{{containerName: app, runtimeInfo: {{language: python, runtimeVersion: 3.11.2}}}}]}}\n"
+            );
+            let mut world = World::new("odigos-system");
+            read(&text).unwrap().into_iter().for_each(|object| world.insert(object).unwrap());
+            let before = world.clone();
+            world.settle(Timestamp::UNIX_EPOCH);
+            let restarts = world.applications(&before, Timestamp::UNIX_EPOCH).restarts;
+            restarts.into_iter().map(|one| (one.certainty, one.why)).collect::<Vec<_>>()
+        };
+        let gets = "it gets agents: app (python-community)";
+        assert_eq!(of("RollingUpdate"), [(Certainty::Follows, gets.to_owned())]);
+        assert_eq!(of("OnDelete"), [(Certainty::Held, format!("its update strategy {LEFT_TO_YOU}; then {gets}"))]);
+    }
 }
