@@ -428,6 +428,7 @@ async fn node(state: &State) -> Result<bool, Error> {
     let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
     let authorities = state.certificates.ensure(state).await;
     let daemon_set = daemon_set(state);
+    let covered = state.rules(&configuration).covered;
     let seen = node::Observed {
         namespace: &state.namespace,
         gateway: gateway.as_deref(),
@@ -436,6 +437,7 @@ async fn node(state: &State) -> Result<bool, Error> {
         processors: processors.iter().map(AsRef::<Processor>::as_ref).collect(),
         actions: actions.iter().map(AsRef::<Action>::as_ref).collect(),
         set_aside: &set_aside,
+        covered: covered.as_ref(),
         configuration: &configuration,
         provider: state.provider(),
         has_certificate: change_over::is_used_by_nodes(daemon_set.as_ref(), &state.all_gateway_pods(), now),

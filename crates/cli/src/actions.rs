@@ -12,7 +12,9 @@ use odigos_api::destination::Destination;
 use odigos_api::labels::DEFAULT_STREAM;
 use odigos_api::{CollectorRole, Finding, names};
 use odigos_pipeline::yaml;
+use odigos_plan::actions::explain::InForce;
 use odigos_plan::actions::item::Item;
+use odigos_plan::actions::running::{Running, running};
 use odigos_plan::actions::simulate::{Outcome, through};
 use odigos_plan::actions::{explain, failure, legacy, otlp_json, report};
 use odigos_plan::streams::{self, Selection};
@@ -52,8 +54,9 @@ Record items with the collector's file exporter (OTLP JSON, one object a line) o
   odigos actions try -f actions.yaml --items spans.json --stream audit -o json | jq .after
 
 With -o json there is one object for each item and stream:
-  {\"item\",\"stream\",\"destinations\",\"changedBy\",\"dropped\",\"before\",\"after\"}
-Every item is tried in every stream that Actions, Destinations or DataStreams name. Processors and sampling are not applied.")]
+  {\"item\",\"stream\",\"destinations\",\"changedBy\",\"dropped\",\"before\",\"after\",\"alike\"}
+A destination gets an item once from streams that are alike for it, and once from each other one.
+Every item is tried in every stream that Actions, Destinations or DataStreams name. Processors, k8sAttributes and sampling are not applied.")]
     Try(Try),
     /// Translate Actions of older releases (actions.odigos.io/v1alpha1) into Actions of today: those of manifests, or of the cluster.
     #[command(after_help = "\
@@ -137,7 +140,12 @@ impl Given {
         }
         let client = live::client().await?;
         let (mut world, mut findings) = (World::new(&self.namespace), Vec::new());
-        for (kind, plural) in [("Action", "actions"), ("Destination", "destinations"), ("DataStream", "datastreams")] {
+        for (kind, plural) in [
+            ("Action", "actions"),
+            ("Destination", "destinations"),
+            ("DataStream", "datastreams"),
+            ("CollectorsGroup", "collectorsgroups"),
+        ] {
             for object in live::list(&client, odigos_api::API_VERSION, kind, plural, Some(&self.namespace)).await? {
                 findings.extend(world.insert(object).err());
             }
@@ -196,12 +204,16 @@ fn state(action: &Action) -> String {
     if conditions.clone().any(|one| one.type_ == "AddedToCollectorConfig" && one.status == "True") {
         return "in force".to_owned();
     }
-    let problems = report::findings(action).iter().any(|one| one.severity == odigos_api::Severity::Error);
-    if problems { "InvalidAction".to_owned() } else { "not applied yet".to_owned() }
+    let state = match InForce::of(action) {
+        InForce::Whole => "not applied yet",
+        InForce::Drops => "ItemsDropped",
+        InForce::Part | InForce::Nothing | InForce::Disabled => "InvalidAction",
+    };
+    state.to_owned()
 }
 
-fn place(action: &Action) -> (&'static str, i32) {
-    let place = explain::place(action);
+fn place(action: &Action, measures_spans: bool) -> (&'static str, i32) {
+    let place = explain::place(action, measures_spans);
     let role = match place.role {
         CollectorRole::ClusterGateway => "gateway",
         CollectorRole::NodeCollector => "node",
@@ -219,15 +231,16 @@ async fn list(given: &Given) -> Result<ExitCode, Failure> {
     found.extend(findings(&world));
     let failed = output::findings(&found);
     let all = actions(&world);
+    let measures_spans = world.measures_spans();
     if given.output == View::Table {
         let head = ["NAME", "KIND", "SIGNALS", "STREAMS", "RUNS IN", "ORDER", "ON FAILURE", "STATE"];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(all.iter().map(|action| {
-            let (role, hint) = place(action);
+            let (role, hint) = place(action, measures_spans);
             let signals: Vec<&str> = action.spec.signals.iter().map(|signal| signal.as_str()).collect();
             vec![
                 name(action).to_owned(),
-                explain::kind(&action.spec).to_owned(),
+                explain::kind(&action.spec),
                 signals.join(","),
                 streams_of(action),
                 role.to_owned(),
@@ -242,13 +255,13 @@ async fn list(given: &Given) -> Result<ExitCode, Failure> {
         }
         return Ok(code(failed));
     }
-    let all: Vec<Value> = all.iter().map(|action| described(action)).collect();
+    let all: Vec<Value> = all.iter().map(|action| described(action, measures_spans)).collect();
     output::value(&json!(all), given.output)?;
     Ok(code(failed))
 }
 
-fn described(action: &Action) -> Value {
-    let (role, hint) = place(action);
+fn described(action: &Action, measures_spans: bool) -> Value {
+    let (role, hint) = place(action, measures_spans);
     json!({
         "name": name(action), "kind": explain::kind(&action.spec), "signals": action.spec.signals,
         "dataStreams": action.spec.data_streams.clone().unwrap_or_default(), "runsIn": role, "order": hint,
@@ -265,14 +278,15 @@ async fn explain_actions(arguments: &Explain) -> Result<ExitCode, Failure> {
     let (world, mut found) = arguments.given.world().await?;
     found.extend(findings(&world));
     let failed = output::findings(&found);
+    let measures_spans = world.measures_spans();
     let sets: Vec<(String, Vec<&Action>)> = chosen(&world, arguments.stream.as_deref())
         .into_iter()
-        .map(|stream| (stream.clone(), explain::in_order(actions(&world), &stream)))
+        .map(|stream| (stream.clone(), explain::in_order(actions(&world), &stream, measures_spans)))
         .collect();
     if arguments.given.output != View::Table {
         let all: Vec<Value> = sets
             .iter()
-            .map(|(stream, actions)| json!({"stream": stream, "actions": actions.iter().map(|one| described(one)).collect::<Vec<_>>()}))
+            .map(|(stream, actions)| json!({"stream": stream, "actions": actions.iter().map(|one| described(one, measures_spans)).collect::<Vec<_>>()}))
             .collect();
         output::value(&json!(all), arguments.given.output)?;
         return Ok(code(failed));
@@ -284,9 +298,9 @@ async fn explain_actions(arguments: &Explain) -> Result<ExitCode, Failure> {
             text.push_str("  no Action changes it\n");
         }
         for (position, action) in actions.iter().enumerate() {
-            let (role, hint) = place(action);
+            let (role, hint) = place(action, measures_spans);
             let signals: Vec<String> = action.spec.signals.iter().map(|one| one.as_str().to_lowercase()).collect();
-            let off = if action.spec.disabled == Some(true) { " (disabled)" } else { "" };
+            let off = InForce::of(action).mark();
             let own = if streams_of(action) == "all" { "of all streams" } else { "of this stream" };
             text.push_str(&format!(
                 "  {}. {}{off} {} [{}; {own}; {role}, order {hint}; on failure: {}]\n",
@@ -341,22 +355,29 @@ fn try_out(arguments: &Try) -> Result<ExitCode, Failure> {
         Finding::info(format!("Processor {namespace}/{name}"), "", message)
     });
     found.extend(left_out);
+    let running = running(actions(&world), world.measures_spans());
+    let unknown = running.iter().filter(|one| !one.is_known()).flat_map(Running::names).map(|name| {
+        let message = "it is not applied here: what Kubernetes knows of pods is not known to odigos actions try";
+        Finding::info(format!("Action {}/{name}", world.namespace), "spec.k8sAttributes", message)
+    });
+    found.extend(unknown);
     let failed = output::findings(&found);
     let items = recorded(&arguments.items)?;
     let streams = chosen(&world, arguments.stream.as_deref());
     let taking = destinations(&world);
-    let ordered: Vec<(&String, Vec<&Action>)> =
-        streams.iter().map(|stream| (stream, explain::in_order(actions(&world), stream))).collect();
     let mut all = Vec::new();
     for (number, item) in items.iter().enumerate() {
         let outcomes: Vec<Outcome> =
-            ordered.iter().map(|(stream, actions)| through(actions, taking.iter().copied(), stream, item)).collect();
+            streams.iter().map(|stream| through(&running, taking.iter().copied(), stream, item)).collect();
         if arguments.output == View::Table {
             output::text(&tried(number + 1, item, &outcomes));
             continue;
         }
         all.extend(outcomes.iter().map(|one| {
+            let is_alike = |other: &&Outcome| other.stream != one.stream && other.treatment == one.treatment;
+            let alike: Vec<&str> = outcomes.iter().filter(is_alike).map(|other| other.stream.as_str()).collect();
             json!({
+                "alike": alike,
                 "item": number + 1, "stream": one.stream, "destinations": one.destinations, "changedBy": one.by,
                 "dropped": one.item.is_none(), "before": otlp_json::short(item),
                 "after": one.item.as_ref().map(otlp_json::short),
@@ -394,12 +415,17 @@ fn tried(number: usize, item: &Item, outcomes: &[Outcome]) -> String {
     for destination in shared {
         let got: Vec<&Outcome> =
             outcomes.iter().filter(|one| one.item.is_some() && one.destinations.contains(destination)).collect();
-        let differ = got.windows(2).any(|pair| matches!(pair, [a, b] if a.item != b.item));
-        if differ {
-            let streams: Vec<&str> = got.iter().map(|one| one.stream.as_str()).collect();
+        let names: Vec<&str> = got.iter().map(|one| one.stream.as_str()).collect();
+        let names = names.join(" and ");
+        let differs =
+            |by: &dyn Fn(&Outcome, &Outcome) -> bool| got.windows(2).any(|pair| matches!(pair, [a, b] if by(a, b)));
+        if differs(&|a, b| a.item != b.item) {
             text.push_str(&format!(
-                "  {destination} gets several versions of it from a workload in the streams {}\n",
-                streams.join(" and ")
+                "  {destination} gets several versions of it from a workload in the streams {names}\n"
+            ));
+        } else if differs(&|a, b| a.treatment != b.treatment) {
+            text.push_str(&format!(
+                "  {destination} gets it several times, with the same content, from a workload in the streams {names}: their Actions differ, also where they do not change it\n"
             ));
         }
     }

@@ -12,7 +12,7 @@ use odigos_api::condition::kind;
 use odigos_api::destination::Destination;
 use odigos_api::source::Source;
 use odigos_api::{API_VERSION, Finding, Severity, WorkloadRef, names};
-use odigos_plan::actions::explain::in_order;
+use odigos_plan::actions::explain::{InForce, in_order};
 use odigos_plan::admission::source::exact_workload;
 use odigos_plan::coverage::scope::Scope;
 use odigos_plan::coverage::{self, Matcher};
@@ -422,11 +422,25 @@ fn stream(world: &World, live: &World, name: &str) -> anyhow::Result<Report> {
         report.notices.push(Blocked { cause: cut.message.clone(), remedy: remedy.into() });
     }
     let actions = world.actions.iter().filter(|((namespace, _), _)| *namespace == world.namespace).map(|(_, one)| one);
-    let changed: Vec<String> = in_order(actions, name)
-        .into_iter()
-        .filter(|action| action.spec.disabled != Some(true))
-        .filter_map(|action| action.metadata.name.clone())
-        .collect();
+    let mut changed = Vec::new();
+    for action in in_order(actions, name, world.measures_spans()) {
+        let (title, state) = (action.metadata.name.clone().unwrap_or_default(), InForce::of(action));
+        let cause = match state {
+            InForce::Disabled => continue,
+            InForce::Whole => None,
+            InForce::Drops => Some(format!(
+                "Action {title} cannot be carried out, and its failurePolicy is drop: the items that it is for are not exported"
+            )),
+            InForce::Part => {
+                Some(format!("Action {title} cannot be carried out whole: items pass without the rest of it"))
+            }
+            InForce::Nothing => Some(format!("Action {title} cannot be carried out: items pass as they are")),
+        };
+        changed.push(format!("{title}{}", state.mark()));
+        if let Some(cause) = cause {
+            report.notices.push(Blocked { cause, remedy: "correct it; odigos actions list says what is wrong".into() });
+        }
+    }
     report.facts.push(("Actions".into(), joined(changed)));
     let led_to = world.destinations.values().filter(|one| {
         let name = one.metadata.name.as_ref();

@@ -86,7 +86,7 @@ impl<R: Read> Read for Counting<R> {
 /// When the file cannot be read, is in another form, or holds no span at all.
 pub(crate) fn read(
     path: &Path,
-    before: &BeforeSampling,
+    before: &BeforeSampling<'_>,
     position: &Position,
     each: &mut dyn FnMut(&Span, u64),
 ) -> anyhow::Result<Summary> {
@@ -104,7 +104,7 @@ pub(crate) fn read(
 
 fn read_from(
     mut file: impl Read,
-    before: &BeforeSampling,
+    before: &BeforeSampling<'_>,
     each: &mut dyn FnMut(&Span, u64),
 ) -> anyhow::Result<Summary> {
     let (start, length) = first_bytes(&mut file)?;
@@ -132,7 +132,7 @@ fn first_bytes(reader: &mut impl Read) -> std::io::Result<([u8; 4], usize)> {
 fn read_plain(
     start: &[u8],
     rest: impl Read,
-    before: &BeforeSampling,
+    before: &BeforeSampling<'_>,
     each: &mut dyn FnMut(&Span, u64),
 ) -> anyhow::Result<Summary> {
     match start {
@@ -152,7 +152,7 @@ fn read_plain(
 /// One recording under way.
 struct Reading<'a> {
     summary: Summary,
-    before: &'a BeforeSampling,
+    before: &'a BeforeSampling<'a>,
     each: &'a mut dyn FnMut(&Span, u64),
 }
 

@@ -222,7 +222,7 @@ fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
     }
     let (totals, counts) = simulation.finish(|_| {});
     output::text(&table(&rules, &counts, &totals));
-    let actions: Vec<&str> = before.actions().collect();
+    let actions: Vec<String> = before.actions().collect();
     if !actions.is_empty() {
         output::text(&format!("Rules see what these Actions leave, in this order: {}\n", actions.join(", ")));
     }
@@ -230,7 +230,7 @@ fn simulate(arguments: &Simulate) -> Result<ExitCode, Failure> {
 }
 
 /// Feeds the recording to the simulation, and says what of it is not counted.
-fn feed(simulation: &mut Simulation<'_>, before: &BeforeSampling, path: &Path) -> anyhow::Result<Vec<Finding>> {
+fn feed(simulation: &mut Simulation<'_>, before: &BeforeSampling<'_>, path: &Path) -> anyhow::Result<Vec<Finding>> {
     let size = std::fs::metadata(path).map(|metadata| metadata.len()).unwrap_or_default();
     let progress = std::io::stderr().is_terminal();
     let position = Position::default();

@@ -127,7 +127,12 @@ fn convert_translates_older_kinds() {
 fn help_teaches() {
     // Lines are as long as the terminal is wide.
     let said = text(&odigos(&["try", "--help"]).stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-    for part in ["file exporter", "--items spans.json", "\"changedBy\"", "Processors and sampling are not applied"] {
+    for part in [
+        "file exporter",
+        "--items spans.json",
+        "\"changedBy\"",
+        "Processors, k8sAttributes and sampling are not applied",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -145,6 +150,12 @@ status:
     - {type: TraceCut, status: "True", reason: HalvesOfTraces, message: shop/web calls shop/cart, lastTransitionTime: "2026-01-01T00:00:00Z"}
 "#;
     let files = Files::new();
+    let broken = ACTIONS.replace("piiCategories: [EMAIL]", "customRegexMaskings: [{regex: x}]");
+    let path = files.write("all.yaml", &format!("{broken}{STREAM}"));
+    let out =
+        Command::new(env!("CARGO_BIN_EXE_odigos")).args(["describe", "stream", "audit", "-f", &path]).output().unwrap();
+    let said = text(&out.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("its failurePolicy is drop: the items that it is for are not exported"), "{said}");
     let path = files.write("all.yaml", &format!("{ACTIONS}{STREAM}"));
     let out =
         Command::new(env!("CARGO_BIN_EXE_odigos")).args(["describe", "stream", "audit", "-f", &path]).output().unwrap();
@@ -152,4 +163,84 @@ status:
     for part in ["Actions       rename, mask", "shop/web calls shop/cart", "put both workloads into one data stream"] {
         assert!(said.contains(part), "{part}: {said}{}", text(&out.stderr));
     }
+}
+
+const SHARED: &str = r#"
+apiVersion: odigos.io/v1alpha1
+kind: Action
+metadata: {name: aa, namespace: odigos-system}
+spec: {signals: [TRACES], urlTemplatization: {default: [{}]}}
+---
+apiVersion: odigos.io/v1alpha1
+kind: Action
+metadata: {name: bb, namespace: odigos-system}
+spec:
+  signals: [TRACES]
+  urlTemplatization: {rules: [{templates: ["/users/{user}"]}], default: [{disabled: true}]}
+---
+apiVersion: odigos.io/v1alpha1
+kind: Action
+metadata: {name: delp, namespace: odigos-system}
+spec: {signals: [TRACES], deleteAttribute: {attributeNamesToDelete: [url.path]}}
+---
+apiVersion: odigos.io/v1alpha1
+kind: Action
+metadata: {name: none, namespace: odigos-system}
+spec: {signals: [TRACES], renameAttribute: {renames: {a: "", http.request.method: m}}}
+---
+apiVersion: odigos.io/v1alpha1
+kind: Action
+metadata: {name: pods, namespace: odigos-system}
+spec: {signals: [TRACES], k8sAttributes: {collectClusterUID: true}}
+"#;
+
+/// Nodes compute metrics from spans unless something says otherwise, so they make templates before gateways run anything.
+#[test]
+fn order_and_effect_are_those_of_the_collectors() {
+    let files = Files::new();
+    let attributes = json!([
+        {"key": "http.request.method", "value": {"stringValue": "GET"}}, {"key": "url.path", "value": {"stringValue": "/users/7"}},
+    ]);
+    let span =
+        json!({"resourceSpans": [{"scopeSpans": [{"spans": [{"name": "GET", "kind": 2, "attributes": attributes}]}]}]});
+    let (actions, items) = (files.write("actions.yaml", SHARED), files.write("items.json", &span.to_string()));
+    let out = odigos(&["try", "-f", &actions, "--items", &items, "-o", "json"]);
+    let told: Value = serde_json::from_str(&text(&out.stdout)).unwrap();
+    assert_eq!(told[0]["after"]["attributes"]["http.route"], "/users/{user}", "{told}");
+    assert_eq!(told[0]["changedBy"], json!(["aa", "bb", "delp"]), "what is not in force changes nothing");
+    let said = text(&out.stderr);
+    assert!(said.contains("what Kubernetes knows of pods is not known to odigos actions try"), "{said}");
+    let list = text(&odigos(&["list", "-f", &actions]).stdout);
+    let row = |name: &str| {
+        list.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(row("aa"), "aa urlTemplatization TRACES all node 1 ignore not applied yet");
+    assert_eq!(row("none"), "none renameAttribute TRACES all gateway -50 ignore InvalidAction");
+    let explained = text(&odigos(&["explain", "-f", &actions, "--stream", "default"]).stdout);
+    let order: Vec<&str> = explained.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    assert_eq!(order[1..], ["pods", "aa", "bb", "delp", "none"], "{explained}");
+    assert!(explained.contains("none (not in force) renames"), "{explained}");
+    // A configuration without metrics from spans leaves templates to gateways.
+    let off = files.write("config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: odigos-configuration, namespace: odigos-system}\ndata: {config.yaml: \"metricsSources: {spanMetrics: {disabled: true}}\"}\n");
+    let list = text(&odigos(&["list", "-f", &actions, &off]).stdout);
+    assert!(list.lines().any(|line| line.starts_with("aa") && line.contains("gateway")), "{list}");
+}
+
+#[test]
+fn try_tells_of_copies_that_are_equal() {
+    let files = Files::new();
+    let mask = "apiVersion: odigos.io/v1alpha1\nkind: Action\nmetadata: {name: mask, namespace: odigos-system}\nspec: {signals: [TRACES], dataStreams: [audit], piiMasking: {piiCategories: [JWT]}}\n---";
+    let store = ACTIONS.rsplit("---").next().unwrap();
+    let (actions, items) = (files.write("a.yaml", &format!("{mask}{store}")), files.write("items.json", &spans()));
+    let table = text(&odigos(&["try", "-f", &actions, "--items", &items]).stdout);
+    assert!(
+        table.contains(
+            "store gets it several times, with the same content, from a workload in the streams audit and default"
+        ),
+        "{table}"
+    );
+    let alike = mask.replace("dataStreams: [audit], ", "");
+    let actions = files.write("a.yaml", &format!("{alike}{store}"));
+    let table = text(&odigos(&["try", "-f", &actions, "--items", &items]).stdout);
+    assert!(!table.contains("several"), "{table}");
 }

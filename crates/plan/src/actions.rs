@@ -25,6 +25,8 @@ pub mod otlp_json;
 mod pattern;
 pub mod problem;
 pub mod report;
+pub mod running;
+pub(crate) mod scopes;
 pub mod shared;
 pub mod simulate;
 mod span_names;
@@ -41,7 +43,9 @@ use item::Item;
 use odigos_api::action::{Action, ActionSpec};
 use odigos_api::scope::SourcesScopes;
 use odigos_api::{CollectorRole, Signal};
+use odigos_pipeline::ottl::Condition;
 use problem::Problem;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use transform::{Group, Settings};
 
@@ -74,6 +78,15 @@ impl Kind {
     /// The kind of an Action; `None` when it holds none, or several.
     #[must_use]
     pub fn of(spec: &ActionSpec) -> Option<Self> {
+        match Self::stated(spec).as_slice() {
+            [kind] => Some(*kind),
+            _ => None,
+        }
+    }
+
+    /// Every kind that an Action holds; one that can be carried out holds exactly one.
+    #[must_use]
+    pub fn stated(spec: &ActionSpec) -> Vec<Self> {
         let stated = [
             (spec.add_cluster_info.is_some(), Self::AddClusterInfo),
             (spec.delete_attribute.is_some(), Self::DeleteAttribute),
@@ -86,8 +99,24 @@ impl Kind {
             (spec.db_query_templatization.is_some(), Self::DbQueryTemplatization),
             (spec.infer_db_attributes.is_some(), Self::InferDbAttributes),
         ];
-        let mut stated = stated.into_iter().filter(|(is_stated, _)| *is_stated).map(|(_, kind)| kind);
-        stated.next().filter(|_| stated.next().is_none())
+        stated.into_iter().filter(|(is_stated, _)| *is_stated).map(|(_, kind)| kind).collect()
+    }
+
+    /// The field of an Action that holds it.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
+        match self {
+            Self::AddClusterInfo => "addClusterInfo",
+            Self::DeleteAttribute => "deleteAttribute",
+            Self::RenameAttribute => "renameAttribute",
+            Self::PiiMasking => "piiMasking",
+            Self::ExtractAttribute => "extractAttribute",
+            Self::SpanRenamer => "spanRenamer",
+            Self::UrlTemplatization => "urlTemplatization",
+            Self::DbQueryTemplatization => "dbQueryTemplatization",
+            Self::InferDbAttributes => "inferDbAttributes",
+            Self::K8sAttributes => "k8sAttributes",
+        }
     }
 
     /// Its place among processors (section 1.1): lower runs earlier; from 10 on, after sampling.
@@ -104,6 +133,12 @@ impl Kind {
             Self::AddClusterInfo | Self::UrlTemplatization => 1,
             Self::ExtractAttribute => 2,
         }
+    }
+
+    /// Whether it can change profiles, which no collector of this release carries: the signal is taken, and changes nothing.
+    #[must_use]
+    pub const fn takes_profiles(self) -> bool {
+        matches!(self, Self::AddClusterInfo | Self::DeleteAttribute | Self::RenameAttribute | Self::K8sAttributes)
     }
 
     /// The signals that it can change.
@@ -148,13 +183,29 @@ pub struct Step {
     pub signals: Vec<Signal>,
     /// Streams that it is for; `None` means all.
     pub streams: Option<Vec<String>>,
-    /// Its settings.
+    /// Its settings, which need nothing else: scopes are judged where they stand.
     pub settings: Settings,
+    /// Parts of its conditions that look at resources alone, which collectors judge before anything can change those.
+    pub scopes: Vec<Condition>,
+    /// Scopes outside of which it does nothing; none where it may be for anything.
+    pub limits: Option<Vec<SourcesScopes>>,
+    /// Whether a statement that fails holds the item back: it must not pass as it is.
+    pub propagates: bool,
     /// What its author should know.
     pub notes: Vec<String>,
 }
 
 impl Step {
+    /// The settings as they stand in a collector's configuration.
+    #[must_use]
+    pub fn rendered(&self) -> Value {
+        let mut settings = scopes::marked(self).rendered();
+        if self.propagates && matches!(self.settings, Settings::Transform(_)) {
+            settings["error_mode"] = json!("propagate");
+        }
+        settings
+    }
+
     /// Whether items are dropped, since its Action cannot change them.
     #[must_use]
     pub const fn drops(&self) -> bool {
@@ -171,11 +222,21 @@ pub struct Compiled {
     pub problems: Vec<Problem>,
 }
 
+impl Compiled {
+    /// Whether it is carried out whole for the signals that its kind can change: signals that it cannot are no reason to hold back those.
+    fn is_whole(&self) -> bool {
+        self.problems.is_empty() || self.step.is_some() && self.problems.iter().all(|one| one.field == SIGNALS)
+    }
+}
+
+/// The field of the signals.
+const SIGNALS: &str = "spec.signals";
+
 /// Compiles an Action. One that cannot be carried out whole, and whose items are not to pass then, becomes what drops them.
 #[must_use]
 pub fn compile(action: &Action) -> Compiled {
     let mut compiled = attempt(action);
-    if !compiled.problems.is_empty()
+    if !compiled.is_whole()
         && let Some(dropping) = failure::dropping(action)
     {
         compiled.step = Some(dropping);
@@ -187,20 +248,25 @@ pub fn compile(action: &Action) -> Compiled {
 fn attempt(action: &Action) -> Compiled {
     let (spec, name) = (&action.spec, action.metadata.name.as_deref().unwrap_or_default());
     let mut problems = Vec::new();
-    let Some(kind) = Kind::of(spec) else {
-        let message = "an Action holds exactly one kind, such as deleteAttribute; write one Action for each";
-        return Compiled { step: None, problems: vec![Problem::new("spec", message)] };
-    };
+    let Some(kind) = Kind::of(spec) else { return Compiled { step: None, problems: not_one_kind(spec) } };
     check_signals(kind, &spec.signals, &mut problems);
     let signals: Vec<Signal> = kind.signals().iter().copied().filter(|signal| spec.signals.contains(signal)).collect();
     let before = problems.len();
-    let (settings, notes) = settings(kind, spec, &signals, &mut problems);
+    let (settings, mut notes) = settings(kind, spec, &signals, &mut problems);
+    if spec.signals.contains(&Signal::Profiles) && kind.takes_profiles() {
+        notes.push("PROFILES are taken and change nothing: no collector of this release carries profiles".to_owned());
+    }
     let size = settings.as_ref().map_or(0, |settings| settings.rendered().to_string().len());
     problems.extend(object_size_problem(size).map(|problem| Problem::new("spec", problem)));
-    // Rules of the kinds that hold a list of them stand for themselves; half a rename or half a deletion is none.
+    // Rules of the kinds that hold a list of them stand for themselves; half a rename is none.
     let stands_for_itself = matches!(
         kind,
-        Kind::PiiMasking | Kind::ExtractAttribute | Kind::SpanRenamer | Kind::UrlTemplatization | Kind::K8sAttributes
+        Kind::DeleteAttribute
+            | Kind::PiiMasking
+            | Kind::ExtractAttribute
+            | Kind::SpanRenamer
+            | Kind::UrlTemplatization
+            | Kind::K8sAttributes
     );
     let is_usable = problems.len() == before || stands_for_itself && size <= OBJECT_LIMIT;
     let is_on = spec.disabled != Some(true) && !signals.is_empty() && is_usable;
@@ -212,22 +278,39 @@ fn attempt(action: &Action) -> Compiled {
         signals,
         streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
         settings,
+        scopes: scopes::conditions(spec),
+        limits: failure::limits(spec),
+        propagates: failure::drops(spec),
         notes,
     });
     Compiled { step, problems }
+}
+
+/// What is said of an Action that holds no kind, or of each that it holds too many.
+fn not_one_kind(spec: &ActionSpec) -> Vec<Problem> {
+    let stated = Kind::stated(spec);
+    let named = |kinds: &[Kind]| kinds.iter().map(|kind| kind.field()).collect::<Vec<_>>().join(" and ");
+    let [_, others @ ..] = stated.as_slice() else {
+        return vec![Problem::new("spec", "a kind is required, such as deleteAttribute; it holds none")];
+    };
+    let message =
+        format!("an Action holds exactly one kind, and this one holds {}; write one Action for each", named(&stated));
+    others.iter().map(|kind| Problem::new(format!("spec.{}", kind.field()), message.clone())).collect()
 }
 
 fn check_signals(kind: Kind, signals: &[Signal], problems: &mut Vec<Problem>) {
     let words = |signals: &[Signal]| signals.iter().map(|signal| signal.as_str()).collect::<Vec<_>>().join(", ");
     if signals.is_empty() {
         let message = format!("it names no signal, so it changes nothing; write {}", words(kind.signals()));
-        problems.push(Problem::new("spec.signals", message));
+        problems.push(Problem::new(SIGNALS, message));
     }
-    let unsupported: Vec<Signal> = signals.iter().copied().filter(|signal| !kind.signals().contains(signal)).collect();
+    let is_taken =
+        |signal: &Signal| kind.signals().contains(signal) || *signal == Signal::Profiles && kind.takes_profiles();
+    let unsupported: Vec<Signal> = signals.iter().copied().filter(|signal| !is_taken(signal)).collect();
     if !unsupported.is_empty() {
         let message =
             format!("{} cannot be changed by this kind; it takes {}", words(&unsupported), words(kind.signals()));
-        problems.push(Problem::new("spec.signals", message));
+        problems.push(Problem::new(SIGNALS, message));
     }
 }
 
@@ -243,7 +326,7 @@ fn settings(
     let settings = match kind {
         Kind::AddClusterInfo => spec.add_cluster_info.as_ref().map(|kind| attributes::add(kind, problems)),
         Kind::DeleteAttribute => {
-            spec.delete_attribute.as_ref().map(|kind| attributes::removal(kind, signals, problems))
+            spec.delete_attribute.as_ref().and_then(|kind| attributes::removal(kind, signals, problems))
         }
         Kind::RenameAttribute => {
             spec.rename_attribute.as_ref().map(|kind| attributes::renaming(kind, signals, problems))
@@ -291,11 +374,7 @@ fn settings(
 }
 
 /// The condition of the scopes of a kind; what cannot be read is reported.
-fn within(
-    kind: &str,
-    scopes: Option<&SourcesScopes>,
-    problems: &mut Vec<Problem>,
-) -> Result<Option<odigos_pipeline::ottl::Condition>, ()> {
+fn within(kind: &str, scopes: Option<&SourcesScopes>, problems: &mut Vec<Problem>) -> Result<Option<Condition>, ()> {
     let refused = |(field, message): (String, String)| Problem::new(format!("spec.{kind}.scopes{field}"), message);
     scope::condition(scopes).map_err(|problem| problems.push(refused(problem)))
 }
@@ -304,15 +383,15 @@ fn within(
 pub fn evaluate(spec: &ActionSpec, item: &mut Item) {
     let Some(kind) = Kind::of(spec) else { return };
     let signal = item.signal();
-    let is_meant = spec.signals.contains(&signal) && kind.signals().contains(&signal);
-    if spec.disabled == Some(true) || !is_meant {
+    let meant: Vec<Signal> = kind.signals().iter().copied().filter(|signal| spec.signals.contains(signal)).collect();
+    if spec.disabled == Some(true) || !meant.contains(&signal) {
         return;
     }
     if let Some(kind) = &spec.add_cluster_info {
         attributes::added(kind, item);
     }
     if let Some(kind) = &spec.delete_attribute {
-        attributes::removed(kind, item);
+        attributes::removed(kind, &meant, item);
     }
     if let Some(kind) = &spec.rename_attribute {
         attributes::renamed(kind, item);

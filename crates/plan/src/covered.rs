@@ -5,7 +5,7 @@
 
 use crate::spelling::hint;
 use odigos_api::instrumentation_config::InstrumentationConfig;
-use odigos_api::scope::SourcesScopes;
+use odigos_api::scope::{SourceReference, SourcesScopes};
 use odigos_api::{WorkloadKind, WorkloadRef, labels};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +35,8 @@ pub struct CoveredNames {
     namespaces: BTreeSet<String>,
     languages: BTreeSet<String>,
     streams: BTreeSet<String>,
+    /// Workloads by the class of their items.
+    classes: BTreeMap<String, BTreeSet<WorkloadRef>>,
 }
 
 impl CoveredNames {
@@ -50,7 +52,11 @@ impl CoveredNames {
 
     /// Adds the workload behind an InstrumentationConfig, without its languages.
     pub fn add(&mut self, namespace: &str, name: &str, labels: Option<&BTreeMap<String, String>>) {
-        self.workloads.extend(WorkloadRef::from_config_name(namespace, name));
+        let workload = WorkloadRef::from_config_name(namespace, name);
+        if let Some(class) = labels.and_then(|labels| labels.get(labels::STREAM_CLASS)) {
+            self.classes.entry(class.clone()).or_default().extend(workload.clone());
+        }
+        self.workloads.extend(workload);
         self.namespaces.insert(namespace.to_owned());
         self.streams.extend(labels.map(labels::streams).unwrap_or_default());
     }
@@ -105,6 +111,23 @@ impl CoveredNames {
         let languages = languages.map(|(n, one)| (at("languages", n), self.missing_language(one)));
         let all = sources.chain(namespaces).chain(languages);
         all.filter_map(|(field, message)| Some((field, message?))).collect()
+    }
+
+    /// Whether scopes may be for an item of a class. Languages are found while workloads run, so they are not looked at; of a class that no
+    /// workload is known to be in, nothing is known.
+    #[must_use]
+    pub fn may_hold(&self, scopes: &SourcesScopes, class: &str) -> bool {
+        let Some(workloads) = self.classes.get(class) else { return true };
+        let is_source = |workload: &WorkloadRef| {
+            let is_it = |one: &SourceReference| {
+                WorkloadKind::parse(&one.kind)
+                    .is_none_or(|kind| *workload == WorkloadRef::new(&one.namespace, kind, &one.name))
+            };
+            scopes.sources.is_empty() || scopes.sources.iter().any(is_it)
+        };
+        let is_within =
+            |workload: &WorkloadRef| scopes.namespaces.is_empty() || scopes.namespaces.contains(&workload.namespace);
+        workloads.iter().any(|workload| is_source(workload) && is_within(workload))
     }
 
     /// What to report of a data stream that no workload is in.

@@ -17,6 +17,7 @@ pub mod sampling;
 pub mod secret_access;
 pub mod secret_values;
 mod service_graph;
+mod treatment;
 mod versions;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod stream_tests;
 mod tests;
 
 use crate::actions::report as actions;
+use crate::actions::scopes::Scopes;
 use crate::collector::{self, OwnTelemetry};
 use crate::config_files::ConfigFiles;
 use crate::configuration::Configuration;
@@ -52,6 +54,7 @@ pub use secret_access::SecretMark;
 pub use secret_values::{SecretKeys, SecretValue};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use treatment::Treatments;
 
 /// Everything that the gateway's configuration depends on. Of a dedicated pool ([`crate::pools`]) the Destinations are those
 /// that its streams reach.
@@ -197,7 +200,7 @@ impl GatewayPlan {
 pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     let role = CollectorRole::ClusterGateway;
     let classes = &seen.group.spec.stream_classes;
-    let permission = Permission::of(seen.configuration);
+    let permission = Permission::of(seen.configuration).for_collector(seen.is_own_collector);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
     let mut actions = actions::known(
@@ -207,6 +210,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         seen.rules.covered.as_ref(),
         seen.senders.measures_spans,
     );
+    processors.scopes = Scopes::of(&actions::steps(&actions));
     actions.retain(|one| one.role == role);
     processors.add_steps(role, &actions::steps(&actions));
     let mut destinations = destinations::plan(seen);
@@ -253,7 +257,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
     }
     processors.report_unreached(role, &config, seen.processors.iter().copied());
     processors.report_sampled_apart(&config, seen.processors.iter().copied());
-    for versions in versions::of(&seen.group.spec, &processors, &destinations.fragments) {
+    for versions in versions::of(&seen.group.spec, &processors, &destinations.fragments, seen.rules.covered.as_ref()) {
         let message = versions.to_string();
         for action in actions.iter_mut().filter(|one| one.step().is_some_and(|step| versions.is_made_by(&step.id))) {
             action.versions.push(message.clone());
@@ -422,7 +426,8 @@ fn assemble(
         if fragments.iter().any(|fragment| fragment.pipelines.contains_key(&signal)) {
             let samplers = (signal == Signal::Traces).then_some(&samplers);
             add_root(&mut config, signal, spec, processors, fragments, samplers);
-            routing::add(&mut config, signal, spec, processors, fragments, samplers);
+            let treatments = Treatments::new(processors, seen.rules.covered.as_ref());
+            routing::add(&mut config, signal, spec, &treatments, fragments, samplers);
         } else if signal == Signal::Traces && service_graph::is_wanted(spec, fragments) {
             service_graph::add_root(&mut config, spec, fragments);
         }
@@ -500,6 +505,7 @@ fn add_root(
     let streams = routing::fed_streams(spec, fragments, signal);
     let of_all = processors.placed_by_stream(signal, &streams).before_router();
     let (late, early): (Vec<_>, Vec<_>) = of_all.partition(|p| split && p.hint >= processors::LATE_HINT);
+    root.processors.extend(processors.first(signal));
     root.processors.extend(early.into_iter().map(|p| p.id.clone()));
     if let Some(samplers) = samplers {
         let mut late: Vec<String> = late.into_iter().map(|p| p.id.clone()).collect();

@@ -22,9 +22,11 @@ pub use identity::CloudProvider;
 pub use receivers::{LOG_LINKS, LOG_OFFSETS};
 
 use crate::actions::report as actions;
+use crate::actions::scopes::Scopes;
 use crate::collector::{self, OwnTelemetry};
 use crate::config_files::ConfigFiles;
 use crate::configuration::Configuration;
+use crate::covered::CoveredNames;
 use crate::detection::Mode;
 use crate::metrics_endpoint::{self, MetricsAccess};
 use crate::processors::{Permission, Processors};
@@ -58,6 +60,8 @@ pub struct Observed<'a> {
     pub actions: Vec<&'a Action>,
     /// What collectors do not start with ([`crate::quarantine`]), with what they said.
     pub set_aside: &'a BTreeMap<String, String>,
+    /// What scopes of Actions can match, where that is known.
+    pub covered: Option<&'a CoveredNames>,
     /// The effective configuration.
     pub configuration: &'a Configuration,
     /// Where the cluster runs.
@@ -116,11 +120,18 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
     let gateway = seen.gateway?;
     let role = CollectorRole::NodeCollector;
     let classes = &gateway.spec.stream_classes;
-    let permission = Permission::of(seen.configuration);
+    let permission = Permission::of(seen.configuration).for_collector(seen.is_own_collector);
     let mut processors =
         Processors::of_role(role, seen.processors.iter().copied(), seen.set_aside, classes, &permission);
-    let mut actions =
-        actions::known(seen.actions.iter().copied(), seen.set_aside, Some(classes), None, measures_spans(seen.group));
+    let mut actions = actions::known(
+        seen.actions.iter().copied(),
+        seen.set_aside,
+        Some(classes),
+        seen.covered,
+        measures_spans(seen.group),
+    );
+    processors.scopes = Scopes::of(&actions::steps(&actions));
+    let measured = Processors::of_measured_spans(&actions, classes);
     actions.retain(|one| one.role == role);
     processors.add_steps(role, &actions::steps(&actions));
     let mut config = CollectorConfig::default();
@@ -141,6 +152,7 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             spec: &group.spec,
             signals,
             processors: &processors,
+            measured: &measured,
             routes: &routes,
             unowned: Handling::of(&group.spec, |id| {
                 gateway.status.iter().any(|status| status.served_stream_classes.iter().any(|one| one == id))
@@ -183,7 +195,8 @@ pub fn plan(seen: &Observed<'_>) -> Option<NodePlan> {
             format!("the rendered configuration is broken: {problem}"),
         ));
     }
-    let components = processors.components(role);
+    let mut components = measured.components(role);
+    components.extend(processors.components(role));
     let processors = processors.conditions;
     Some(NodePlan {
         config,

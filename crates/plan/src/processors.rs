@@ -3,6 +3,8 @@
 //! Owns the shapes of `spec/collectors-and-pipelines.md` 4.6 and the names that users cannot have. Never decides in which pipelines
 //! they stand, nor which of them a collector does not start with ([`crate::quarantine`]).
 
+mod foreign_types;
+mod measured;
 pub mod permission;
 mod placement;
 pub mod routing_attribute;
@@ -13,6 +15,7 @@ pub use permission::Permission;
 pub use placement::is_run_by;
 
 use crate::actions::Step;
+use crate::actions::scopes::{JUDGE, REMOVE, Scopes};
 use crate::covered::missing_stream;
 use crate::objects::object_size_problem;
 use crate::quarantine::{action_key, processor_key};
@@ -21,6 +24,7 @@ use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, Status, kind};
 use odigos_api::labels::{DEFAULT_STREAM, stream_name_problem};
 use odigos_api::processor::Processor;
+use odigos_api::scope::SourcesScopes;
 use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_pipeline::components::is_shipped;
 use odigos_pipeline::graph::check_component_id;
@@ -126,10 +130,14 @@ pub struct UsableProcessor {
     missing_streams: Vec<String>,
     /// What its author should know of its settings.
     warnings: Vec<String>,
+    /// Why the collector of this release does not start with it; other images may.
+    refused: Vec<String>,
     /// No item can be meant, so it is in no pipeline.
     is_idle: bool,
     /// The Action that it comes from.
     action: Option<String>,
+    /// What it is for, where that is limited: any of these.
+    scopes: Option<Vec<SourcesScopes>>,
 }
 
 impl UsableProcessor {
@@ -137,6 +145,12 @@ impl UsableProcessor {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The scopes outside of which it does nothing; none where it may be for anything.
+    #[must_use]
+    pub fn scopes(&self) -> Option<&[SourcesScopes]> {
+        self.scopes.as_deref()
     }
 
     /// Whether it is for every item of `signal`, in whichever pipelines it stands.
@@ -157,6 +171,14 @@ const SETTINGS: &str = "spec.processorConfig";
 
 /// Why a Processor cannot be rendered: reason, field, message.
 pub(crate) type Refusal = (&'static str, &'static str, String);
+
+/// A processor with which its collector can start, as far as that is known.
+fn startable(usable: UsableProcessor, permission: &Permission) -> Result<UsableProcessor, Refusal> {
+    match permission.knows_collector() && !usable.refused.is_empty() {
+        true => Err(("InvalidConfig", SETTINGS, usable.refused.join("; "))),
+        false => Ok(usable),
+    }
+}
 
 /// A processor as its collector runs it, with what its condition says.
 fn placed(
@@ -271,6 +293,8 @@ pub struct Processors {
     pub conditions: BTreeMap<String, ConditionDraft>,
     /// Findings for people.
     pub findings: Vec<Finding>,
+    /// Scopes of Actions on spans, of both collectors.
+    pub scopes: Scopes,
 }
 
 impl Processors {
@@ -308,8 +332,9 @@ impl Processors {
                 ConditionDraft::no(kind::ADDED_TO_COLLECTOR, "ProcessorStartFailed", message)
             } else {
                 let permitted = permission.check(spec);
-                match permitted.and_then(|()| usable(processor)).and_then(|usable| placed(usable, &placement, classes))
-                {
+                let usable =
+                    permitted.and_then(|()| usable(processor)).and_then(|usable| startable(usable, permission));
+                match usable.and_then(|usable| placed(usable, &placement, classes)) {
                     Ok((mut usable, mut message)) => {
                         usable.missing_streams = missing_streams(spec.data_streams.as_deref(), classes);
                         for missing in &usable.missing_streams {
@@ -350,13 +375,25 @@ impl Processors {
             hint: step.hint,
             signals: step.signals.clone(),
             streams: step.streams.clone(),
-            settings: step.settings.rendered(),
+            settings: step.rendered(),
             warnings: Vec::new(),
+            refused: Vec::new(),
             is_idle: false,
             missing_streams: Vec::new(),
             action: Some(step.action.clone()),
+            scopes: step.limits.clone(),
         }));
         self.sort();
+    }
+
+    /// What stands in front of all that users have in a pipeline of `signal`.
+    pub(crate) fn first(&self, signal: Signal) -> Option<String> {
+        (signal == Signal::Traces && !self.scopes.is_empty()).then(|| JUDGE.to_owned())
+    }
+
+    /// What stands behind all that users have, where items of `signal` leave the last collector.
+    pub(crate) fn last(&self, signal: Signal) -> Option<String> {
+        (signal == Signal::Traces && !self.scopes.is_empty()).then(|| REMOVE.to_owned())
     }
 
     fn sort(&mut self) {
@@ -449,6 +486,10 @@ impl Processors {
 
     /// Adds the components that the pipelines named.
     pub fn add_to(&self, config: &mut CollectorConfig) {
+        if !self.scopes.is_empty() {
+            config.add(ComponentKind::Processor, JUDGE, self.scopes.judging());
+            config.add(ComponentKind::Processor, REMOVE, Scopes::removing());
+        }
         for processor in &self.usable {
             config.add(ComponentKind::Processor, processor.id.clone(), processor.settings.clone());
         }
@@ -493,11 +534,7 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
     let spec = &processor.spec;
     let component_type = spec.type_.as_str();
     if !STOCK_PROCESSORS.contains(&component_type) {
-        let hint = if component_type.starts_with("odigos") {
-            "; it is a component of another distribution: use an Action or a transform processor instead"
-        } else {
-            "; check the spelling"
-        };
+        let hint = foreign_types::hint(component_type);
         return Err((
             "UnsupportedType",
             "spec.type",
@@ -527,7 +564,8 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
     if let Some(problem) = object_size_problem(settings.to_string().len()) {
         return Err(("InvalidConfig", "spec.processorConfig", problem));
     }
-    let mut warnings = settings::problems(component_type, &settings);
+    let refused = settings::problems(component_type, &settings);
+    let mut warnings = refused.clone();
     if let Some(reference) = confine(&mut settings) {
         let variables = expansion::OWN_VARIABLES.join(", ");
         warnings.push(format!(
@@ -541,9 +579,11 @@ pub(crate) fn usable(processor: &Processor) -> Result<UsableProcessor, Refusal> 
         streams: spec.data_streams.clone().filter(|names| !names.is_empty()),
         missing_streams: Vec::new(),
         warnings,
+        refused,
         settings,
         is_idle: false,
         action: None,
+        scopes: None,
     })
 }
 
@@ -589,6 +629,35 @@ mod tests {
                 .unwrap()
         };
         roles.map(of).into()
+    }
+
+    /// Row 50, and what the collector of this release certainly refuses (row 49).
+    #[test]
+    fn processor_that_cannot_start_is_left_out() {
+        let of = |type_: &str, config: Value, permission: &Permission| {
+            let mut processor = of_both(&json!([]));
+            processor.spec.type_ = type_.to_owned();
+            processor.spec.processor_config = serde_json::from_value(config).unwrap();
+            let role = CollectorRole::ClusterGateway;
+            let mut found = Processors::of_role(role, [&processor], &BTreeMap::new(), &[], permission);
+            (found.usable.len(), found.conditions.remove("p").unwrap())
+        };
+        let known = Permission::default().for_collector(true);
+        for (type_, kind) in [("odigosextractattribute", "extractAttribute"), ("odigospiimasking", "piiMasking")] {
+            let (count, condition) = of(type_, json!({}), &known);
+            assert_eq!((count, condition.reason.as_str()), (0, "UnsupportedType"));
+            assert!(condition.message.contains(&format!("use an Action with {kind} instead")), "{condition:?}");
+        }
+        for statement in ["sett(name, 1", "sett(span.name, \"a\")"] {
+            let config = || json!({"trace_statements": [statement]});
+            let (count, condition) = of("transform", config(), &known);
+            assert_eq!((count, condition.reason.as_str()), (0, "InvalidConfig"), "{condition:?}");
+            let (count, condition) = of("transform", config(), &Permission::default());
+            assert!(
+                count == 1 && condition.message.contains("does not start with it"),
+                "another image may: {condition:?}"
+            );
+        }
     }
 
     #[test]

@@ -4,12 +4,16 @@
 //! simultaneous, so that it does not depend on the order of a map.
 
 use super::item::{Item, Value};
-use super::limits::{check_count, check_name, check_text};
+use super::limits::{check_name, check_names, check_text};
 use super::problem::Problem;
 use super::transform::{Added, Context, Group, Settings, attribute, cache, delete, is_there, set};
+use crate::objects::OBJECT_LIMIT;
 use odigos_api::Signal;
 use odigos_api::action_kinds::{AddClusterInfo, DeleteAttribute, RenameAttribute};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What settings take beside their statements, in bytes.
+const ROOM: usize = 2048;
 
 /// The same groups for every context of each signal.
 fn everywhere(signals: &[Signal], statements: impl Fn() -> Vec<odigos_pipeline::ottl::Statement>) -> Settings {
@@ -35,7 +39,7 @@ pub(super) fn add(kind: &AddClusterInfo, problems: &mut Vec<Problem>) -> Setting
     if kind.cluster_attributes.is_empty() {
         problems.push(Problem::new(FIELD, "it adds nothing; name at least one attribute"));
     }
-    check_count(kind.cluster_attributes.len(), FIELD, problems);
+    check_names(kind.cluster_attributes.len(), FIELD, problems);
     let all = || kind.cluster_attributes.iter().enumerate();
     for (position, one) in all() {
         check_name(&one.attribute_name, || field(position, "attributeName"), problems);
@@ -69,26 +73,57 @@ pub(super) fn added(kind: &AddClusterInfo, item: &mut Item) {
     }
 }
 
-/// The settings that delete attributes.
-pub(super) fn removal(kind: &DeleteAttribute, signals: &[Signal], problems: &mut Vec<Problem>) -> Settings {
+/// The names that are deleted, each once: a name that cannot be is reported, and the others are deleted all the same, since whoever lists
+/// names wants none of them exported. Where they are too many together, those that fit are deleted.
+fn names_to_delete<'a>(kind: &'a DeleteAttribute, signals: &[Signal], problems: &mut Vec<Problem>) -> Vec<&'a str> {
     const FIELD: &str = "spec.deleteAttribute.attributeNamesToDelete";
     let names = &kind.attribute_names_to_delete;
-    if names.is_empty() {
+    let contexts: usize = signals.iter().map(|signal| Context::of(*signal).len()).sum();
+    let (mut seen, mut taken, mut size) = (BTreeSet::new(), Vec::new(), ROOM);
+    let mut left_out = 0;
+    for (position, name) in names.iter().enumerate() {
+        let (before, field) = (problems.len(), || format!("{FIELD}[{position}]"));
+        check_name(name, field, problems);
+        if !seen.insert(name.as_str()) {
+            problems.push(Problem::new(field(), format!("{name:?} stands twice; remove one of them")));
+        }
+        if problems.len() > before {
+            continue;
+        }
+        size += contexts * (serde_json::Value::from(delete(name).to_string()).to_string().len() + 1);
+        if size > OBJECT_LIMIT {
+            left_out += 1;
+            continue;
+        }
+        taken.push(name.as_str());
+    }
+    if left_out > 0 {
+        let message = format!(
+            "the first {} of {} names are deleted: all of them take more than the {} KiB that one object may add to the configuration; write several Actions",
+            taken.len(),
+            names.len(),
+            OBJECT_LIMIT / 1024
+        );
+        problems.push(Problem::new(FIELD, message));
+    }
+    taken
+}
+
+/// The settings that delete attributes.
+pub(super) fn removal(kind: &DeleteAttribute, signals: &[Signal], problems: &mut Vec<Problem>) -> Option<Settings> {
+    const FIELD: &str = "spec.deleteAttribute.attributeNamesToDelete";
+    if kind.attribute_names_to_delete.is_empty() {
         problems.push(Problem::new(FIELD, "it deletes nothing; name at least one attribute"));
     }
-    check_count(names.len(), FIELD, problems);
-    for (position, name) in names.iter().enumerate() {
-        check_name(name, || format!("{FIELD}[{position}]"), problems);
-    }
-    let positions = names.iter().enumerate().map(|(position, name)| (format!("{FIELD}[{position}]"), name.as_str()));
-    check_twice(positions, problems);
-    everywhere(signals, || names.iter().map(|name| delete(name)).collect())
+    let names = names_to_delete(kind, signals, problems);
+    (!names.is_empty()).then(|| everywhere(signals, || names.iter().map(|name| delete(name)).collect()))
 }
 
 /// What an item is afterwards.
-pub(super) fn removed(kind: &DeleteAttribute, item: &mut Item) {
+pub(super) fn removed(kind: &DeleteAttribute, signals: &[Signal], item: &mut Item) {
+    let names = names_to_delete(kind, signals, &mut Vec::new());
     for level in item.levels() {
-        kind.attribute_names_to_delete.iter().for_each(|name| drop(level.remove(name)));
+        names.iter().for_each(|name| drop(level.remove(*name)));
     }
 }
 
@@ -104,7 +139,7 @@ pub(super) fn renaming(kind: &RenameAttribute, signals: &[Signal], problems: &mu
     if kind.renames.is_empty() {
         problems.push(Problem::new(FIELD, "it renames nothing; write at least one pair of names"));
     }
-    check_count(kind.renames.len(), FIELD, problems);
+    check_names(kind.renames.len(), FIELD, problems);
     for (old, new) in &kind.renames {
         check_name(old, || format!("{FIELD}[{old:?}]"), problems);
         check_name(new, || format!("{FIELD}[{old:?}]"), problems);

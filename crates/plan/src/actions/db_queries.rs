@@ -13,7 +13,7 @@ use odigos_api::action_kinds::DbQueryTemplatization;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 
 /// Where templates differ from what a parser of each dialect would make of a query.
-pub(super) const TEMPLATES_DIFFER: &str = "the collector knows no dialect of SQL: text in double quotes is treated as a name, text between $$ is parsed like the query around it, a backslash always escapes within quotes, a nested comment ends with the inner one, ::type is removed within quotes and comments too unless literals are templated, and queries of 16 KiB or more are left as they are";
+pub(super) const TEMPLATES_DIFFER: &str = "the collector knows no dialect of SQL: text in double quotes is treated as a name, text between $$ is parsed like the query around it, a backslash always escapes within quotes, a nested comment ends with the inner one, a point in front of a number and a prefix in front of quotes stay (.5 becomes .?, N'a' becomes N?), ::type is removed within quotes and comments too unless literals are templated, and queries of 16 KiB or more are left as they are";
 /// Where inference differs from what a parser would find.
 pub(super) const INFERENCE_DIFFERS: &str = "the collector knows no dialect of SQL: only SELECT, INSERT, UPDATE and DELETE of one plainly named table are recognised; queries with joins, unions, subqueries, WITH, several tables or statements, and those of 16 KiB or more, are left as they are";
 

@@ -29,49 +29,88 @@ fn is_for_all(action: &Action) -> bool {
     action.spec.data_streams.as_deref().unwrap_or_default().is_empty()
 }
 
-/// Where it runs.
+/// Where it runs; `measures_spans` tells whether nodes compute metrics from spans.
 #[must_use]
-pub fn place(action: &Action) -> Place {
+pub fn place(action: &Action, measures_spans: bool) -> Place {
     let hint = Kind::of(&action.spec).map_or(0, Kind::order_hint);
-    let role = match shared::role(&action.spec, false) {
+    let role = match shared::role(&action.spec, measures_spans) {
         CollectorRole::ClusterGateway => CollectorRole::ClusterGateway,
         // What cannot be carried out, or drops, is the gateways'.
-        CollectorRole::NodeCollector => compile(action).step.map_or(CollectorRole::ClusterGateway, |step| step.role),
+        CollectorRole::NodeCollector => match compile(action).step {
+            Some(step) if !step.drops() => CollectorRole::NodeCollector,
+            _ => CollectorRole::ClusterGateway,
+        },
     };
     Place { role, hint }
 }
 
-/// The Actions for a stream, disabled ones too, in the order in which they run: nodes before gateways.
-pub fn in_order<'a>(actions: impl IntoIterator<Item = &'a Action>, stream: &str) -> Vec<&'a Action> {
-    let mut all: Vec<(bool, i32, bool, &str, &Action)> = actions
-        .into_iter()
-        .filter(|action| is_for(action, stream))
-        .map(|action| {
-            let Place { role, hint } = place(action);
-            let name = action.metadata.name.as_deref().unwrap_or_default();
-            (role == CollectorRole::ClusterGateway, hint, !is_for_all(action), name, action)
-        })
-        .collect();
-    all.sort_by(|a, b| (a.0, a.1, a.2, a.3).cmp(&(b.0, b.1, b.2, b.3)));
-    all.into_iter().map(|(.., action)| action).collect()
+/// How much of an Action collectors carry out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InForce {
+    /// All of it.
+    Whole,
+    /// What of it can be carried out.
+    Part,
+    /// Its items are dropped.
+    Drops,
+    /// Nothing.
+    Nothing,
+    /// It is disabled.
+    Disabled,
 }
 
-/// The field of its kind, e.g. `piiMasking`.
+impl InForce {
+    /// Of an Action, as it is written.
+    #[must_use]
+    pub fn of(action: &Action) -> Self {
+        let compiled = compile(action);
+        match compiled.step {
+            _ if action.spec.disabled == Some(true) => Self::Disabled,
+            Some(step) if step.drops() => Self::Drops,
+            Some(_) if compiled.problems.is_empty() => Self::Whole,
+            Some(_) => Self::Part,
+            None => Self::Nothing,
+        }
+    }
+
+    /// What stands behind the name of an Action; nothing for one that is carried out whole.
+    #[must_use]
+    pub const fn mark(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Part => " (in force in part)",
+            Self::Drops => " (cannot be carried out: its items are dropped)",
+            Self::Nothing => " (not in force)",
+            Self::Disabled => " (disabled)",
+        }
+    }
+}
+
+/// What orders Actions: nodes before gateways, then as their processors stand. Those that share a processor stand together.
+pub(super) fn rank(action: &Action, measures_spans: bool) -> (bool, i32, bool, String, String) {
+    let Place { role, hint } = place(action, measures_spans);
+    let name = action.metadata.name.clone().unwrap_or_default();
+    let processor =
+        shared::id(&action.spec).and_then(|id| id.rsplit('/').next()).map_or_else(|| name.clone(), str::to_owned);
+    (role == CollectorRole::ClusterGateway, hint, !is_for_all(action), processor, name)
+}
+
+/// The Actions for a stream, disabled ones too, in the order in which they run: nodes before gateways.
+pub fn in_order<'a>(
+    actions: impl IntoIterator<Item = &'a Action>,
+    stream: &str,
+    measures_spans: bool,
+) -> Vec<&'a Action> {
+    let mut all: Vec<&Action> = actions.into_iter().filter(|action| is_for(action, stream)).collect();
+    all.sort_by_cached_key(|action| rank(action, measures_spans));
+    all
+}
+
+/// The field of its kind, e.g. `piiMasking`; every one of them where it holds several.
 #[must_use]
-pub fn kind(spec: &ActionSpec) -> &'static str {
-    let stated = [
-        (spec.add_cluster_info.is_some(), "addClusterInfo"),
-        (spec.delete_attribute.is_some(), "deleteAttribute"),
-        (spec.rename_attribute.is_some(), "renameAttribute"),
-        (spec.pii_masking.is_some(), "piiMasking"),
-        (spec.k8s_attributes.is_some(), "k8sAttributes"),
-        (spec.url_templatization.is_some(), "urlTemplatization"),
-        (spec.span_renamer.is_some(), "spanRenamer"),
-        (spec.extract_attribute.is_some(), "extractAttribute"),
-        (spec.db_query_templatization.is_some(), "dbQueryTemplatization"),
-        (spec.infer_db_attributes.is_some(), "inferDbAttributes"),
-    ];
-    stated.into_iter().find(|(is_stated, _)| *is_stated).map_or("none", |(_, kind)| kind)
+pub fn kind(spec: &ActionSpec) -> String {
+    let stated: Vec<&str> = Kind::stated(spec).into_iter().map(Kind::field).collect();
+    if stated.is_empty() { "none".to_owned() } else { stated.join(",") }
 }
 
 /// What an Action does, in a sentence without its name.
@@ -221,7 +260,7 @@ mod tests {
             action("del", &["other"], json!({"deleteAttribute": {"attributeNamesToDelete": ["x"]}})),
         ];
         let names = |stream: &str| -> Vec<String> {
-            in_order(&all, stream).iter().map(|one| one.metadata.name.clone().unwrap()).collect()
+            in_order(&all, stream, true).iter().map(|one| one.metadata.name.clone().unwrap()).collect()
         };
         assert_eq!(names("audit"), ["z", "a", "mask"]);
         assert_eq!(names("other"), ["del", "z"]);

@@ -33,7 +33,7 @@ fn pattern(one: &Extraction, position: usize) -> Result<String, Problem> {
     let field = |name: &str| format!("spec.extractAttribute.extractions[{position}].{name}");
     match (&one.regex, &one.lookup_key, one.data_format) {
         (Some(regex), None, None) => {
-            let pattern = Pattern::new(regex).map_err(|message| Problem::new(field("regex"), message))?;
+            let pattern = Pattern::read(regex).map_err(|message| Problem::new(field("regex"), message))?;
             match pattern.groups() {
                 1 => Ok(pattern.naming_its_group(GROUP)),
                 count => {

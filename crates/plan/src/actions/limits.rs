@@ -4,8 +4,10 @@
 
 use super::problem::Problem;
 
-/// Most names, pairs, rules or expressions of one Action; more are not looked at, since an expression takes milliseconds.
+/// Most expressions of users in one Action, and rules; more are not looked at, since an expression takes milliseconds.
 pub(super) const MOST: usize = 64;
+/// Most names, pairs and templates of one Action, which take no time to look at.
+pub(super) const MOST_NAMES: usize = 512;
 /// Longest name of an attribute and longest key, in bytes.
 const LONGEST_NAME: usize = 256;
 /// Longest value and longest template, in bytes.
@@ -13,12 +15,21 @@ const LONGEST_TEXT: usize = 1024;
 /// Longest name of a span that is still renamed, in bytes: replacements may lengthen it each time.
 pub(super) const LONGEST_SPAN_NAME: usize = 4096;
 
-/// Reports a list that is too long.
+/// Reports a list of rules or expressions that is too long.
 pub(super) fn check_count(count: usize, field: &str, problems: &mut Vec<Problem>) {
-    if count > MOST {
+    check_most(count, MOST, field, problems);
+}
+
+/// Reports a list of names that is too long.
+pub(super) fn check_names(count: usize, field: &str, problems: &mut Vec<Problem>) {
+    check_most(count, MOST_NAMES, field, problems);
+}
+
+fn check_most(count: usize, most: usize, field: &str, problems: &mut Vec<Problem>) {
+    if count > most {
         problems.push(Problem::new(
             field,
-            format!("it has {count} entries, and at most {MOST} are taken; write several Actions"),
+            format!("it has {count} entries, and at most {most} are taken; write several Actions"),
         ));
     }
 }

@@ -14,7 +14,7 @@ use odigos_pipeline::ottl::{Condition, Path, Statement};
 use std::collections::BTreeSet;
 
 /// What is not masked, for the condition.
-pub(super) const LIMIT: &str = "It masks texts; texts within lists and maps are left as they are";
+pub(super) const LIMIT: &str = "It masks texts; texts within lists and maps are left as they are: delete lists that must not leave the cluster, such as captured headers of requests (http.request.header.authorization), by deleteAttribute";
 
 /// What takes the place of what a format or an expression finds.
 const MASK: &str = "${1}****${2}";

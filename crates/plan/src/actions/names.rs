@@ -3,6 +3,7 @@
 //! Owns the remarks; an Action with one is compiled as it is written, since a name is any text. What scopes name and the cluster has not is
 //! said with the words of [`CoveredNames`]. Never decides what an Action matches.
 
+use super::scopes;
 use crate::covered::{CoveredNames, LANGUAGES};
 use crate::workload::sdk_language;
 use odigos_api::action::{Action, ActionSpec};
@@ -27,7 +28,37 @@ pub fn remarks(spec: &ActionSpec) -> Vec<(String, String)> {
             &one.target_attribute_name,
         ));
     }
+    if let Some(kind) = &spec.k8s_attributes {
+        let labels = kind.labels_attributes.iter().map(|one| &one.attribute_key).enumerate();
+        names.extend(
+            labels.map(|(n, key)| (format!("spec.k8sAttributes.labelsAttributes[{n}].attributeKey"), key.as_str())),
+        );
+        let annotations = kind.annotations_attributes.iter().map(|one| &one.attribute_key).enumerate();
+        names.extend(
+            annotations
+                .map(|(n, key)| (format!("spec.k8sAttributes.annotationsAttributes[{n}].attributeKey"), key.as_str())),
+        );
+    }
     names.into_iter().filter_map(|(field, name)| Some((field, unusual_name(name)?))).collect()
+}
+
+/// A list of data streams that names none, which a template may have left: an Action without the field is for all of them.
+#[must_use]
+pub fn no_streams(spec: &ActionSpec) -> Vec<(String, String)> {
+    match spec.data_streams.as_deref() {
+        None => Vec::new(),
+        Some([]) => vec![(
+            "spec.dataStreams".to_owned(),
+            "the list is empty, so the Action is for all data streams; leave the field out where that is meant"
+                .to_owned(),
+        )],
+        Some(names) => names
+            .iter()
+            .enumerate()
+            .filter(|(_, name)| name.is_empty())
+            .map(|(n, _)| (format!("spec.dataStreams[{n}]"), "the name of a data stream must not be empty".to_owned()))
+            .collect(),
+    }
 }
 
 /// What is unusual of the name of an attribute, where anything is.
@@ -53,8 +84,8 @@ pub fn missing(action: &Action, covered: &CoveredNames) -> Vec<(String, String)>
     if spec.disabled == Some(true) {
         return found;
     }
-    if let Some(scopes) = spec.pii_masking.as_ref().and_then(|kind| kind.scopes.as_ref()) {
-        found.extend(covered.missing_in(scopes, "spec.piiMasking.scopes"));
+    for (field, scopes) in scopes::stated(spec) {
+        found.extend(covered.missing_in(scopes, &field));
     }
     if let Some(kind) = spec.span_renamer.as_ref().filter(|kind| !kind.programming_language.is_empty()) {
         let stated = kind.programming_language.as_str();
@@ -138,5 +169,29 @@ mod tests {
             missing(&action(&masking(json!({"namespaces": ["shop"], "languages": ["java"]}))), &covered_names()),
             []
         );
+    }
+
+    #[test]
+    fn scope_that_matches_nothing_is_reported_for_every_kind() {
+        let scopes = json!({"namespaces": ["shp"]});
+        for (kind, field) in [
+            (json!({"piiMasking": {"scopes": scopes}}), "spec.piiMasking.scopes.namespaces[0]"),
+            (json!({"dbQueryTemplatization": {"scopes": scopes}}), "spec.dbQueryTemplatization.scopes.namespaces[0]"),
+            (json!({"inferDbAttributes": {"scopes": scopes}}), "spec.inferDbAttributes.scopes.namespaces[0]"),
+            (
+                json!({"urlTemplatization": {"rules": [{"templates": ["/a"]}, {"scopes": scopes, "templates": ["/b"]}]}}),
+                "spec.urlTemplatization.rules[1].scopes.namespaces[0]",
+            ),
+            (
+                json!({"urlTemplatization": {"default": [{"scopes": scopes}]}}),
+                "spec.urlTemplatization.default[0].scopes.namespaces[0]",
+            ),
+        ] {
+            let found = missing(&action(&kind), &covered_names());
+            let [(at, message)] = &found[..] else { panic!("{kind}: {found:?}") };
+            assert!(at == field && message.contains("did you mean shop?"), "{at}: {message}");
+        }
+        let labels = json!({"k8sAttributes": {"labelsAttributes": [{"labelKey": "app", "attributeKey": "x *"}]}});
+        assert_eq!(remarks(&action(&labels).spec)[0].0, "spec.k8sAttributes.labelsAttributes[0].attributeKey");
     }
 }

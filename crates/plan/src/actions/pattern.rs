@@ -83,11 +83,28 @@ struct Edit {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Reads a pattern that is looked for everywhere.
+    ///
+    /// # Errors
+    /// Why a collector would refuse it, or that it matches nothing at every place.
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        Self::read(text)?.matching_something()
+    }
+
+    /// Reads a pattern whose matches are replaced; one that can only match at the start of a text may match an empty one.
+    ///
+    /// # Errors
+    /// As those of [`Self::new`].
+    pub(super) fn replaced(text: &str) -> Result<Self, String> {
+        let pattern = Self::read(text)?;
+        if pattern.matches_once() { Ok(pattern) } else { pattern.matching_something() }
+    }
+
+    /// Reads a pattern of which the first match counts, empty or not.
     ///
     /// # Errors
     /// Why a collector would refuse it.
-    pub(super) fn new(text: &str) -> Result<Self, String> {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
         if text.is_empty() {
             return Err("an empty expression matches everywhere; write one that matches what is meant".to_owned());
         }
@@ -98,24 +115,65 @@ impl Pattern {
             .parse(text)
             .map_err(|error| format!("it is no regular expression (RE2): {}", error.kind()))?;
         check(&ast, 1)?;
-        let compiled = rust(text, LARGEST).map_err(|_| {
+        rust(text, LARGEST).map_err(|_| {
             "it becomes too large when it is compiled; repeat less, or name what is repeated more narrowly than with a dot".to_owned()
         })?;
-        if compiled.is_match("") {
-            return Err(
-                "it matches the empty text, and so at every place; write one that matches what is meant".to_owned()
-            );
-        }
         Ok(Self { text: text.to_owned(), ast })
     }
 
-    /// Whether a capture group stands in another one.
-    pub(super) fn nests_groups(&self) -> bool {
+    fn matching_something(self) -> Result<Self, String> {
+        match rust(&self.text, LARGEST).is_ok_and(|compiled| compiled.is_match("")) {
+            true => Err("it matches the empty text, and so at every place; write one that matches what is meant, or one that begins with ^".to_owned()),
+            false => Ok(self),
+        }
+    }
+
+    /// Whether it can match at the start of a text alone.
+    fn matches_once(&self) -> bool {
+        fn begins(ast: &Ast) -> bool {
+            match ast {
+                Ast::Assertion(one) => matches!(one.kind, AssertionKind::StartLine | AssertionKind::StartText),
+                Ast::Group(group) => begins(&group.ast),
+                Ast::Alternation(alternation) => alternation.asts.iter().all(begins),
+                Ast::Concat(concat) => {
+                    concat.asts.iter().find(|one| !matches!(one, Ast::Flags(_) | Ast::Empty(_))).is_some_and(begins)
+                }
+                _ => false,
+            }
+        }
+        // With the flag m, ^ is the start of every line.
+        begins(&self.ast) && !self.has_flags_of_lines()
+    }
+
+    fn has_flags_of_lines(&self) -> bool {
+        fn has(ast: &Ast) -> bool {
+            let is_it = |item: &regex_syntax::ast::FlagsItem| item.kind == FlagsItemKind::Flag(Flag::MultiLine);
+            let here = match ast {
+                Ast::Flags(set) => set.flags.items.iter().any(is_it),
+                Ast::Group(group) => {
+                    matches!(&group.kind, GroupKind::NonCapturing(flags) if flags.items.iter().any(is_it))
+                }
+                _ => false,
+            };
+            here || children(ast).into_iter().any(has)
+        }
+        has(&self.ast)
+    }
+
+    /// Whether a capture group stands in another one, and one of them is repeated: which repetition it holds is not the same everywhere.
+    pub(super) fn repeats_nested_groups(&self) -> bool {
         fn nests(ast: &Ast, is_within: bool) -> bool {
             let is_capture = matches!(ast, Ast::Group(group) if !matches!(group.kind, GroupKind::NonCapturing(_)));
             is_within && is_capture || children(ast).into_iter().any(|child| nests(child, is_within || is_capture))
         }
-        nests(&self.ast, false)
+        fn repeats(ast: &Ast) -> bool {
+            let mut found = Vec::new();
+            if matches!(ast, Ast::Repetition(_)) {
+                captures(ast, &mut found);
+            }
+            !found.is_empty() || children(ast).into_iter().any(repeats)
+        }
+        nests(&self.ast, false) && repeats(&self.ast)
     }
 
     /// How many capture groups it has.
@@ -404,6 +462,18 @@ mod tests {
             assert!(Pattern::new(text).is_ok(), "{text}: {:?}", Pattern::new(text));
         }
         assert!(Pattern::new(&"a".repeat(LONGEST + 1)).is_err());
+    }
+
+    #[test]
+    fn pattern_that_matches_nothing_is_taken_where_it_matches_once() {
+        for text in ["^.*$", "^(a*)(b?)", r"\A(?:x|)", "(?i)^a*", "^(?:a|)|^b*", "(^.*)"] {
+            assert!(Pattern::replaced(text).is_ok() && Pattern::new(text).is_err(), "{text}");
+        }
+        for text in ["a*", "(?m)^.*$", "^a|b*", "$", "(?:(?m)^)?"] {
+            assert!(Pattern::replaced(text).is_err() && Pattern::read(text).is_ok(), "{text}");
+        }
+        let repeats = |text: &str| Pattern::read(text).unwrap().repeats_nested_groups();
+        assert!(!repeats("((a)b)") && !repeats("(a)+") && repeats("((a)|b)+") && repeats("(a(b)*)"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::quarantine::action_key;
 use odigos_api::action::Action;
 use odigos_api::collectors_group::StreamClass;
 use odigos_api::condition::{ConditionDraft, kind};
-use odigos_api::{CollectorRole, Finding};
+use odigos_api::{CollectorRole, Finding, Signal};
 use odigos_pipeline::CollectorConfig;
 use std::collections::BTreeMap;
 
@@ -35,6 +35,8 @@ pub struct Known<'a> {
     dropping: Option<Step>,
     /// What is said of destinations that get items more than once.
     pub versions: Vec<String>,
+    /// Nodes compute metrics from spans.
+    measures_spans: bool,
 }
 
 /// Compiles Actions, in the order of their names. `classes` hold the streams that are in use, where that is known, and `covered` what scopes can
@@ -62,7 +64,17 @@ pub fn known<'a>(
                 step.role = role;
             }
             let missing_scopes = covered.map(|covered| names::missing(action, covered)).unwrap_or_default();
-            Known { action, role, compiled, refusal, missing_streams, missing_scopes, dropping, versions: Vec::new() }
+            Known {
+                action,
+                role,
+                compiled,
+                refusal,
+                missing_streams,
+                missing_scopes,
+                dropping,
+                versions: Vec::new(),
+                measures_spans,
+            }
         })
         .collect();
     all.sort_by_key(|one| name(one.action));
@@ -92,21 +104,36 @@ fn name(action: &Action) -> &str {
     action.metadata.name.as_deref().unwrap_or_default()
 }
 
-/// Attributes that scopes of Actions and sampling rules look at, beside those of the product.
-const READ_BY_SCOPES: [&str; 2] = ["k8s.namespace.name", "telemetry.sdk.language"];
+/// What an Action takes away or overwrites that others look at, with what follows. Scopes of Actions are judged before.
+fn silenced(action: &Action) -> Vec<(String, String)> {
+    let spec = &action.spec;
+    let deleted = spec.delete_attribute.iter().flat_map(|kind| &kind.attribute_names_to_delete);
+    let deleted = deleted.map(|name| ("spec.deleteAttribute.attributeNamesToDelete".to_owned(), name));
+    let renamed = spec.rename_attribute.iter().flat_map(|kind| &kind.renames);
+    let renamed = renamed.flat_map(|(old, new)| {
+        let field = format!("spec.renameAttribute.renames[{old:?}]");
+        [(field.clone(), old), (field, new)]
+    });
+    let replacing = spec.add_cluster_info.iter().filter(|kind| kind.overwrite_existing_values == Some(true));
+    let replaced = replacing.flat_map(|kind| kind.cluster_attributes.iter().enumerate());
+    let replaced =
+        replaced.map(|(n, one)| (format!("spec.addClusterInfo.clusterAttributes[{n}]"), &one.attribute_name));
+    let changed = deleted.chain(renamed).chain(replaced);
+    let changed = changed.filter(|_| spec.signals.contains(&Signal::Traces));
+    changed.filter_map(|(field, name)| Some((field, read_by_others(name)?))).collect()
+}
 
-/// What an Action takes away that scopes look at, with what follows: deletions and renames run before masking and sampling.
-fn silenced(action: &Action) -> Option<(&'static str, String)> {
-    let deleted = action.spec.delete_attribute.iter().flat_map(|kind| &kind.attribute_names_to_delete);
-    let renamed = action.spec.rename_attribute.iter().flat_map(|kind| kind.renames.keys());
-    let name = deleted.chain(renamed).find(|name| READ_BY_SCOPES.contains(&name.as_str()))?;
-    let field = if action.spec.delete_attribute.is_some() { "spec.deleteAttribute" } else { "spec.renameAttribute" };
-    Some((
-        field,
-        format!(
-            "scopes of piiMasking and of sampling rules look at {name}, and see nothing of it any more: they match nothing then"
+/// Who looks at an attribute behind Actions.
+fn read_by_others(name: &str) -> Option<String> {
+    match name {
+        "k8s.namespace.name" | "telemetry.sdk.language" => Some(format!(
+            "scopes of sampling rules look at {name} behind it: they match by what it leaves there, and match nothing where that is nothing"
+        )),
+        "service.name" => Some(
+            "the service graph and the condition TraceCut of data streams tell workloads apart by service.name behind it: they show what it leaves there, and nothing where that is nothing".to_owned(),
         ),
-    ))
+        _ => None,
+    }
 }
 
 /// What happens to the items of an Action that cannot be carried out whole; its step tells whether they are dropped.
@@ -118,6 +145,10 @@ fn consequence(action: &Action, step: Option<&Step>) -> String {
             items(&step.signals, step.streams.as_deref()),
             if is_limited(&step.settings) { " within its scopes" } else { "" },
         ),
+        Some(_) if failure::drops(spec) => {
+            "What else it says is in force; items of the other signals pass as they are: failurePolicy drops none that its kind cannot change"
+                .to_owned()
+        }
         Some(_) => format!(
             "What else it says is in force; failurePolicy is {}: items pass without the rest",
             failure::word(spec)
@@ -149,9 +180,13 @@ pub fn findings(action: &Action) -> Vec<Finding> {
     let mut all: Vec<Finding> =
         problems.map(|problem| finding(object.clone(), problem.field, problem.message)).collect();
     all.extend(policy);
-    all.extend(silenced(action).map(|(field, message)| Finding::warning(object.clone(), field, message)));
-    let remarks = names::remarks(&action.spec).into_iter();
+    let remarks =
+        silenced(action).into_iter().chain(names::remarks(&action.spec)).chain(names::no_streams(&action.spec));
     all.extend(remarks.map(|(field, message)| Finding::warning(object.clone(), field, message)));
+    let step = compiled.step.filter(|step| !step.drops());
+    let differs = Kind::of(&action.spec).and_then(Kind::approximation).map(str::to_owned);
+    let notes = step.into_iter().flat_map(|step| step.notes.into_iter().chain(differs.clone()));
+    all.extend(notes.map(|note| Finding::info(object.clone(), "", note)));
     all
 }
 
@@ -160,6 +195,20 @@ impl Known<'_> {
     #[must_use]
     pub fn name(&self) -> &str {
         name(self.action)
+    }
+
+    /// Whether nodes carry it out on the spans that they compute metrics from, too.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.role == CollectorRole::ClusterGateway && shared::is_measured(&self.action.spec, self.measures_spans)
+    }
+
+    /// What is said of metrics from spans that show what it changes: streams are apart in gateways alone.
+    fn unmeasured(&self) -> Option<String> {
+        let is_hiding = shared::hides_from_metrics(&self.action.spec, self.measures_spans);
+        (is_hiding && self.role == CollectorRole::ClusterGateway && self.step().is_some() && !self.is_measured()).then(|| {
+            "metrics that node collectors compute from spans do not see it, since data streams are told apart in gateways: leave dataStreams out, or name nothing in additionalDimensions that it changes".to_owned()
+        })
     }
 
     /// The processor that collectors run; while it is set aside, none or what drops its items.
@@ -181,7 +230,8 @@ impl Known<'_> {
         let idle = is_idle.then_some(("spec.signals", added.message.clone()));
         let versions = self.versions.iter().map(|one| ("spec.dataStreams", one.clone()));
         let refused = (added.reason == "ProcessorStartFailed").then_some(("spec", added.message));
-        let warnings = missing.chain(idle).chain(versions).chain(refused);
+        let unmeasured = self.unmeasured().map(|message| ("spec.dataStreams", message));
+        let warnings = missing.chain(idle).chain(versions).chain(refused).chain(unmeasured);
         let warnings = warnings.map(|(field, message)| Finding::warning(object.clone(), field, message));
         let scopes = self.missing_scopes.iter();
         let scopes = scopes.map(|(field, message)| Finding::warning(object.clone(), field.clone(), message.clone()));
@@ -227,9 +277,14 @@ impl Known<'_> {
             return no("InvalidAction", format!("{}. {}.", problems.join("; "), consequence()));
         };
         let mut message = format!(
-            "It is compiled to a {} processor of the {}s.",
+            "It is compiled to a {} processor of the {}s{}.",
             step.settings.component_type(),
-            collector(self.role)
+            collector(self.role),
+            if self.is_measured() {
+                ", and of the node collectors for the metrics that they compute from spans"
+            } else {
+                ""
+            },
         );
         for note in &step.notes {
             message.push_str(&format!(" {note}."));
@@ -239,11 +294,14 @@ impl Known<'_> {
             let word = failure::word(&self.action.spec);
             message.push_str(&format!(" failurePolicy is {word}: if it could not be carried out, items {then}."));
         }
-        if let Some((_, warning)) = silenced(self.action) {
+        for (_, warning) in silenced(self.action) {
             message.push_str(&format!(" But {warning}."));
         }
         for (field, remark) in names::remarks(&self.action.spec).iter().chain(&self.missing_scopes).take(20) {
             message.push_str(&format!(" Warning: {field}: {remark}."));
+        }
+        if let Some(warning) = self.unmeasured() {
+            message.push_str(&format!(" Warning: spec.dataStreams: {warning}."));
         }
         ConditionDraft::yes(kind::TRANSFORMED, "ProcessorCreated", message)
     }

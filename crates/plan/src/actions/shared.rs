@@ -33,13 +33,40 @@ pub fn role(spec: &ActionSpec, measures_spans: bool) -> CollectorRole {
     }
 }
 
-/// The Actions that the collector of a role runs.
+/// Whether metrics that nodes compute from spans could show what an Action hides.
+#[must_use]
+pub fn hides_from_metrics(spec: &ActionSpec, measures_spans: bool) -> bool {
+    let replaces = spec.add_cluster_info.as_ref().is_some_and(|kind| kind.overwrite_existing_values == Some(true));
+    let hides_nothing = match Kind::stated(spec).as_slice() {
+        [Kind::K8sAttributes] => true,
+        [Kind::AddClusterInfo] if !replaces => true,
+        // Gateways do the same to the metrics that were computed.
+        [Kind::AddClusterInfo | Kind::DeleteAttribute | Kind::RenameAttribute] => {
+            spec.signals.contains(&Signal::Metrics)
+        }
+        _ => false,
+    };
+    measures_spans && !hides_nothing && spec.disabled != Some(true) && spec.signals.contains(&Signal::Traces)
+}
+
+/// Whether nodes carry it out a second time, on the spans from which they compute metrics. What is limited to data streams is not, since
+/// nodes do not tell streams apart; a mask is, for every class of its streams.
+#[must_use]
+pub fn is_measured(spec: &ActionSpec, measures_spans: bool) -> bool {
+    let is_limited = spec.data_streams.as_ref().is_some_and(|names| !names.is_empty());
+    hides_from_metrics(spec, measures_spans) && (!is_limited || Kind::of(spec) == Some(Kind::PiiMasking))
+}
+
+/// The Actions that the collector of a role runs, and so may not start with.
 pub fn run_by<'a>(
     role: CollectorRole,
     measures_spans: bool,
     actions: impl IntoIterator<Item = &'a Action>,
 ) -> impl Iterator<Item = &'a Action> {
-    actions.into_iter().filter(move |action| self::role(&action.spec, measures_spans) == role)
+    actions.into_iter().filter(move |action| {
+        self::role(&action.spec, measures_spans) == role
+            || role == CollectorRole::NodeCollector && is_measured(&action.spec, measures_spans)
+    })
 }
 
 /// Steps with those of one shared processor joined, in the order of their first Action.
@@ -54,6 +81,9 @@ pub(super) fn joined<'a>(all: impl Iterator<Item = (&'a Action, &'a Step)>) -> V
             Some(joined) => {
                 let signals: BTreeSet<Signal> = joined.signals.iter().chain(&step.signals).copied().collect();
                 joined.signals = signals.into_iter().collect();
+                joined.scopes.extend(step.scopes.iter().cloned());
+                joined.propagates |= step.propagates;
+                joined.limits = joined.limits.take().zip(step.limits.clone()).map(|(one, other)| [one, other].concat());
             }
         }
     }

@@ -1,13 +1,13 @@
 //! What becomes of items in the pipelines of streams, by the rules alone: which Actions change them, which drop them, and how often a
 //! destination gets them.
 //!
-//! Order is that of [`super::explain::in_order`]. Processors and sampling are left out: what they do is not known here.
+//! Order and what is in force are those of [`super::running`]. Processors and sampling are left out: what they do is not known here.
 
 use super::item::Item;
-use super::{evaluate, failure};
+use super::running::Running;
 use crate::streams::{Selection, enabled};
-use odigos_api::action::Action;
 use odigos_api::destination::Destination;
+use serde_json::Value;
 
 /// An item behind the Actions of a stream.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,44 +20,45 @@ pub struct Outcome {
     pub by: Vec<String>,
     /// Names of the Destinations that take it from this stream.
     pub destinations: Vec<String>,
+    /// Settings of the processors that look at it. Collectors deliver an item once for all streams that have the same, whatever they do to
+    /// this one.
+    pub treatment: Vec<Value>,
 }
 
-/// Sends an item through the Actions of a stream, which are in the order of [`super::explain::in_order`].
+/// Sends an item through the processors of a stream; `all` are those of [`super::running::running`].
 #[must_use]
 pub fn through<'a>(
-    actions: &[&Action],
+    all: &[Running<'_>],
     destinations: impl IntoIterator<Item = &'a Destination>,
     stream: &str,
     item: &Item,
 ) -> Outcome {
     let (mut current, mut by) = (Some(item.clone()), Vec::new());
-    for action in actions {
+    let mut treatment = Vec::new();
+    for one in all.iter().filter(|one| one.is_for(stream)) {
         let Some(before) = current.take() else { break };
-        let name = || action.metadata.name.clone().unwrap_or_default();
-        if failure::is_dropped(&action.spec, &before) {
-            by.push(name());
-            break;
+        if one.concerns(&before) {
+            treatment.push(one.step.rendered());
         }
-        let mut after = before.clone();
-        evaluate(&action.spec, &mut after);
-        if after != before {
-            by.push(name());
+        current = one.carry_out(before.clone());
+        if current.as_ref() != Some(&before) {
+            by.extend(one.names());
         }
-        current = Some(after);
     }
     let takes =
         |one: &&Destination| one.spec.signals.contains(&item.signal()) && Selection::of(&one.spec).includes(stream);
     let taking = enabled(destinations).filter(takes);
     let destinations = taking.filter_map(|one| one.metadata.name.clone()).collect();
-    Outcome { stream: stream.to_owned(), item: current, by, destinations }
+    Outcome { stream: stream.to_owned(), item: current, by, destinations, treatment }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actions::explain::in_order;
     use crate::actions::item::SpanKind;
+    use crate::actions::running::running;
     use crate::fixtures::destination_with;
+    use odigos_api::action::Action;
     use serde_json::json;
 
     #[test]
@@ -82,7 +83,7 @@ mod tests {
         let destinations = [of("both", &["a", "b"], "TRACES"), of("one", &["b"], "TRACES"), of("logs", &["b"], "LOGS")];
         let mut span = Item::span("GET", SpanKind::Server);
         span.attributes.insert("user.id".into(), "7".into());
-        let out = |stream: &str| through(&in_order(&actions, stream), &destinations, stream, &span);
+        let out = |stream: &str| through(&running(&actions, false), &destinations, stream, &span);
         let (a, b, c) = (out("a"), out("b"), out("c"));
         // Row 52: what is for all streams runs behind what the stream has with a lower hint.
         assert_eq!((a.item.unwrap().attributes.len(), a.by), (0, vec!["del".to_owned()]));

@@ -11,11 +11,14 @@ use crate::workload::sdk_language;
 use odigos_api::action_kinds::SpanRenamer;
 use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 
+/// Most groups that a template puts in.
+const MOST_GROUPS: usize = 8;
+
 /// A replacement in the form that both sides read: `$1` and `${1}` are groups, `$$` is a dollar.
 ///
-/// Each group may be used once: a name that is put in twice would double each time.
+/// Groups may be put in a few times: a name grows with each of them.
 fn check_template(template: &str, groups: usize) -> Result<(), String> {
-    let (mut rest, mut used) = (template, std::collections::BTreeSet::new());
+    let (mut rest, mut used) = (template, 0);
     while let Some(at) = rest.find('$') {
         let after = rest.get(at + 1..).unwrap_or_default();
         if let Some(tail) = after.strip_prefix('$') {
@@ -30,8 +33,10 @@ fn check_template(template: &str, groups: usize) -> Result<(), String> {
             }
         };
         match name.parse::<usize>() {
-            Ok(number) if number <= groups && used.insert(number) => {}
-            Ok(number) if number <= groups => return Err(format!("${{{number}}} stands twice; use each group once")),
+            Ok(number) if number <= groups && used < MOST_GROUPS => used += 1,
+            Ok(number) if number <= groups => {
+                return Err(format!("it puts in more than {MOST_GROUPS} groups; use fewer"));
+            }
             _ => {
                 return Err(format!(
                     "${name} names no group of the expression, which has {groups}; write ${{1}} for the first group, $$ for a dollar"
@@ -50,7 +55,7 @@ fn replacements(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Vec<(String,
     let mut all = Vec::new();
     for (position, one) in kind.regex_replacements.iter().take(MOST).enumerate() {
         let field = |name: &str| format!("{FIELD}[{position}].{name}");
-        let pattern = match Pattern::new(&one.regex_pattern) {
+        let pattern = match Pattern::replaced(&one.regex_pattern) {
             Ok(pattern) => pattern,
             Err(message) => {
                 problems.push(Problem::new(field("regexPattern"), message));
@@ -58,8 +63,9 @@ fn replacements(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Vec<(String,
             }
         };
         check_text(&one.template_text, || field("templateText"), problems);
-        if pattern.nests_groups() {
-            let message = "a capture group stands in another one; write the inner one as (?:…)";
+        if pattern.repeats_nested_groups() {
+            let message =
+                "a capture group stands in another one, and one of them is repeated; write the inner one as (?:…)";
             problems.push(Problem::new(field("regexPattern"), message));
             continue;
         }
@@ -69,6 +75,29 @@ fn replacements(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Vec<(String,
         }
     }
     all
+}
+
+/// Whether a resource speaks the language.
+pub(super) fn language(kind: &SpanRenamer) -> Condition {
+    let language = Path::keyed("resource.attributes", "telemetry.sdk.language");
+    Condition::Equal(language.into(), sdk_language(&kind.programming_language).into())
+}
+
+/// Whether a span is of the library.
+pub(super) fn of_library(kind: &SpanRenamer) -> Condition {
+    let library = Path::field("instrumentation_scope.name");
+    Condition::All(vec![language(kind), Condition::Equal(library.into(), kind.scope_name.as_str().into())])
+}
+
+/// [`language`] over an item.
+pub(super) fn is_of_language(kind: &SpanRenamer, item: &Item) -> bool {
+    let language = item.resource.get("telemetry.sdk.language").and_then(super::item::Value::text);
+    language == Some(sdk_language(&kind.programming_language))
+}
+
+/// [`of_library`] over an item.
+pub(super) fn is_of_library(kind: &SpanRenamer, item: &Item) -> bool {
+    is_of_language(kind, item) && item.scope_name == kind.scope_name
 }
 
 /// The group that renames.
@@ -84,11 +113,7 @@ pub(super) fn group(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Option<G
             "it renames nothing; write at least one replacement",
         ));
     }
-    let language = Path::keyed("resource.attributes", "telemetry.sdk.language");
-    let condition = Condition::All(vec![
-        Condition::Equal(language.into(), sdk_language(&kind.programming_language).into()),
-        Condition::Equal(Path::field("instrumentation_scope.name").into(), kind.scope_name.as_str().into()),
-    ]);
+    let condition = of_library(kind);
     let statement = |(pattern, template): (String, String)| Statement {
         editor: "replace_pattern",
         arguments: vec![Path::field("name").into(), pattern.into(), template.into()],
@@ -103,8 +128,7 @@ pub(super) fn group(kind: &SpanRenamer, problems: &mut Vec<Problem>) -> Option<G
 
 /// What a span is afterwards.
 pub(super) fn renamed(kind: &SpanRenamer, item: &mut Item) {
-    let language = item.resource.get("telemetry.sdk.language").and_then(super::item::Value::text);
-    if language != Some(sdk_language(&kind.programming_language)) || item.scope_name != kind.scope_name {
+    if !is_of_library(kind, item) {
         return;
     }
     let Body::Span { name, .. } = &mut item.body else { return };

@@ -24,7 +24,7 @@ const END: &str = "\n0";
 
 /// Everything before a literal, as one group, and the literal. What is before: comments, quoted names, parameters, names, and any other
 /// character. What is there once is never looked at again, since each match begins where the last one ended.
-const UP_TO_LITERAL: &str = r#"(?s)((?:--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/|"[^"]*"|`[^`]*`|[$:@?]\w+|[\p{L}_][\p{L}\p{N}_$#]*|[^'0-9])*)(?:'(?:[^'\\]|\\.|'')*(?:'|$)|0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?)"#;
+const UP_TO_LITERAL: &str = r#"(?s)((?:--[^\n]*|/\*(?:[^*]|\*+[^*/])*\*+/|"[^"]*"|`[^`]*`|[$:@?]\w+|[\p{L}_][\p{L}\p{N}_$#]*|[^'0-9])*)(?:'(?:[^'\\]|\\.|'')*(?:'|$)|0[xXbBoO][0-9a-fA-F_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9][0-9_]*)?)"#;
 
 fn is_sql(key: &str) -> Condition {
     is_match(attribute(key), SQL_SYSTEMS)
@@ -132,11 +132,12 @@ fn quoted(text: &str) -> usize {
 
 /// How long the number is that `text` begins with.
 fn number(text: &str) -> usize {
-    let digits = |at: usize| run(text.get(at..).unwrap_or_default(), |c| c.is_ascii_digit());
-    if text.starts_with("0x") || text.starts_with("0X") {
-        let hexadecimal = run(text.get(2..).unwrap_or_default(), |c| c.is_ascii_hexdigit());
-        if hexadecimal > 0 {
-            return 2 + hexadecimal;
+    // Digits may be in groups, as in 1_000.
+    let digits = |at: usize| run(text.get(at..).unwrap_or_default(), |c| c.is_ascii_digit() || c == '_');
+    if text.starts_with('0') && text.get(1..).is_some_and(|rest| rest.starts_with(['x', 'X', 'b', 'B', 'o', 'O'])) {
+        let other = run(text.get(2..).unwrap_or_default(), |c| c.is_ascii_hexdigit() || c == '_');
+        if other > 0 {
+            return 2 + other;
         }
     }
     let mut end = digits(0);
@@ -146,7 +147,8 @@ fn number(text: &str) -> usize {
     let rest = text.get(end..).unwrap_or_default();
     if rest.starts_with(['e', 'E']) {
         let sign = usize::from(rest.get(1..).is_some_and(|rest| rest.starts_with(['+', '-'])));
-        let exponent = digits(end + 1 + sign);
+        let begins = text.get(end + 1 + sign..).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+        let exponent = if begins { digits(end + 1 + sign) } else { 0 };
         if exponent > 0 {
             end += 1 + sign + exponent;
         }
@@ -219,6 +221,8 @@ mod tests {
             ("\"col 1\" = 1 and `it's` = 1.5e-3", "\"col 1\" = ? and `it's` = ?"),
             ("a = 0xFF, b = 0x, c = .5, d = -5", "a = ?, b = ?x, c = .?, d = -?"),
             ("LIMIT 10", "LIMIT ?"),
+            ("v = 1_000 AND w = 1_0.5_0e1_0 AND b = 0b1_01 AND o = 0o17", "v = ? AND w = ? AND b = ? AND o = ?"),
+            ("w = .5 AND n = N'abc' AND e = E'a\\'b'", "w = .? AND n = N? AND e = E?"),
             ("a = 'cut off", "a = ?"),
             ("IN (1,2,3)", "IN (?,?,?)"),
             ("", ""),

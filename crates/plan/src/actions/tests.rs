@@ -158,9 +158,10 @@ fn rows_18_19_25_and_26_of_what_is_not_masked() {
     for (namespace, expected) in [("a", "***EMAIL***"), ("b", "x@y.io")] {
         let mut item = span(&[("mail", "x@y.io".into())]);
         item.resource.insert("k8s.namespace.name".into(), namespace.into());
-        item.resource.insert("odigos.workload.name".into(), "web".into());
         assert_eq!(texts(&after(&scoped, &item)), [("mail", expected)], "{namespace}");
     }
+    let condition = compiled(&scoped).settings.rendered()["trace_statements"][0]["conditions"].clone();
+    assert_eq!(condition, json!([r#"resource.attributes["k8s.namespace.name"] == "a""#]), "golden, 2.10");
 }
 
 #[test]
@@ -203,6 +204,19 @@ fn spans_of_one_library_are_renamed() {
     assert_eq!(name("java", "io.opentelemetry.jdbc"), "SELECT");
     assert_eq!(name("go", "io.opentelemetry.jdbc"), "SELECT a FROM b");
     assert_eq!(name("java", "other"), "SELECT a FROM b");
+    for (pattern, template, expected) in [
+        ("^.*$", "query", "query"),
+        ("((SELECT) .*)", "${2}:${1}", "SELECT:SELECT a FROM b"),
+        ("^(S)", "${1}${1}", "SSELECT a FROM b"),
+    ] {
+        let mut spec = spec.clone();
+        spec["spanRenamer"]["regexReplacements"] = json!([{"regexPattern": pattern, "templateText": template}]);
+        let mut item = Item::span("SELECT a FROM b", SpanKind::Client);
+        item.resource.insert("telemetry.sdk.language".into(), "java".into());
+        item.scope_name = "io.opentelemetry.jdbc".to_owned();
+        let Body::Span { name, .. } = after(&spec, &item).body else { unreachable!() };
+        assert_eq!((name.as_str(), problems(&spec)), (expected, vec![]), "{pattern}");
+    }
     let mut bad = spec.clone();
     bad["spanRenamer"]["regexReplacements"][0]["templateText"] = json!("${2}");
     assert!(problems(&bad)[0].contains("names no group"), "{:?}", problems(&bad));
@@ -285,7 +299,8 @@ fn rows_30_to_41_make_templates_of_paths() {
     }
     assert!(problems(&spec(json!({})))[0].contains("changes nothing"));
     assert_eq!(problems(&spec(json!({"default": [{"skipPolicy": {"skipHttpStatusCodes": [99]}}]}))).len(), 1);
-    assert_eq!(problems(&spec(json!({"rules": [{"templates": vec!["/a"; 65]}]}))).len(), 1);
+    assert_eq!(problems(&spec(json!({"rules": [{"templates": vec!["/a"; 512]}]}))).len(), 0);
+    assert_eq!(problems(&spec(json!({"rules": [{"templates": vec!["/a"; 513]}]}))).len(), 1);
 }
 
 #[test]
@@ -517,17 +532,20 @@ fn golden_output_of_paths() {
 
 #[test]
 fn rows_1_2_and_signals_are_refused() {
-    assert!(problems(&json!({"signals": ["TRACES"]}))[0].contains("exactly one kind"));
+    assert_eq!(
+        problems(&json!({"signals": ["TRACES"]})),
+        ["spec: a kind is required, such as deleteAttribute; it holds none"],
+        "row 1"
+    );
     let two = json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": ["a"]}, "renameAttribute": {"renames": {"a": "b"}}});
-    assert!(problems(&two)[0].contains("exactly one kind"));
+    let named = "an Action holds exactly one kind, and this one holds deleteAttribute and renameAttribute; write one Action for each";
+    assert_eq!(problems(&two), [format!("spec.renameAttribute: {named}")], "row 2");
     let none = json!({"signals": [], "deleteAttribute": {"attributeNamesToDelete": ["a"]}});
     assert!(problems(&none)[0].starts_with("spec.signals: it names no signal"));
     let wrong = json!({"signals": ["LOGS"], "piiMasking": {"piiCategories": ["EMAIL"]}});
     assert!(problems(&wrong)[0].contains("LOGS cannot be changed by this kind"));
     for (kind, settings) in [
         ("deleteAttribute", json!({"attributeNamesToDelete": []})),
-        ("deleteAttribute", json!({"attributeNamesToDelete": ["", "a"]})),
-        ("deleteAttribute", json!({"attributeNamesToDelete": ["a", "a"]})),
         ("renameAttribute", json!({"renames": {}})),
         ("renameAttribute", json!({"renames": {"a": "a"}})),
         ("renameAttribute", json!({"renames": {"a": ""}})),
@@ -536,6 +554,15 @@ fn rows_1_2_and_signals_are_refused() {
     ] {
         let found = compile(&action("a", &json!({"signals": ["TRACES"], kind: settings})));
         assert!(!found.problems.is_empty() && found.step.is_none(), "{kind} {settings}: {found:?}");
+    }
+    for names in [json!(["", "a"]), json!(["a", "a"]), json!(["odigos.version", "a"])] {
+        let spec = json!({"signals": ["TRACES"], "deleteAttribute": {"attributeNamesToDelete": names}});
+        assert_eq!(problems(&spec).len(), 1, "{spec}");
+        assert_eq!(
+            texts(&after(&spec, &span(&[("a", "x".into()), ("b", "y".into())]))),
+            [("b", "y")],
+            "the others are deleted"
+        );
     }
     let off = json!({"signals": ["TRACES"], "disabled": true, "deleteAttribute": {"attributeNamesToDelete": ["a"]}});
     assert_eq!(compile(&action("a", &off)), Compiled::default());
@@ -570,14 +597,24 @@ fn what_would_harm_others_is_refused() {
         let extracted = json!({"extractions": [{"targetAttributeName": name, "regex": "(a)"}]});
         assert!(of("extractAttribute", extracted).step.is_none());
     }
-    let many: Vec<String> = (0..65).map(|number| format!("a{number}")).collect();
-    assert!(of("deleteAttribute", json!({"attributeNamesToDelete": many})).step.is_none());
+    let many: std::collections::BTreeMap<String, &str> = (0..513).map(|number| (format!("a{number}"), "b")).collect();
+    assert!(of("renameAttribute", json!({"renames": many})).step.is_none());
+    // Deletions never fail open: those that fit are in force.
+    let most =
+        |count: usize| json!({"attributeNamesToDelete": (0..count).map(|n| format!("a{n}")).collect::<Vec<_>>()});
+    assert!(compile(&action("a", &json!({"signals": ["TRACES"], "deleteAttribute": most(300)}))).problems.is_empty());
+    let found = of("deleteAttribute", most(5000));
+    assert!(found.problems[0].message.contains("of 5000 names are deleted"), "{:?}", found.problems);
+    let size = found.step.unwrap().settings.rendered().to_string().len();
+    assert!((60 << 10..=64 << 10).contains(&size), "{size}");
     assert!(of("deleteAttribute", json!({"attributeNamesToDelete": ["x".repeat(257)]})).step.is_none());
     for regex in ["(\\*)", "([^a]+)", "(a|)", "(.{0,500}.{0,500}x)"] {
         let found = of("piiMasking", json!({"customRegexMaskings": [{"regex": regex}]}));
         assert!(found.step.is_none(), "{regex}");
     }
-    for (pattern, template) in [("(.+)", "${1}${1}"), ("((.+))", "${1}${2}"), ("(.+)", &*"x".repeat(1025))] {
+    for (pattern, template) in
+        [("(.+)", &*"${1}".repeat(9)), ("((a)|b)+", "${1}${2}"), ("(a*)", "x"), ("(.+)", &*"x".repeat(1025))]
+    {
         let replacement = json!({"regexPattern": pattern, "templateText": template});
         of(
             "spanRenamer",
@@ -593,6 +630,16 @@ fn what_would_harm_others_is_refused() {
     assert!(report::findings(&action("a", &off)).iter().all(|one| one.severity == odigos_api::Severity::Warning));
     let blind = json!({"signals": ["TRACES"], "renameAttribute": {"renames": {"k8s.namespace.name": "ns"}}});
     assert!(report::findings(&action("a", &blind))[0].message.contains("match nothing"));
+    let nameless = json!({"signals": ["TRACES"], "renameAttribute": {"renames": {"service.name": "service"}}});
+    assert!(report::findings(&action("a", &nameless))[0].message.contains("TraceCut"));
+    let mask = json!({"signals": ["TRACES"], "dataStreams": [], "piiMasking": {"piiCategories": ["EMAIL"]}});
+    let said: Vec<String> = report::findings(&action("a", &mask)).into_iter().map(|one| one.message).collect();
+    assert!(
+        said.iter().any(|one| one.contains("within lists")) && said.iter().any(|one| one.contains("the list is empty")),
+        "{said:?}"
+    );
+    let query = json!({"signals": ["TRACES"], "dbQueryTemplatization": {"templatizeLiterals": true}});
+    assert!(report::findings(&action("a", &query))[0].message.contains("no dialect of SQL"));
 }
 
 /// 10,000 random Actions and items: what the compiled settings do is what the rules say; a broken Action changes nothing, and one with

@@ -143,6 +143,40 @@ impl Settings {
     }
 }
 
+/// A condition with each part that `replace` knows in other words.
+fn replaced(condition: &Condition, replace: &dyn Fn(&Condition) -> Option<Condition>) -> Condition {
+    let all = |parts: &[Condition]| parts.iter().map(|part| replaced(part, replace)).collect();
+    replace(condition).unwrap_or_else(|| match condition {
+        Condition::All(parts) => Condition::All(all(parts)),
+        Condition::Any(parts) => Condition::Any(all(parts)),
+        Condition::Not(inner) => Condition::Not(Box::new(replaced(inner, replace))),
+        other => other.clone(),
+    })
+}
+
+impl Settings {
+    /// The same settings with parts of their conditions in other words.
+    pub(super) fn replacing(&self, replace: &dyn Fn(&Condition) -> Option<Condition>) -> Self {
+        let in_other_words =
+            |condition: &Option<Condition>| condition.as_ref().map(|condition| replaced(condition, replace));
+        let statement = |one: &Statement| Statement { condition: in_other_words(&one.condition), ..one.clone() };
+        let group = |one: &Group| Group {
+            context: one.context,
+            condition: in_other_words(&one.condition),
+            statements: one.statements.iter().map(statement).collect(),
+        };
+        match self {
+            Self::Transform(signals) => Self::Transform(
+                signals.iter().map(|(signal, groups)| (*signal, groups.iter().map(group).collect())).collect(),
+            ),
+            Self::Filter { signals, condition } => {
+                Self::Filter { signals: signals.clone(), condition: in_other_words(condition) }
+            }
+            Self::Resource(_) | Self::KubernetesAttributes(_) => self.clone(),
+        }
+    }
+}
+
 impl Group {
     /// The statements of a context, without condition.
     #[must_use]

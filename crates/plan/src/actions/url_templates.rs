@@ -3,7 +3,7 @@
 //! Owns the order of the steps: what is there stays, then the path is found, then templates of users, then the built-in placeholders.
 //! All Actions of the kind are one set of rules, since what one of them writes ends the others. [`super::url_paths`] evaluates them.
 
-use super::limits::{check_count, check_text};
+use super::limits::{check_count, check_names, check_text};
 use super::problem::Problem;
 use super::sql::replace;
 use super::transform::{Context, Group, attribute, cache, group_of, is_absent, is_match, is_there, set};
@@ -85,7 +85,7 @@ pub(super) fn check(kind: &UrlTemplatization, problems: &mut Vec<Problem>) {
     if kind.rules.is_empty() && kind.default.is_empty() {
         problems.push(Problem::new(FIELD, "it changes nothing; write rules, or default for the built-in placeholders"));
     }
-    check_count(kind.rules.iter().map(|one| one.templates.len()).sum(), &format!("{FIELD}.rules"), problems);
+    check_names(kind.rules.iter().map(|one| one.templates.len()).sum(), &format!("{FIELD}.rules"), problems);
     check_count(kind.rules.len(), &format!("{FIELD}.rules"), problems);
     check_count(kind.default.len(), &format!("{FIELD}.default"), problems);
     let check_scope = |field: String, scopes: Option<&SourcesScopes>, problems: &mut Vec<Problem>| {

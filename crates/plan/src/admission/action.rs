@@ -15,6 +15,7 @@ pub fn review(action: &Action, before: Option<&Action>, control_plane_namespace:
     let is_kept = before.is_some_and(|before| before.spec == action.spec) || action.spec.disabled == Some(true);
     let mut refusals: Vec<(String, String)> =
         compile(action).problems.into_iter().map(|problem| (problem.field, problem.message)).collect();
+    refusals.extend(names::no_streams(&action.spec));
     if namespace != control_plane_namespace {
         let message = format!("only Actions in {control_plane_namespace} are used; create it there");
         refusals.push(("metadata.namespace".to_owned(), message));
@@ -55,5 +56,14 @@ mod tests {
         let pods = json!({"signals": ["TRACES"], "dataStreams": ["s1"], "k8sAttributes": {"collectClusterUID": true}});
         let pods = review(&action("odigos-system", &pods), None, "odigos-system");
         assert!(format!("{pods:?}").contains("spec.dataStreams"), "row 53: {pods:?}");
+        for (streams, field) in [(json!([]), "spec.dataStreams"), (json!(["a", ""]), "spec.dataStreams[1]")] {
+            let mut spec = fine.clone();
+            spec["dataStreams"] = streams;
+            let limited = action("odigos-system", &spec);
+            let refused = review(&limited, None, "odigos-system");
+            assert!(refused.refusals.len() == 1 && format!("{refused:?}").contains(field), "{refused:?}");
+            let kept = review(&limited, Some(&limited), "odigos-system");
+            assert!(kept.refusals.is_empty() && kept.warnings.len() == 1, "a stored one stays: {kept:?}");
+        }
     }
 }

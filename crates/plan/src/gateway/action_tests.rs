@@ -3,9 +3,12 @@
 
 use super::tests::{Given, class, exporters, jaeger, otlp, row};
 use super::*;
+use crate::actions::scopes::{JUDGE, REMOVE};
+use crate::covered::CoveredNames;
 use crate::fixtures::processor;
 use crate::quarantine::action_key;
 use odigos_api::condition::Status;
+use odigos_api::labels::STREAM_CLASS;
 use odigos_pipeline::PipelineId;
 use serde_json::Value;
 
@@ -76,7 +79,10 @@ fn masking_that_cannot_be_compiled_drops_its_items_where_that_is_wanted() {
     let settings = plan.config.get(ComponentKind::Processor, "filter/action/mask").unwrap();
     assert_eq!(settings["error_mode"], "propagate");
     let dropped = settings["traces"]["span"][0].as_str().unwrap();
-    assert!(dropped.ends_with(r#"resource.attributes["k8s.namespace.name"] == "shop""#), "{dropped}");
+    let flag = dropped.strip_suffix(r#" == "1""#).unwrap();
+    let judged = plan.config.get(ComponentKind::Processor, JUDGE).unwrap()["trace_statements"][0].clone();
+    let statement = format!(r#"set({flag}, "1") where resource.attributes["k8s.namespace.name"] == "shop""#);
+    assert_eq!(judged, json!({"context": "resource", "statements": [statement]}));
     let transformed = condition(&plan, "mask", kind::TRANSFORMED);
     assert_eq!(transformed.status, Status::False);
     let expected = "failurePolicy is drop: TRACES of the data streams a within its scopes are not exported until it can be carried out";
@@ -169,7 +175,7 @@ fn shared_destination_gets_one_version_of_each_treatment() {
     let ids = |names: &[&str]| names.iter().map(|name| format!("forward/traces/generic-{name}")).collect::<Vec<_>>();
     assert_eq!(exporters(&plan, Signal::Traces, &format!("class.{all}")), ids(&["da", "db", "shared"]));
     let said = &condition(&plan, "del", kind::ADDED_TO_COLLECTOR).message;
-    let expected = "Workloads are in the data streams a and b and c, which share the Destination shared and treat TRACES differently: it receives the version of each stream";
+    let expected = "Workloads are in the data streams a and b and c, which share the Destination shared and treat TRACES differently: it receives the version of each stream, also of items that no Action or Processor of them changes";
     assert!(said.contains(expected), "{said}");
     assert!(
         plan.findings.iter().any(|one| one.object.ends_with("/del") && one.message == expected),
@@ -231,4 +237,123 @@ fn actions_and_processors_stand_in_one_order() {
     let plan = super::plan(&nodes);
     assert!(!own(&plan).contains(&"url-templatization".to_owned()), "node collectors run it before they measure spans");
     assert!(!plan.actions.contains_key("paths"), "whose conditions are theirs");
+}
+
+/// A scope is judged before anything of a user can change what it looks at, and what was judged leaves with no item.
+#[test]
+fn no_action_or_processor_switches_a_scope_off() {
+    let mut given = given();
+    let mask = |streams: &[&str]| {
+        action(
+            "mask",
+            streams,
+            json!({"failurePolicy": "drop", "piiMasking": {"scopes": {"namespaces": ["shop"]}, "piiCategories": ["EMAIL"]}}),
+        )
+    };
+    let namespace = "k8s.namespace.name";
+    given.actions = vec![
+        mask(&[]),
+        action("del", &[], json!({"deleteAttribute": {"attributeNamesToDelete": [namespace]}})),
+        action("ren", &[], json!({"renameAttribute": {"renames": {"a": namespace}}})),
+    ];
+    given.processors = vec![processor("p-early", -200)];
+    let users = |plan: &GatewayPlan, name: &str| -> Vec<String> {
+        let all = &plan.config.pipelines[&PipelineId::new(Signal::Traces, name)].processors;
+        all.iter().filter(|id| id.contains("/action") || id.starts_with("resource/p-")).cloned().collect()
+    };
+    let plan = given.plan();
+    let expected = [JUDGE, "resource/p-early", "transform/action/del", "transform/action/ren", "transform/action/mask"];
+    assert_eq!(users(&plan, "in"), expected);
+    for stream in ["stream.a", "stream.b"] {
+        assert_eq!(users(&plan, stream), [REMOVE], "the last of them");
+    }
+    let settings = plan.config.get(ComponentKind::Processor, "transform/action/mask").unwrap();
+    assert!(!settings.to_string().contains(namespace), "{settings}");
+    assert_eq!(settings["error_mode"], "propagate", "a statement that fails lets no item pass");
+    let said = crate::actions::report::findings(&given.actions[2]);
+    assert!(said.iter().any(|one| one.message.contains("sampling rules look at k8s.namespace.name")), "{said:?}");
+
+    given.actions = vec![mask(&["a"])];
+    let plan = given.plan();
+    assert_eq!(users(&plan, "in"), [JUDGE, "resource/p-early"]);
+    assert_eq!(users(&plan, "stream.a"), ["transform/action/mask", REMOVE]);
+    given.actions = vec![renames("ren", &[])];
+    let plan = given.plan();
+    assert!(plan.config.get(ComponentKind::Processor, JUDGE).is_none(), "nothing is judged where nothing has a scope");
+}
+
+/// Workloads of the namespace `shop` in the class of some streams.
+fn covered(streams: &[&str]) -> CoveredNames {
+    let mut covered = CoveredNames::default();
+    covered.add("shop", "deployment-web", Some(&[(STREAM_CLASS.to_owned(), class(streams))].into()));
+    covered
+}
+
+/// What counts is what streams do to the items of a class, not whose Action it is.
+#[test]
+fn streams_that_do_the_same_to_a_class_deliver_once() {
+    let mut given = given().classes(&[&["a"], &["b"], &["a", "b"]]);
+    let mask = |namespace: &str| {
+        action(
+            "mask",
+            &["a"],
+            json!({"piiMasking": {"scopes": {"namespaces": [namespace]}, "piiCategories": ["EMAIL"]}}),
+        )
+    };
+    let both = class(&["a", "b"]);
+    let joint = format!("class.{both}");
+    given.rules.covered = Some(covered(&["a", "b"]));
+    given.actions = vec![mask("elsewhere")];
+    let plan = given.plan();
+    assert_eq!(row(&plan, "traces", &both), json!([format!("traces/{joint}")]));
+    assert_eq!(of(&plan, &joint), ["transform/action/mask"], "whoever joins the class is masked at once");
+    assert!(!condition(&plan, "mask", kind::ADDED_TO_COLLECTOR).message.contains("version"));
+    // Of workloads that are in the scope each stream has its version.
+    given.actions = vec![mask("shop")];
+    let plan = given.plan();
+    assert_eq!(row(&plan, "traces", &both), json!(["traces/stream.a", "traces/stream.b"]));
+    assert!(condition(&plan, "mask", kind::ADDED_TO_COLLECTOR).message.contains("also of items that no Action"));
+    // Where nothing is known of the class, it may be in the scope.
+    given.rules.covered = None;
+    given.actions = vec![mask("elsewhere")];
+    assert_eq!(row(&given.plan(), "traces", &both), json!(["traces/stream.a", "traces/stream.b"]));
+
+    given.actions = vec![deletes("one", &["a"]), deletes("two", &["b"])];
+    let plan = given.plan();
+    assert_eq!(row(&plan, "traces", &both), json!([format!("traces/{joint}")]));
+    assert_eq!(of(&plan, &joint), ["transform/action/one"]);
+    assert!(!condition(&plan, "one", kind::ADDED_TO_COLLECTOR).message.contains("version"));
+    given.actions = vec![deletes("one", &["a"]), renames("two", &["b"])];
+    assert_eq!(row(&given.plan(), "traces", &both), json!(["traces/stream.a", "traces/stream.b"]));
+}
+
+/// Signals that a kind cannot change are no reason to hold back those that it can, and a rule with a scope drops nothing outside of it.
+#[test]
+fn drop_holds_back_what_the_action_is_for() {
+    let mut given = given();
+    let mut mask = action("mask", &[], json!({"failurePolicy": "drop", "piiMasking": {"piiCategories": ["EMAIL"]}}));
+    mask.spec.signals = vec![Signal::Traces, Signal::Logs];
+    given.actions = vec![mask];
+    let plan = given.plan();
+    assert_eq!(of(&plan, "in"), ["transform/action/mask"]);
+    let transformed = condition(&plan, "mask", kind::TRANSFORMED);
+    assert_eq!((transformed.status, transformed.reason.as_str()), (Status::False, "InvalidAction"), "{transformed:?}");
+
+    let rules = json!([{"scopes": {"namespaces": ["other"]}, "templates": ["/a*"]}]);
+    given.actions = vec![action("url", &[], json!({"failurePolicy": "drop", "urlTemplatization": {"rules": rules}}))];
+    let plan = given.plan();
+    let settings = plan.config.get(ComponentKind::Processor, "filter/action/url").unwrap();
+    assert!(
+        settings["traces"]["span"][0].as_str().unwrap().starts_with(r#"resource.attributes["odigos.scope."#),
+        "{settings}"
+    );
+
+    let mut deletion = deletes("del", &[]);
+    deletion.spec.signals = vec![Signal::Traces, Signal::Profiles];
+    deletion.spec.failure_policy = Some(odigos_api::action::FailurePolicy::Drop);
+    given.actions = vec![deletion];
+    let plan = given.plan();
+    assert_eq!(of(&plan, "in"), ["transform/action/del"]);
+    let transformed = condition(&plan, "del", kind::TRANSFORMED);
+    assert!(transformed.status == Status::True && transformed.message.contains("PROFILES"), "{transformed:?}");
 }

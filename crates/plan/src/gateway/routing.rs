@@ -6,8 +6,10 @@
 
 use super::destinations::Fragment;
 use super::sampling::{self, Group, Samplers};
+use super::treatment::Treatments;
+use crate::actions::scopes::REMOVE;
 use crate::collector;
-use crate::processors::{self, ByStream, Processors};
+use crate::processors::{self, ByStream};
 use crate::sampling::report::Mode;
 use crate::streams::{self, DEFAULT_CLASS, NAMESPACE_STREAM};
 use odigos_api::Signal;
@@ -77,6 +79,7 @@ struct Router<'a> {
     hubs: Vec<(String, &'a BTreeSet<String>)>,
     /// Whether hubs take the place of their streams, so that a class that feeds one needs no void.
     hubs_count: bool,
+    treatments: &'a Treatments<'a>,
 }
 
 /// Adds the routing connectors of `signal` and every pipeline behind them.
@@ -84,7 +87,7 @@ pub(super) fn add(
     config: &mut CollectorConfig,
     signal: Signal,
     spec: &CollectorsGroupSpec,
-    processors: &Processors,
+    treatments: &Treatments<'_>,
     fragments: &[Fragment],
     samplers: Option<&Samplers>,
 ) {
@@ -92,7 +95,7 @@ pub(super) fn add(
     let sampling = samplers.filter(|samplers| samplers.mode == Mode::Sampling);
     let group_of = |name: &str| sampling.and_then(|samplers| samplers.group_of(name));
     let fed = fed_streams(spec, fragments, signal);
-    let placed = processors.placed_by_stream(signal, &fed);
+    let placed = treatments.processors.placed_by_stream(signal, &fed);
     let streams: BTreeMap<String, Stream> = fed
         .iter()
         .map(|name| {
@@ -123,13 +126,14 @@ pub(super) fn add(
             behind.extend(group.streams.iter().map(|stream| (stream.as_str(), *group)));
             let members = streams.iter().filter(|(name, _)| group.streams.contains(*name)).collect();
             let suffix = format!(".{}", group.name);
-            let router = Router { id: own, signal, suffix, streams: members, hubs: Vec::new(), hubs_count: false };
+            let router =
+                Router { id: own, signal, suffix, streams: members, hubs: Vec::new(), hubs_count: false, treatments };
             router.add(config, spec);
         }
     }
     let members = streams.iter().filter(|(name, _)| !behind.contains_key(name.as_str())).collect();
-    let router =
-        Router { id: main, signal, suffix: String::new(), streams: members, hubs, hubs_count: sampling.is_some() };
+    let hubs_count = sampling.is_some();
+    let router = Router { id: main, signal, suffix: String::new(), streams: members, hubs, hubs_count, treatments };
     router.add(config, spec);
 }
 
@@ -172,7 +176,7 @@ fn unknown_class() -> Condition {
     ])
 }
 
-impl Router<'_> {
+impl<'a> Router<'a> {
     /// Adds the connector and the pipelines of its streams.
     fn add(&self, config: &mut CollectorConfig, spec: &CollectorsGroupSpec) {
         for (name, stream) in &self.streams {
@@ -236,12 +240,13 @@ impl Router<'_> {
     }
 
     fn stream_targets(&self, config: &mut CollectorConfig, class: &StreamClass) -> Vec<String> {
-        let members: Vec<(&String, &Stream)> =
+        let members: Vec<(&String, &'a Stream)> =
             class.streams.iter().filter_map(|name| Some((name, *self.streams.get(name)?))).collect();
         // Streams that treat an item alike are one; of others each destination gets the version of each.
-        let mut alike: Vec<Vec<(&String, &Stream)>> = Vec::new();
+        let mut alike: Vec<Vec<(&String, &'a Stream)>> = Vec::new();
+        let of = |stream: &'a Stream| self.treatments.of_class(class, &stream.processors);
         for member in members {
-            match alike.iter_mut().find(|set| set.iter().any(|(_, one)| one.processors == member.1.processors)) {
+            match alike.iter_mut().find(|set| set.iter().any(|(_, one)| of(one) == of(member.1))) {
                 Some(set) => set.push(member),
                 None => alike.push(vec![member]),
             }
@@ -250,22 +255,31 @@ impl Router<'_> {
             0 => format!("class.{}{}", class.id, self.suffix),
             _ => format!("class.{}{}.{number}", class.id, self.suffix),
         };
-        let targets = alike.iter().enumerate().map(|(number, set)| self.targets_of(config, set, joint(number)));
+        let targets = alike.iter().enumerate().map(|(number, set)| self.targets_of(config, class, set, joint(number)));
         targets.collect::<Vec<_>>().concat()
     }
 
-    /// The pipelines for streams that treat an item alike.
-    fn targets_of(&self, config: &mut CollectorConfig, members: &[(&String, &Stream)], name: String) -> Vec<String> {
+    /// The pipelines for streams that treat items of a class alike.
+    fn targets_of(
+        &self,
+        config: &mut CollectorConfig,
+        class: &StreamClass,
+        members: &[(&String, &Stream)],
+        name: String,
+    ) -> Vec<String> {
         let union: BTreeSet<&String> = members.iter().flat_map(|(_, stream)| &stream.forwards).collect();
         let total: usize = members.iter().map(|(_, stream)| stream.forwards.len()).sum();
         if members.len() <= 1 || union.len() == total {
             return members.iter().map(|(name, _)| stream_pipeline(name)).collect();
         }
+        let all: Vec<&[String]> = members.iter().map(|(_, stream)| stream.processors.as_slice()).collect();
+        let joint = |base: &Stream| self.treatments.joint(class, &base.processors, &all);
         // The joint pipeline of a class whose union equals one member's own set would only repeat that member's pipeline.
-        if let Some((name, _)) = members.iter().find(|(_, stream)| stream.forwards.len() == union.len()) {
+        let is_whole = |stream: &Stream| stream.forwards.len() == union.len() && joint(stream) == stream.processors;
+        if let Some((name, _)) = members.iter().find(|(_, stream)| is_whole(stream)) {
             return vec![stream_pipeline(name)];
         }
-        let processors = members.first().map(|(_, stream)| stream.processors.clone()).unwrap_or_default();
+        let processors = members.first().map(|(_, stream)| joint(stream)).unwrap_or_default();
         self.add_pipeline(config, name.clone(), &processors, union.into_iter().cloned().collect());
         vec![name]
     }
@@ -274,6 +288,9 @@ impl Router<'_> {
         // One for each pipeline: collectors count items by processor, so it tells how many each stream gets.
         let mut all = vec![collector::add_class_remover(config, &name)];
         all.extend_from_slice(processors);
+        if self.signal == Signal::Traces && config.get(ComponentKind::Processor, REMOVE).is_some() {
+            all.push(REMOVE.to_owned());
+        }
         *config.pipeline(self.signal, name) = Pipeline { receivers: vec![self.id.clone()], processors: all, exporters };
     }
 

@@ -5,6 +5,8 @@
 
 use super::destinations::Fragment;
 use super::routing::fed_streams;
+use super::treatment::Treatments;
+use crate::covered::CoveredNames;
 use crate::processors::Processors;
 use crate::streams::{self, NAMESPACE_STREAM};
 use odigos_api::Signal;
@@ -38,7 +40,7 @@ impl std::fmt::Display for Versions {
         let signals: Vec<&str> = self.signals.iter().map(|signal| signal.as_str()).collect();
         write!(
             f,
-            "Workloads are in the data streams {}, which share the Destination {} and treat {} differently: it receives the version of each stream",
+            "Workloads are in the data streams {}, which share the Destination {} and treat {} differently: it receives the version of each stream, also of items that no Action or Processor of them changes",
             streams.join(" and "),
             self.destination,
             signals.join(", ")
@@ -50,23 +52,34 @@ impl std::fmt::Display for Versions {
 type Difference = (BTreeSet<Signal>, BTreeSet<String>);
 
 /// The destinations that get several versions, by the classes of workloads that are in use.
-pub(super) fn of(spec: &CollectorsGroupSpec, processors: &Processors, fragments: &[Fragment]) -> Vec<Versions> {
+pub(super) fn of<'p>(
+    spec: &CollectorsGroupSpec,
+    processors: &'p Processors,
+    fragments: &[Fragment],
+    covered: Option<&'p CoveredNames>,
+) -> Vec<Versions> {
+    let treatments = Treatments::new(processors, covered);
     let mut found: BTreeMap<(String, Vec<String>), Difference> = BTreeMap::new();
     for signal in Signal::PIPELINES {
         let fed = fed_streams(spec, fragments, signal);
-        let ids = |stream: &String| -> BTreeSet<&str> {
+        let ids = |stream: &String| -> Vec<&'p str> {
             let own = processors.usable.iter().filter(|one| one.is_for_stream(signal, stream));
             own.map(|one| one.id.as_str()).collect()
         };
-        let own: BTreeMap<&String, BTreeSet<&str>> = fed.iter().map(|stream| (stream, ids(stream))).collect();
+        let own: BTreeMap<&String, Vec<&'p str>> = fed.iter().map(|stream| (stream, ids(stream))).collect();
         for class in spec.stream_classes.iter().filter(|one| one.retired_at.is_none() && !streams::is_off(one, signal))
         {
             for fragment in fragments.iter().filter(|one| one.forward(signal).is_some()) {
                 let shared = class.streams.iter().filter(|one| fragment.selection.includes(one));
-                let versions: BTreeMap<&String, &BTreeSet<&str>> =
-                    shared.filter_map(|stream| Some((stream, own.get(stream)?))).collect();
-                let all: BTreeSet<&str> = versions.values().copied().flatten().copied().collect();
-                let differing = all.into_iter().filter(|id| versions.values().any(|one| !one.contains(id)));
+                // What does something to the class, and what that is.
+                let of_class = |ids: &[&'p str]| -> Vec<&'p str> {
+                    ids.iter().copied().filter(|id| treatments.counts(class, id)).collect()
+                };
+                let versions: BTreeMap<&String, Vec<&'p str>> =
+                    shared.filter_map(|stream| Some((stream, of_class(own.get(stream)?)))).collect();
+                let all: BTreeSet<&'p str> = versions.values().flatten().copied().collect();
+                let has = |one: &[&'p str], id: &'p str| one.iter().any(|of| treatments.of(of) == treatments.of(id));
+                let differing = all.into_iter().filter(|id| versions.values().any(|one| !has(one, id)));
                 let differing: BTreeSet<String> = differing.map(str::to_owned).collect();
                 if !differing.is_empty() {
                     let key = (fragment.name.clone(), versions.into_keys().cloned().collect());

@@ -27,6 +27,8 @@ pub(super) struct Build<'a> {
     pub(super) spec: &'a CollectorsGroupSpec,
     pub(super) signals: BTreeSet<Signal>,
     pub(super) processors: &'a Processors,
+    /// What gateways do to spans, for those that are measured.
+    pub(super) measured: &'a Processors,
     pub(super) routes: &'a [Route<'a>],
     /// What it does with what belongs to no workload.
     pub(super) unowned: Handling<'a>,
@@ -60,6 +62,7 @@ impl<'a> Build<'a> {
     pub(super) fn add(&self, config: &mut CollectorConfig, seen: &Observed<'_>) {
         collector::add_guards(config, &self.spec.resources_settings);
         self.processors.add_to(config);
+        self.measured.add_to(config);
         config.add(ComponentKind::Receiver, OTLP, receivers::otlp());
         self.add_identity(config, seen);
         self.add_exporters(config);
@@ -67,7 +70,7 @@ impl<'a> Build<'a> {
             self.add_traces(config);
         }
         if let Some(settings) = self.span_metrics() {
-            span_metrics::add(config, settings, self.way_out(Signal::Metrics));
+            span_metrics::add(config, settings, self.of_measured_spans(), self.way_out(Signal::Metrics));
         }
         if self.takes(Signal::Metrics) {
             self.add_metrics(config);
@@ -87,6 +90,12 @@ impl<'a> Build<'a> {
         }
     }
 
+    /// What spans pass before they are measured: what Actions do in gateways, with the scopes that were judged here.
+    fn of_measured_spans(&self) -> Vec<String> {
+        let own = self.measured.usable.iter().map(|one| one.id.clone());
+        own.chain(self.processors.last(Signal::Traces)).collect()
+    }
+
     fn user_processors(&self, signal: Signal, late: bool) -> Vec<String> {
         let chosen = self.processors.usable.iter().filter(|p| p.is_global(signal));
         let chosen = chosen.filter(|p| (signal == Signal::Traces && p.hint >= processors::LATE_HINT) == late);
@@ -96,6 +105,7 @@ impl<'a> Build<'a> {
     fn add_traces(&self, config: &mut CollectorConfig) {
         let late = self.user_processors(Signal::Traces, true);
         let mut processors = self.opening(config, Origin::Sent);
+        processors.extend(self.processors.first(Signal::Traces));
         processors.extend(self.user_processors(Signal::Traces, false));
         let last = if self.takes(Signal::Traces) { self.way_out(Signal::Traces) } else { "nop".to_owned() };
         let mut exporters = Vec::new();

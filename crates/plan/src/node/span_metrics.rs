@@ -39,7 +39,8 @@ const SPAN_METRIC_BUCKETS: [&str; 16] = [
 ];
 
 /// Metrics from spans, computed before anything is sampled away (spec 5.7).
-pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, way_out: String) {
+/// `processors` are what spans pass before, so that metrics show them as they leave gateways.
+pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, mut processors: Vec<String>, way_out: String) {
     let mut dimensions: BTreeSet<&str> = SPAN_METRIC_DIMENSIONS.into();
     let mut names: Vec<&str> = SPAN_METRIC_DIMENSIONS.to_vec();
     for extra in settings.additional_dimensions.iter().flatten() {
@@ -106,11 +107,10 @@ pub(super) fn add(config: &mut CollectorConfig, settings: &SpanMetrics, way_out:
             }],
         }),
     );
-    *config.pipeline(Signal::Traces, "spanmetrics") = Pipeline {
-        receivers: vec![FORWARD_SPAN_METRICS.into()],
-        processors: vec!["transform/copy-scope-span-metrics".into(), "resource/spanmetrics/remove-dimensions".into()],
-        exporters: vec!["span_metrics".into()],
-    };
+    processors
+        .extend(["transform/copy-scope-span-metrics", "resource/spanmetrics/remove-dimensions"].map(str::to_owned));
+    *config.pipeline(Signal::Traces, "spanmetrics") =
+        Pipeline { receivers: vec![FORWARD_SPAN_METRICS.into()], processors, exporters: vec!["span_metrics".into()] };
     *config.pipeline(Signal::Metrics, "spanmetrics-exporting") =
         Pipeline { receivers: vec!["span_metrics".into()], processors: vec![], exporters: vec![way_out] };
 }

@@ -1,6 +1,7 @@
 //! The node rows of `spec/collectors-and-pipelines.md` 11, on the planner alone.
 
 use super::*;
+use crate::actions::scopes::{JUDGE, REMOVE};
 use crate::fixtures::{collectors_group, processor};
 use odigos_api::collectors_group::CollectorsGroupStatus;
 use odigos_pipeline::{ComponentKind, PipelineId};
@@ -38,6 +39,7 @@ impl Given {
             processors: self.processors.iter().collect(),
             actions: self.actions.iter().collect(),
             set_aside: &std::collections::BTreeMap::new(),
+            covered: None,
             configuration: &configuration,
             provider: self.provider,
             has_certificate: true,
@@ -207,6 +209,80 @@ fn actions_of_nodes_run_before_spans_are_measured() {
         of(all_metrics(), vec![limited]).actions.is_empty(),
         "gateways distinguish streams, node collectors do not"
     );
+}
+
+/// Section 7: metrics are computed from spans as they leave gateways, masked and renamed, and not from what an Action hides.
+#[test]
+fn span_metrics_see_what_gateways_leave_of_spans() {
+    let action = |name: &str, streams: &[&str], kind: Value| {
+        let mut spec = json!({"signals": ["TRACES"]});
+        spec.as_object_mut().unwrap().extend(kind.as_object().unwrap().clone());
+        if !streams.is_empty() {
+            spec["dataStreams"] = json!(streams);
+        }
+        Action::new(name, serde_json::from_value(spec).unwrap())
+    };
+    let emails = || json!({"piiCategories": ["EMAIL"], "scopes": {"namespaces": ["shop"]}});
+    let mask = action("mask", &[], json!({"failurePolicy": "drop", "piiMasking": emails()}));
+    let queries = action("db", &[], json!({"dbQueryTemplatization": {"templatizeLiterals": true}}));
+    let deletion = action("del", &[], json!({"deleteAttribute": {"attributeNamesToDelete": ["user.id"]}}));
+    let mut of_metrics = deletion.clone();
+    of_metrics.metadata.name = Some("metrics-too".into());
+    of_metrics.spec.signals.push(Signal::Metrics);
+    let cluster = json!({"clusterAttributes": [{"attributeName": "c", "attributeStringValue": "v"}]});
+    let cluster = action("cluster", &[], json!({"addClusterInfo": cluster}));
+    let of = |metrics: Value, actions: Vec<Action>| {
+        let mut given = Given::new(&[Signal::Traces, Signal::Metrics], metrics);
+        given.gateway.spec.stream_classes = vec![odigos_api::collectors_group::StreamClass {
+            id: "c1".into(),
+            streams: vec!["audit".into()],
+            retired_at: None,
+        }];
+        given.actions = actions;
+        given.plan()
+    };
+    let all = vec![mask.clone(), queries, deletion, of_metrics, cluster];
+    let plan = of(all_metrics(), all.clone());
+    let measured = pipeline(&plan, Signal::Traces, "spanmetrics").processors;
+    let expected = [
+        "transform/action/del",
+        "transform/action/db",
+        "transform/action/mask",
+        REMOVE,
+        "transform/copy-scope-span-metrics",
+        "resource/spanmetrics/remove-dimensions",
+    ];
+    assert_eq!(measured, expected, "what gateways do to metrics, and what hides nothing, is done there alone");
+    let traces = pipeline(&plan, Signal::Traces, "").processors;
+    assert_eq!(traces.last().map(String::as_str), Some(JUDGE), "scopes are judged before what users have");
+    assert!(
+        !traces.iter().any(|id| id.starts_with("transform/action/")),
+        "spans are changed once, in gateways: {traces:?}"
+    );
+    assert!(plan.components["transform/action/mask"].0.contains("mask"), "what does not start is the Action's");
+    assert!(plan.actions.is_empty(), "conditions are those of gateways");
+
+    // While it cannot be carried out, its spans are not measured either.
+    let mut broken = mask.clone();
+    broken.spec.pii_masking = serde_json::from_value(json!({"customRegexMaskings": [{"regex": "no group"}]})).unwrap();
+    let plan = of(all_metrics(), vec![broken]);
+    assert_eq!(pipeline(&plan, Signal::Traces, "spanmetrics").processors[0], "filter/action/mask");
+
+    // A mask for some streams masks what is measured of the workloads in them; other kinds cannot be told apart here.
+    let audit = action("audit", &["audit"], json!({"piiMasking": emails()}));
+    let rename = action("ren", &["audit"], json!({"renameAttribute": {"renames": {"a": "b"}}}));
+    let plan = of(all_metrics(), vec![audit.clone(), rename.clone()]);
+    assert_eq!(pipeline(&plan, Signal::Traces, "spanmetrics").processors[..2], ["transform/action/audit", REMOVE]);
+    let settings = plan.config.get(ComponentKind::Processor, "transform/action/audit").unwrap();
+    let condition = settings["trace_statements"][0]["conditions"][0].as_str().unwrap();
+    assert!(condition.starts_with(r#"resource.attributes["odigos.stream.class"] == "c1""#), "{condition}");
+    let known = crate::actions::report::known([&audit, &rename], &BTreeMap::new(), None, None, true);
+    let said = |one: usize| known[one].conditions(None)[0].message.clone();
+    assert!(said(0).contains("and of the node collectors for the metrics"), "{}", said(0));
+    assert!(said(1).contains("metrics that node collectors compute from spans do not see it"), "{}", said(1));
+
+    let plan = of(json!({}), all);
+    assert!(!plan.config.to_yaml().contains("transform/action/"), "where nothing is measured, gateways do it alone");
 }
 
 #[test]
@@ -539,6 +615,7 @@ fn gateways_are_reached_with_a_certificate_once_all_of_them_expect_one() {
         processors: vec![],
         actions: vec![],
         set_aside: &none,
+        covered: None,
         configuration: &configuration,
         provider: CloudProvider::Unknown,
         has_certificate,
@@ -598,6 +675,7 @@ fn root_of_the_machine_is_not_mounted_for_host_metrics() {
             processors: vec![],
             actions: vec![],
             set_aside: &none,
+            covered: None,
             configuration: &configuration,
             provider: given.provider,
             has_certificate: true,

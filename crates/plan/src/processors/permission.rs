@@ -41,6 +41,8 @@ pub struct Permission {
     types: BTreeSet<String>,
     /// Roles that are allowed; `None` means all.
     roles: Option<BTreeSet<String>>,
+    /// The collector is one of this release, so what is known of its processors holds.
+    knows_collector: bool,
 }
 
 /// A type in the spelling by which types are compared: releases of the collector differ in `_` alone.
@@ -56,7 +58,20 @@ impl Permission {
         Self {
             types: configuration.texts(TYPES_PATH).iter().map(|one| canonical(one)).collect(),
             roles: (!roles.is_empty()).then_some(roles),
+            knows_collector: false,
         }
+    }
+
+    /// The same for a collector whose image is of this release, or is not.
+    #[must_use]
+    pub fn for_collector(self, is_of_this_release: bool) -> Self {
+        Self { knows_collector: is_of_this_release, ..self }
+    }
+
+    /// Whether settings that the collector of this release refuses are left out, and not tried on another image that may know more.
+    #[must_use]
+    pub const fn knows_collector(&self) -> bool {
+        self.knows_collector
     }
 
     /// Whether a Processor of this type and these roles may run.

@@ -61,7 +61,7 @@ pub fn is_run_by(role: CollectorRole, spec: &ProcessorSpec) -> bool {
 
 /// The classes of items that a Processor for `streams` changes on the node.
 pub(super) struct Guard {
-    condition: Condition,
+    pub(super) condition: Condition,
     /// Streams that see its effect too, since a workload is in them and in one of its own.
     pub(super) others: BTreeSet<String>,
     /// Whether any item can be meant.

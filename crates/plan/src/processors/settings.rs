@@ -1,7 +1,7 @@
 //! Settings of a Processor that its collector refuses: actions, contexts, modes and functions of OTTL that do not exist.
 //!
-//! Owns what is known of the attributes, resource, filter and transform processors of this release; other types are not looked at. Everything
-//! here is a warning: another image may know more, and what a collector does not start with is quarantined.
+//! Owns what is known of the attributes, resource, filter and transform processors of this release; other types are not looked at. For
+//! another image, which may know more, all of it is a warning; what a collector does not start with is quarantined.
 
 use crate::spelling::hint;
 use odigos_api::Signal;
@@ -106,6 +106,9 @@ fn error_mode(value: &Value, at: &str) -> Option<String> {
 
 /// Functions that a text calls and that do not exist in these contexts.
 fn unknown_functions(language: Language, at: &str, text: &str, contexts: &[&str]) -> Vec<String> {
+    if let Some(open) = unclosed(text) {
+        return vec![format!("{at}: {open}, so the collector cannot read it and does not start with it")];
+    }
     let known = language.functions(contexts);
     let missing = calls(text).into_iter().filter(|name| !known.contains(name));
     missing
@@ -115,6 +118,38 @@ fn unknown_functions(language: Language, at: &str, text: &str, contexts: &[&str]
             format!("{at}: there is no function {name}{of} in the collector of release {RELEASE}, which does not start with it{near}")
         })
         .collect()
+}
+
+/// What of a statement or condition is not closed, or closed twice.
+fn unclosed(text: &str) -> Option<&'static str> {
+    let mut open: Vec<char> = Vec::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' => {
+                let mut is_closed = false;
+                while let Some(inside) = letters.next() {
+                    match inside {
+                        '\\' => drop(letters.next()),
+                        '"' => {
+                            is_closed = true;
+                            break;
+                        }
+                        _ => {}
+                    }
+                }
+                if !is_closed {
+                    return Some("a text in quotes is not closed");
+                }
+            }
+            '(' => open.push(')'),
+            '[' => open.push(']'),
+            '{' => open.push('}'),
+            ')' | ']' | '}' if open.pop() != Some(letter) => return Some("it closes a bracket that is not open"),
+            _ => {}
+        }
+    }
+    (!open.is_empty()).then_some("a bracket is not closed")
 }
 
 /// Groups of statements or conditions, or single ones: both stand in one list.
@@ -228,6 +263,9 @@ mod tests {
                 "attributes[0]: the action \"inserted\" does not exist; did you mean insert?",
             ),
             ("resource", json!({"attributes": []}), "at least one action"),
+            ("transform", json!({"trace_statements": ["set(span.name, \"x\""]}), "a bracket is not closed"),
+            ("transform", json!({"trace_statements": ["set(span.name, \"x)"]}), "a text in quotes is not closed"),
+            ("filter", json!({"traces": {"span": ["name == \"a\")"]}}), "closes a bracket that is not open"),
             (
                 "transform",
                 json!({"trace_statements": ["sett(span.name, \"x\")"]}),

@@ -127,6 +127,16 @@ pub(super) fn in_scope(scope: &Scope, span: &Span) -> bool {
     }
 }
 
+/// The scope of an Action: what it names, known or not.
+pub(super) fn in_scope_of_action(scope: &Scope, span: &Span) -> bool {
+    let Scope::Lists { sources, namespaces, languages } = scope else { return in_scope(scope, span) };
+    let of_source = sources.is_empty() || sources.iter().any(|source| is_source(source, span));
+    let of_namespace =
+        namespaces.is_empty() || namespaces.iter().any(|name| span.of_resource("k8s.namespace.name") == Some(name));
+    let of_language = languages.is_empty() || languages.iter().any(|name| speaks(name, span));
+    of_source && of_namespace && of_language
+}
+
 fn is_known(span: &Span) -> bool {
     span.of_resource("k8s.namespace.name").is_some() && span.of_resource("odigos.workload.name").is_some()
 }

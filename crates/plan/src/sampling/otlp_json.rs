@@ -170,7 +170,7 @@ impl Document<'_> {
     ///
     /// # Errors
     /// [`InvalidId`] when the id of a trace or of a parent is neither empty nor hex digits of the right number.
-    pub fn into_spans(self, before: &BeforeSampling) -> Result<Spans, InvalidId> {
+    pub fn into_spans(self, before: &BeforeSampling<'_>) -> Result<Spans, InvalidId> {
         if before.changes_spans() { self.into_changed_spans(before) } else { self.into_plain_spans() }
     }
 
@@ -202,7 +202,7 @@ impl Document<'_> {
     }
 
     /// Each span with a resource of its own: Actions may change it.
-    fn into_changed_spans(self, before: &BeforeSampling) -> Result<Spans, InvalidId> {
+    fn into_changed_spans(self, before: &BeforeSampling<'_>) -> Result<Spans, InvalidId> {
         let mut all = Spans::default();
         for group in self.resource_spans {
             let resource = values(group.resource.attributes);

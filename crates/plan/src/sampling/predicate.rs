@@ -117,15 +117,8 @@ pub(super) fn scope(scope: &Scope) -> Condition {
             let mut all = Vec::new();
             if sources.is_empty() {
                 flatten(known(), &mut all);
-            } else {
-                all.push(any_source(sources));
             }
-            if !namespaces.is_empty() {
-                all.push(any(namespaces.iter().map(|name| is(resource("k8s.namespace.name"), name)).collect()));
-            }
-            if !languages.is_empty() {
-                all.push(any(languages.iter().map(|name| language(name)).collect()));
-            }
+            all.extend(lists(sources, namespaces, languages));
             Condition::All(all)
         }
         Scope::AnyOf(alternatives) => {
@@ -140,6 +133,32 @@ pub(super) fn scope(scope: &Scope) -> Condition {
         }
         Scope::Containers(containers) => any_container(containers),
     }
+}
+
+/// The scope of an Action: it is for what it names, whether the control plane covers that or not.
+pub(super) fn scope_of_action(stated: &Scope) -> Condition {
+    match stated {
+        Scope::Lists { sources, namespaces, languages } => {
+            let mut all = lists(sources, namespaces, languages);
+            if all.len() == 1 { all.remove(0) } else { Condition::All(all) }
+        }
+        other => scope(other),
+    }
+}
+
+/// One condition for each list that is not empty.
+fn lists(sources: &BTreeSet<SourceKey>, namespaces: &BTreeSet<String>, languages: &BTreeSet<String>) -> Vec<Condition> {
+    let mut all = Vec::new();
+    if !sources.is_empty() {
+        all.push(any_source(sources));
+    }
+    if !namespaces.is_empty() {
+        all.push(any(namespaces.iter().map(|name| is(resource("k8s.namespace.name"), name)).collect()));
+    }
+    if !languages.is_empty() {
+        all.push(any(languages.iter().map(|name| language(name)).collect()));
+    }
+    all
 }
 
 /// Only what the control plane covers is ever sampled.

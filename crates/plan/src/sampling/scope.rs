@@ -1,6 +1,7 @@
 //! The scopes of Actions, which are those of sampling rules: as a condition of a collector, and over one resource.
 //!
-//! An Action without a scope is for everything, known or not; a sampling rule is for what the control plane covers.
+//! An Action is for what its scope names, whether the control plane covers that or not, and without a scope for everything: a mask that
+//! looked for more than its author wrote would let data pass. A sampling rule is for what the control plane covers.
 
 use super::rule::Scope;
 use super::span::{Attributes, Span};
@@ -18,7 +19,7 @@ pub(crate) fn condition(scope: Option<&SourcesScopes>) -> Result<Option<Conditio
     let Some(lists) = scope else { return Ok(None) };
     match accept::lists_scope(lists)? {
         Scope::Everything => Ok(None),
-        scope => Ok(Some(predicate::scope(&scope))),
+        scope => Ok(Some(predicate::scope_of_action(&scope))),
     }
 }
 
@@ -30,7 +31,7 @@ pub(crate) fn holds(scope: Option<&SourcesScopes>, resource: &item::Attributes) 
         Ok(scope) => {
             let texts = resource.iter().filter_map(|(key, value)| Some((key.clone(), value.text()?.to_owned())));
             let resource: Attributes = texts.collect();
-            judge::in_scope(&scope, &Span { resource: Arc::new(resource), ..Span::default() })
+            judge::in_scope_of_action(&scope, &Span { resource: Arc::new(resource), ..Span::default() })
         }
         Err(_) => false,
     }

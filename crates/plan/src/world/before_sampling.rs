@@ -1,14 +1,14 @@
 //! What changes spans before sampling rules look at them, for a simulation.
 //!
-//! Owns which Actions and Processors stand in front of the sampler of a data stream, and in which order: by their hint, and of equal hints
-//! those of all streams first. Actions are carried out by their evaluator ([`crate::actions::evaluate`]); what
-//! Processors do is not known here, so they are reported. Never decides about traces.
+//! Owns which Actions and Processors stand in front of the sampler of a data stream. Actions are carried out as collectors run them
+//! ([`crate::actions::running`]); what Processors do, and what Kubernetes knows of pods, is not known here, so they are reported. Never
+//! decides about traces.
 
 use super::World;
+use crate::actions::compile;
 use crate::actions::item::Item;
-use crate::actions::{compile, evaluate};
+use crate::actions::running::{Running, running};
 use crate::processors::LATE_HINT;
-use odigos_api::action::ActionSpec;
 use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, Finding, Signal};
 
@@ -17,13 +17,13 @@ const CHANGES_NOTHING: [&str; 2] = ["batch", "memory_limiter"];
 
 /// What stands in front of a sampler.
 #[derive(Debug, Default)]
-pub struct BeforeSampling {
-    actions: Vec<(String, ActionSpec)>,
+pub struct BeforeSampling<'a> {
+    actions: Vec<Running<'a>>,
     /// Processors whose effect is not simulated, each with the reason.
     pub findings: Vec<Finding>,
 }
 
-impl BeforeSampling {
+impl BeforeSampling<'_> {
     /// Whether any Action changes spans.
     #[must_use]
     pub fn changes_spans(&self) -> bool {
@@ -31,46 +31,59 @@ impl BeforeSampling {
     }
 
     /// Names of the Actions, in the order in which they run.
-    pub fn actions(&self) -> impl Iterator<Item = &str> {
-        self.actions.iter().map(|(name, _)| name.as_str())
+    pub fn actions(&self) -> impl Iterator<Item = String> {
+        self.actions.iter().flat_map(Running::names)
     }
 
     /// Changes a span as the Actions do, in their order.
     pub fn change(&self, span: &mut Item) {
-        self.actions.iter().for_each(|(_, spec)| evaluate(spec, span));
+        for one in &self.actions {
+            // What drops spans is reported, and left out.
+            if let Some(changed) = one.carry_out(span.clone()) {
+                *span = changed;
+            }
+        }
     }
 }
 
 impl World {
     /// What stands in front of the sampler of a data stream; without one, of all streams.
     #[must_use]
-    pub fn before_sampling(&self, stream: Option<&str>) -> BeforeSampling {
+    pub fn before_sampling(&self, stream: Option<&str>) -> BeforeSampling<'_> {
         let concerns = |streams: Option<&Vec<String>>| match streams.filter(|names| !names.is_empty()) {
             None => true,
             Some(names) => stream.is_some_and(|stream| names.iter().any(|name| name == stream)),
         };
-        let is_limited = |streams: Option<&Vec<String>>| streams.is_some_and(|names| !names.is_empty());
         let own = |namespace: &str| namespace == self.namespace;
+        let own_actions = self.actions.iter().filter(|((namespace, _), _)| own(namespace)).map(|(_, action)| action);
         let (mut actions, mut findings) = (Vec::new(), Vec::new());
-        for ((_, name), action) in self.actions.iter().filter(|((namespace, _), _)| own(namespace)) {
-            let streams = action.spec.data_streams.as_ref();
-            let Some(step) = compile(action).step else { continue };
-            if step.hint >= LATE_HINT || !step.signals.contains(&Signal::Traces) || !concerns(streams) {
+        for one in running(own_actions, self.measures_spans()) {
+            let step = &one.step;
+            if step.hint >= LATE_HINT || !step.signals.contains(&Signal::Traces) || !concerns(step.streams.as_ref()) {
                 continue;
             }
+            let mut report = |field: &str, message: &str| {
+                let objects = one.names().map(|name| format!("Action {}/{name}", self.namespace));
+                findings.extend(objects.map(|object| Finding::warning(object, field, message)));
+            };
             if step.drops() {
-                let message = "it cannot be carried out and its failurePolicy is drop, so the spans that it is for are not exported; the simulation counts them";
-                let object = format!("Action {}/{name}", self.namespace);
-                findings.push(Finding::warning(object, "spec.failurePolicy", message));
-                continue;
+                report(
+                    "spec.failurePolicy",
+                    "it cannot be carried out and its failurePolicy is drop, so the spans that it is for are not exported; the simulation counts them",
+                );
+            } else if one.is_known() {
+                actions.push(one);
+            } else {
+                report(
+                    "spec.k8sAttributes",
+                    "the simulation does not add what Kubernetes knows of pods; record behind the node collectors",
+                );
             }
-            actions.push(((step.hint, is_limited(streams), name.clone()), action.spec.clone()));
         }
-        actions.sort_by(|(one, _), (other, _)| one.cmp(other));
         let processors = self.processors.iter().filter(|((namespace, _), _)| own(namespace));
         let changing = processors.filter(|(_, one)| may_change(&one.spec) && concerns(one.spec.data_streams.as_ref()));
         findings.extend(changing.map(|((namespace, name), one)| unsimulated(namespace, name, one)));
-        BeforeSampling { findings, actions: actions.into_iter().map(|((_, _, name), spec)| (name, spec)).collect() }
+        BeforeSampling { findings, actions }
     }
 
     /// Data streams whose rules see the effect of Actions or Processors that are for them alone, each with these objects: their sampler
@@ -160,7 +173,7 @@ mod tests {
         let mut off = action("off", delete(json!(["b"])));
         off["spec"]["disabled"] = json!(true);
         let world = world(&[action("z-delete", delete(json!(["x"]))), action("a-rename", rename), of_stream, off]);
-        let names = |stream| world.before_sampling(stream).actions().map(str::to_owned).collect::<Vec<_>>();
+        let names = |stream| world.before_sampling(stream).actions().collect::<Vec<_>>();
         assert_eq!(names(None), ["z-delete", "a-rename"]);
         assert_eq!(names(Some("money")), ["z-delete", "of-stream", "a-rename"]);
         assert_eq!(names(Some("other")), ["z-delete", "a-rename"]);
@@ -174,7 +187,8 @@ mod tests {
         assert_eq!(changed(Some("money")), [] as [&str; 0]);
         let mut broken = action("broken", json!({"deleteAttribute": {"attributeNamesToDelete": [""]}}));
         broken["spec"]["failurePolicy"] = json!("drop");
-        let dropping = self::world(&[broken]).before_sampling(None);
+        let with_broken = self::world(&[broken]);
+        let dropping = with_broken.before_sampling(None);
         assert!(!dropping.changes_spans() && dropping.findings.len() == 1, "{:?}", dropping.findings);
         assert_eq!(world.sampled_behind("money"), ["Action of-stream"]);
         assert_eq!(world.sampled_behind("other"), [] as [&str; 0]);

@@ -7,6 +7,7 @@ use crate::actions::shared;
 use crate::configuration::Configuration;
 use crate::node;
 use crate::quarantine;
+use crate::scheduling::{self, NodeGroupState};
 use jiff::Timestamp;
 use odigos_api::action::Action;
 use odigos_api::collectors_group::{CollectorsGroup, CollectorsGroupStatus};
@@ -14,6 +15,25 @@ use odigos_api::processor::Processor;
 use odigos_api::{CollectorRole, names};
 
 impl World {
+    /// Whether nodes compute metrics from spans: as their group says, else as Destinations and the configuration want it. Where no
+    /// Destination is known at all, the configuration alone decides.
+    #[must_use]
+    pub fn measures_spans(&self) -> bool {
+        let key = (self.namespace.clone(), names::NODE_COLLECTOR.to_owned());
+        if let Some(group) = self.groups.get(&key) {
+            return node::measures_spans(Some(group));
+        }
+        let configuration = self.stated_configuration(&mut Vec::new());
+        let destinations = self.own_destinations();
+        if destinations.is_empty() {
+            return configuration.flag("metricsSources.spanMetrics.disabled") != Some(true);
+        }
+        let known = |type_id: &str| odigos_catalog::destination::find(type_id).is_some();
+        let state = NodeGroupState { any_instrumentation_config: true, gateway_ready: true, exists: true };
+        let spec = scheduling::node_group(&configuration, &destinations, &known, state);
+        spec.is_some_and(|spec| node::measures_spans(Some(&CollectorsGroup::new(names::NODE_COLLECTOR, spec))))
+    }
+
     /// Renders the node collectors and keeps their objects and the status of their group.
     pub(super) fn render_node(
         &mut self,
@@ -34,6 +54,7 @@ impl World {
         candidates.extend(quarantine::actions(of_nodes));
         let set_aside = self.quarantined(&candidates, now);
         settled.quarantined.extend(set_aside.clone());
+        let covered = self.sampling_rules(configuration).covered;
         let seen = node::Observed {
             namespace: &self.namespace.clone(),
             gateway: gateway.as_ref(),
@@ -42,6 +63,7 @@ impl World {
             processors: processors.iter().collect(),
             actions: actions.iter().collect(),
             set_aside: &set_aside,
+            covered: covered.as_ref(),
             configuration,
             provider: self.provider,
             has_certificate: true,
