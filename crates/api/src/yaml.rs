@@ -5,6 +5,7 @@
 
 mod build;
 mod json;
+mod place;
 mod scalar;
 
 #[cfg(test)]
@@ -14,7 +15,11 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// Larger texts than this are rejected before they are parsed, in bytes.
-const TEXT_LIMIT: usize = 64 * 1024 * 1024;
+pub const TEXT_LIMIT: usize = 64 * 1024 * 1024;
+/// Documents of one text, at most.
+const DOCUMENT_LIMIT: usize = if cfg!(test) { 2_000 } else { 100_000 };
+/// Values of one document, at most: each takes much more memory than text.
+const NODE_LIMIT: usize = if cfg!(test) { 200_000 } else { 5_000_000 };
 
 /// What is said of a key that a mapping holds twice.
 const TWICE: &str = "the key is set twice; the last value counts, remove the other";
@@ -102,6 +107,10 @@ pub fn documents(text: &str) -> Vec<Result<Document, ReadError>> {
     let mut found = Vec::new();
     for (start, chunk) in chunks(text) {
         let number = found.len() + 1;
+        if number > DOCUMENT_LIMIT {
+            found.push(Err(too_many_documents(start)));
+            break;
+        }
         let fail =
             |problem: Problem| ReadError { document: number, line: start + problem.line - 1, message: problem.message };
         let chunk = match chunk {
@@ -121,6 +130,11 @@ pub fn documents(text: &str) -> Vec<Result<Document, ReadError>> {
                     .enumerate()
                     .map(|(position, one)| Ok(Document { number: number + position, ..one }.moved(start - 1))),
             );
+            if found.len() > DOCUMENT_LIMIT {
+                found.truncate(DOCUMENT_LIMIT);
+                found.push(Err(too_many_documents(start)));
+                break;
+            }
             continue;
         }
         match build::document(chunk) {
@@ -159,14 +173,19 @@ impl Document {
     }
 }
 
-/// The parts between lines of `---`, each with the number of its first line.
+/// The parts between lines of `---`, each with the number of its first line; blank ones are left out.
 fn chunks(text: &str) -> Vec<(usize, Result<&str, Problem>)> {
     let mut found = Vec::new();
     let (mut begin, mut begin_line, mut offset) = (0, 1, 0);
     for (position, line) in text.split_inclusive('\n').enumerate() {
         let end = offset + line.len();
         if let Some(rest) = line.strip_prefix("---") {
-            found.push((begin_line, Ok(&text[begin..offset])));
+            if !is_blank(&text[begin..offset]) {
+                found.push((begin_line, Ok(&text[begin..offset])));
+            }
+            if found.len() > DOCUMENT_LIMIT {
+                return found;
+            }
             let rest = rest.trim();
             if !rest.is_empty() && !rest.starts_with('#') {
                 let message =
@@ -184,6 +203,16 @@ fn chunks(text: &str) -> Vec<(usize, Result<&str, Problem>)> {
 /// Whether a part of a text holds blanks and comments only.
 fn is_blank(chunk: &str) -> bool {
     chunk.split(['\n', '\r']).map(str::trim).all(|line| line.is_empty() || line.starts_with('#'))
+}
+
+fn too_many_documents(line: usize) -> ReadError {
+    let message = format!("more than {DOCUMENT_LIMIT} documents; split the text");
+    ReadError { document: DOCUMENT_LIMIT + 1, line, message }
+}
+
+/// What is said of a document with more values than are read.
+fn too_many_nodes() -> String {
+    format!("more than {NODE_LIMIT} values; split it")
 }
 
 /// A dotted path with one more key; keys that hold dots or blanks stand in brackets.

@@ -7,6 +7,9 @@ use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+/// Bytes of all manifests together, at most.
+const TOTAL_LIMIT: usize = 256 * 1024 * 1024;
+
 /// Reads every manifest under `paths` (`-` is standard input) into a world.
 pub(crate) fn world(paths: &[PathBuf], namespace: &str) -> anyhow::Result<(World, Vec<Finding>)> {
     let mut world = World::new(namespace);
@@ -34,8 +37,9 @@ pub(crate) fn load_with(
     take: impl Fn(&Value) -> bool,
 ) -> anyhow::Result<(Vec<Value>, Vec<Finding>)> {
     let (mut taken, mut findings) = (Vec::new(), Vec::new());
+    let mut room = TOTAL_LIMIT;
     for path in paths {
-        for (name, bytes) in files(path)? {
+        for (name, bytes) in files(path, &mut room)? {
             match yaml::decode(&bytes) {
                 Ok(text) => {
                     let (objects, found) = world.load(&text, &name, &take);
@@ -50,10 +54,11 @@ pub(crate) fn load_with(
 }
 
 /// The contents behind a path by name: standard input, one file, or the `.yaml`, `.yml` and `.json` files below a directory, sorted.
-fn files(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
+///
+/// What is larger than the reader takes is read so far that it says so; `room` is what all of them may still have.
+fn files(path: &Path, room: &mut usize) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
     if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes).context("failed to read standard input")?;
+        let bytes = bounded(std::io::stdin().lock(), room).context("failed to read standard input")?;
         return Ok(vec![("standard input".into(), bytes)]);
     }
     let shown = path.display().to_string();
@@ -68,13 +73,43 @@ fn files(path: &Path) -> anyhow::Result<Vec<(String, Vec<u8>)>> {
         };
         let mut found = Vec::new();
         for file in entries.iter().filter(wanted) {
-            found.extend(files(file)?);
+            found.extend(files(file, room)?);
         }
         return Ok(found);
     }
     if !path.exists() {
         bail!("{shown} does not exist");
     }
-    let bytes = std::fs::read(path).with_context(|| format!("failed to read {shown}"))?;
+    let file = std::fs::File::open(path).with_context(|| format!("failed to read {shown}"))?;
+    let bytes = bounded(file, room).with_context(|| format!("failed to read {shown}"))?;
     Ok(vec![(shown, bytes)])
+}
+
+/// Reads no more than the reader of texts takes, of a file that may have no end.
+fn bounded(source: impl Read, room: &mut usize) -> anyhow::Result<Vec<u8>> {
+    let most = u64::try_from(yaml::TEXT_LIMIT)? + 1;
+    let mut bytes = Vec::new();
+    source.take(most).read_to_end(&mut bytes)?;
+    *room = room.checked_sub(bytes.len()).with_context(|| {
+        format!("the manifests have more than {} MiB together; read them in parts", TOTAL_LIMIT / 1024 / 1024)
+    })?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
+    use super::*;
+
+    #[test]
+    fn files_without_end_are_not_read_to_their_end() {
+        let mut room = TOTAL_LIMIT;
+        let read = |room: &mut usize| bounded(std::io::repeat(b' '), room);
+        assert_eq!(read(&mut room).unwrap().len(), yaml::TEXT_LIMIT + 1);
+        while read(&mut room).is_ok() {}
+        assert!(format!("{:#}", read(&mut room).unwrap_err()).contains("256 MiB together"));
+        let findings = load(&mut World::new("odigos-system"), &[PathBuf::from("/dev/zero")]).unwrap();
+        assert!(findings.len() == 1 && findings[0].message.contains("larger than"), "{findings:?}");
+    }
 }

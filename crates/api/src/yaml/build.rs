@@ -2,7 +2,8 @@
 //!
 //! Owns the limits that keep aliases from unfolding without end. Never decides what a scalar means ([`super::scalar`]).
 
-use super::{Document, Problem, Remark, TWICE, joined, scalar};
+use super::place::{Place, remark};
+use super::{Document, NODE_LIMIT, Problem, Remark, TWICE, scalar, too_many_nodes};
 use granit_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +23,7 @@ pub(super) fn document(text: &str) -> Result<Option<Document>, Problem> {
         remarks: Vec::new(),
         cost: 0,
         unfolded: 0,
+        nodes: 0,
     };
     let mut found = None;
     while let Some((event, span)) = builder.event()? {
@@ -40,7 +42,7 @@ pub(super) fn document(text: &str) -> Result<Option<Document>, Problem> {
             }
             event => {
                 let line = span.start.line();
-                let value = builder.node(event, &span, "", 0)?;
+                let value = builder.node(event, &span, &Place::ROOT, 0)?;
                 found = Some(Document { number: 1, line, value, remarks: Vec::new() });
             }
         }
@@ -58,8 +60,10 @@ struct Builder<'a> {
     remarks: Vec<Remark>,
     /// Cost of all nodes so far.
     cost: usize,
-    /// Cost of what aliases stand for.
+    /// Cost of what aliases stand for, and of what anchors keep for them.
     unfolded: usize,
+    /// Values that the text itself holds.
+    nodes: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -83,9 +87,13 @@ impl<'a> Builder<'a> {
     }
 
     /// The value that begins with `event`.
-    fn node(&mut self, event: Event<'a>, span: &Span, path: &str, depth: usize) -> Result<Value, Problem> {
+    fn node(&mut self, event: Event<'a>, span: &Span, place: &Place<'_>, depth: usize) -> Result<Value, Problem> {
         if depth > DEPTH_LIMIT {
             return Err(problem(span, format!("more than {DEPTH_LIMIT} levels")));
+        }
+        self.nodes += 1;
+        if self.nodes > NODE_LIMIT {
+            return Err(problem(span, too_many_nodes()));
         }
         let before = self.cost;
         self.cost += NODE_COST;
@@ -103,18 +111,19 @@ impl<'a> Builder<'a> {
                     if event == Event::SequenceEnd {
                         break (anchor, Value::Array(list));
                     }
-                    let path = format!("{path}[{}]", list.len());
-                    list.push(self.node(event, &span, &path, depth + 1)?);
+                    list.push(self.node(event, &span, &place.item(list.len()), depth + 1)?);
                 }
             }
             Event::MappingStart(_, anchor, _) => {
                 self.anchors.insert(anchor, None);
-                (anchor, Value::Object(self.mapping(span, path, depth)?))
+                (anchor, Value::Object(self.mapping(span, place, depth)?))
             }
             Event::Alias(id) => (0, self.alias(id, span)?),
             _ => return Err(problem(span, "a value is missing here")),
         };
         if anchor != 0 {
+            // Anchors within anchors keep the same text many times.
+            self.unfold(self.cost - before, span)?;
             self.anchors.insert(anchor, Some((value.clone(), self.cost - before)));
         }
         Ok(value)
@@ -123,19 +132,25 @@ impl<'a> Builder<'a> {
     fn alias(&mut self, id: usize, span: &Span) -> Result<Value, Problem> {
         match self.anchors.get(&id) {
             Some(Some((value, cost))) => {
-                self.unfolded += cost;
+                let (value, cost) = (value.clone(), *cost);
                 self.cost += cost;
-                if self.unfolded > ALIAS_LIMIT {
-                    return Err(problem(span, "aliases unfold to more than 32 MiB"));
-                }
-                Ok(value.clone())
+                self.unfold(cost, span)?;
+                Ok(value)
             }
             Some(None) => Err(problem(span, "the anchor contains itself")),
             None => Err(problem(span, "there is no anchor of this name before it")),
         }
     }
 
-    fn mapping(&mut self, begin: &Span, path: &str, depth: usize) -> Result<Map<String, Value>, Problem> {
+    fn unfold(&mut self, cost: usize, span: &Span) -> Result<(), Problem> {
+        self.unfolded += cost;
+        if self.unfolded > ALIAS_LIMIT {
+            return Err(problem(span, "anchors and aliases unfold to more than 32 MiB"));
+        }
+        Ok(())
+    }
+
+    fn mapping(&mut self, begin: &Span, place: &Place<'_>, depth: usize) -> Result<Map<String, Value>, Problem> {
         let mut map = Map::new();
         // The keys that stand here themselves; merged ones may be replaced without a word.
         let mut explicit: BTreeSet<String> = BTreeSet::new();
@@ -146,26 +161,24 @@ impl<'a> Builder<'a> {
             }
             if is_merge_key(&event) {
                 let (event, span) = self.inner(begin)?;
-                let merged = self.node(event, &span, path, depth + 1)?;
+                let merged = self.node(event, &span, place, depth + 1)?;
                 for (key, value) in merge_list(merged).map_err(|message| problem(&span, message))? {
                     if explicit.contains(&key) && map.get(&key) != Some(&value) {
                         let message = "the merge key << behind it replaces its value, as kubectl does; write << first";
-                        let line = span.start.line();
-                        self.remarks.push(Remark { line, path: joined(path, &key), message: message.into() });
+                        remark(&mut self.remarks, span.start.line(), &place.key(&key), message);
                     }
                     map.insert(key, value);
                 }
                 continue;
             }
-            let key = self.node(event, &span, path, depth + 1)?;
+            let key = self.node(event, &span, place, depth + 1)?;
             let key = key_text(key).map_err(|message| problem(&span, message))?;
             let line = span.start.line();
-            let path = joined(path, &key);
             if !explicit.insert(key.clone()) {
-                self.remarks.push(Remark { line, path: path.clone(), message: TWICE.into() });
+                remark(&mut self.remarks, line, &place.key(&key), TWICE);
             }
             let (event, span) = self.inner(begin)?;
-            let value = self.node(event, &span, &path, depth + 1)?;
+            let value = self.node(event, &span, &place.key(&key), depth + 1)?;
             map.insert(key, value);
         }
     }

@@ -2,10 +2,11 @@
 //!
 //! Owns streams as `jq -c '.items[]'` and `kubectl get -o json` write them. What is not JSON is left to the YAML reader.
 
-use super::{Document, Remark, TWICE, joined, scalar};
+use super::place::{Place, remark};
+use super::{DOCUMENT_LIMIT, Document, NODE_LIMIT, Remark, TWICE, scalar, too_many_nodes};
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 
 /// The values of a text that is nothing but JSON objects; lines count from the beginning of the text.
@@ -14,19 +15,21 @@ pub(super) fn stream(text: &str) -> Option<Vec<Document>> {
         return None;
     }
     let mut found = Vec::new();
-    let mut rest = text;
+    let (mut rest, mut line, mut counted) = (text, 1, 0);
     loop {
         let begin = text.len() - rest.trim_start().len();
-        if begin == text.len() {
+        // More than so many are left to the reader of documents, which says that they are too many.
+        if begin == text.len() || found.len() > DOCUMENT_LIMIT {
             return Some(found);
         }
-        let line = text[..begin].matches('\n').count() + 1;
-        let remarks = RefCell::new(Vec::new());
+        line += text[counted..begin].matches('\n').count();
+        counted = begin;
+        let (remarks, nodes) = (RefCell::new(Vec::new()), Cell::new(0));
         // The first pass finds the end of the value.
         let mut extent = serde_json::Deserializer::from_str(&text[begin..]).into_iter::<IgnoredAny>();
         extent.next()?.ok()?;
         let end = begin + extent.byte_offset();
-        let node = Node { path: String::new(), line, remarks: &remarks };
+        let node = Node { place: &Place::ROOT, line, remarks: &remarks, nodes: &nodes };
         let value = node.deserialize(&mut serde_json::Deserializer::from_str(&text[begin..end])).ok()?;
         rest = &text[end..];
         if !value.is_object() {
@@ -37,16 +40,22 @@ pub(super) fn stream(text: &str) -> Option<Vec<Document>> {
 }
 
 /// Reads one value and remembers the keys that it holds twice.
+#[derive(Clone, Copy)]
 struct Node<'a> {
-    path: String,
+    place: &'a Place<'a>,
     line: usize,
     remarks: &'a RefCell<Vec<Remark>>,
+    nodes: &'a Cell<usize>,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        self.nodes.set(self.nodes.get() + 1);
+        if self.nodes.get() > NODE_LIMIT {
+            return Err(serde::de::Error::custom(too_many_nodes()));
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -84,8 +93,9 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        let child = |position: usize| Node { path: format!("{}[{position}]", self.path), ..self };
-        while let Some(item) = items.next_element_seed(child(list.len()))? {
+        loop {
+            let place = self.place.item(list.len());
+            let Some(item) = items.next_element_seed(Node { place: &place, ..self })? else { break };
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -94,11 +104,12 @@ impl<'de> Visitor<'de> for Node<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = entries.next_key::<String>()? {
-            let path = joined(&self.path, &key);
-            let value = entries.next_value_seed(Node { path: path.clone(), ..self })?;
-            if map.insert(key, value).is_some() {
-                self.remarks.borrow_mut().push(Remark { line: self.line, path, message: TWICE.into() });
+            let place = self.place.key(&key);
+            let value = entries.next_value_seed(Node { place: &place, ..self })?;
+            if map.contains_key(&key) {
+                remark(&mut self.remarks.borrow_mut(), self.line, &place, TWICE);
             }
+            map.insert(key, value);
         }
         Ok(Value::Object(map))
     }

@@ -139,6 +139,39 @@ fn aliases_are_limited() {
     assert_eq!(read("a: &a {b: 1}\nc: [*a, *a]\n")["c"], json!([{"b": 1}, {"b": 1}]));
 }
 
+/// Texts that are small, or within the limit, and grow without end where they are read carelessly.
+#[test]
+fn texts_that_grow_are_ended_early() {
+    let begin = std::time::Instant::now();
+    let error = |text: &str| documents(text).into_iter().find_map(Result::err).map(|error| error.message);
+    // Anchors within anchors, each of which keeps all that is in it.
+    let nested: String = (0..100).map(|number| format!("&a{number} [")).collect();
+    let anchors = format!("a: {nested}{}{}", "x".repeat(1 << 20), "]".repeat(100));
+    assert!(error(&anchors).is_some_and(|message| message.contains("32 MiB")));
+    // A long key over a long list: a path for each item would be terabytes.
+    let list = format!("? {}\n: [{}]\n", "k".repeat(1 << 20), "1,".repeat(100_000));
+    assert_eq!(error(&list), None);
+    let json = format!("{{\"{}\": [{}1]}}", "k".repeat(1 << 20), "1,".repeat(100_000));
+    assert_eq!(error(&json), None);
+    // A remark on each of many keys below it.
+    let twice = format!("{}:\n  {{{}}}\n", "k".repeat(1_000), "a: 1, ".repeat(20_000));
+    let said = value(&twice).unwrap().remarks;
+    assert!(said.len() == 1_000 && said[0].path.len() < 1_100 && said[0].path.ends_with('…'), "{}", said.len());
+    // Many values, documents and levels.
+    let values = "[],".repeat(NODE_LIMIT + 1);
+    assert!(error(&format!("a: [{values}]")).is_some_and(|message| message.contains("values; split it")));
+    assert!(error(&format!("{{\"a\": [{values}1]}}")).is_some_and(|message| message.contains("values; split it")));
+    assert!(error(&"{}\n".repeat(DOCUMENT_LIMIT + 2)).is_some_and(|message| message.contains("documents")));
+    assert!(error(&"---\na: 1\n".repeat(DOCUMENT_LIMIT + 2)).is_some_and(|message| message.contains("documents")));
+    assert_eq!(documents(&"---\n".repeat(1 << 20)), []);
+    for deep in ["[", "{a: ", "- ", "&a [", "? "] {
+        assert!(error(&deep.repeat(1 << 20)).is_some(), "{deep}");
+    }
+    assert!(error(&" ".repeat(TEXT_LIMIT + 1)).is_some_and(|message| message.contains("larger than")));
+    // Without optimisation, on a busy machine.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(120), "{:?}", begin.elapsed());
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in "[-a-z0-9:{}\\[\\]&*<!|>'\", \n\t#%.~\u{feff}]{0,80}") {
