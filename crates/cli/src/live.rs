@@ -49,6 +49,7 @@ pub(crate) async fn client() -> anyhow::Result<Client> {
 /// Every object that planning reads, and the live objects that the control plane writes.
 pub(crate) async fn world(client: &Client, namespace: &str) -> anyhow::Result<World> {
     let mut world = World::new(namespace);
+    world.is_of_cluster = true;
     for (api_version, kind, plural) in KINDS {
         let in_namespace = kind == "ConfigMap";
         for object in list(client, api_version, kind, plural, in_namespace.then_some(namespace)).await? {

@@ -66,6 +66,8 @@ pub struct PodFacts {
 pub struct World {
     /// Namespace of the control plane.
     pub namespace: String,
+    /// Whether everything that a cluster has was read from it.
+    pub is_of_cluster: bool,
     /// Namespaces that exist.
     pub namespaces: BTreeSet<String>,
     /// Workloads by reference.

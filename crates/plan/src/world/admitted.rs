@@ -29,8 +29,17 @@ impl World {
             Some(before) => before.clone(),
             None => self.destinations.get(&key).cloned(),
         };
-        let is_live = before.is_none() && !text("/metadata/uid").is_empty();
+        // Where the cluster is known, it alone says what is there.
+        let is_live = before.is_none() && !self.is_of_cluster && is_printed(object);
         Some(Incoming { key, before, is_live })
+    }
+
+    /// What to say of a text that passes for a live object.
+    pub(super) fn taken_as_live(incoming: &Incoming) -> Option<Finding> {
+        let (namespace, name) = &incoming.key;
+        let message = "it is taken as an object that the cluster has already, as an API server printed it, and keeps what admission would reject of a new one; remove it to see what another cluster says";
+        let object = format!("Destination {namespace}/{name}");
+        incoming.is_live.then(|| Finding::info(object, "metadata.uid", message))
     }
 
     /// Records what admission would of a Destination that is in the cluster now.
@@ -95,6 +104,12 @@ impl World {
     }
 }
 
+/// Whether an API server printed an object: it gives each a uid, and what no one writes by hand beside it.
+fn is_printed(object: &Value) -> bool {
+    let is_set = |key: &str| object["metadata"][key].as_str().is_some_and(|text| !text.is_empty());
+    is_set("uid") && (is_set("resourceVersion") || is_set("creationTimestamp"))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
@@ -112,6 +127,7 @@ mod tests {
         });
         if let Some(uid) = uid {
             object["metadata"]["uid"] = json!(uid);
+            object["metadata"]["resourceVersion"] = json!("7");
         }
         object.to_string()
     }
@@ -126,7 +142,28 @@ mod tests {
 
     fn load(world: &mut World, text: &str) {
         let (_, findings) = world.load(text, "d.yaml", |_| false);
-        assert_eq!(findings, []);
+        assert!(findings.iter().all(|one| one.severity == Severity::Info), "{findings:?}");
+    }
+
+    /// A uid alone is a text that anybody writes, and one of another cluster is no proof where the cluster is known.
+    #[test]
+    fn only_what_an_api_server_printed_passes_for_live() {
+        let with = json!({"HONEYCOMB_API_KEY": "k", "HONEYCOMB_ENDPOINT": "api.honeycomb.io"});
+        let printed = honeycomb(with, Some("u"));
+        let outcome = |text: &str, is_of_cluster: bool| {
+            let mut world = World::new("odigos-system");
+            world.is_of_cluster = is_of_cluster;
+            let (_, found) = world.load(text, "d.yaml", |_| false);
+            let told = found.iter().filter(|one| one.message.contains("as an API server printed it")).count();
+            (told, errors(&mut world).0.len())
+        };
+        assert_eq!(outcome(&printed, false), (1, 0), "and that is said");
+        assert_eq!(outcome(&printed, true), (0, 1), "the cluster has no such object");
+        let mut object: Value = serde_json::from_str(&printed).unwrap();
+        object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        assert_eq!(outcome(&object.to_string(), false), (0, 1));
+        object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(outcome(&object.to_string(), false), (1, 0));
     }
 
     #[test]

@@ -149,7 +149,10 @@ impl World {
             let incoming = self.incoming(&object);
             match self.insert(object) {
                 Ok(()) => {
-                    incoming.into_iter().for_each(|incoming| self.admit(incoming));
+                    if let Some(incoming) = incoming {
+                        findings.extend(Self::taken_as_live(&incoming).map(|one| one.at(location.clone())));
+                        self.admit(incoming);
+                    }
                     self.locations.insert(name, location);
                 }
                 Err(finding) => findings.push(finding.at(location)),
