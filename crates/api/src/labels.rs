@@ -177,6 +177,8 @@ pub fn streams(labels: &BTreeMap<String, String>) -> BTreeSet<String> {
 /// Annotation of a pod of a Job that a person made from a CronJob: the name of that CronJob. Admission writes it, and removes any
 /// other.
 pub const CRON_JOB: &str = "odigos.io/cron-job";
+/// Annotation of a collector's workload whose rollout is held, with the reason.
+pub const ROLLOUT_HELD: &str = "odigos.io/rollout-held";
 /// Annotation of node collectors' pods: hash of the authorities whose gateways they trust.
 pub const AUTHORITIES: &str = "odigos.io/collector-authorities";
 /// Node: it holds the agents' files.

@@ -23,12 +23,12 @@ use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::mutual_tls::change_over::{self, PlaintextPort};
 use odigos_plan::mutual_tls::relief;
 use odigos_plan::objects::{Desired, has_other_content, owner};
-use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure, memory};
+use odigos_plan::quarantine::{self, Candidates, LastWords, StartFailure, hold, memory};
 use odigos_plan::scaling::{Memory, hpa};
 use odigos_plan::{gateway, mutual_tls, node, pools};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// What is reconciled.
@@ -161,6 +161,20 @@ async fn gateways(state: &State) -> Result<(), Error> {
     first
 }
 
+impl Inputs {
+    /// What may be left out of the gateways of a group.
+    fn candidates(&self, group: &CollectorsGroup) -> Candidates {
+        let references = pools::destinations(&group.spec, self.destinations.iter().collect());
+        let mut candidates = quarantine::destinations(&references, &self.secrets.keys);
+        let those = self.processors.iter().map(AsRef::<Processor>::as_ref);
+        candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, those));
+        let of_gateways = self.actions.iter().map(AsRef::<Action>::as_ref);
+        let of_gateways = shared::run_by(CollectorRole::ClusterGateway, self.senders.measures_spans, of_gateways);
+        candidates.extend(quarantine::actions(of_gateways));
+        candidates
+    }
+}
+
 async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error> {
     let Some(group) = state.groups.get(&state.namespace, name) else {
         if name == names::GATEWAY {
@@ -173,13 +187,9 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         inputs;
     let now = *now;
     let references = pools::destinations(&group.spec, destinations.iter().collect());
-    let mut candidates = quarantine::destinations(&references, &secrets.keys);
-    let those = processors.iter().map(AsRef::<Processor>::as_ref);
-    candidates.extend(quarantine::processors(CollectorRole::ClusterGateway, those));
-    let of_gateways = actions.iter().map(AsRef::<Action>::as_ref);
-    let of_gateways = shared::run_by(CollectorRole::ClusterGateway, senders.measures_spans, of_gateways);
-    candidates.extend(quarantine::actions(of_gateways));
-    let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
+    let candidates = inputs.candidates(&group);
+    let store = state.quarantine();
+    let set_aside = quarantine::in_force(&store.of(name), &candidates, now);
     let stated = group.spec.deployment_name.as_deref().unwrap_or_default();
     let rivals = ["Deployment", "StatefulSet"].into_iter().filter_map(|kind| state.live(kind, stated));
     let is_name_taken = rivals.into_iter().any(|live| gateway::objects::is_foreign(&live));
@@ -198,9 +208,22 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         is_own_collector: state.installation.is_own_collector(CollectorRole::ClusterGateway),
         is_name_taken,
     };
-    let plan = gateway::plan(&seen);
+    let mut plan = gateway::plan(&seen);
+    if pool.is_none() {
+        for group in state.pools() {
+            let name = group.metadata.name.as_deref().unwrap_or_default();
+            let out = quarantine::in_force(&store.of(name), &inputs.candidates(&group), now);
+            let pool = group.spec.pool.as_ref().map(|pool| pool.name.as_str()).unwrap_or_default();
+            plan.note_left_out(pool, &out);
+        }
+    }
     state.remember_destinations(name, &plan.components);
     let load = state.load(name);
+    let deployment = gateway::objects::deployment_name(&seen);
+    let kind = gateway::objects::workload_kind(&seen, &plan);
+    let version = plan.files.version(name);
+    let pods = state.gateway_pods(pool);
+    let failure = failure(state, name, &pods, &version, now);
     // A broken configuration never leaves the process; the last good one keeps running.
     let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.files.problem().map(str::to_owned));
     let outcome = match broken {
@@ -215,14 +238,13 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
             if is_held_up(state, &load, &group) {
                 hpa::leave_memory_out(&mut desired);
             }
+            let live = state.live(kind, &deployment);
+            hold::apply(&mut desired, live.as_ref(), failure.as_ref().is_some_and(LastWords::holds_rollout));
             apply(state, &desired).await
         }
     };
-    let deployment = gateway::objects::deployment_name(&seen);
-    let version = plan.files.version(name);
-    let kind = gateway::objects::workload_kind(&seen, &plan);
     let rollout = Rollout { group: name, pool, kind, name: &deployment, version: &version };
-    // What is wrong with an object is wrong with it everywhere: the main gateways, which take all of them, tell it.
+    // The main gateways, which take all objects, tell what is wrong with one, also where it is so in a pool alone.
     if pool.is_none() {
         report::destinations(state, &plan).await?;
         report::processors(state, CollectorRole::ClusterGateway, &plan.processors).await?;
@@ -231,12 +253,11 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
         report::samplings(state, rules, &plan, &rollout).await?;
     }
     relieve_old_gateways(state, pool, &deployment).await?;
-    let pods = state.gateway_pods(pool);
-    let failure = failure(&pods, &version, now);
     let mut components = plan.components.clone();
     components.extend(plan.processor_components.clone());
     let attempt = Attempt {
         candidates: &candidates,
+        masks: quarantine::masks(actions.iter().map(AsRef::<Action>::as_ref)),
         components: &components,
         of: name,
         version: &version,
@@ -246,7 +267,7 @@ async fn gateway(state: &State, name: &str, inputs: &Inputs) -> Result<(), Error
     quarantine_failed(state, &pods, failure.as_ref(), &attempt).await?;
     let error = outcome.as_ref().err().map(ToString::to_string);
     let plaintext_port = inputs.plaintext_port.condition.clone().filter(|_| pool.is_none());
-    let trouble = Trouble { failure, error, plaintext_port };
+    let trouble = Trouble { failure, error, plaintext_port, waits_for_gateways: false };
     report::gateway_group(state, &seen, &plan, &rollout, &trouble, &load).await?;
     outcome?;
     let current = Kept { name: version.clone(), parts: plan.files.parts(name), ..Kept::default() };
@@ -296,6 +317,8 @@ async fn relieve_old_gateways(state: &State, pool: Option<&str>, deployment: &st
 /// A configuration that collectors were given.
 struct Attempt<'a> {
     candidates: &'a Candidates,
+    /// Those of them that are not left out for memory.
+    masks: BTreeSet<String>,
     components: &'a BTreeMap<String, (String, Value)>,
     /// Name of the group.
     of: &'a str,
@@ -306,9 +329,16 @@ struct Attempt<'a> {
     now: Timestamp,
 }
 
-/// Why collectors of a version fail: what they say, or that they run out of memory.
-fn failure(pods: &[Value], version: &str, now: Timestamp) -> Option<LastWords> {
-    quarantine::said(pods, version).or_else(|| memory::failure(pods, version, now))
+/// Why collectors of a group fail with a version: what they say, or that they run out of memory.
+fn failure(state: &State, group: &str, pods: &[Value], version: &str, now: Timestamp) -> Option<LastWords> {
+    let role = match group {
+        names::NODE_COLLECTOR => CollectorRole::NodeCollector,
+        _ => CollectorRole::ClusterGateway,
+    };
+    let mut all = state.seen_ends.lock().unwrap_or_else(PoisonError::into_inner);
+    let ends = all.entry(group.to_owned()).or_default();
+    ends.observe(pods, now);
+    quarantine::said(pods, version).or_else(|| memory::failure(ends, pods, version, role))
 }
 
 /// The configuration version that collectors are compared with which run out of memory: the one that serves beside them, else the one before
@@ -341,10 +371,14 @@ async fn quarantine_failed(
     failure: Option<&LastWords>,
     attempt: &Attempt<'_>,
 ) -> Result<(), Error> {
-    let mut store = state.set_aside();
+    let all = state.quarantine();
+    let store = all.of(attempt.of);
     let entries = match failure {
+        // Load may have ended them as well.
+        Some(LastWords { shortage: Some(shortage), .. }) if !shortage.is_of_configuration => BTreeMap::new(),
         Some(words) => {
-            let compared = match words.is_out_of_memory {
+            let is_out_of_memory = words.shortage.is_some();
+            let compared = match is_out_of_memory {
                 true => before(state, pods, attempt),
                 false => quarantine::serving(pods),
             };
@@ -359,7 +393,8 @@ async fn quarantine_failed(
                 subject: words.subject.as_deref(),
                 components: attempt.components,
                 serving: serving.as_ref(),
-                is_out_of_memory: words.is_out_of_memory,
+                is_out_of_memory,
+                masks: &attempt.masks,
                 now: attempt.now,
             };
             failure.attribute()
@@ -373,22 +408,27 @@ async fn quarantine_failed(
     if entries.is_empty() {
         return Ok(());
     }
-    // What has been tried again since is another culprit, or none; what took all memory may need hours to do so again.
-    store.retain(|_, entry| entry.is_kept(attempt.now));
-    for (name, entry) in entries {
+    let group = attempt.of;
+    for (name, entry) in &entries {
         match (entry.is_acquitted, entry.is_confirmed) {
-            (true, _) => tracing::info!(name, "component released: collector failed without it, too"),
-            (_, true) => tracing::warn!(name, said = entry.said, "component quarantine confirmed"),
-            _ => tracing::warn!(name, said = entry.said, "component quarantined: collector failed with it"),
+            (true, _) => tracing::info!(group, name, "component released: collector failed without it, too"),
+            (_, true) => tracing::warn!(group, name, said = entry.said, "component quarantine confirmed"),
+            _ => tracing::warn!(group, name, said = entry.said, "component quarantined: collector failed with it"),
         }
-        store.insert(name, entry);
     }
-    let data: BTreeMap<&String, String> =
-        store.iter().filter_map(|(name, entry)| Some((name, serde_json::to_string(entry).ok()?))).collect();
+    let changed = all.change(group, &entries, attempt.now);
     let mut object = reference("v1", "ConfigMap", &state.namespace, quarantine::STORE);
+    if state.config_maps.get(&state.namespace, quarantine::STORE).is_some() {
+        // Only what this group says: another one may write at the same time.
+        match state.applier.merge(&object, &json!({"data": changed})).await {
+            Err(error) if error.is_not_found() => {}
+            other => return Ok(other.map(|_| ())?),
+        }
+    }
     let gateway = state.groups.get(&state.namespace, names::GATEWAY);
     object["metadata"]["ownerReferences"] =
         owner(names::GATEWAY, gateway.and_then(|group| group.metadata.uid.clone()).as_deref());
+    let data: BTreeMap<_, _> = changed.into_iter().filter_map(|(key, text)| Some((key, text?))).collect();
     object["data"] = json!(data);
     state.applier.apply(&object).await?;
     Ok(())
@@ -425,7 +465,7 @@ async fn node(state: &State) -> Result<bool, Error> {
     let of_nodes = actions.iter().map(AsRef::<Action>::as_ref);
     let of_nodes = shared::run_by(CollectorRole::NodeCollector, measures_spans, of_nodes);
     candidates.extend(quarantine::actions(of_nodes));
-    let set_aside = quarantine::in_force(&state.set_aside(), &candidates, now);
+    let set_aside = quarantine::in_force(&state.quarantine().of(names::NODE_COLLECTOR), &candidates, now);
     let authorities = state.certificates.ensure(state).await;
     let daemon_set = daemon_set(state);
     let covered = state.rules(&configuration).covered;
@@ -445,40 +485,48 @@ async fn node(state: &State) -> Result<bool, Error> {
         is_own_collector: state.installation.is_own_collector(CollectorRole::NodeCollector),
     };
     let Some(plan) = node::plan(&seen) else { return Ok(false) };
-    let is_held = state.holds_old_nodes(daemon_set.as_ref(), now);
+    let waits_for_gateways = state.holds_old_nodes(daemon_set.as_ref(), now);
+    let version = plan.files.version(names::NODE_COLLECTOR);
+    let pods = state.node_pods();
+    let failure = failure(state, names::NODE_COLLECTOR, &pods, &version, now);
     let broken = plan.problems.first().map(ToString::to_string).or_else(|| plan.files.problem().map(str::to_owned));
     let outcome = match broken {
         Some(problem) => Err(Error::Broken(problem)),
         None if authorities.is_err() => {
             Err(Error::Uncertified(authorities.as_ref().err().map(ToString::to_string).unwrap_or_default()))
         }
-        None if is_held => Ok(()),
-        None => apply(state, &node::objects::desired(&seen, &plan, &state.installation)).await,
+        None if waits_for_gateways => Ok(()),
+        None => {
+            let mut desired = node::objects::desired(&seen, &plan, &state.installation);
+            let is_held = failure.as_ref().is_some_and(LastWords::holds_rollout);
+            hold::apply(&mut desired, daemon_set.as_ref(), is_held);
+            apply(state, &desired).await
+        }
     };
     report::processors(state, CollectorRole::NodeCollector, &plan.processors).await?;
     report::actions(state, &plan.actions).await?;
-    let version = plan.files.version(names::NODE_COLLECTOR);
-    let pods = state.node_pods();
     let attempt = Attempt {
         candidates: &candidates,
+        masks: quarantine::masks(actions.iter().map(AsRef::<Action>::as_ref)),
         components: &plan.components,
         of: names::NODE_COLLECTOR,
         version: &version,
         key: names::NODE_CONFIG_KEY,
         now,
     };
-    quarantine_failed(state, &pods, failure(&pods, &version, now).as_ref(), &attempt).await?;
+    quarantine_failed(state, &pods, failure.as_ref(), &attempt).await?;
     if let Some(group) = &group {
         let error = outcome.as_ref().err().map(ToString::to_string);
-        report::node_group(state, group, &plan, &version, error, is_held).await?;
+        let trouble = Trouble { failure, error, plaintext_port: None, waits_for_gateways };
+        report::node_group(state, group, &plan, &version, &set_aside, &trouble).await?;
     }
     outcome?;
-    if group.is_some() && !is_held {
+    if group.is_some() && !waits_for_gateways {
         let parts = plan.files.parts(names::NODE_COLLECTOR);
         let current = Kept { name: version, parts, ..Kept::default() };
         remove_old_versions(state, names::NODE_COLLECTOR, &current, "DaemonSet", names::NODE_COLLECTOR).await?;
     }
-    Ok(is_held)
+    Ok(waits_for_gateways)
 }
 
 /// Applies objects in their order. One that fails does not stop the others of its rank, but what comes after: a Deployment is never
@@ -491,7 +539,10 @@ async fn apply(state: &State, desired: &[Desired]) -> Result<(), Error> {
             break;
         }
         let text = |pointer: &str| one.object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let live = state.live(text("/kind"), text("/metadata/name"));
+        let name = text("/metadata/name");
+        let is_removed = text("/kind") == "ConfigMap" && state.removed().contains(name);
+        // The watch may still show what was deleted a moment ago.
+        let live = state.live(text("/kind"), name).filter(|_| !is_removed);
         let immutable = one.object.get("immutable").is_some();
         if live.as_ref().is_some_and(|live| has_other_content(&one.object, live)) {
             return Err(Error::Foreign(one.title()));
@@ -499,7 +550,11 @@ async fn apply(state: &State, desired: &[Desired]) -> Result<(), Error> {
         if live.as_ref().is_some_and(|live| immutable || covered(&one.object, live)) {
             continue;
         }
-        if let Err(error) = state.applier.apply(&one.object).await {
+        let applied = state.applier.apply(&one.object).await;
+        if is_removed && applied.is_ok() {
+            state.removed().remove(name);
+        }
+        if let Err(error) = applied {
             tracing::warn!(object = one.title(), %error, "an object cannot be applied");
             failed = failed.or(Some(one.rank));
             if first.is_ok() {
@@ -526,6 +581,9 @@ async fn remove_old_versions(
         let object = reference("v1", "ConfigMap", &state.namespace, &old);
         let uid = state.config_maps.get(&state.namespace, &old).and_then(|map| map.metadata.uid.clone());
         state.applier.delete(&object, uid.as_deref()).await?;
+        let mut removed = state.removed();
+        removed.retain(|name| state.config_maps.get(&state.namespace, name).is_some());
+        removed.insert(old);
     }
     Ok(())
 }

@@ -86,13 +86,17 @@ pub(crate) async fn processors(
     role: CollectorRole,
     drafts: &BTreeMap<String, ConditionDraft>,
 ) -> Result<(), ApplyError> {
-    let (store, now) = (state.set_aside(), Timestamp::now());
+    let (store, now) = (state.quarantine(), Timestamp::now());
     for (name, draft) in drafts {
         let Some(live) = state.processors.get(&state.namespace, name) else { continue };
         let mut others = live.spec.collector_roles.iter().filter(|other| **other != role);
         let is_out = |other: &CollectorRole| {
             let candidates = quarantine::processors(*other, [live.as_ref()]);
-            !quarantine::in_force(&store, &candidates, now).is_empty()
+            let group = match other {
+                CollectorRole::ClusterGateway => names::GATEWAY,
+                CollectorRole::NodeCollector => names::NODE_COLLECTOR,
+            };
+            !quarantine::in_force(&store.of(group), &candidates, now).is_empty()
         };
         if !odigos_plan::processors::is_told(&live, draft, others.any(is_out)) {
             continue;
@@ -235,6 +239,44 @@ fn valid(problems: &[odigos_plan::gateway::Problem], refused: Option<(&str, Stri
     }
 }
 
+/// What is wrong with the configuration of a collector in whose pods it fails, or that cannot be stored.
+fn refused(
+    collector: &str,
+    too_large: Option<&str>,
+    failure: Option<&LastWords>,
+    set_aside: &BTreeMap<String, String>,
+) -> Option<(&'static str, String)> {
+    if let Some(problem) = too_large {
+        return Some(("ConfigTooLarge", format!("{problem}; the last configuration keeps running")));
+    }
+    match failure {
+        Some(LastWords { text, shortage: Some(_), .. }) => {
+            Some(("CollectorOutOfMemory", format!("a {collector} of the newest configuration: {text}")))
+        }
+        Some(LastWords { text, .. }) => {
+            Some(("CollectorStartFailed", format!("the newest {collector}s do not start, older ones serve: {text}")))
+        }
+        None if set_aside.is_empty() => None,
+        None => {
+            let all = set_aside.iter().map(|(name, said)| format!("{}: {said}", quarantine::words(name)));
+            let all = all.collect::<Vec<_>>().join("; ");
+            let has_destination = set_aside.keys().any(|name| !quarantine::is_processor(name));
+            let reason = if has_destination { "DestinationQuarantined" } else { "ProcessorQuarantined" };
+            Some((reason, format!("the {collector} runs without what it fails with. {all}")))
+        }
+    }
+}
+
+/// What a rollout that is held waits for.
+fn held(trouble: &Trouble) -> Option<String> {
+    let is_held = trouble.failure.as_ref().is_some_and(LastWords::holds_rollout);
+    is_held.then(|| {
+        "no further pod is replaced while new pods run out of memory and those of the configuration before do not; \
+         raise limitMemoryMiB, or change what came with this configuration"
+            .to_owned()
+    })
+}
+
 fn progressing(rolled_out: bool, version: &str, waiting_for: Option<String>) -> ConditionDraft {
     if rolled_out {
         ConditionDraft::no(kind::PROGRESSING, "Complete", format!("Every pod runs {version}."))
@@ -267,6 +309,8 @@ pub(crate) struct Trouble {
     pub(crate) error: Option<String>,
     /// Node collectors without a certificate that are left.
     pub(crate) plaintext_port: Option<ConditionDraft>,
+    /// Node collectors of the release before go on until every gateway is of this one.
+    pub(crate) waits_for_gateways: bool,
 }
 
 pub(crate) async fn gateway_group(
@@ -294,28 +338,8 @@ pub(crate) async fn gateway_group(
     } else {
         before.served_stream_classes.iter().filter(|id| rendered.contains(id)).cloned().collect()
     };
-    let too_large = plan.files.problem();
-    let refused = match &trouble.failure {
-        _ if too_large.is_some() => {
-            let problem = too_large.unwrap_or_default();
-            Some(("ConfigTooLarge", format!("{problem}; the last configuration keeps running")))
-        }
-        Some(words) if words.is_out_of_memory => {
-            Some(("CollectorOutOfMemory", format!("a gateway of the newest configuration: {}", words.text)))
-        }
-        Some(LastWords { text, .. }) => {
-            Some(("CollectorStartFailed", format!("the newest gateways do not start, older ones serve: {text}")))
-        }
-        None if seen.set_aside.is_empty() => None,
-        None => {
-            let all = seen.set_aside.iter().map(|(name, said)| format!("{}: {said}", quarantine::words(name)));
-            let all = all.collect::<Vec<_>>().join("; ");
-            let has_destination = seen.set_aside.keys().any(|name| !quarantine::is_processor(name));
-            let reason = if has_destination { "DestinationQuarantined" } else { "ProcessorQuarantined" };
-            Some((reason, format!("the gateway runs without what it fails with. {all}")))
-        }
-    };
-    let waiting_for = quarantine::waiting_for(&state.gateway_pods(pool), version);
+    let refused = refused("gateway", plan.files.problem(), trouble.failure.as_ref(), seen.set_aside);
+    let waiting_for = held(trouble).or_else(|| quarantine::waiting_for(&state.gateway_pods(pool), version));
     let mut drafts = vec![
         valid(&plan.problems, refused),
         with_choices(deployed(GATEWAY_DEPLOYED, trouble.error.as_deref()), &plan.findings),
@@ -363,22 +387,21 @@ pub(crate) async fn node_group(
     group: &CollectorsGroup,
     plan: &NodePlan,
     version: &str,
-    error: Option<String>,
-    is_held: bool,
+    set_aside: &BTreeMap<String, String>,
+    trouble: &Trouble,
 ) -> Result<(), ApplyError> {
     let live = state.live("DaemonSet", names::NODE_COLLECTOR);
     let ready =
         live.as_ref().and_then(|live| live.pointer("/status/numberReady")).and_then(Value::as_i64).unwrap_or_default();
     let rolled_out = live.is_some_and(|live| is_rolled_out("DaemonSet", &live, version));
-    let deployed = match (is_held, error) {
+    let deployed = match (trouble.waits_for_gateways, trouble.error.as_deref()) {
         (true, None) => ConditionDraft::unknown(kind::DEPLOYED, "GatewaysFirst", change_over::WAITS),
-        (_, error) => with_choices(deployed(NODE_DEPLOYED, error.as_deref()), &plan.findings),
+        (_, error) => with_choices(deployed(NODE_DEPLOYED, error), &plan.findings),
     };
-    let drafts = [
-        valid(&plan.problems, None),
-        deployed,
-        progressing(rolled_out, version, is_held.then(|| change_over::WAITS.to_owned())),
-    ];
+    let refused = refused("node collector", plan.files.problem(), trouble.failure.as_ref(), set_aside);
+    let waits = trouble.waits_for_gateways.then(|| change_over::WAITS.to_owned());
+    let drafts =
+        [valid(&plan.problems, refused), deployed, progressing(rolled_out, version, waits.or_else(|| held(trouble)))];
     let facts = json!({
         "ready": ready >= 1,
         "receiverSignals": plan.receiver_signals,

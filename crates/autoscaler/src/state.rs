@@ -27,11 +27,11 @@ use odigos_plan::gateway::objects::Installation;
 use odigos_plan::gateway::sampling::Rules;
 use odigos_plan::mutual_tls::change_over;
 use odigos_plan::node::CloudProvider;
-use odigos_plan::quarantine::{self, Quarantined};
+use odigos_plan::quarantine::{self, memory};
 use odigos_plan::scaling::custom_metrics::{self, Registration};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Whether labels are those of the main gateways, or of a dedicated pool's.
 pub(crate) fn is_of_gateway(metadata: &ObjectMeta, pool: Option<&str>) -> bool {
@@ -77,6 +77,10 @@ pub(crate) struct State {
     pub(crate) changed_over: Mutex<Option<Timestamp>>,
     /// What gateways say of their load, by name of their group.
     pub(crate) scaling: Mutex<BTreeMap<String, Scaling>>,
+    /// Ends of collectors for their memory that were seen, by name of their group.
+    pub(crate) seen_ends: Mutex<BTreeMap<String, memory::SeenEnds>>,
+    /// Versions of configurations that were deleted, as long as the watch shows them.
+    pub(crate) removed: Mutex<BTreeSet<String>>,
     /// The APIService of custom metrics, where that API is served.
     pub(crate) api_services: Option<Arc<Hub<APIService>>>,
 }
@@ -152,10 +156,15 @@ impl State {
         quarantine::serving(&self.gateway_pods(pool))
     }
 
-    /// Destinations that are set aside, as the cluster remembers them.
-    pub(crate) fn set_aside(&self) -> BTreeMap<String, Quarantined> {
+    /// Versions of configurations that were deleted, as long as the watch shows them.
+    pub(crate) fn removed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.removed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the cluster remembers of the quarantine.
+    pub(crate) fn quarantine(&self) -> quarantine::Store {
         let map = self.config_maps.get(&self.namespace, quarantine::STORE);
-        map.and_then(|map| map.data.as_ref().map(quarantine::read)).unwrap_or_default()
+        map.and_then(|map| map.data.as_ref().map(quarantine::Store::read)).unwrap_or_default()
     }
 
     /// A live object of the control plane as the watch knows it.

@@ -1,4 +1,4 @@
-//! The admission hooks: Sources, Destinations, Processors and pods. Every decision is in `plan::admission`.
+//! The admission hooks: Sources, Destinations, Actions, Processors, Samplings and pods. Every decision is in `plan::admission`.
 
 use crate::pull_secrets;
 use crate::state::State;
@@ -14,10 +14,11 @@ use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::InstrumentationConfig;
 use odigos_api::labels::{CRON_JOB, SECRET_ACCESS, STREAM_CLASS};
 use odigos_api::processor::Processor;
+use odigos_api::sampling::Sampling;
 use odigos_api::source::Source;
 use odigos_api::{WorkloadKind, WorkloadRef};
 use odigos_kit::webhook::{Handler, Hook};
-use odigos_plan::admission::{Review, action, destination, pod, processor, refusal_text, source};
+use odigos_plan::admission::{Review, action, destination, pod, processor, refusal_text, sampling, source};
 use odigos_plan::coverage;
 use odigos_plan::injection;
 use odigos_plan::processors::Permission;
@@ -44,6 +45,7 @@ pub(crate) fn all(state: &Arc<State>, namespace: &str) -> Vec<Hook> {
         Hook { path: "/default-destinations", handler: destinations(state, namespace), fails_closed: true },
         hook("/validate-actions", validate_action),
         hook("/validate-processors", validate_processor),
+        hook("/validate-samplings", validate_sampling),
         Hook { path: "/label-pods", handler: pods(state), fails_closed: false },
     ]
 }
@@ -225,6 +227,13 @@ fn validate_action(_: &State, namespace: &str, request: &AdmissionRequest<Dynami
     let Some(object) = read::<Action>(request.object.as_ref()) else { return response };
     let before: Option<Action> = read(request.old_object.as_ref());
     with_review(response, action::review(&with_namespace(object, request), before.as_ref(), namespace))
+}
+
+fn validate_sampling(_: &State, namespace: &str, request: &AdmissionRequest<DynamicObject>) -> AdmissionResponse {
+    let response = AdmissionResponse::from(request);
+    let Some(object) = read::<Sampling>(request.object.as_ref()) else { return response };
+    let before: Option<Sampling> = read(request.old_object.as_ref());
+    with_review(response, sampling::review(&with_namespace(object, request), before.as_ref(), namespace))
 }
 
 fn with_review(mut response: AdmissionResponse, review: Review) -> AdmissionResponse {

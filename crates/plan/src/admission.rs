@@ -7,6 +7,7 @@ pub mod action;
 pub mod destination;
 pub mod pod;
 pub mod processor;
+pub mod sampling;
 pub mod source;
 
 /// One reason to refuse an object.

@@ -43,14 +43,15 @@ impl ConfigFiles {
     pub fn of(config: &mut CollectorConfig, mut owner_of: impl FnMut(&str, &str) -> Option<String>) -> Self {
         let text = config.to_yaml();
         if text.len() <= FILE_LIMIT {
-            return Self::new(vec![text]);
+            return Self::new(vec![File { text, parts: Vec::new() }]);
         }
         cascade::apply(config);
         Self::new(split(config, &mut owner_of))
     }
 
-    fn new(texts: Vec<String>) -> Self {
-        let problem = problem(&texts);
+    fn new(files: Vec<File>) -> Self {
+        let problem = problem(&files);
+        let texts: Vec<String> = files.into_iter().map(|file| file.text).collect();
         let digests = texts.iter().map(|text| hash(text, 64)).collect();
         Self { texts, digests, problem }
     }
@@ -75,25 +76,55 @@ impl ConfigFiles {
     }
 }
 
-fn problem(texts: &[String]) -> Option<String> {
+/// A file before it is stored.
+#[derive(Debug)]
+struct File {
+    text: String,
+    /// The components and pipelines in it, by section and id.
+    parts: Vec<String>,
+}
+
+impl File {
+    fn new(entries: &[Entry]) -> Self {
+        let parts = entries.iter().map(|entry| entry.path.join(" ")).collect();
+        Self { text: yaml::to_string(&nested(entries)), parts }
+    }
+}
+
+fn problem(files: &[File]) -> Option<String> {
     let kib = |bytes: usize| bytes / 1024;
-    if texts.len() > MOST_FILES {
-        let size: usize = texts.iter().map(String::len).sum();
+    if files.len() > MOST_FILES {
+        let size: usize = files.iter().map(|file| file.text.len()).sum();
         return Some(format!(
             "the rendered configuration has {} KiB in {} files, and a collector gets {MOST_FILES} files of {} KiB; use fewer data streams or Destinations, or pools of gateways",
             kib(size),
-            texts.len(),
+            files.len(),
             kib(FILE_LIMIT)
         ));
     }
-    let largest = texts.iter().map(String::len).max().unwrap_or_default();
-    (largest > PART_LIMIT).then(|| {
-        format!(
-            "a part of the rendered configuration that cannot be divided has {} KiB, and one ConfigMap holds {} KiB; use fewer rules, data streams or Destinations",
-            kib(largest),
+    let largest = files.iter().max_by_key(|file| file.text.len()).filter(|file| file.text.len() > PART_LIMIT)?;
+    let size = kib(largest.text.len());
+    Some(match largest.parts.as_slice() {
+        [part] => format!(
+            "{part} of the rendered configuration cannot be divided and has {size} KiB, and one ConfigMap holds {} KiB; {}",
+            kib(PART_LIMIT),
+            remedy(part)
+        ),
+        _ => format!(
+            "what belongs to no data stream or Destination has {size} KiB in the rendered configuration, and one ConfigMap holds {} KiB; use fewer data streams",
             kib(PART_LIMIT)
-        )
+        ),
     })
+}
+
+/// What to do about a part that is too large, by what people write that makes it so.
+fn remedy(part: &str) -> &'static str {
+    let id = part.rsplit(' ').next().unwrap_or_default();
+    match id.split('/').next().unwrap_or_default() {
+        "tail_sampling" => "Samplings and health probes make it: use fewer rules, or scope them by namespace",
+        "routing" => "data streams and pools make it: use fewer of them",
+        _ => "the object in its name makes it: use fewer or shorter settings",
+    }
 }
 
 /// A component or pipeline with the place that it has in the configuration.
@@ -129,7 +160,7 @@ fn nested(entries: &[Entry]) -> Value {
     root
 }
 
-fn split(config: &CollectorConfig, owner_of: &mut impl FnMut(&str, &str) -> Option<String>) -> Vec<String> {
+fn split(config: &CollectorConfig, owner_of: &mut impl FnMut(&str, &str) -> Option<String>) -> Vec<File> {
     let (mut first, mut whole) = (Vec::new(), Vec::new());
     let mut owned: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
     let mut place = |section: &str, id: &str, entry: Entry| {
@@ -158,9 +189,9 @@ fn split(config: &CollectorConfig, owner_of: &mut impl FnMut(&str, &str) -> Opti
     }
     first.extend(whole);
     let groups = owned.into_iter().flat_map(|(owner, entries)| groups(owner, entries)).collect();
-    let mut texts = vec![yaml::to_string(&nested(&first))];
-    divide(groups, 0, &mut texts);
-    texts
+    let mut files = vec![File::new(&first)];
+    divide(groups, 0, &mut files);
+    files
 }
 
 /// What stays together in one file.
@@ -190,14 +221,14 @@ fn groups(owner: String, entries: Vec<Entry>) -> Vec<Group> {
 
 /// Puts groups into files by the digits of their hash: a file that becomes too large is divided, and no other one changes. So the same
 /// groups make the same files whatever was there before, and another group changes one.
-fn divide(groups: Vec<Group>, depth: usize, texts: &mut Vec<String>) {
+fn divide(groups: Vec<Group>, depth: usize, files: &mut Vec<File>) {
     let size: usize = groups.iter().map(Group::size).sum();
     if groups.is_empty() {
         return;
     }
     if size <= FILE_LIMIT || groups.len() == 1 || depth == 4 * 64 {
         let entries: Vec<Entry> = groups.into_iter().flat_map(|group| group.entries).collect();
-        texts.push(yaml::to_string(&nested(&entries)));
+        files.push(File::new(&entries));
         return;
     }
     let is_high = |group: &Group| {
@@ -205,8 +236,8 @@ fn divide(groups: Vec<Group>, depth: usize, texts: &mut Vec<String>) {
         digit >> (3 - depth % 4) & 1 == 1
     };
     let (high, low): (Vec<Group>, Vec<Group>) = groups.into_iter().partition(is_high);
-    divide(low, depth + 1, texts);
-    divide(high, depth + 1, texts);
+    divide(low, depth + 1, files);
+    divide(high, depth + 1, files);
 }
 
 /// The configuration that a collector makes of files: maps are merged, everything else is replaced by what comes later.
@@ -291,7 +322,9 @@ mod tests {
         let alone = files(&mut config(1, &"x".repeat(FILE_LIMIT)));
         assert_eq!((alone.problem(), alone.are_too_many()), (None, false), "it fits into a ConfigMap of its own");
         let large = files(&mut config(1, &"x".repeat(CONFIG_MAP_LIMIT)));
-        assert!(large.problem().is_some_and(|text| text.contains("cannot be divided")), "{:?}", large.problem());
+        let said = large.problem().unwrap();
+        assert!(said.starts_with("exporters debug/0 of ") && said.contains("cannot be divided"), "{said}");
+        assert!(remedy("processors tail_sampling/a").starts_with("Samplings"));
         let many = files(&mut config(200, &"x".repeat(100 * 1024)));
         assert!(many.problem().is_some_and(|text| text.contains("32 files")), "{:?}", many.problem());
     }

@@ -11,10 +11,12 @@ pub mod destinations;
 mod files;
 mod head_marks;
 pub mod intake;
+mod left_out;
 pub mod objects;
 mod routing;
 pub mod sampling;
 pub mod secret_access;
+mod secret_owners;
 pub mod secret_values;
 mod service_graph;
 mod treatment;
@@ -218,6 +220,7 @@ pub fn plan(seen: &Observed<'_>) -> GatewayPlan {
         let takes = |fragment: &Fragment| fragment.pipelines.keys().any(|signal| pool.signals.contains(signal));
         destinations.retain(takes);
     }
+    secret_owners::refuse_shared(seen, &mut destinations);
     capacity::fit_secrets(seen, &mut destinations);
     let (mut config, mut samplers) = assemble(seen, &processors, &destinations.fragments);
     let mut problems = config.check();
@@ -300,6 +303,11 @@ fn report(
     }
     findings.extend(objects::name_problem(seen));
     findings.extend(seen.rules.accepted.findings.iter().cloned());
+    let left_out = seen.rules.accepted.left_out_probes.iter().filter(|_| seen.group.spec.pool.is_none());
+    findings.extend(left_out.map(|message| {
+        let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));
+        Finding::warning(object, "sampling.k8sHealthProbesSampling", message)
+    }));
     findings.extend(processors.findings.iter().cloned());
     for problem in &problems {
         let object = format!("CollectorsGroup {}/{}", seen.namespace, name(&seen.group.spec));

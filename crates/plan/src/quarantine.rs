@@ -3,12 +3,16 @@
 //! Owns what is remembered of it, and what pods say of a start that failed: old pods serve on, the configuration is rendered again without one
 //! object ([`attribution`]), and that returns when it is changed or after a while. What a collector says comes from the termination
 //! message of its container; what it names as its subject is read from its own words alone. One that runs out of memory says nothing
-//! ([`memory`]). Never decides by a clock of its own.
+//! ([`memory`]), and its configuration is first of all rolled out no further ([`hold`]). Never decides by a clock of its own.
 
 pub mod attribution;
+pub mod hold;
 pub mod memory;
+mod store;
 
 pub use attribution::{StartFailure, confirmed};
+pub use memory::Shortage;
+pub use store::Store;
 
 use crate::config_files::stored::mounted_version;
 use crate::gateway::SecretKeys;
@@ -19,7 +23,7 @@ use odigos_api::destination::Destination;
 use odigos_api::processor::Processor;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A Destination or Processor that is or was left out, as kept in the ConfigMap [`STORE`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,11 +46,10 @@ pub struct Quarantined {
 }
 
 impl Quarantined {
-    /// Whether it is remembered: after a while it is tried again, and what took all memory may take hours to do so.
+    /// Whether it is remembered: after a while it is tried again.
     #[must_use]
     pub fn is_kept(&self, now: Timestamp) -> bool {
-        let age = now.duration_since(self.since);
-        age < RETRY_AFTER || (self.is_out_of_memory && self.is_confirmed && age < memory::REMEMBERED_SUSPECT)
+        now.duration_since(self.since) < RETRY_AFTER
     }
 }
 
@@ -61,11 +64,19 @@ pub struct LastWords {
     pub text: String,
     /// Id of the component that the collector names as its subject.
     pub subject: Option<String>,
-    /// It ran out of memory, which may have other reasons.
-    pub is_out_of_memory: bool,
+    /// It ran out of memory, which may have other reasons than its configuration.
+    pub shortage: Option<Shortage>,
 }
 
-/// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each object that is left out.
+impl LastWords {
+    /// Whether no further collector is given the configuration for now.
+    #[must_use]
+    pub fn holds_rollout(&self) -> bool {
+        self.shortage.is_some_and(|shortage| shortage.is_held)
+    }
+}
+
+/// Name of the ConfigMap that remembers across restarts of the autoscaler; one key for each object that a group of collectors runs without.
 pub const STORE: &str = "odigos-gateway-set-aside";
 /// When something that was not changed is tried again: its host name may resolve by now.
 pub const RETRY_AFTER: SignedDuration = SignedDuration::from_mins(30);
@@ -103,6 +114,14 @@ pub fn action_key(name: &str) -> String {
 pub fn actions<'a>(actions: impl IntoIterator<Item = &'a Action>) -> Candidates {
     let key = |action: &Action| action_key(action.metadata.name.as_deref().unwrap_or_default());
     actions.into_iter().map(|one| (key(one), crate::objects::hash(json!(one.spec).to_string(), 16))).collect()
+}
+
+/// Actions without which items pass as they are: to leave out a mask lets through what it hides, so what takes all memory is
+/// rolled out no further instead.
+#[must_use]
+pub fn masks<'a>(actions: impl IntoIterator<Item = &'a Action>) -> BTreeSet<String> {
+    let passing = actions.into_iter().filter(|action| !crate::actions::failure::drops(&action.spec));
+    passing.map(|action| action_key(action.metadata.name.as_deref().unwrap_or_default())).collect()
 }
 
 /// Whether a name in the store is a Processor's or an Action's.
@@ -152,12 +171,6 @@ pub fn in_force(
         (is_same && now.duration_since(entry.since) < RETRY_AFTER).then(|| entry.said.clone())
     };
     candidates.keys().filter_map(|name| Some((name.clone(), is_out(&name)?))).collect()
-}
-
-/// Reads the store; entries that are no entries are passed over.
-#[must_use]
-pub fn read(data: &BTreeMap<String, String>) -> BTreeMap<String, Quarantined> {
-    data.iter().filter_map(|(name, text)| Some((name.clone(), serde_json::from_str(text).ok()?))).collect()
 }
 
 /// Why the collectors of a configuration version do not start: the message of the container that ended.
@@ -232,14 +245,22 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
     conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
 }
 
+/// Containers of collectors' pods that are ours: the collector of each role, and what reads its configuration before.
+const OWN_CONTAINERS: [&str; 3] = ["validate", "gateway", "data-collection"];
+
+/// The containers of a collector, without what others put beside it.
+fn own_statuses(pod: &Value) -> impl Iterator<Item = &Value> {
+    statuses(pod).filter(|status| status["name"].as_str().is_some_and(|name| OWN_CONTAINERS.contains(&name)))
+}
+
 fn statuses(pod: &Value) -> impl Iterator<Item = &Value> {
     let of = |key: &str| pod.pointer(&format!("/status/{key}")).and_then(Value::as_array).into_iter().flatten();
     of("initContainerStatuses").chain(of("containerStatuses"))
 }
 
-/// What the first container that failed left behind. What one wrote that ran out of memory says nothing about that.
+/// What the first of a collector's containers that failed left behind. What one wrote that ran out of memory says nothing about that.
 fn message(pod: &Value) -> Option<LastWords> {
-    statuses(pod).find_map(|status| {
+    own_statuses(pod).find_map(|status| {
         let ended =
             ["/state/terminated", "/lastState/terminated"].iter().find_map(|pointer| status.pointer(pointer))?;
         let failed = ended["exitCode"].as_i64().is_some_and(|code| code != 0) && ended["reason"] != "OOMKilled";
@@ -247,7 +268,7 @@ fn message(pod: &Value) -> Option<LastWords> {
         (failed && !text.is_empty()).then(|| LastWords {
             text: reason_line(text),
             subject: subject(text),
-            is_out_of_memory: false,
+            shortage: None,
         })
     })
 }
@@ -415,6 +436,7 @@ mod tests {
             components: &components,
             serving: Some(&json!({})),
             is_out_of_memory: false,
+            masks: &BTreeSet::new(),
             now: Timestamp::UNIX_EPOCH,
         };
         let store = failure.attribute();
@@ -427,6 +449,21 @@ mod tests {
     }
 
     #[test]
+    fn masks_are_the_actions_whose_items_pass_without_them() {
+        let action = |name: &str, policy: Value| -> Action {
+            let spec =
+                json!({"signals": ["TRACES"], "failurePolicy": policy, "piiMasking": {"piiCategories": ["UUID"]}});
+            let metadata = json!({"name": name});
+            serde_json::from_value(
+                json!({"apiVersion": "odigos.io/v1alpha1", "kind": "Action", "metadata": metadata, "spec": spec}),
+            )
+            .unwrap()
+        };
+        let all = [action("a", Value::Null), action("b", json!("ignore")), action("c", json!("drop"))];
+        assert_eq!(masks(&all), ["action_a".to_owned(), "action_b".to_owned()].into());
+    }
+
+    #[test]
     fn only_failures_of_the_version_that_is_rolled_out_count() {
         let ended = json!({"exitCode": 1, "message": "{\"level\":\"info\"}\nError: no\n2026/11/21 collector server run finished with error"});
         assert_eq!(said(&[pod("v-2", ended.clone())], "v-2").map(|words| words.text).as_deref(), Some("Error: no"));
@@ -434,9 +471,12 @@ mod tests {
         assert_eq!(said(&[pod("v-2", json!({"exitCode": 0, "message": "bye"}))], "v-2"), None);
         let full = json!({"exitCode": 137, "reason": "OOMKilled", "message": "x"});
         assert_eq!(said(&[pod("v-2", full)], "v-2"), None, "its last words are not about that");
-        let mut ready = pod("v-2", ended);
+        let mut ready = pod("v-2", ended.clone());
         ready["status"]["conditions"][0]["status"] = json!("True");
         assert_eq!(said(&[ready], "v-2"), None, "it serves again");
+        let mut foreign = pod("v-2", ended);
+        foreign["status"]["containerStatuses"][0]["name"] = json!("istio-proxy");
+        assert_eq!(said(&[foreign], "v-2"), None, "a container that others put beside it");
     }
 
     #[test]
@@ -480,9 +520,8 @@ mod tests {
         assert_eq!((out(&destination, 29), out(&destination, 30)), (1, 0));
         destination.spec.data.insert("JAEGER_URL".into(), "other:4317".into());
         assert_eq!(out(&destination, 1), 0);
-        let text = BTreeMap::from([("a".to_owned(), serde_json::to_string(&entry).unwrap()), ("b".into(), "?".into())]);
-        assert_eq!(read(&text), store);
         let older = json!({"fingerprint": "f", "said": "no", "since": "2026-01-01T00:00:00Z"}).to_string();
-        assert!(read(&BTreeMap::from([("a".to_owned(), older)]))["a"].is_confirmed, "of an older release");
+        let older = Store::read(&BTreeMap::from([("a".to_owned(), older)]));
+        assert!(older.of("g")["a"].is_confirmed, "of an older release");
     }
 }

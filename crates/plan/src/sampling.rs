@@ -6,6 +6,7 @@
 //! - [`compile`] turns rules into policies of the stock collector's `tail_sampling` (9.4), with [`predicate`], [`path`] and
 //!   [`gate`]; where they stand in the gateway's pipelines is decided in `gateway::sampling`;
 //! - [`foreign`] warns about matchers in another tool's language, [`missing`] about names that are not there, [`buffering`] says which rules need whole traces;
+//! - [`limits`] says how much a gateway takes of all that;
 //! - [`report`] writes conditions, [`explain`] sentences, [`simulate`] counts what rules would do with recorded traces;
 //! - [`probes`] makes rules of health probes, [`built_in`] of settings, [`legacy`] of older samplers.
 
@@ -18,6 +19,7 @@ mod foreign;
 mod gate;
 pub mod judge;
 pub mod legacy;
+pub mod limits;
 mod missing;
 mod neighbours;
 pub mod otlp_json;

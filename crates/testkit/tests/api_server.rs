@@ -12,10 +12,12 @@
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Client, ResourceExt};
-use odigos_api::labels::STREAM_CLASS;
+use odigos_api::labels::{ROLLOUT_HELD, STREAM_CLASS};
 use odigos_api::{API_VERSION, names};
-use odigos_kit::apply::covered;
-use odigos_plan::objects::title;
+use odigos_kit::apply::{Applier, covered};
+use odigos_kit::metrics::Metrics;
+use odigos_plan::objects::{Desired, Rank, title};
+use odigos_plan::quarantine::hold;
 use odigos_plan::world::{World, read};
 use odigos_testkit::api_server::ApiServer;
 use odigos_testkit::binaries;
@@ -195,6 +197,57 @@ fn honeycomb() -> Value {
             "data": {"HONEYCOMB_ENDPOINT": "api.honeycomb.io"}, "secretRef": {"name": "honeycomb"},
         },
     })
+}
+
+/// A rollout that is held replaces no further pod, whatever kind of workload it is, and goes on as it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn held_rollouts_are_stored_and_go_on() {
+    let _turn = TURN.lock().await;
+    let api = ApiServer::start().await.unwrap();
+    let client = api.client().await.unwrap();
+    control_plane::create_namespace(&client, NAMESPACE).await.unwrap();
+    let applier = Applier::new(client.clone(), names::AUTOSCALER, Metrics::default());
+    let labels = json!({"app": "w"});
+    let template =
+        json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "gateway", "image": "none"}]}});
+    let nodes = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": 0}});
+    for (kind, name, own) in [
+        ("Deployment", "deployments", json!({})),
+        ("StatefulSet", "statefulsets", json!({"serviceName": "w", "updateStrategy": {"type": "RollingUpdate"}})),
+        ("DaemonSet", "daemonsets", json!({"updateStrategy": nodes})),
+    ] {
+        let mut wanted = json!({
+            "apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"selector": {"matchLabels": labels}, "template": template},
+        });
+        wanted["spec"].as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        let live = async || get_object(&client, "apps/v1", kind, NAMESPACE, name).await.ok();
+        let mut states = Vec::new();
+        for is_held in [false, true, false] {
+            let before = live().await.map(|live| serde_json::to_value(live).unwrap());
+            let mut desired = [Desired { rank: Rank::Workload, object: wanted.clone() }];
+            hold::apply(&mut desired, before.as_ref(), is_held);
+            assert!(
+                before.is_none_or(|before| !covered(&desired[0].object, &before)),
+                "{kind}: it would not be applied"
+            );
+            applier.apply(&desired[0].object).await.unwrap();
+            let after = live().await.unwrap();
+            assert_eq!(after.annotations().contains_key(ROLLOUT_HELD), is_held, "{kind}");
+            states.push(after.data["spec"].clone());
+        }
+        // Every pod is replaced where none is named.
+        if states[2].pointer("/updateStrategy/rollingUpdate/partition") == Some(&json!(0)) {
+            states[2]["updateStrategy"].as_object_mut().unwrap().remove("rollingUpdate");
+        }
+        assert_eq!(states[0], states[2], "{kind}");
+        let held = match kind {
+            "Deployment" => states[1]["paused"] == true,
+            "StatefulSet" => states[1]["updateStrategy"]["rollingUpdate"]["partition"] == i32::MAX,
+            _ => states[1]["updateStrategy"]["type"] == "OnDelete",
+        };
+        assert!(held, "{kind}: {:#}", states[1]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -180,13 +180,14 @@ pub fn superseded(all: &[Kept], current: &Kept) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::File;
     use super::*;
     use crate::objects::has_other_content;
 
     const NAMES: Names<'static> = Names { name: "odigos-gateway", namespace: "odigos-system", key: "k" };
 
     fn files(texts: &[&str]) -> ConfigFiles {
-        ConfigFiles::new(texts.iter().map(ToString::to_string).collect())
+        ConfigFiles::new(texts.iter().map(|text| File { text: (*text).to_owned(), parts: Vec::new() }).collect())
     }
 
     fn objects(texts: &[&str]) -> Vec<Value> {

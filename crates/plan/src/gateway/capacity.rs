@@ -48,7 +48,7 @@ fn problem([object, environment]: [usize; 2]) -> Option<String> {
 }
 
 /// Names of the Destinations that take part, in the order in which they came.
-fn by_age(seen: &Observed<'_>, destinations: &DestinationPlan) -> Vec<String> {
+pub(super) fn by_age(seen: &Observed<'_>, destinations: &DestinationPlan) -> Vec<String> {
     let created: BTreeMap<&str, _> = seen
         .destinations
         .iter()

@@ -15,7 +15,7 @@ use crate::objects::hash;
 use crate::processors::{self, ByStream, Processors};
 use crate::sampling::compile::{self, Compiled, Form, Told};
 use crate::sampling::report::Mode;
-use crate::sampling::{Accepted, Rule, accept_with, probes};
+use crate::sampling::{Accepted, Rule, accept_with, limits, probes};
 use crate::scheduling::DEFAULT_TRACE_WAIT;
 use crate::streams::object_name;
 use odigos_api::Signal;
@@ -57,7 +57,7 @@ impl Rules {
             let settings = configs
                 .iter()
                 .map(|(namespace, name, config)| (*namespace, *name, config.spec.workload_collector_config.as_slice()));
-            accepted.add(probes::of_configs(settings, keep));
+            accepted.add_probes(probes::of_configs(settings), keep);
         }
         let views = streams.into_iter().filter_map(|one| Some((one.metadata.name.clone()?, one.spec.sampling_view?)));
         Self { accepted, views: views.collect(), covered: Some(covered) }
@@ -210,6 +210,8 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
     let traced = fed_streams(spec, fragments, Signal::Traces);
     let placed = processors.placed_by_stream(Signal::Traces, &traced);
     let mut sets: BTreeMap<SetKey, BTreeSet<String>> = BTreeMap::new();
+    // Comparing rules with each other takes longest, and most streams have the same ones.
+    let mut compared: BTreeMap<Vec<usize>, bool> = BTreeMap::new();
     for stream in &traced {
         let positions: Vec<usize> = (0..accepted.rules.len())
             .filter(|n| {
@@ -218,8 +220,13 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
             })
             .collect();
         let early = early_processors(placed, stream);
-        let rules: Vec<&Rule> = positions.iter().map(|n| &accepted.rules[*n]).collect();
-        let key = if compile::keeps_everything(&rules) {
+        let keeps_everything = compared.get(&positions).copied().unwrap_or_else(|| {
+            let rules: Vec<&Rule> = positions.iter().map(|n| &accepted.rules[*n]).collect();
+            let keeps_everything = compile::keeps_everything(&rules);
+            compared.insert(positions.clone(), keeps_everything);
+            keeps_everything
+        });
+        let key = if keeps_everything {
             (Vec::new(), None, Vec::new())
         } else {
             (positions, Some(seen.rules.views.get(&object_name(stream)).copied().unwrap_or_default()), early)
@@ -239,7 +246,8 @@ pub(super) fn plan(seen: &Observed<'_>, processors: &Processors, fragments: &[Fr
             one.streams.extend(streams);
             continue;
         }
-        let form = match (marks.category || marks.rule, rule_metrics || rules.len() <= compile::PER_RULE_LIMIT) {
+        let is_one_by_one = (rule_metrics || rules.len() <= compile::PER_RULE_LIMIT) && limits::fit_one_by_one(&rules);
+        let form = match (marks.category || marks.rule, is_one_by_one) {
             (_, true) if rule_metrics || marks.rule => Form::ByRule,
             (true, _) => Form::ByCategory,
             _ => Form::Shared,

@@ -301,23 +301,42 @@ fn a_rename_restarts_nothing_unless_names_are_shown() {
     assert_eq!(named("a"), named("b"));
 }
 
-/// The rules are one part, whatever Destinations there are: leaving any of them out would stop telemetry and help nobody.
+/// The rules are one part, whatever Destinations there are: what there is no room for goes with its object, and says so there.
 #[test]
-fn rules_that_are_too_large_leave_no_destination_out() {
+fn rules_that_are_too_large_leave_no_destination_and_no_other_rule_out() {
     let with = |count: usize| {
         let route = |n: usize| format!("/r{n}/{}", "x".repeat(1_000));
         let rule = |n: usize| json!({"percentageAtMost": 10, "operation": {"httpServer": {"route": route(n)}}});
-        let plan = given(&[json!({"costReductionRules": (0..count).map(rule).collect::<Vec<_>>()})]).plan();
-        assert!(plan.destinations.values().all(|one| one.reason != "GatewayFull"), "{:?}", plan.destinations);
+        let large = json!({"costReductionRules": (0..count).map(rule).collect::<Vec<_>>()});
+        let small = json!({"noisyOperations": [{"operation": {"httpServer": {"route": "/small"}}}]});
+        let given = given(&[large, small]);
+        let plan = given.plan();
+        assert!(plan.destinations.values().all(|one| one.status == Status::True), "{:?}", plan.destinations);
         assert_eq!(
             plan.config.section(ComponentKind::Exporter).filter(|(id, _)| id.starts_with("otlp_grpc/")).count(),
             4
         );
-        (plan.files.texts().len(), plan.files.problem().map(str::to_owned))
+        assert_eq!(plan.files.problem(), None);
+        let sampler = plan.config.get(ComponentKind::Processor, "tail_sampling").unwrap().to_string();
+        assert!(sampler.contains("/small"), "{sampler}");
+        let said = plan.findings.iter().any(|one| one.object.ends_with("/s0") && one.message.contains("KiB"));
+        (plan.files.texts().len(), sampler.contains("/r0/"), said)
     };
-    let (files, problem) = with(30);
-    assert_eq!((files > 1, problem), (true, None), "they have a ConfigMap of their own");
-    let (_, problem) = with(80);
-    let problem = problem.unwrap();
-    assert!(problem.contains("cannot be divided") && problem.contains("rules"), "{problem}");
+    let (files, is_in, is_said) = with(30);
+    assert_eq!((files > 1, is_in, is_said), (true, true, false), "they have a ConfigMap of their own");
+    let (_, is_in, is_said) = with(80);
+    assert_eq!((is_in, is_said), (false, true));
+}
+
+/// Where each rule has a policy of its own, each cost reduction rule repeats all others.
+#[test]
+fn policies_for_each_rule_are_given_up_where_they_would_not_fit() {
+    let rule =
+        |n: usize| json!({"percentageAtMost": 10, "operation": {"httpServer": {"route": format!("/r{n}/{{id}}")}}});
+    let mut given = given(&[json!({"costReductionRules": (0..200).map(rule).collect::<Vec<_>>()})]);
+    given.configuration = Configuration::parse("sampling: {samplingRuleMetrics: true}").unwrap();
+    let plan = given.plan();
+    assert_eq!(plan.files.problem(), None);
+    let sampler = plan.config.get(ComponentKind::Processor, "tail_sampling").unwrap();
+    assert!(sampler["policies"].as_array().unwrap().len() < 10);
 }

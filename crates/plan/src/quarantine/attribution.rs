@@ -3,7 +3,7 @@
 //! Owns the order of suspicion and the second look. One object goes at a time: first what the collector names as its subject if that is new,
 //! then what is new since the configuration that serves, and last what the collector names although it started before. The next start
 //! without it confirms the choice, or takes it back. So a message that was made to name others costs them one start that served nobody.
-//! Where collectors ran out of memory, load explains it as well: if they do without each of the new ones, none of them stays out.
+//! Where collectors run out of memory without each of the new ones as well, none of these stays out.
 
 use super::{Candidates, Quarantined, RETRY_AFTER};
 use crate::gateway::destinations::without_queue;
@@ -26,8 +26,10 @@ pub struct StartFailure<'a> {
     pub components: &'a BTreeMap<String, (String, Value)>,
     /// The configuration that serves meanwhile, if any does; where collectors run out of memory, the one before.
     pub serving: Option<&'a Value>,
-    /// Collectors ran out of memory.
+    /// Collectors ran out of memory before they were ready.
     pub is_out_of_memory: bool,
+    /// What is not left out for memory ([`super::masks`]).
+    pub masks: &'a BTreeSet<String>,
     /// The time.
     pub now: Timestamp,
 }
@@ -42,7 +44,7 @@ impl StartFailure<'_> {
             return BTreeMap::new();
         }
         let subject = self.subject.and_then(|id| Some(&self.components.get(id)?.0));
-        let subject = subject.filter(|owner| self.candidates.contains_key(*owner));
+        let subject = subject.filter(|owner| self.is_candidate(owner));
         let changed = self.changed();
         let is_new = |owner: &&String| self.serving.is_none() || changed.contains(*owner);
         if let Some(owner) = subject.filter(is_new).filter(|owner| self.state(owner) == Some(State::Acquitted)) {
@@ -67,6 +69,10 @@ impl StartFailure<'_> {
         let mut entries = self.acquitted();
         entries.extend([self.entry(first, false)]);
         entries
+    }
+
+    fn is_candidate(&self, owner: &str) -> bool {
+        self.candidates.contains_key(owner) && !(self.is_out_of_memory && self.masks.contains(owner))
     }
 
     /// What was out while the start failed all the same.
@@ -102,26 +108,16 @@ impl StartFailure<'_> {
         })
     }
 
-    /// Owners of components that the serving configuration has not, or not in this form. Nobody's where none serves, but for those without
-    /// which collectors had memory enough before.
+    /// Owners of components that the serving configuration has not, or not in this form; nobody's where none serves.
     fn changed(&self) -> BTreeSet<String> {
-        let owners = || self.components.values().map(|(owner, _)| owner);
-        let is_relapse = |owner: &&String| {
-            let entry = self.store.get(*owner);
-            entry.is_some_and(|entry| {
-                entry.is_out_of_memory && entry.is_confirmed && self.candidates.get(*owner) == Some(&entry.fingerprint)
-            })
-        };
-        let Some(serving) = self.serving else {
-            return owners().filter(|owner| self.is_out_of_memory && is_relapse(owner)).cloned().collect();
-        };
+        let Some(serving) = self.serving else { return BTreeSet::new() };
         let is_known = |id: &str, settings: &Value| {
             let sections = ["exporters", "processors", "extensions", "connectors"];
             let of = |section: &&str| serving.get(section)?.get(id).map(without_queue);
             sections.iter().filter_map(of).any(|before| before == without_queue(settings))
         };
         let changed = self.components.iter().filter(|(id, (_, settings))| !is_known(id, settings));
-        let owners = changed.map(|(_, (owner, _))| owner).filter(|owner| self.candidates.contains_key(*owner));
+        let owners = changed.map(|(_, (owner, _))| owner).filter(|owner| self.is_candidate(owner));
         owners.cloned().collect()
     }
 }
@@ -164,6 +160,7 @@ mod tests {
         all: BTreeMap<String, (String, Value)>,
         serving: Option<Value>,
         is_out_of_memory: bool,
+        masks: BTreeSet<String>,
     }
 
     impl Lab {
@@ -178,6 +175,7 @@ mod tests {
                 all: names.iter().map(|name| component(name)).collect(),
                 serving: serving.map(|names| json!({"exporters": exporters(names)})),
                 is_out_of_memory: false,
+                masks: BTreeSet::new(),
             }
         }
 
@@ -212,6 +210,7 @@ mod tests {
                     components: &components,
                     serving: self.serving.as_ref(),
                     is_out_of_memory: self.is_out_of_memory,
+                    masks: &self.masks,
                     now: Timestamp::UNIX_EPOCH,
                 };
                 let entries = failure.attribute();
@@ -289,8 +288,22 @@ mod tests {
         assert!(old.store.is_empty(), "no object is suspected when none is known to be new");
     }
 
+    /// Without a mask, what it hides would be exported.
     #[test]
-    fn memory_is_confirmed_when_collectors_have_run_for_a_while_and_remembered() {
+    fn mask_that_takes_all_memory_is_not_left_out() {
+        let mut lab = Lab { is_out_of_memory: true, ..Lab::new(&["mask", "other", "payments"], Some(&["payments"])) };
+        lab.masks = ["mask".to_owned()].into();
+        let starts = lab.run(|present| present.contains(&"mask").then_some(""));
+        assert!(starts.iter().all(|out| !out.contains(&"mask".to_owned())), "{starts:?}");
+        assert_eq!(lab.out(), Vec::<&str>::new(), "and nothing else in its place");
+        // What collectors name that do not start with it is another matter.
+        let mut broken = Lab { masks: lab.masks.clone(), ..Lab::new(&["mask", "payments"], Some(&["payments"])) };
+        broken.run(|present| present.contains(&"mask").then_some("mask"));
+        assert_eq!(broken.out(), ["mask"]);
+    }
+
+    #[test]
+    fn memory_is_confirmed_when_collectors_have_run_for_a_while_and_forgotten_after_that() {
         let names = ["heavy", "payments"];
         let mut lab = Lab { is_out_of_memory: true, ..Lab::new(&names, Some(&["payments"])) };
         lab.run(|present| present.contains(&"heavy").then_some(""));
@@ -298,12 +311,12 @@ mod tests {
         let store = BTreeMap::from([("heavy".to_owned(), open)]);
         assert!(confirmed(&store, &lab.candidates, false).is_empty());
         assert_eq!(confirmed(&store, &lab.candidates, true).len(), 1);
-        // It is tried again after a while, when nothing else serves any more, and goes again.
+        // It is tried again after a while, and suspected again only where it is new.
         lab.serving = None;
         for entry in lab.store.values_mut() {
             entry.since = Timestamp::UNIX_EPOCH - RETRY_AFTER;
         }
         lab.run(|present| present.contains(&"heavy").then_some(""));
-        assert_eq!(lab.out(), ["heavy"]);
+        assert_eq!(lab.out(), Vec::<&str>::new(), "what was suspected once is no more suspect than others");
     }
 }

@@ -2,9 +2,11 @@
 
 use super::built_in::BuiltIns;
 use super::foreign;
+use super::limits;
 use super::rule::{Alternative, Category, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
 use crate::covered::LANGUAGES;
 use crate::spelling::nearest;
+use jiff::Timestamp;
 use odigos_api::operation::{HeadOperation, TailOperation};
 use odigos_api::sampling::Sampling;
 use odigos_api::scope::{AnyScope, SourcesScopes, WorkloadScope};
@@ -12,7 +14,9 @@ use odigos_api::{Finding, Severity, WorkloadKind};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest text of a matcher; more would make every expression of the collector slow.
-const TEXT_LIMIT: usize = 1024;
+pub(super) const TEXT_LIMIT: usize = 1024;
+/// Characters of a name that spans can carry; the rest is cut.
+const NAME_LIMIT: usize = 200;
 /// Most segments of a path template.
 const SEGMENT_LIMIT: usize = 64;
 /// What became of the Sampling objects.
@@ -24,6 +28,8 @@ pub struct Accepted {
     pub objects: BTreeMap<String, ObjectFacts>,
     /// What is wrong with single rules, and what people should know.
     pub findings: Vec<Finding>,
+    /// What to say of health probes for which there is no room.
+    pub left_out_probes: Option<String>,
 }
 
 /// What became of one Sampling object.
@@ -37,6 +43,12 @@ pub struct ObjectFacts {
     pub enabled: usize,
     /// `spec.disabled`.
     pub disabled: bool,
+    /// When it was created, if it was.
+    pub created: Option<Timestamp>,
+    /// Bytes that its rules come to in the configuration of a gateway.
+    pub rendered: usize,
+    /// Why none of its rules is used, where there is no room for them.
+    pub left_out: Option<String>,
     /// Problems, each with index and field.
     pub problems: Vec<String>,
     /// What people should know of usable rules, each with index and field.
@@ -66,8 +78,18 @@ impl Accepted {
 pub fn accept<'a>(objects: impl IntoIterator<Item = &'a Sampling>) -> Accepted {
     let mut accepted = Accepted::default();
     for object in objects {
-        Reader::new(object).read(object, &mut accepted);
+        let mut reader = Reader::new(object);
+        let count = limits::count(&object.spec);
+        if count > limits::MOST_READ {
+            let message = format!("it has {count} rules, which do not fit into a gateway; use fewer");
+            accepted.findings.push(reader.facts.leave_out(message));
+            reader.facts.stated = count;
+            accepted.objects.insert(reader.name, reader.facts);
+            continue;
+        }
+        reader.read(object, &mut accepted);
     }
+    accepted.fit();
     accepted.add([]);
     accepted.findings.sort();
     accepted
@@ -116,7 +138,12 @@ impl Reader {
             name,
             streams: object.spec.data_streams.iter().flatten().cloned().collect(),
             disabled,
-            facts: ObjectFacts { title, disabled, ..ObjectFacts::default() },
+            facts: ObjectFacts {
+                title,
+                disabled,
+                created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+                ..ObjectFacts::default()
+            },
             findings: Vec::new(),
         }
     }
@@ -237,7 +264,7 @@ impl Reader {
         Some(Rule {
             category: stated.category,
             id: id(stated.category, &scope, &operation, stated.error, stated.duration_at_least_ms),
-            name: stated.name.unwrap_or_default().to_owned(),
+            name: stated.name.unwrap_or_default().chars().take(NAME_LIMIT).collect(),
             percentage,
             scope,
             operation,

@@ -1,5 +1,6 @@
 //! The built-in rule for health probes (`spec/sampling.md` 4): requests that a kubelet makes are noise.
 
+use super::accept::TEXT_LIMIT;
 use super::path::is_wildcard;
 use super::rule::{Category, ContainerKey, Operation, Origin, PathRule, Percentage, Rule, Scope, SourceKey, id};
 use odigos_api::WorkloadRef;
@@ -82,25 +83,25 @@ impl Probe {
     }
 }
 
-/// The rules of all InstrumentationConfigs: namespace, name and settings of each.
+/// The probes of all InstrumentationConfigs: namespace, name and settings of each. One with a path that no rule may have is none.
 pub fn of_configs<'a>(
     configs: impl IntoIterator<Item = (&'a str, &'a str, &'a [WorkloadCollectorConfig])>,
-    keep: Percentage,
-) -> Vec<Rule> {
+) -> BTreeMap<ContainerKey, BTreeSet<Probe>> {
     let mut found: BTreeMap<ContainerKey, BTreeSet<Probe>> = BTreeMap::new();
     for (namespace, name, settings) in configs {
         let Some(workload) = WorkloadRef::from_config_name(namespace, name) else { continue };
         let source = SourceKey { namespace: workload.namespace, kind: workload.kind, name: workload.name };
         for of_container in settings {
             let rules = of_container.sampling_collector_config.iter().flat_map(|config| &config.noisy_operations);
-            let probes: BTreeSet<Probe> = rules.filter_map(Probe::of_operation).collect();
+            let probes = rules.filter_map(Probe::of_operation).filter(|probe| probe.to_path().len() <= TEXT_LIMIT);
+            let probes: BTreeSet<Probe> = probes.collect();
             if !probes.is_empty() {
                 let container = of_container.container_name.clone();
                 found.insert(ContainerKey { source: source.clone(), container }, probes);
             }
         }
     }
-    rules(&found, keep)
+    found
 }
 
 /// HTTP probes of a container of a pod template; `exec`, `tcpSocket` and `grpc` probes make no HTTP spans.

@@ -88,8 +88,14 @@ fn accepted_condition(facts: &ObjectFacts) -> ConditionDraft {
         [] => String::new(),
         remarks => format!(" Check: {}.", first_of(remarks)),
     };
+    if let Some(message) = &facts.left_out {
+        return ConditionDraft::no(kind::ACCEPTED, "TooLarge", format!("{message}. No rule of this object is used."));
+    }
     if facts.problems.is_empty() {
-        return ConditionDraft::yes(kind::ACCEPTED, "Valid", format!("Every rule is usable.{remarks}"));
+        let size = facts.rendered / 1024;
+        let size =
+            if size > 0 { format!(" They come to {size} KiB of a gateway's configuration.") } else { String::new() };
+        return ConditionDraft::yes(kind::ACCEPTED, "Valid", format!("Every rule is usable.{size}{remarks}"));
     }
     ConditionDraft::no(
         kind::ACCEPTED,
@@ -121,6 +127,9 @@ fn active(name: &str, facts: &ObjectFacts, outcome: &Outcome<'_>, holding: &[&Ru
     let no = |reason: &str, message: &str| ConditionDraft::no(kind::ACTIVE, reason, message);
     if facts.disabled {
         return no("ObjectDisabled", "spec.disabled is true: no rule of this object takes part.");
+    }
+    if facts.left_out.is_some() {
+        return no("TooLarge", "Gateways have no room for the rules of this object.");
     }
     if facts.enabled == 0 {
         return no("AllRulesDisabled", "The object has no usable rule that is enabled.");

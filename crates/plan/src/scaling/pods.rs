@@ -8,6 +8,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 const REMEMBERED: SignedDuration = SignedDuration::from_secs(20);
 /// Reason of a container that the kernel ended for its memory.
 const OUT_OF_MEMORY: &str = "OOMKilled";
+/// The container of a gateway's collector.
+const GATEWAY: &str = "gateway";
 
 /// Whether a pod is one of the gateways that items are sent to: it runs and is not going.
 #[must_use]
@@ -39,7 +41,8 @@ pub fn metrics_port(pod: &Pod, plain: u16) -> MetricsPort {
 #[must_use]
 pub fn is_out_of_memory(pod: &Pod, now: Timestamp) -> bool {
     let statuses = pod.status.as_ref().and_then(|status| status.container_statuses.as_ref());
-    statuses.into_iter().flatten().any(|container| ended_for_memory(container, now))
+    // What others put beside the collector ends for itself.
+    statuses.into_iter().flatten().any(|container| container.name == GATEWAY && ended_for_memory(container, now))
 }
 
 fn ended_for_memory(container: &ContainerStatus, now: Timestamp) -> bool {
@@ -78,6 +81,8 @@ mod tests {
         assert!(with(works.clone(), ended("OOMKilled", late)));
         assert!(!with(works, ended("OOMKilled", early)), "it came back long ago");
         assert!(!with(waits, ended("Error", late)));
+        let beside = json!({"name": "istio-proxy", "image": "", "imageID": "", "ready": false, "restartCount": 1, "state": ended("OOMKilled", late)});
+        assert!(!is_out_of_memory(&pod(json!({"phase": "Running", "containerStatuses": [beside]})), now), "another's");
     }
 
     #[test]

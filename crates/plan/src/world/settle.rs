@@ -507,7 +507,7 @@ impl World {
         let destinations: Vec<Destination> = self.own_destinations().into_iter().cloned().collect();
         let mut candidates = quarantine::destinations(&destinations.iter().collect::<Vec<_>>(), &secrets);
         candidates.extend(of_all_gateways.clone());
-        let set_aside = self.quarantined(&candidates, now);
+        let set_aside = self.quarantined(names::GATEWAY, &candidates, now);
         settled.quarantined = set_aside.clone();
         let rules = self.sampling_rules(configuration);
         let seen = gateway::Observed {
@@ -529,18 +529,11 @@ impl World {
                 .as_ref()
                 .is_some_and(|name| self.foreign_workloads.contains(name)),
         };
-        let plan = gateway::plan(&seen);
+        let mut plan = gateway::plan(&seen);
         let objects = gateway::objects::desired(&seen, &plan, &self.installation);
         self.outputs.retain(|(rank, kind, _), object| !is_collector_output(*rank, kind, object));
         for one in objects {
             self.put(one.rank, one.object);
-        }
-        for (name, condition) in &plan.destinations {
-            if let Some(destination) = self.destinations.get_mut(&(self.namespace.clone(), name.clone())) {
-                let generation = destination.metadata.generation;
-                let status = destination.status.get_or_insert_default();
-                status.conditions = merged(&status.conditions, std::slice::from_ref(condition), generation, now);
-            }
         }
         // Everything becomes ready at once here, so every class that is rendered is served.
         if let Some(group) = self.groups.get_mut(&gateway_key) {
@@ -553,7 +546,13 @@ impl World {
             let reached = pools::destinations(&group.spec, destinations.iter().collect());
             let mut candidates = quarantine::destinations(&reached, &secrets);
             candidates.extend(of_all_gateways.clone());
-            let set_aside = self.quarantined(&candidates, now);
+            let set_aside = self.quarantined(&key.1, &candidates, now);
+            let pool = group.spec.pool.as_ref().map(|pool| pool.name.clone()).unwrap_or_default();
+            for (object, said) in &set_aside {
+                let said = format!("in the gateways of the pool {pool}: {said}");
+                settled.quarantined.entry(object.clone()).or_insert(said);
+            }
+            plan.note_left_out(&pool, &set_aside);
             let seen = gateway::Observed {
                 group: &group,
                 destinations: reached,
@@ -563,23 +562,31 @@ impl World {
                 is_name_taken: false,
                 ..seen
             };
-            let plan = gateway::plan(&seen);
-            for one in gateway::objects::desired(&seen, &plan, &self.installation) {
+            let of_pool = gateway::plan(&seen);
+            for one in gateway::objects::desired(&seen, &of_pool, &self.installation) {
                 self.put(one.rank, one.object);
             }
             if let Some(group) = self.groups.get_mut(&key) {
-                group.status = Some(served(&plan));
+                group.status = Some(served(&of_pool));
             }
-            settled.pools.insert(key.1, plan);
+            settled.pools.insert(key.1, of_pool);
+        }
+        for (name, condition) in &plan.destinations {
+            if let Some(destination) = self.destinations.get_mut(&(self.namespace.clone(), name.clone())) {
+                let generation = destination.metadata.generation;
+                let status = destination.status.get_or_insert_default();
+                status.conditions = merged(&status.conditions, std::slice::from_ref(condition), generation, now);
+            }
         }
         self.render_node(configuration, &own_processors, &own_actions, now, settled);
         settled.gateway = Some(plan);
     }
 
-    /// What stays in quarantine: as the autoscaler recorded it, as long as the object is as it was then.
-    fn quarantined(&self, candidates: &Candidates, now: Timestamp) -> BTreeMap<String, String> {
+    /// What stays in quarantine for a group: as the autoscaler recorded it, as long as the object is as it was then.
+    fn quarantined(&self, group: &str, candidates: &Candidates, now: Timestamp) -> BTreeMap<String, String> {
         let store = self.config_maps.get(&(self.namespace.clone(), quarantine::STORE.to_owned()));
-        store.map(|data| quarantine::in_force(&quarantine::read(data), candidates, now)).unwrap_or_default()
+        let store = store.map(quarantine::Store::read).unwrap_or_default();
+        quarantine::in_force(&store.of(group), candidates, now)
     }
 
     /// Rules of Sampling objects and of health probes, and the views that DataStreams choose.

@@ -131,6 +131,33 @@ pub(crate) async fn sampling_author_reads_nothing(plane: &Plane) {
     });
     apply(&client, &object("Sampling", "thief", &spec)).await.unwrap();
     holds_no_secret(&plane.configuration(names::GATEWAY, "tail_sampling").await, &variable, "a Sampling");
+    let large = format!("{:#}", apply(&client, &object("Sampling", "large", &rules("large", 120))).await.unwrap_err());
+    assert!(large.contains("may have 256 KiB"), "{large}");
+    let many = format!("{:#}", apply(&client, &object("Sampling", "many", &rules("m", 251))).await.unwrap_err());
+    assert!(many.contains("251 rules") && many.contains("may have 250"), "{many}");
+}
+
+/// As many rules, each of which takes several kilobytes of a gateway's configuration where the name is long.
+fn rules(name: &str, count: usize) -> Value {
+    let length = if name == "large" { 900 } else { 1 };
+    let rule = |number: usize| {
+        let route = format!("/{name}/{number}/{}", "x".repeat(length));
+        json!({"percentageAtMost": 10, "operation": {"httpServer": {"route": route}}})
+    };
+    json!({"costReductionRules": (0..count).map(rule).collect::<Vec<Value>>()})
+}
+
+/// What is stored while no webhook answers is a condition of that object; rules and Destinations of others stay. No instrumentor runs.
+pub(crate) async fn sampling_beyond_the_limits_stops_nothing(plane: &Plane) {
+    let client = bound(&plane.api, &plane.client, "sampling-author", "odigos-sampling-editor").await;
+    apply(&client, &object("Sampling", "large", &rules("large", 120))).await.unwrap();
+    let said = plane.comes_to_say("Sampling", "large", "Accepted", "False/TooLarge").await;
+    assert!(said.contains("KiB"), "{said}");
+    plane.comes_to_say("Sampling", "large", "Active", "False/TooLarge").await;
+    plane.comes_to_say("Sampling", "thief", "Accepted", "True/Valid").await;
+    plane.comes_to_say("CollectorsGroup", names::GATEWAY, "ConfigValid", "True/Validated").await;
+    let (destination, message) = plane.condition("Destination", "payments-vault", "DestinationConfigured").await;
+    assert!(destination.starts_with("True/"), "{destination} {message}");
 }
 
 /// Who may create InstrumentationRules, and nothing else: what a rule sets refers to no variable of an application, collects no credential, and

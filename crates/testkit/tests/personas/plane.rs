@@ -162,17 +162,22 @@ impl Plane {
 
     /// Gateways whose configuration holds a text end with a message, as the kubelet would report it.
     pub(crate) async fn gateways_fail(&self, text: &str, message: &str) {
-        self.gateways_end(text, 1, &json!({"exitCode": 1, "reason": "Error", "message": message})).await;
+        let ended = json!({"exitCode": 1, "reason": "Error", "message": message});
+        let state = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        self.gateways_end(text, &json!({"state": state, "lastState": {"terminated": ended}})).await;
     }
 
-    /// The kernel ends gateways whose configuration holds a text for their memory, again and again.
+    /// The kernel ends gateways whose configuration holds a text for their memory, again and again, before any was ready.
     pub(crate) async fn gateways_run_out_of_memory(&self, text: &str) {
-        let now = k8s_openapi::jiff::Timestamp::from_second(k8s_openapi::jiff::Timestamp::now().as_second()).unwrap();
-        let ended = json!({"exitCode": 137, "reason": "OOMKilled", "finishedAt": now.to_string()});
-        self.gateways_end(text, 3, &ended).await;
+        let now = k8s_openapi::jiff::Timestamp::now().as_second();
+        let ended = |seconds: i64| {
+            let end = k8s_openapi::jiff::Timestamp::from_second(now - seconds).unwrap();
+            json!({"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": end.to_string()}})
+        };
+        self.gateways_end(text, &json!({"state": ended(0), "lastState": ended(20)})).await;
     }
 
-    async fn gateways_end(&self, text: &str, restarts: u32, ended: &Value) {
+    async fn gateways_end(&self, text: &str, states: &Value) {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), NAMESPACE);
         let selector = ListParams::default().labels("odigos.io/collector-role=CLUSTER_GATEWAY");
@@ -191,12 +196,17 @@ impl Plane {
                 if !is_running || !data.iter().any(|one| one.contains(text)) {
                     continue;
                 }
+                // As a kubelet writes it of a pod that was never ready.
+                let began =
+                    k8s_openapi::jiff::Timestamp::from_second(k8s_openapi::jiff::Timestamp::now().as_second() - 60);
+                let began = began.unwrap().to_string();
+                let condition = |kind: &str| json!({"type": kind, "status": "False", "lastTransitionTime": began});
+                let mut container =
+                    json!({"name": "gateway", "ready": false, "restartCount": 2, "image": "none", "imageID": "none"});
+                container.as_object_mut().unwrap().extend(states.as_object().unwrap().clone());
                 let status = json!({"status": {
-                    "conditions": [{"type": "Ready", "status": "False"}, {"type": "ContainersReady", "status": "False"}],
-                    "containerStatuses": [{
-                        "name": "gateway", "ready": false, "restartCount": restarts, "image": "none", "imageID": "none",
-                        "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": ended},
-                    }],
+                    "startTime": began, "conditions": [condition("Ready"), condition("ContainersReady")],
+                    "containerStatuses": [container],
                 }});
                 let patch = Patch::Merge(&status);
                 return pods.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await.is_ok();

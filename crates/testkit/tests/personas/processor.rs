@@ -96,3 +96,20 @@ pub(crate) async fn glutton_goes_alone(plane: &Plane) {
     }
     plane.comes_to_say("CollectorsGroup", names::GATEWAY, "ConfigValid", "False/ProcessorQuarantined").await;
 }
+
+/// A mask that takes all memory is not left out: what it hides would be exported. Its rollout is held, and old gateways serve.
+pub(crate) async fn mask_that_takes_all_memory_is_held(plane: &Plane) {
+    let mask = json!({
+        "apiVersion": API_VERSION, "kind": "Action", "metadata": {"name": "mask", "namespace": NAMESPACE},
+        "spec": {"signals": ["TRACES"], "piiMasking": {"piiCategories": ["UUID"]}},
+    });
+    apply(&plane.client, &mask).await.unwrap();
+    plane.configuration(names::GATEWAY, "action/mask").await;
+    plane.gateways_run_out_of_memory("action/mask").await;
+    let said = plane.comes_to_say("CollectorsGroup", names::GATEWAY, "ConfigValid", "False/CollectorOutOfMemory").await;
+    assert!(said.contains("before it was ready"), "{said}");
+    let (added, message) = plane.condition("Action", "mask", "AddedToCollectorConfig").await;
+    assert!(added.starts_with("True/"), "{added} {message}");
+    let (status, message) = plane.condition("Destination", "payments-vault", "DestinationConfigured").await;
+    assert!(status.starts_with("True/"), "{status} {message}");
+}

@@ -247,6 +247,41 @@ fn destination_that_takes_more_than_its_share_goes_first() {
     assert_eq!((full("a-grows"), full("b"), full("c")), (true, false, false), "{:?}", plan.destinations);
 }
 
+/// Names of Destinations that come to one variable: the hash in it has 32 bits, and whoever chooses both finds such names at once.
+fn colliding() -> [String; 2] {
+    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    for number in 0_u32..1 << 20 {
+        let separator = |bit: u32| if number >> bit & 1 == 1 { "-a" } else { ".a" };
+        let name: String = std::iter::once("a").chain((0..20).map(separator)).collect();
+        if let Some(other) = found.insert(crate::objects::hash(&name, 8), name.clone()) {
+            return [other, name];
+        }
+    }
+    panic!("there is none");
+}
+
+#[test]
+fn two_destinations_never_share_a_variable() {
+    let mut given = Given::new(Vec::new());
+    let names = colliding();
+    for (name, created) in names.iter().zip(["2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z"]) {
+        let data = json!({"OTLP_HTTP_ENDPOINT": "http://backend:4318", "OTLP_HTTP_BASIC_AUTH_USERNAME": "u"});
+        let mut one = with_secret(destination_with(name, "otlphttp", &["LOGS"], data, Value::Null));
+        one.metadata.creation_timestamp = serde_json::from_value(json!(created)).unwrap();
+        given.destinations.push(one);
+        given.secrets.insert(name.clone(), secret(&["OTLP_HTTP_BASIC_AUTH_PASSWORD"]));
+        given.marks.insert(name.clone(), mark());
+    }
+    let plan = given.plan();
+    // Whoever came first keeps it.
+    let (late, first) = (&plan.destinations[&names[0]], &plan.destinations[&names[1]]);
+    assert_eq!((late.reason.as_str(), first.status), ("NameConflict", Status::True));
+    assert!(late.message.contains(&names[1]) && late.message.contains("D_A_A_A"), "{}", late.message);
+    let owners: Vec<&str> = plan.secrets.iter().map(|used| used.destination.as_str()).collect();
+    assert_eq!(owners, [names[1].as_str()]);
+    assert!(plan.findings.iter().any(|one| one.field == "metadata.name" && one.object.ends_with(&names[0])));
+}
+
 #[test]
 fn as_few_destinations_as_possible_are_left_out() {
     let given = Given::new((0..10).map(|number| jaeger(&format!("d-{number}"), Value::Null)).collect());

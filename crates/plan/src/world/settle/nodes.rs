@@ -52,7 +52,7 @@ impl World {
         let measures_spans = node::measures_spans(group.as_ref());
         let of_nodes = shared::run_by(CollectorRole::NodeCollector, measures_spans, actions);
         candidates.extend(quarantine::actions(of_nodes));
-        let set_aside = self.quarantined(&candidates, now);
+        let set_aside = self.quarantined(names::NODE_COLLECTOR, &candidates, now);
         settled.quarantined.extend(set_aside.clone());
         let covered = self.sampling_rules(configuration).covered;
         let seen = node::Observed {
