@@ -34,8 +34,12 @@ pub(crate) struct Certificates {
 #[derive(Clone, Debug)]
 struct Known {
     seen: Timestamp,
+    /// Versions of the Secrets, as the watch had them then: whoever changes one is answered at once.
+    versions: Vec<Option<String>>,
     /// Hash of the authorities that collectors trust.
     authorities: String,
+    /// Whether every node collector did.
+    are_trusted: bool,
     /// The certificate of whoever reads metrics.
     reader: Mounted,
 }
@@ -63,13 +67,16 @@ impl Certificates {
         let now = Timestamp::now();
         // One reconcile at a time: both collectors ask.
         let mut known = self.known.lock().await;
+        let versions = versions(state);
         if let Some(one) = known.as_ref()
             && now.duration_since(one.seen).abs() < CHECK
+            && one.versions == versions
+            && one.are_trusted == mutual_tls::is_trusted_by_nodes(&one.authorities, &state.node_pods())
         {
             return Ok(one.authorities.clone());
         }
         let reader = known.as_ref().map(|one| &one.reader);
-        let next = renew(state, reader, now).await?;
+        let next = Known { versions, ..renew(state, reader, now).await? };
         if reader != Some(&next.reader) {
             let config = certificates::client_config(&next.reader)?;
             *self.reader.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(config));
@@ -81,6 +88,12 @@ impl Certificates {
     pub(crate) fn reader(&self) -> Option<Arc<rustls::ClientConfig>> {
         self.reader.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn versions(state: &State) -> Vec<Option<String>> {
+    let secrets = Side::ALL.into_iter().map(Side::secret).chain([names::COLLECTOR_AUTHORITY]);
+    let version = |name: &str| state.secrets.get(&state.namespace, name)?.metadata.resource_version.clone();
+    secrets.map(version).collect()
 }
 
 async fn renew(state: &State, reader: Option<&Mounted>, now: Timestamp) -> Result<Known, Error> {
@@ -98,8 +111,8 @@ async fn renew(state: &State, reader: Option<&Mounted>, now: Timestamp) -> Resul
     let authority =
         certificates::shared_authority(&state.client, namespace, names::COLLECTOR_AUTHORITY, known, now).await?;
     let authorities = hash(authority.bundle(), 32);
-    let is_trusted = now.duration_since(authority.made) >= PROPAGATION
-        && mutual_tls::is_trusted_by_nodes(&authorities, &state.node_pods());
+    let are_trusted = mutual_tls::is_trusted_by_nodes(&authorities, &state.node_pods());
+    let is_trusted = now.duration_since(authority.made) >= PROPAGATION && are_trusted;
     for (side, current) in current {
         let usage = match side {
             Side::Gateway => Usage::Server,
@@ -122,5 +135,5 @@ async fn renew(state: &State, reader: Option<&Mounted>, now: Timestamp) -> Resul
     }
     let names = [metrics_endpoint::READER_NAME.to_owned()];
     let reader = Mounted::next(reader, &authority, is_trusted, &names, Usage::Client, now)?;
-    Ok(Known { seen: now, authorities, reader })
+    Ok(Known { seen: now, versions: Vec::new(), authorities, are_trusted, reader })
 }

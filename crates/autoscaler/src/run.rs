@@ -117,6 +117,8 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         provider: Mutex::default(),
         changed_over: Mutex::default(),
         scaling: Mutex::default(),
+        seen_ends: Mutex::default(),
+        removed: Mutex::default(),
         api_services: arguments.custom_metrics.enabled.then(|| Hub::new("APIService")),
     });
     let gauges = Gauges::register(&metrics);
@@ -300,8 +302,8 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
             node.add(Target::Gateway);
         }
     });
-    let gateway = queue.clone();
-    state.secrets.subscribe(move |_| gateway.add(Target::Gateway));
+    let ask = both(queue);
+    state.secrets.subscribe(move |_| ask());
     for (_, hub) in &state.workloads {
         let ask = both(queue);
         hub.subscribe(move |_| ask());

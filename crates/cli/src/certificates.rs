@@ -14,15 +14,18 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use odigos_api::{labels, names};
-use odigos_kit::certificates::{Authority, CA_VALIDITY, Mounted, Usage, validity_end};
+use odigos_kit::certificates::{Authority, CA_VALIDITY, Mounted, Usage, is_due, validity_end};
 use odigos_plan::metrics_endpoint::READER_NAME;
 use odigos_plan::mutual_tls::{GATEWAY_NAME, NODE_NAME};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// How long collectors need until all of them show and trust what stands in their Secrets: kubelets and collectors look every minute or two.
 const TAKEN: SignedDuration = SignedDuration::from_mins(10);
+/// How often a rotation that is waited for is looked at.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Arguments of `odigos certificates`.
 #[derive(Args, Debug)]
@@ -63,11 +66,19 @@ ends, for example from a CronJob, and after `odigos certificates rotate`.")]
     },
     /// Have the autoscaler make another authority and certify collectors by it; no item is lost.
     #[command(after_help = "\
-The authority before stays trusted until the next rotation. To make certificates worthless that are in wrong hands, rotate, wait until `odigos
-certificates status` says that all are of the current authority, and rotate once more.
+The authority before stays trusted until the next rotation. To make certificates worthless that are in wrong hands, rotate with --wait, and ten
+minutes later once more.
 
-Exit codes: 0 asked for, 1 the rotation before is not finished, 2 failed to read the cluster.")]
-    Rotate,
+Exit codes: 0 asked for, with --wait finished; 1 the rotation before is not finished, or this one is not within --timeout; 2 failed to read the
+cluster.")]
+    Rotate {
+        /// Wait until the other authority is there and collectors are certified by it.
+        #[arg(long)]
+        wait: bool,
+        /// For how many minutes to wait.
+        #[arg(long, value_name = "MINUTES", default_value_t = 60, requires = "wait", value_parser = clap::value_parser!(u16).range(1..=600))]
+        timeout: u16,
+    },
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -75,31 +86,71 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let namespace = arguments.namespace.as_str();
     let now = Timestamp::now();
     match &arguments.command {
-        Command::Status => output::text(&Known::read(&client, namespace).await?.table()),
+        Command::Status => output::text(&Known::read(&client, namespace).await?.table(now)),
         Command::Reader { name, target, days, output } => {
             let authority = Known::read(&client, namespace).await?.authority;
             let target = target.as_deref().unwrap_or(namespace);
             reader(&client, &authority, (target, name), *days, *output, now).await?;
         }
-        Command::Rotate => {
+        Command::Rotate { wait, timeout } => {
             let known = Known::read(&client, namespace).await?;
             if let Some(obstacle) = known.obstacle(now) {
                 return Err(Failure::Exit(1, anyhow::anyhow!("{obstacle}")));
             }
-            // Older than an authority may be: the leading autoscaler replaces it, and keeps it trusted.
-            let made = (now - CA_VALIDITY).to_string();
-            let change = json!({"data": {"made": ByteString(made.into_bytes())}});
-            let api: Api<Secret> = Api::namespaced(client, namespace);
-            let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-            api.patch(names::COLLECTOR_AUTHORITY, &parameters, &Patch::Merge(&change))
-                .await
-                .context("failed to ask for another authority")?;
+            request(&client, namespace, now).await?;
             output::text(
-                "the autoscaler makes another authority within ten minutes, and certifies collectors by it once all of them trust it: odigos certificates status\n",
+                "another authority is asked for: the autoscaler makes it within ten minutes, and certifies collectors by it once all of them trust it\n",
             );
+            if *wait {
+                let limit = Duration::from_secs(u64::from(*timeout) * 60);
+                finished(&client, namespace, &known.authority.certificate, limit).await?;
+            } else {
+                output::text("whether it has begun, and how far it is: odigos certificates status\n");
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the authority older than one may be: the leading autoscaler replaces it, and keeps it trusted.
+async fn request(client: &Client, namespace: &str, now: Timestamp) -> anyhow::Result<()> {
+    let made = (now - CA_VALIDITY).to_string();
+    let change = json!({"data": {"made": ByteString(made.into_bytes())}});
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch(names::COLLECTOR_AUTHORITY, &parameters, &Patch::Merge(&change))
+        .await
+        .context("failed to ask for another authority")?;
+    Ok(())
+}
+
+/// Waits until collectors are certified by another authority than `before`.
+async fn finished(client: &Client, namespace: &str, before: &str, limit: Duration) -> Result<(), Failure> {
+    let mut has_begun = false;
+    let wait = async {
+        loop {
+            // The API server may be away for a moment.
+            if let Ok(known) = Known::read(client, namespace).await {
+                let begins = known.authority.certificate != before;
+                if begins && !has_begun {
+                    output::text("the other authority is made; collectors come to trust it\n");
+                }
+                has_begun |= begins;
+                if begins && known.is_current() {
+                    break output::text("collectors are certified by the other authority\n");
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let waited = tokio::time::timeout(limit, wait).await;
+    waited.map_err(|_| {
+        let what = match has_begun {
+            true => "collectors are not all certified by the other authority yet",
+            false => "no other authority was made: is an autoscaler running?",
+        };
+        Failure::Exit(1, anyhow::anyhow!("{what} (odigos certificates status)"))
+    })
 }
 
 /// What stands in the Secrets of collectors.
@@ -138,8 +189,16 @@ impl Known {
         self.certificates.iter().all(|(_, _, one)| is_of_it(one))
     }
 
+    /// Whether another authority was asked for, or is due, and is not there yet.
+    fn is_asked_for(&self, now: Timestamp) -> bool {
+        is_due(self.authority.made, CA_VALIDITY, now)
+    }
+
     /// Why there may be no other authority yet: collectors that are certified by the one before the last are trusted by nobody.
     fn obstacle(&self, now: Timestamp) -> Option<String> {
+        if self.is_asked_for(now) {
+            return Some("the rotation that was asked for has not begun: is an autoscaler running? Try again later (odigos certificates status)".into());
+        }
         let youngest = self.certificates.iter().filter_map(|(_, _, one)| Some(one.as_ref()?.made)).max();
         if !self.is_current() {
             return Some("collectors are not all certified by the current authority yet, and would lose each other: try again later (odigos certificates status)".into());
@@ -151,16 +210,23 @@ impl Known {
         })
     }
 
-    fn table(&self) -> String {
+    fn table(&self, now: Timestamp) -> String {
         let date = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| format!("{time:.0}"));
         let mut rows = vec![["SECRET", "FOR", "MADE", "UNTIL", "AUTHORITY"].map(str::to_owned).to_vec()];
         let authority = &self.authority;
+        let is_asked_for = self.is_asked_for(now);
+        let mut state =
+            if authority.previous.is_some() { "current; the one before is trusted too" } else { "current" }.to_owned();
+        if is_asked_for {
+            state.push_str("; rotation asked for, not begun");
+        }
         rows.push(vec![
             names::COLLECTOR_AUTHORITY.to_owned(),
             "all collectors".to_owned(),
-            date(Some(authority.made)),
+            // What it says of itself then is no date.
+            if is_asked_for { "?".to_owned() } else { date(Some(authority.made)) },
             date(validity_end(&authority.certificate)),
-            if authority.previous.is_some() { "current; the one before is trusted too" } else { "current" }.to_owned(),
+            state,
         ]);
         for (name, holder, one) in &self.certificates {
             let by = match one {
@@ -259,11 +325,25 @@ mod tests {
         assert!(obstacle(&empty).is_some());
     }
 
+    /// Two requests are two rotations: a second one before the first has begun would be lost.
+    #[test]
+    fn second_rotation_is_refused_while_the_first_has_not_begun() {
+        let old = Authority::new(None, now() - SignedDuration::from_hours(48)).unwrap();
+        let mut asked = known(&old, [&old, &old], 60);
+        assert_eq!(asked.obstacle(now()), None);
+        assert!(!asked.table(now()).contains("rotation asked for"));
+        asked.authority.made = now() - CA_VALIDITY;
+        assert!(asked.obstacle(now()).unwrap().contains("has not begun"));
+        let table = asked.table(now());
+        let line = table.lines().nth(1).unwrap();
+        assert!(line.ends_with("rotation asked for, not begun") && !line.contains("2025"), "{table}");
+    }
+
     #[test]
     fn status_says_by_which_authority_each_is_certified() {
         let old = Authority::new(None, now()).unwrap();
         let new = Authority::new(Some(old.certificate.clone()), now()).unwrap();
-        let table = known(&new, [&new, &old], 5).table();
+        let table = known(&new, [&new, &old], 5).table(now());
         let lines: Vec<&str> = table.lines().collect();
         assert!(lines[1].ends_with("current; the one before is trusted too"), "{table}");
         assert!(lines[2].starts_with("gateway") && lines[2].ends_with("  current"), "{table}");

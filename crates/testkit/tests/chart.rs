@@ -403,7 +403,7 @@ fn admission_fails_closed_for_destinations_alone_and_spares_the_system() {
             }
         }
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }
 
 /// `docs/install.md` lists what every account may do, grouped by verbs.

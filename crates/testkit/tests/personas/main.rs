@@ -37,6 +37,7 @@ async fn processor_author_reads_no_secret_and_no_file() {
     let mut plane = Plane::start().await;
     processor::references_are_text_on_both_collectors(&plane).await;
     processor::glutton_goes_alone(&plane).await;
+    processor::mask_that_takes_all_memory_is_held(&plane).await;
     plane.permissions_suffice();
     processor::types_that_reach_further_are_rejected(&mut plane).await;
 }
@@ -68,6 +69,8 @@ async fn holders_of_roles_reach_what_the_documentation_says() {
     reader::reader_is_certified_and_authority_rotates(&plane).await;
     plane.permissions_suffice();
     authors::action_author_reads_nothing_and_chooses_no_stream(&mut plane).await;
+    authors::sampling_beyond_the_limits_stops_nothing(&plane).await;
+    reader::rotation_is_asked_for_once(&mut plane).await;
 }
 
 /// Who may create InstrumentationRules, and nothing else.
