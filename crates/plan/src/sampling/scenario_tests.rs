@@ -121,8 +121,8 @@ fn row_63_bad_rules_are_named_and_left_out() {
 
 #[test]
 fn too_many_conditions_are_compiled_and_reported() {
-    let rule = |n: usize| json!({"percentageAtMost": 10, "operation": {"httpServer": {"route": format!("/r{n}")}}});
-    let spec = json!({"costReductionRules": (0..520).map(rule).collect::<Vec<_>>()});
+    let rule = |n: usize| json!({"operation": {"httpServer": {"route": format!("/r{n}")}}});
+    let spec = json!({"noisyOperations": (0..520).map(rule).collect::<Vec<_>>()});
     let accepted = accepted(&[spec]);
     let rules: Vec<&Rule> = accepted.enabled().collect();
     let compiled = compile::compile(&rules, Form::Shared);

@@ -190,16 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn rule_that_is_in_vain_is_reported_beside_thousands() {
+    fn rule_that_is_in_vain_is_reported_beside_hundreds() {
         let path = |n: usize| json!({"name": format!("n{n}"), "operation": route(&format!("/api/{n}"))});
-        let mut noisy: Vec<Value> = (0..2000).map(path).collect();
+        let mut noisy: Vec<Value> = (0..400).map(path).collect();
         noisy.push(json!({"name": "again", "operation": route("/api/7")}));
         let kept: Vec<Value> =
-            (0..1000).map(|n| json!({"name": format!("k{n}"), "operation": route(&format!("/pay/{n}"))})).collect();
+            (0..100).map(|n| json!({"name": format!("k{n}"), "operation": route(&format!("/pay/{n}"))})).collect();
         let cost = json!({"costReductionRules": [{"percentageAtMost": 10}, {"name": "late", "percentageAtMost": 60}]});
         let found = remarks(&[json!({"noisyOperations": noisy}), json!({"highlyRelevantOperations": kept}), cost]);
         let [again, late] = found.as_slice() else { panic!("{} remarks: {:?}", found.len(), found.first()) };
-        assert!(again.contains("noisyOperations[2000]: \"again\" can never decide"), "{again}");
+        assert!(again.contains("noisyOperations[400]: \"again\" can never decide"), "{again}");
         assert!(late.contains("costReductionRules[1]: \"late\" can never decide"), "{late}");
     }
 
