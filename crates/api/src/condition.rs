@@ -44,6 +44,8 @@ pub mod kind {
     pub const TRANSFORMED: &str = "TransformedToProcessor";
     /// Action: in what the collectors differ from what its kind says; absent where they do not.
     pub const APPROXIMATE: &str = "Approximate";
+    /// Objects of `actions.odigos.io`: whether an Action was made of it.
+    pub const MIGRATED: &str = "MigratedToAction";
     /// InstrumentationRule: whether it makes sense.
     pub const RULE_VALIDATION: &str = "InstrumentationRuleValidation";
     /// InstrumentationRule: where it holds.

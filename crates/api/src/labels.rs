@@ -98,6 +98,8 @@ pub const CONFIG_PART: &str = "odigos.io/config-part";
 pub const CONFIG_PARTS: &str = "odigos.io/config-parts";
 /// Label on CRDs and objects that the control plane owns.
 pub const SYSTEM_OBJECT: &str = "odigos.io/system-object";
+/// Annotation of Actions that were made of an object of an older release: kind and name of that.
+pub const MIGRATED_FROM: &str = "odigos.io/migrated-from";
 /// Label of objects that a profile brought.
 pub const MANAGED_BY: &str = "odigos.io/managed-by";
 /// Label of DataStreams that exist only because a label or a selector names them.

@@ -1,5 +1,6 @@
 //! The two collectors: observe, plan, apply, report.
 
+use crate::legacy_actions;
 use crate::report::{self, Rollout, Trouble};
 use crate::secrets::KnownSecrets;
 use crate::state::{self, State};
@@ -38,6 +39,8 @@ pub(crate) enum Target {
     Gateway,
     /// The collector on every node.
     Node,
+    /// Actions of older releases, of which Actions are made.
+    LegacyActions,
 }
 
 /// Why a collector could not be brought up to date.
@@ -82,6 +85,7 @@ pub(crate) async fn reconcile(state: Arc<State>, target: Target) -> Result<Outco
     let is_held = match target {
         Target::Gateway => gateways(&state).await.map(|()| false)?,
         Target::Node => node(&state).await?,
+        Target::LegacyActions => legacy_actions::reconcile(&state).await.map(|()| false)?,
     };
     Ok(Outcome { recheck_after: Some(if is_held { HELD } else { RECHECK }) })
 }

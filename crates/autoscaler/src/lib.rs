@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | CollectorsGroup, Destination, Processor, DataStream of the control plane | full | what is rendered |
 //! | Action of the control plane | full | what is done to telemetry in gateways |
+//! | AddClusterInfo, DeleteAttribute, RenameAttribute, PiiMasking, K8sAttributesResolver of `actions.odigos.io` | full, control plane's namespace | Actions of older releases |
 //! | ConfigMap `effective-config` and versions of collector configurations, Deployment, DaemonSet, Service, HPA, PDB | full or metadata, own namespace | what runs |
 //! | Secret of the control plane | metadata only; values are read when a Destination names one | credentials |
 //! | The three Secrets with certificates of collectors | read by name once a minute | renewal |
@@ -16,7 +17,8 @@
 //!
 //! Writes, as field manager `odigos-autoscaler`: the collectors' ConfigMaps, Deployment, DaemonSet, Services, autoscaler
 //! and disruption budget; status of CollectorsGroup, Destination, Processor and Action; condition `Rendered` of DataStreams.
-//! As `odigos-autoscaler-trace-cuts`: condition `TraceCut` of DataStreams.
+//! As `odigos-autoscaler-trace-cuts`: condition `TraceCut` of DataStreams. Creates Actions of objects of older releases, and writes owner and
+//! status of these (`legacy_actions`).
 //! The data of Secret `odigos-gateway-escaped-secrets`, which the chart creates (`secrets`).
 //! The data of Secrets `odigos-collector-authority`, `odigos-gateway-certificate` and `odigos-node-certificate`, which the chart creates too
 //! (`certificates`).
@@ -26,6 +28,7 @@
 mod certificates;
 mod collectors;
 mod custom_metrics;
+mod legacy_actions;
 mod readings;
 mod report;
 mod rounds;

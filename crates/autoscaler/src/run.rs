@@ -15,6 +15,7 @@ use kube::core::{ApiResource, DeserializeGuard, GroupVersionKind, PartialObjectM
 use kube::runtime::watcher;
 use odigos_api::action::Action;
 use odigos_api::collectors_group::CollectorsGroup;
+use odigos_api::crds::{LEGACY_ACTIONS, LEGACY_GROUP};
 use odigos_api::data_stream::DataStream;
 use odigos_api::destination::Destination;
 use odigos_api::instrumentation_config::{
@@ -106,6 +107,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         streams: Hub::new("DataStream"),
         samplings: Hub::new("Sampling"),
         actions: Hub::new("Action"),
+        legacy_actions: LEGACY_ACTIONS.into_iter().map(|(kind, _)| (kind, Hub::new(kind))).collect(),
         configs: Hub::new("InstrumentationConfig"),
         config_maps: Hub::new("ConfigMap"),
         workloads: OWNED.into_iter().map(|(_, _, kind)| (kind, Hub::new(kind))).collect(),
@@ -135,6 +137,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
                 state.destinations.synced(),
                 state.processors.synced(),
                 state.streams.synced(),
+                state.actions.synced(),
                 state.configs.synced(),
                 state.config_maps.synced(),
                 state.secrets.synced(),
@@ -157,6 +160,7 @@ pub async fn run(arguments: Arguments) -> anyhow::Result<()> {
         tracing::info!(destinations = state.destinations.len(), "stores are filled");
         queue.add(Target::Gateway);
         queue.add(Target::Node);
+        queue.add(Target::LegacyActions);
         let settings = Settings { controller: "collectors", concurrency: 2 };
         let rounds = scaling::go_round(state.clone(), queue.clone(), leadership.clone(), gauges, queue_stop.clone());
         let cuts = trace_cuts::go_round(state.clone(), leadership.clone(), queue_stop.clone());
@@ -308,6 +312,14 @@ fn subscribe(state: &Arc<State>, queue: &Queue<Target>) {
         let ask = both(queue);
         hub.subscribe(move |_| ask());
     }
+    for (_, hub) in &state.legacy_actions {
+        let queue = queue.clone();
+        hub.subscribe(move |change| {
+            if change.after.is_some() {
+                queue.add(Target::LegacyActions);
+            }
+        });
+    }
 }
 
 /// Whether something has changed that tells how a collector does.
@@ -436,6 +448,12 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
     );
     for ((group, version, kind), (_, hub)) in OWNED.iter().zip(&state.workloads) {
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let api: Api<DeserializeGuard<DynamicObject>> = Api::namespaced_with(client.clone(), namespace, &resource);
+        tasks.spawn(kind, hub::run(hub.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()));
+    }
+    for (kind, hub) in &state.legacy_actions {
+        let kind = *kind;
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(LEGACY_GROUP, "v1alpha1", kind));
         let api: Api<DeserializeGuard<DynamicObject>> = Api::namespaced_with(client.clone(), namespace, &resource);
         tasks.spawn(kind, hub::run(hub.clone(), api, config(), |_| {}, metrics.clone(), stop.clone()));
     }

@@ -58,6 +58,8 @@ pub(crate) struct State {
     pub(crate) streams: Arc<Hub<DataStream>>,
     pub(crate) samplings: Arc<Hub<Sampling>>,
     pub(crate) actions: Arc<Hub<Action>>,
+    /// Actions of older releases, by kind; a cluster may not serve these.
+    pub(crate) legacy_actions: Vec<(&'static str, Arc<Hub<DynamicObject>>)>,
     /// InstrumentationConfigs: what they say to collectors, their data streams, and their languages.
     pub(crate) configs: Arc<Hub<InstrumentationConfig>>,
     pub(crate) config_maps: Arc<Hub<ConfigMap>>,

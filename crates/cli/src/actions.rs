@@ -153,8 +153,8 @@ impl Given {
         for object in older(&client, &self.namespace).await? {
             let [kind, name] = ["/kind", "/metadata/name"].map(|at| object.pointer(at).and_then(Value::as_str));
             let title = format!("{} {}/{}", kind.unwrap_or_default(), self.namespace, name.unwrap_or_default());
-            let message = "it is of an older release and has no effect; odigos actions convert translates it";
-            findings.push(Finding::warning(title, "apiVersion", message));
+            findings
+                .extend(legacy::conversion::remark(&object).map(|said| Finding::warning(title, "apiVersion", said)));
         }
         Ok((world, findings))
     }
@@ -445,15 +445,13 @@ async fn convert(arguments: &Convert) -> Result<ExitCode, Failure> {
     let mut world = World::new(&arguments.namespace);
     let (others, mut found) = match arguments.filename.is_empty() {
         true => (older(&live::client().await?, &arguments.namespace).await?, Vec::new()),
-        false => input::load_with(&mut world, &arguments.filename, legacy::is_legacy)?,
+        false => input::load_with(&mut world, &arguments.filename, legacy::is_of_group)?,
     };
     let mut text = String::new();
-    for (action, said) in others.iter().filter_map(legacy::translate) {
-        found.extend(said);
-        if let Some(mut action) = action {
-            action.metadata.namespace.get_or_insert_with(|| arguments.namespace.clone());
-            text.push_str(&format!("---\n{}", yaml::to_string(&serde_json::to_value(&action)?)));
-        }
+    let (actions, said) = legacy::translate_all(&others, &arguments.namespace);
+    found.extend(said);
+    for action in actions {
+        text.push_str(&format!("---\n{}", yaml::to_string(&serde_json::to_value(&action)?)));
     }
     let failed = output::findings(&found);
     output::text(&text);

@@ -1,5 +1,6 @@
 //! Repository tasks that need the product's own code; `cargo xtask` builds and starts this program.
 
+mod action_docs;
 mod agents;
 mod applications;
 mod audit_data;

@@ -14,6 +14,8 @@ mod formats;
 #[cfg(any(test, feature = "testing"))]
 pub mod generate;
 #[cfg(test)]
+mod golden_tests;
+#[cfg(test)]
 mod interpreter;
 pub mod item;
 pub mod kubernetes;
@@ -23,6 +25,8 @@ mod masking;
 pub mod names;
 pub mod otlp_json;
 mod pattern;
+#[cfg(test)]
+mod printed;
 pub mod problem;
 pub mod report;
 pub mod running;

@@ -10,7 +10,7 @@ mod ineffective;
 mod read;
 mod remove;
 mod restarts;
-mod schema;
+pub(crate) mod schema;
 mod settle;
 
 #[cfg(test)]

@@ -6,8 +6,10 @@ use crate::process::{Process, eventually};
 use anyhow::Context;
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use odigos_api::crds;
 use odigos_tools as tools;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -39,6 +41,11 @@ pub struct ApiServer {
     manager: Option<Process>,
     etcd_port: u16,
     port: u16,
+}
+
+/// Every kind of the product, those of older releases among them.
+fn kinds() -> impl Iterator<Item = CustomResourceDefinition> {
+    crds::all().into_iter().chain(crds::legacy())
 }
 
 async fn client_of(kubeconfig: Kubeconfig) -> anyhow::Result<Client> {
@@ -197,15 +204,13 @@ impl ApiServer {
 
     async fn install_kinds(&self) -> anyhow::Result<()> {
         let client = self.client().await?;
-        let api: kube::Api<
-            k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-        > = kube::Api::all(client);
-        for crd in odigos_api::crds::all() {
+        let api: kube::Api<CustomResourceDefinition> = kube::Api::all(client);
+        for crd in kinds() {
             api.create(&kube::api::PostParams::default(), &crd)
                 .await
                 .with_context(|| format!("{:?} is refused", crd.metadata.name))?;
         }
-        for crd in odigos_api::crds::all() {
+        for crd in kinds() {
             let name = crd.metadata.name.unwrap_or_default();
             eventually(&format!("{name} is served"), Duration::from_secs(60), || async {
                 let found = api

@@ -159,7 +159,7 @@ fn kinds_and_budgets_can_be_left_out_and_kinds_are_kept() {
         objects(&render("a", sets).unwrap()).into_iter().filter(|object| object["kind"] == kind).collect()
     };
     let kinds = of_kind(&[], "CustomResourceDefinition");
-    assert_eq!(kinds.len(), odigos_api::crds::all().len());
+    assert_eq!(kinds.len(), odigos_api::crds::all().len() + odigos_api::crds::legacy().len());
     for kind in kinds {
         assert_eq!(kind["metadata"]["annotations"]["helm.sh/resource-policy"], "keep", "{}", title(&kind));
     }

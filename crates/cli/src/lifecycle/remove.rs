@@ -8,6 +8,7 @@ use super::cluster::{Cluster, Reference, Where, text};
 use super::record::Record;
 use super::{MADE_NAMESPACE, PREFIX, Progress, RELEASE, api_services, install, nodes, restart, traces, user};
 use jiff::Timestamp;
+use odigos_api::crds::LEGACY_GROUP;
 use odigos_api::{API_VERSION, GROUP, names};
 use odigos_chart::Chart;
 use serde_json::{Value, json};
@@ -279,12 +280,14 @@ impl Removal<'_> {
         Ok(found)
     }
 
-    /// CustomResourceDefinitions of our group.
+    /// CustomResourceDefinitions of our groups.
     pub(super) async fn crds(&self) -> anyhow::Result<BTreeSet<Reference>> {
         let all =
             self.cluster.list_metadata("apiextensions.k8s.io/v1", "CustomResourceDefinition", Where::default()).await?;
         let ours = all.iter().map(Reference::of);
-        Ok(ours.filter(|crd| crd.name.split_once('.').is_some_and(|(_, group)| group == GROUP)).collect())
+        Ok(ours
+            .filter(|crd| crd.name.split_once('.').is_some_and(|(_, group)| [GROUP, LEGACY_GROUP].contains(&group)))
+            .collect())
     }
 
     /// Kinds, and with them every object.

@@ -1,7 +1,7 @@
-//! A model of what stock processors do with the settings that are compiled: trees are carried out over one item.
+//! A model of what stock processors do with the settings that are compiled: what [`super::printed`] reads in their text is carried out
+//! over one item.
 //!
-//! Knows just the functions that are rendered; upstream facts: the collector's OTTL, release 0.158. What the trees look like as text
-//! is proved on the real collector.
+//! Knows just the functions that are rendered; upstream facts: the collector's OTTL, release 0.158.
 
 use super::item::{Attributes, Body, Item, SpanKind, Value};
 use super::pattern::as_rust;

@@ -27,7 +27,7 @@ fn after(spec: &Json, item: &Item) -> Item {
     if let Some(step) = compile(&action("a", spec)).step
         && step.signals.contains(&item.signal())
     {
-        interpreter::run(&step.settings, &mut interpreted);
+        interpreter::run(&printed::read(&step.settings), &mut interpreted);
     }
     assert_eq!(evaluated, interpreted, "{spec}");
     evaluated
@@ -434,7 +434,7 @@ fn actions_of_one_kind_share_a_processor() {
                     (step.role, step.id.as_str()),
                     (CollectorRole::NodeCollector, "transform/actions/url-templatization")
                 );
-                interpreter::run(&step.settings, &mut interpreted);
+                interpreter::run(&printed::read(&step.settings), &mut interpreted);
             }
             assert_eq!(evaluated, interpreted, "{first:?} {second:?}");
             changed += usize::from(evaluated != item);

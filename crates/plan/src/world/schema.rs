@@ -3,6 +3,7 @@
 //! Owns the check of our kinds against their own schemas (wrong types, missing and unknown fields), and of what every object has. Nulls are
 //! dropped as an API server drops them. Never looks at what fields mean, and never puts a value into a finding.
 
+use crate::actions::legacy;
 use crate::objects::title;
 use crate::spelling::hint;
 use base64::Engine;
@@ -18,12 +19,10 @@ static SCHEMAS: LazyLock<BTreeMap<String, Value>> = LazyLock::new(|| {
     crds::all().into_iter().filter_map(|crd| Some((crd.spec.names.kind.clone(), schema(crd)?))).collect()
 });
 
-/// Group of the objects of older releases.
-const OLD_GROUP: &str = "actions.odigos.io/";
 const GROUP: &str = "odigos.io/";
 
 /// Reviews an object. Findings of severity error mean that no API server would take it.
-pub(super) fn review(object: &mut Value) -> Vec<Finding> {
+pub(crate) fn review(object: &mut Value) -> Vec<Finding> {
     let text = |object: &Value, key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (version, kind) = (text(object, "apiVersion"), text(object, "kind"));
     let has_name = object.pointer("/metadata/name").is_none_or(Value::is_string);
@@ -66,12 +65,10 @@ pub(super) fn review(object: &mut Value) -> Vec<Finding> {
             let message = format!("the group is served as {} only", odigos_api::API_VERSION);
             found.push(Finding::error(name, "apiVersion", message));
         }
-        _ if version.starts_with(OLD_GROUP) => {
-            let command = if kind.ends_with("Sampler") { "sampling" } else { "actions" };
-            let hint = format!("; odigos {command} convert translates it");
-            let message = format!("kinds of {version} belong to older releases, and no component reads them{hint}");
-            found.push(Finding::warning(name, "apiVersion", message));
-        }
+        _ if legacy::is_of_group(object) => found.push(legacy::unknown(object).unwrap_or_else(|| {
+            let message = "it is of an older release and not part of this plan: the control plane makes an Action of it once it is applied; odigos actions convert prints that";
+            Finding::warning(name, "apiVersion", message)
+        })),
         _ => {}
     }
     found
