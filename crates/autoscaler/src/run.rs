@@ -461,8 +461,12 @@ fn watch(tasks: &mut Tasks, client: &Client, state: &Arc<State>, metrics: &Metri
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test ends where something unexpected happens")]
+
     use super::*;
     use clap::Parser as _;
+    use odigos_plan::scaling::pods::{MetricsPort, metrics_port};
+    use serde_json::json;
 
     #[test]
     fn image_for_both_collectors_gives_way_to_their_own() {
@@ -475,5 +479,23 @@ mod tests {
         assert_eq!(images(&["--collector-image=contrib:1"]), ["contrib:1", "contrib:1"]);
         let own = images(&["--collector-image=contrib:1", "--gateway-image=g:1"]);
         assert_eq!(own, ["g:1", "contrib:1"]);
+    }
+
+    /// Where a gateway serves its metrics is told by its pod as it is kept.
+    #[test]
+    fn kept_pod_tells_where_its_metrics_are_read() {
+        let mut pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "gw"},
+            "spec": {
+                "volumes": [{"name": "config"}],
+                "containers": [{"name": "gateway", "image": "i", "ports": [odigos_plan::metrics_endpoint::container_port()]}],
+            },
+        }))
+        .unwrap();
+        prune_pod(&mut pod);
+        assert_eq!(metrics_port(&pod, 8888), MetricsPort::Secured(8889));
+        let kept = serde_json::to_value(&pod.spec).unwrap();
+        assert_eq!(kept["volumes"], json!([{"name": "config"}]));
+        assert!(kept["containers"][0]["image"].is_null(), "{kept}");
     }
 }

@@ -123,6 +123,41 @@ fn convert_translates_older_kinds() {
     assert!(text(&odigos(&["explain", "-f", &path]).stdout).contains("deletes a of resources"));
 }
 
+/// What is lost on the way is an error: of one name, of fields, of namespaces and of kinds.
+#[test]
+fn convert_loses_nothing_in_silence() {
+    let files = Files::new();
+    let old = |kind: &str, name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: actions.odigos.io/v1alpha1\nkind: {kind}\nmetadata: {name}\nspec: {{signals: [TRACES], {spec}}}\n"
+        )
+    };
+    let deletion = old("DeleteAttribute", "{name: d}", "attributeNamesToDelete: [a]");
+    let both = deletion.clone() + &old("RenameAttribute", "{name: d}", "renames: {a: b}");
+    let out = odigos(&["convert", "-f", &files.write("both.yaml", &both)]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let said = text(&out.stdout);
+    for name in ["name: migrated-legacy-d\n", "name: migrated-legacy-renameattribute-d\n"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    let labels = "labelsAttributes: [{labelKey: a, attributeKey: b, form: namespace}]";
+    for (name, object, said) in [
+        ("nested", old("K8sAttributesResolver", "{name: k}", labels), "spec.labelsAttributes[0].form"),
+        ("twice", old("DeleteAttribute", "{name: d}", "attributeNamesToDelete: [a, a]"), "spec.attributeNamesToDelete"),
+        ("empty", old("RenameAttribute", "{name: r}", "renames: {}"), "renames"),
+        (
+            "elsewhere",
+            old("DeleteAttribute", "{name: d, namespace: other}", "attributeNamesToDelete: [a]"),
+            "--namespace",
+        ),
+        ("kind", old("PiiMaskings", "{name: p}", "piiCategories: [EMAIL]"), "did you mean PiiMasking?"),
+    ] {
+        let out = odigos(&["convert", "-f", &files.write(&format!("{name}.yaml"), &object)]);
+        assert_eq!(out.status.code(), Some(1), "{name}: {}", text(&out.stdout));
+        assert!(text(&out.stderr).contains(said), "{name}: {}", text(&out.stderr));
+    }
+}
+
 #[test]
 fn help_teaches() {
     // Lines are as long as the terminal is wide.

@@ -10,6 +10,7 @@
 )]
 
 mod custom_metrics;
+mod legacy_actions;
 mod plane;
 mod trace_cuts;
 
