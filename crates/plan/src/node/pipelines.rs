@@ -70,7 +70,11 @@ impl<'a> Build<'a> {
             self.add_traces(config);
         }
         if let Some(settings) = self.span_metrics() {
-            span_metrics::add(config, settings, self.of_measured_spans(), self.way_out(Signal::Metrics));
+            let mut processors = self.of_measured_spans();
+            if self.measured.usable.iter().any(|one| one.settings.to_string().contains("service.name")) {
+                span_metrics::keep_service(config, &mut processors);
+            }
+            span_metrics::add(config, settings, processors, self.way_out(Signal::Metrics));
         }
         if self.takes(Signal::Metrics) {
             self.add_metrics(config);

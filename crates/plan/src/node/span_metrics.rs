@@ -8,6 +8,7 @@ use crate::configuration::DEFAULT_EXPIRATION;
 use odigos_api::Signal;
 use odigos_api::collectors_group::SpanMetrics;
 use odigos_api::labels::STREAM_CLASS_ATTRIBUTE;
+use odigos_pipeline::ottl::{Condition, Expression, Path, Statement};
 use odigos_pipeline::{CollectorConfig, ComponentKind, Pipeline, expansion};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -37,6 +38,38 @@ const SPAN_METRIC_BUCKETS: [&str; 16] = [
     "2ms", "4ms", "6ms", "8ms", "10ms", "50ms", "100ms", "200ms", "400ms", "800ms", "1s", "1400ms", "2s", "5s", "10s",
     "15s",
 ];
+
+/// Where the name of a service is kept while Actions change the spans that are measured.
+const SERVICE: &str = "odigos.measured.service";
+
+/// Lets what `processors` do leave the name of the service: the connector passes over spans without it.
+pub(super) fn keep_service(config: &mut CollectorConfig, processors: &mut Vec<String>) {
+    let attribute = |key: &str| Expression::from(Path::keyed("attributes", key));
+    let name = || attribute("service.name");
+    let set = |to: Expression, from: Expression, condition: Option<Condition>| Statement {
+        editor: "set",
+        arguments: vec![to, from],
+        condition,
+    };
+    let is_gone = Condition::Equal(name(), Expression::Nil);
+    let delete = Statement {
+        editor: "delete_key",
+        arguments: vec![Path::field("attributes").into(), SERVICE.into()],
+        condition: None,
+    };
+    let steps = [
+        ("transform/spanmetrics/keep-service", vec![set(attribute(SERVICE), name(), None)]),
+        ("transform/spanmetrics/restore-service", vec![set(name(), attribute(SERVICE), Some(is_gone)), delete]),
+    ];
+    for (id, statements) in &steps {
+        let statements: Vec<String> = statements.iter().map(ToString::to_string).collect();
+        let group = json!([{"context": "resource", "statements": statements}]);
+        config.add(ComponentKind::Processor, *id, json!({"error_mode": "ignore", "trace_statements": group}));
+    }
+    let [(keep, _), (restore, _)] = steps;
+    processors.insert(0, keep.to_owned());
+    processors.push(restore.to_owned());
+}
 
 /// Metrics from spans, computed before anything is sampled away (spec 5.7).
 /// `processors` are what spans pass before, so that metrics show them as they leave gateways.

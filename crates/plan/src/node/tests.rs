@@ -281,6 +281,12 @@ fn span_metrics_see_what_gateways_leave_of_spans() {
     assert!(said(0).contains("and of the node collectors for the metrics"), "{}", said(0));
     assert!(said(1).contains("metrics that node collectors compute from spans do not see it"), "{}", said(1));
 
+    // The connector passes over spans without the name of a service.
+    let nameless = action("ren", &[], json!({"renameAttribute": {"renames": {"service.name": "app"}}}));
+    let measured = pipeline(&of(all_metrics(), vec![nameless]), Signal::Traces, "spanmetrics").processors;
+    assert_eq!(measured[0], "transform/spanmetrics/keep-service");
+    assert!(measured.contains(&"transform/spanmetrics/restore-service".to_owned()), "{measured:?}");
+
     let plan = of(json!({}), all);
     assert!(!plan.config.to_yaml().contains("transform/action/"), "where nothing is measured, gateways do it alone");
 }

@@ -10,6 +10,7 @@
 )]
 
 mod action_costs;
+mod action_scopes;
 mod actions;
 mod certificate_files;
 mod certificates;
