@@ -95,9 +95,12 @@ impl Lab {
         // read is not ready to be deleted either, and the server tries again only minutes later.
         let kinds = list(&client, "apiextensions.k8s.io/v1", "CustomResourceDefinition").await.unwrap();
         for crd in &kinds {
-            let kind = crd.data["spec"]["names"]["kind"].as_str().unwrap();
+            let spec = &crd.data["spec"];
+            let [group, version, kind] =
+                ["/group", "/versions/0/name", "/names/kind"].map(|path| spec.pointer(path).unwrap().as_str().unwrap());
+            let api_version = format!("{group}/{version}");
             eventually("the kind can be read", Duration::from_secs(60), || async {
-                list(&client, odigos_api::API_VERSION, kind).await.is_ok()
+                list(&client, &api_version, kind).await.is_ok()
             })
             .await
             .unwrap();
