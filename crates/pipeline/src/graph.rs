@@ -5,6 +5,7 @@
 
 use crate::config::{CollectorConfig, ComponentKind, PipelineId};
 use crate::expansion;
+use crate::reach::DIVIDER;
 use odigos_api::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -262,6 +263,9 @@ pub fn check_component_id(id: &str) -> Result<(), String> {
     }
     if name.chars().count() > NAME_LIMIT {
         return Err(format!("the name behind the slash is longer than {NAME_LIMIT} characters"));
+    }
+    if name.contains(DIVIDER) {
+        return Err(format!("the name behind the slash holds {DIVIDER:?}, at which collectors divide keys"));
     }
     let refused = |c: char| c.is_control() || c.is_whitespace() || "$+<=>^`|~".contains(c);
     match name.chars().find(|c| refused(*c)) {

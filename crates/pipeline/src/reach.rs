@@ -28,6 +28,22 @@ pub fn of(key: &str) -> Option<Reach> {
     }
 }
 
+/// Where collectors divide keys: what stands behind it is a setting of its own.
+pub const DIVIDER: &str = "::";
+
+/// The first key, at any depth, that collectors divide into several: `auth::authenticator` is the `authenticator` of `auth` for them, and nothing
+/// else that looks at settings would know.
+#[must_use]
+pub fn divided_key(settings: &Value) -> Option<&str> {
+    match settings {
+        Value::Object(map) => map
+            .iter()
+            .find_map(|(key, value)| if key.contains(DIVIDER) { Some(key.as_str()) } else { divided_key(value) }),
+        Value::Array(list) => list.iter().find_map(divided_key),
+        _ => None,
+    }
+}
+
 /// Calls `check` with every text of settings and the key that it is under; ends at the first error.
 ///
 /// # Errors
@@ -65,6 +81,13 @@ fn is_flat(value: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn keys_that_collectors_divide_are_found_at_any_depth() {
+        assert_eq!(divided_key(&json!({"auth::authenticator": "basicauth/x"})), Some("auth::authenticator"));
+        assert_eq!(divided_key(&json!({"a": [{"headers": {"b::c": 1}}]})), Some("b::c"));
+        assert_eq!(divided_key(&json!({"a:b": "c::d", "e": ["f::g"]})), None, "texts and single colons are no keys");
+    }
 
     #[test]
     fn references_are_found_at_any_depth() {

@@ -259,13 +259,23 @@ impl Fragment {
             rendered.extensions.contains_key(name) || (name == delivery::QUEUE_STORAGE && self.is_persistent())
         };
         let is_own_file = |path: &str| rendered.files.iter().any(|file| file.path == path);
-        let writes = |key: &str| component_type(id) == "file" && matches!(key, "path" | "directory");
+        if let Some(key) = odigos_pipeline::reach::divided_key(settings) {
+            return Err(format!(
+                "{id}: the key {key:?} holds \"::\", at which collectors divide keys; write the settings into each other"
+            ));
+        }
+        let is_place = |key: &str| matches!(key, "path" | "directory");
+        let writes = |key: &str| component_type(id) == "file" && is_place(key);
         odigos_pipeline::reach::each(settings, &mut |key, text| match odigos_pipeline::reach::of(key) {
             Some(Reach::Extension) if !is_own_extension(text) => {
                 Err(format!("{id}: {key} names {text}, which is no extension of this destination"))
             }
             Some(Reach::File) if !is_own_file(text) => {
                 Err(format!("{id}: {key} names {text}, which is no file of this destination's Secret"))
+            }
+            // Other exporters have directories too, such as a log of what they write.
+            _ if is_place(key) && is_inside(text, PRODUCT_DIRECTORIES) => {
+                Err(format!("{id}: {text} is inside a directory of the product; choose another one"))
             }
             _ if writes(key) => path_problem(text).map_or(Ok(()), |problem| Err(format!("{id}: {text} {problem}"))),
             _ => Ok(()),
@@ -472,8 +482,8 @@ impl Accounts {
             used.map_or_else(|| value.clone(), |used| format!("{}/{}", used.secret, used.key))
         };
         let mut names = rendered.possible_variables.clone();
-        if rendered.exporters.keys().any(|id| component_type(id) == "googlecloudstorage") {
-            // Its library reads the variable although the type has no setting for it.
+        if rendered.exporters.keys().any(|id| component_type(id).starts_with("google")) {
+            // Their libraries read the variable although a type has no setting for it.
             names.insert("GOOGLE_APPLICATION_CREDENTIALS".to_owned());
         }
         names.iter().map(|name| (name.clone(), rendered.variables.get(name).map(source))).collect()

@@ -1044,6 +1044,17 @@ fn destination_reaches_its_own_extensions_and_files_alone() {
         refusal("otlp_http", "{endpoint: 'http://h', sending_queue: {storage: file_storage/queues}}")
             .contains("file_storage/queues")
     );
+    for divided in ["'auth::authenticator': basicauth/x", "sending_queue: {'a::b': 1}", "tls: {'c::d': x}"] {
+        let found = refusal("otlp_http", &format!("{{endpoint: 'http://h', {divided}}}"));
+        assert!(found.contains("divide keys"), "{divided}: {found}");
+    }
+    assert_ne!(
+        refusal("otlp_http", "{endpoint: 'http://h', headers: {'a::b': x}}"),
+        "",
+        "nor is it a name of a header"
+    );
+    let log = "{endpoint: 'http://h', wal: {directory: /var/odigos/queues/x}}";
+    assert!(refusal("prometheusremotewrite", log).contains("inside a directory of the product"));
     assert!(refusal("file", "{path: /tmp/../var/odigos/queues/x}").contains("inside a directory of the product"));
     assert_eq!(refusal("otlp_http", "{endpoint: 'http://h', headers: {storage: x}}"), "");
     for path in ["/proc/self/cwd/var/odigos/queues/x", "/tmp/../proc/1/cwd/x", "/dev/fd/3", "proc/self/cwd/x", "/sys/x"]

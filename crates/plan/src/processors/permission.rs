@@ -120,6 +120,12 @@ impl Permission {
 
 /// Refuses extensions and files at any depth: those of a collector are the product's and other people's.
 fn check_reach(settings: &Value) -> Result<(), Refusal> {
+    if let Some(key) = reach::divided_key(settings) {
+        let message = format!(
+            "the key {key:?} holds \"::\", at which collectors divide keys; write the settings into each other"
+        );
+        return Err(("InvalidConfig", "spec.processorConfig", message));
+    }
     reach::each(settings, &mut |key, _| match reach::of(key) {
         Some(Reach::Extension) => {
             Err(("InvalidConfig", "spec.processorConfig", format!("{key} names an extension; a Processor has none")))
@@ -182,6 +188,7 @@ mod tests {
             json!({"storage": "file_storage/queues"}),
             json!({"list": [{"auth": {"authenticator": "basicauth/of-others"}}]}),
             json!({"a": {"tls": {"key_file": "/var/run/secrets/token"}}}),
+            json!({"a::authenticator": "basicauth/of-others"}),
         ] {
             assert_eq!(of("", "transform", settings.clone()), Some("InvalidConfig"), "{settings}");
         }
