@@ -13,8 +13,20 @@ use odigos_detect::environment::OTLP_ENDPOINTS;
 pub const OWN_EXPORT: &str = "of its own: its telemetry goes there and to no Destination";
 
 /// Variables with which a container switches its agent, or what it sends, on and off. Values are not read.
-const SWITCHES: [&str; 5] =
-    ["OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER", "OTEL_TRACES_SAMPLER"];
+const SWITCHES: [&str; 12] = [
+    "OTEL_SDK_DISABLED",
+    "OTEL_TRACES_EXPORTER",
+    "OTEL_METRICS_EXPORTER",
+    "OTEL_LOGS_EXPORTER",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_CONFIG_FILE",
+    "OTEL_EXPERIMENTAL_CONFIG_FILE",
+    "OTEL_JAVAAGENT_ENABLED",
+    "OTEL_INSTRUMENTATION_COMMON_DEFAULT_ENABLED",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "OTEL_NODE_ENABLED_INSTRUMENTATIONS",
+    "OTEL_NODE_DISABLED_INSTRUMENTATIONS",
+];
 
 /// Adds it to the messages of containers that have an agent, and of the condition `AgentEnabled`.
 pub(super) fn report(workload: &Workload, config: &mut InstrumentationConfig, conditions: &mut [ConditionDraft]) {
