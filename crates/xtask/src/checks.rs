@@ -37,8 +37,18 @@ const AGENTS: &str = "agents of the release";
 /// Checks of `deny.toml` that need no database of the world.
 const OFFLINE_CHECKS: &[&str] = &["bans", "licenses", "sources"];
 /// Test binaries with peers that take minutes, the longest first: who begins with them is not waited for at the end.
-const LONGEST: [&str; 8] =
-    ["lifecycle", "personas", "api_server", "scaling", "collector", "adding", "sampling", "rollback"];
+const LONGEST: [&str; 10] = [
+    "scaling",
+    "personas",
+    "collector",
+    "lifecycle",
+    "api_server",
+    "scenarios",
+    "sampling",
+    "adding",
+    "preview",
+    "rollback",
+];
 /// How many of them run at a time: they wait far more than they compute.
 const AT_A_TIME: usize = 4;
 /// What the names of their steps begin with.
